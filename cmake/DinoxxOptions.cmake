@@ -1,0 +1,32 @@
+# Build options and the flags that every target shares.
+option(DINOXX_TESTS "Build the tests" ON)
+option(DINOXX_BENCH "Build the benchmarks" ON)
+set(DINOXX_CUDA AUTO CACHE STRING "CUDA and NCCL: AUTO, ON or OFF")
+set_property(CACHE DINOXX_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(DINOXX_SANITIZE "" CACHE STRING "Sanitizers, for example address,undefined")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
+find_program(DINOXX_CCACHE ccache)
+if(DINOXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # pch_defines and time_macros let ccache serve translation units that use a precompiled header
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${DINOXX_CCACHE})
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
+
+add_library(dinoxx_flags INTERFACE)
+target_compile_options(dinoxx_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers>)
+target_include_directories(dinoxx_flags INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
+if(DINOXX_SANITIZE)
+  add_compile_options(-fsanitize=${DINOXX_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DINOXX_SANITIZE})
+endif()

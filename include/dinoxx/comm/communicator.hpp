@@ -1,0 +1,40 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+namespace dinoxx {
+
+enum class ReduceOp { kSum, kMax, kMin };
+
+/// A collective under way. Destroying an unfinished Work waits for it.
+class Work {
+ public:
+  virtual ~Work() = default;
+  /// Blocks until the result is in the output tensor (on a GPU: until later work of the current stream may use it).
+  virtual void wait() = 0;
+  /// Drives progress; true when finished. Never blocks.
+  virtual bool test() = 0;
+};
+
+/// Collectives on contiguous tensors. Every rank of the group calls the same operations in the same order; the result of a reduction is bit-identical on all
+/// ranks. Works (async) keep their tensors alive. Errors name the operation and the rank.
+/// Back ends: self (one rank), mpi (CPU tensors: f32, f64, bf16, i32, i64, u8), nccl (GPU tensors), thread (ranks as threads, for tests).
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string name() const = 0;  ///< "self", "mpi", "nccl", "thread"
+
+  virtual std::unique_ptr<Work> all_reduce(at::Tensor tensor, ReduceOp op) = 0;                   ///< in place
+  virtual std::unique_ptr<Work> reduce_scatter(at::Tensor output, at::Tensor input) = 0;          ///< sum; input.numel() == size() * output.numel()
+  virtual std::unique_ptr<Work> all_gather(at::Tensor output, at::Tensor input) = 0;              ///< output.numel() == size() * input.numel(), by rank
+  virtual std::unique_ptr<Work> broadcast(at::Tensor tensor, int root) = 0;                       ///< in place
+  virtual void barrier() = 0;
+  /// Ranks of equal colour form a new group, ordered by key then rank. Collective.
+  virtual std::shared_ptr<Communicator> split(int color, int key) = 0;
+};
+
+}  // namespace dinoxx

@@ -1,0 +1,51 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dinoxx/data/image.hpp"
+
+namespace dinoxx {
+
+/// How one crop of an image is made. Order: random-resized-crop (bicubic), flip, colour jitter, grayscale, blur, solarise, to float, normalise
+/// (facebookresearch/dino main_dino.py, DataAugmentationDINO). All 8-bit steps follow Pillow's arithmetic.
+struct ViewSpec {
+  std::string name;  ///< "global1", "global2", "local1", ...
+  int size = 224;    ///< output pixels, square
+  double scale_min = 0.4, scale_max = 1.0;  ///< share of the image's area
+  double aspect_min = 3.0 / 4.0, aspect_max = 4.0 / 3.0;
+  double flip_p = 0.5;
+  double jitter_p = 0.8, brightness = 0.4, contrast = 0.4, saturation = 0.2, hue = 0.1;
+  double gray_p = 0.2;
+  double blur_p = 0.0, blur_sigma_min = 0.1, blur_sigma_max = 2.0;
+  double solarize_p = 0.0;
+  bool global = true;
+};
+
+/// All views of one image, views of equal size adjacent, global ones first. Mean and standard deviation per channel on the [0, 1] scale.
+struct ViewPlan {
+  std::vector<ViewSpec> views;
+  std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
+  std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+  int global_count() const;
+};
+
+struct DinoViewOptions {
+  int global_size = 224, local_size = 96, local_count = 8;
+  double global_scale_min = 0.4, global_scale_max = 1.0, local_scale_min = 0.05, local_scale_max = 0.4;
+  bool blur = true;
+};
+/// The augmentation of DINO v1 (dino_family.md 1.1).
+ViewPlan dino_v1_views(const DinoViewOptions& options);
+
+/// Makes view `view_index` of the sample at global position `position`: a pure function of its arguments. Writes [3, size, size] floats.
+void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index, float* out);
+
+/// Evaluation transform: resize the short side to `resize` (bicubic, Pillow), centre-crop `crop`, normalise. resize == 0: resize to crop x crop only if sizes differ.
+struct EvalTransform {
+  int resize = 256, crop = 224;
+};
+void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out);
+
+}  // namespace dinoxx

@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dinoxx/tensor/named_tensor.hpp"
+
+namespace dinoxx {
+
+/// One parameter's place in the flat buffers.
+struct Segment {
+  std::string name;
+  int64_t offset = 0;  ///< elements; aligned to 64
+  int64_t numel = 0;
+  std::vector<int64_t> shape;
+  bool decay = true;        ///< false: biases and every 1-D parameter
+  bool last_layer = false;  ///< frozen in the first epochs (v1), name contains "last_layer"
+  bool trainable = true;    ///< false: never stepped (weight_g with norm_last_layer)
+};
+/// Range of the flat buffer that travels as one collective; its end is padded so that any world size up to 64 divides it.
+struct Bucket {
+  int64_t begin = 0, end = 0;            ///< elements
+  int first_segment = 0, last_segment = 0;  ///< [first, last)
+};
+
+/// Where everything lies: computed once from the parameters in order of execution, laid out in reverse of it (the order in which gradients become ready).
+/// Consumed by DDP, optimizer, EMA, clipping, divergence hash and checkpoint.
+struct ParamLayout {
+  std::vector<Segment> segments;
+  std::vector<Bucket> buckets;
+  int64_t numel = 0;  ///< with padding
+  uint64_t hash = 0;  ///< of names, shapes and offsets; stored in the checkpoint's manifest
+
+  static ParamLayout build(const NamedTensors& in_execution_order, int64_t bucket_bytes = 4 << 20, bool freeze_weight_g = true);
+};
+
+/// The flat buffers of one network. Construction moves the parameters' values into `master` and makes the parameters views: of `master`, or of `compute` when
+/// the network computes in bfloat16. Gradients (requires_grad networks) are float32 views of `grad`. Never call zero_grad() on anything; zero_grad() here.
+struct FlatState {
+  FlatState(const ParamLayout& layout, const NamedTensors& parameters, bool with_grad, at::ScalarType master_dtype = at::kFloat);
+  void publish();    ///< compute <- master (a cast); nothing when they are the same storage
+  void zero_grad();
+  at::Tensor master;   ///< [layout.numel] float32 (float64 in tests)
+  at::Tensor compute;  ///< same storage as master, or the bfloat16 copy
+  at::Tensor grad;     ///< [layout.numel] in the master's type; undefined without gradient
+};
+
+}  // namespace dinoxx
