@@ -30,10 +30,10 @@ at::Tensor attention(const at::Tensor& qkv, int heads) {
 }
 
 at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2) {
-  const auto mixed = attention(linear(layer_norm(x, w.norm1_weight, w.norm1_bias, eps), w.qkv_weight, w.qkv_bias), heads);
-  const auto y = add_scaled(x, linear(mixed, w.proj_weight, w.proj_bias), s1);
-  const auto hidden = gelu(linear(layer_norm(y, w.norm2_weight, w.norm2_bias, eps), w.fc1_weight, w.fc1_bias));
-  return add_scaled(y, linear(hidden, w.fc2_weight, w.fc2_bias), s2);
+  const auto mixed = formula::attention(formula::linear(formula::layer_norm(x, w.norm1_weight, w.norm1_bias, eps), w.qkv_weight, w.qkv_bias), heads);
+  const auto y = add_scaled(x, formula::linear(mixed, w.proj_weight, w.proj_bias), s1);
+  const auto hidden = at::gelu(formula::linear(formula::layer_norm(y, w.norm2_weight, w.norm2_bias, eps), w.fc1_weight, w.fc1_bias), "none");
+  return add_scaled(y, formula::linear(hidden, w.fc2_weight, w.fc2_bias), s2);
 }
 
 }  // namespace dinoxx::ops::formula
