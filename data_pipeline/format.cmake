@@ -1,0 +1,1 @@
+set(DATA_FORMAT_SOURCES)
