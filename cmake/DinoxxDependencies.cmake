@@ -1,5 +1,6 @@
 # Everything that dinoxx links. LibTorch is the PyPI wheel as hand-made targets, see LibTorchWheel.cmake.
 include(LibTorchWheel)
+include(Cuda)
 
 find_package(MPI REQUIRED COMPONENTS C)
 add_library(dinoxx_mpi INTERFACE)

@@ -1,8 +1,11 @@
 # Build options and the flags that every target shares.
 option(DINOXX_TESTS "Build the tests" ON)
 option(DINOXX_BENCH "Build the benchmarks" ON)
-set(DINOXX_CUDA AUTO CACHE STRING "CUDA and NCCL: AUTO, ON or OFF")
+set(DINOXX_CUDA AUTO CACHE STRING "CUDA and NCCL: AUTO takes what is there, ON insists, OFF builds for the CPU")
 set_property(CACHE DINOXX_CUDA PROPERTY STRINGS AUTO ON OFF)
+if(NOT DINOXX_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "DINOXX_CUDA: expected AUTO, ON or OFF, found '${DINOXX_CUDA}'.")
+endif()
 set(DINOXX_SANITIZE "" CACHE STRING "Sanitizers, for example address,undefined")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -14,19 +17,36 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
-set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")  # portable x86-64: kernels choose wider instructions at run time, file by file
 
 find_program(DINOXX_CCACHE ccache)
 if(DINOXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # pch_defines and time_macros let ccache serve translation units that use a precompiled header
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${DINOXX_CCACHE})
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+  add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
+
+# libtorch_cpu.so has 430 MB: mold and lld link a test program in well under a second, GNU ld takes several.
+find_program(DINOXX_MOLD mold)
+find_program(DINOXX_LLD ld.lld)
+if(DINOXX_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(DINOXX_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+# DT_RPATH, not DT_RUNPATH: it comes before LD_LIBRARY_PATH and holds for libraries of libraries, so that a cluster's module cannot put another NCCL,
+# cuDNN or libgomp under the wheel, and an installed folder finds its own libraries.
+add_link_options(-Wl,--disable-new-dtags)
 
 add_library(dinoxx_flags INTERFACE)
 target_compile_options(dinoxx_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers>)
 target_include_directories(dinoxx_flags INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
+
+set(DINOXX_TEST_ENVIRONMENT OMP_NUM_THREADS=1)
 if(DINOXX_SANITIZE)
-  add_compile_options(-fsanitize=${DINOXX_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${DINOXX_SANITIZE}> $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>
+                      $<$<COMPILE_LANGUAGE:C,CXX>:-fno-sanitize-recover=undefined>)
   add_link_options(-fsanitize=${DINOXX_SANITIZE})
+  # LibTorch and Open MPI keep memory until the process ends
+  list(APPEND DINOXX_TEST_ENVIRONMENT ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1)
 endif()
