@@ -31,48 +31,6 @@ std::string advice_for(int error) {
   }
 }
 
-// Removes a file unless told that it is finished.
-struct TemporaryFile {
-  std::string path;
-  bool keep = false;
-  ~TemporaryFile() {
-    if (!keep) ::unlink(path.c_str());
-  }
-};
-
-// A descriptor opened for writing. close() reports errors that the file system held back (NFS, quota).
-class Output {
- public:
-  explicit Output(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (fd_ < 0) report(errno);
-  }
-  ~Output() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Output(const Output&) = delete;
-  Output& operator=(const Output&) = delete;
-  void write(std::string_view content) {
-    while (!content.empty()) {
-      const ssize_t n = ::write(fd_, content.data(), content.size());
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        report(errno);
-      }
-      content.remove_prefix(static_cast<size_t>(n));
-    }
-  }
-  void sync_and_close() {
-    if (::fsync(fd_) != 0 && errno != EINVAL) report(errno);
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) report(errno);
-  }
-
- private:
-  [[noreturn]] void report(int error) const { fail(path_, "to write the file", reason(error), advice_for(error)); }
-  std::string path_;
-  int fd_;
-};
-
 }  // namespace
 
 std::string read_text(const std::filesystem::path& path) {
@@ -104,17 +62,54 @@ void sync_path(const std::filesystem::path& path) {
   if (result != 0 && error != EINVAL && error != EROFS) fail(path.string(), "fsync to succeed", reason(error), advice_for(error));
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
-  TemporaryFile temporary{path.string() + ".tmp." + std::to_string(::getpid())};
-  Output output(temporary.path);
-  output.write(content);
-  output.sync_and_close();
-  if (::rename(temporary.path.c_str(), path.c_str()) != 0) {
+AtomicFile::AtomicFile(const std::filesystem::path& path)
+    : path_(path.string()), temporary_(path_ + ".tmp." + std::to_string(::getpid())), fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+  if (fd_ < 0) {
     const int error = errno;
-    fail(path.string(), "to rename the finished file into place", reason(error), advice_for(error));
+    fail(path_, "to write the file", reason(error), advice_for(error));
   }
-  temporary.keep = true;
-  sync_path(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+}
+
+AtomicFile::~AtomicFile() { discard(); }
+
+void AtomicFile::discard() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  if (!temporary_.empty()) ::unlink(std::exchange(temporary_, {}).c_str());
+}
+
+void AtomicFile::report(int error) {
+  discard();
+  fail(path_, "to write the file", reason(error), advice_for(error));
+}
+
+void AtomicFile::write(std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd_, content.data(), content.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      report(errno);
+    }
+    content.remove_prefix(static_cast<size_t>(n));
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(fd_) != 0 && errno != EINVAL) report(errno);
+  if (::close(std::exchange(fd_, -1)) != 0) report(errno);  // where NFS and quotas report what they held back
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    discard();
+    fail(path_, "to rename the finished file into place", reason(error), advice_for(error));
+  }
+  temporary_.clear();
+  const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  sync_path(folder.empty() ? std::filesystem::path(".") : folder);
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
 }
 
 void make_writable_directory(const std::filesystem::path& path) {
@@ -122,11 +117,9 @@ void make_writable_directory(const std::filesystem::path& path) {
   std::filesystem::create_directories(path, code);
   if (code) fail(path.string(), "to make the folder", code.message(), advice_for(code.value()));
   if (!std::filesystem::is_directory(path, code)) fail(path.string(), "a folder", "a file of that name", "Choose another path");
-  // permission bits do not tell everything (read-only mounts, quotas, root squash): write something
-  TemporaryFile probe{(path / (".probe." + std::to_string(::getpid()))).string()};
-  Output output(probe.path);
-  output.write("dinoxx");
-  output.sync_and_close();
+  // permission bits do not tell everything (read-only mounts, quotas, root squash): write something; never committed, so it vanishes
+  AtomicFile probe(path / ".probe");
+  probe.write("dinoxx");
 }
 
 FileDescriptor::FileDescriptor(const std::filesystem::path& path) : path_(path.string()) {

@@ -14,6 +14,23 @@ std::string read_text(const std::filesystem::path& path);
 /// On failure (full disk, no permission) the temporary file is removed and Error thrown.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
+/// The same for content that comes in pieces. Destroyed without commit(), it leaves nothing behind.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void write(std::string_view content);
+  void commit();
+
+ private:
+  void discard();
+  [[noreturn]] void report(int error);
+  std::string path_, temporary_;
+  int fd_;
+};
+
 /// fsync of a file or folder; Error on failure.
 void sync_path(const std::filesystem::path& path);
 
