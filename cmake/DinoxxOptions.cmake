@@ -42,7 +42,8 @@ add_library(dinoxx_flags INTERFACE)
 target_compile_options(dinoxx_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers>)
 target_include_directories(dinoxx_flags INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
 
-set(DINOXX_TEST_ENVIRONMENT OMP_NUM_THREADS=1)
+# mpirun hands a pseudo-terminal to the ranks, so that GoogleTest would colour a log file
+set(DINOXX_TEST_ENVIRONMENT OMP_NUM_THREADS=1 GTEST_COLOR=no)
 if(DINOXX_SANITIZE)
   add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fsanitize=${DINOXX_SANITIZE}> $<$<COMPILE_LANGUAGE:C,CXX>:-fno-omit-frame-pointer>
                       $<$<COMPILE_LANGUAGE:C,CXX>:-fno-sanitize-recover=undefined>)
