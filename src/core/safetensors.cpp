@@ -84,7 +84,8 @@ Entry parse_entry(const std::string& path, const std::string& name, const nlohma
   Entry entry{name, {}, 0, 0};
   const auto &dtype = value["dtype"], &shape = value["shape"], &offsets = value["data_offsets"];
   if (!dtype.is_string()) defect(subject, "a dtype name", dtype.dump().substr(0, 80));
-  const auto row = std::find_if(dtype_rows.begin(), dtype_rows.end(), [&](const DTypeRow& r) { return r.name == dtype.get_ref<const std::string&>(); });
+  const auto row =
+      std::find_if(dtype_rows.begin(), dtype_rows.end(), [&](const DTypeRow& r) { return r.name == dtype.get_ref<const std::string&>(); });
   if (row == dtype_rows.end()) defect(subject, "a dtype of F64, F32, F16, BF16, I64, I32, U8", dtype.dump().substr(0, 80));
   entry.view.dtype = row->dtype;
   if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), [](const auto& n) { return n.is_number_unsigned(); }))
@@ -102,7 +103,8 @@ Entry parse_entry(const std::string& path, const std::string& name, const nlohma
   uint64_t bytes = 0;
   if (!byte_count(entry.view.shape, row->size, bytes)) defect(subject, "a shape whose size fits 63 bits", shape.dump().substr(0, 80));
   if (bytes != entry.end - entry.begin)
-    defect(subject, fmt::format("{} bytes for {} {}", bytes, row->name, shape.dump()), fmt::format("a range of {} bytes", entry.end - entry.begin));
+    defect(subject, fmt::format("{} bytes for {} {}", bytes, row->name, shape.dump()),
+           fmt::format("a range of {} bytes", entry.end - entry.begin));
   return entry;
 }
 
@@ -126,8 +128,12 @@ class ChecksummedFile {
 
 }  // namespace
 
-size_t dtype_size(DType dtype) { return dtype_rows.at(static_cast<size_t>(dtype)).size; }
-std::string_view dtype_name(DType dtype) { return dtype_rows.at(static_cast<size_t>(dtype)).name; }
+size_t dtype_size(DType dtype) {
+  return dtype_rows.at(static_cast<size_t>(dtype)).size;
+}
+std::string_view dtype_name(DType dtype) {
+  return dtype_rows.at(static_cast<size_t>(dtype)).name;
+}
 
 DType dtype_from_name(std::string_view name) {
   for (const DTypeRow& row : dtype_rows)
@@ -144,8 +150,8 @@ uint32_t write_safetensors(const std::filesystem::path& path, const std::map<std
     uint64_t bytes = 0;
     if (name == metadata_key) fail(path.string(), "tensor names other than __metadata__", name, "Rename the tensor");
     if (!byte_count(view.shape, dtype_size(view.dtype), bytes) || bytes != view.bytes.size())
-      fail(fmt::format("{}, tensor \"{}\"", path.string(), name), fmt::format("{} bytes", bytes), fmt::format("{} bytes", view.bytes.size()),
-           "Pass the whole tensor, contiguous");
+      fail(fmt::format("{}, tensor \"{}\"", path.string(), name), fmt::format("{} bytes", bytes),
+           fmt::format("{} bytes", view.bytes.size()), "Pass the whole tensor, contiguous");
     header[name] = {{"dtype", dtype_name(view.dtype)}, {"shape", view.shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
@@ -186,7 +192,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
         metadata_[key] = text.get<std::string>();
       }
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
     uint64_t end = 0;
     for (Entry& entry : entries) {
       if (entry.begin != end)
@@ -233,6 +240,8 @@ const TensorView& SafetensorsFile::at(const std::string& name) const {
        near.empty() ? "Is this the right file?" : fmt::format("Did you mean \"{}\"?", near));
 }
 
-uint32_t SafetensorsFile::file_crc32c() const { return crc32c(map_, size_); }
+uint32_t SafetensorsFile::file_crc32c() const {
+  return crc32c(map_, size_);
+}
 
 }  // namespace dinoxx

@@ -1,0 +1,120 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dinoxx/core/duration.hpp"
+
+namespace dinoxx {
+
+/// A value that resolve_config() chooses when the user does not: printed and read as "auto".
+template <class T>
+using Auto = std::optional<T>;
+
+struct ModelConfig {
+  std::string arch;
+  Auto<int64_t> dim, depth, heads;  ///< auto: the architecture's
+  int64_t patch_size = 0;
+  Auto<int64_t> image_size;  ///< auto: views.global_size
+  double mlp_ratio = 0, drop_path = 0;
+  std::string stem;
+  bool operator==(const ModelConfig&) const = default;
+};
+struct HeadConfig {
+  Auto<int64_t> out_dim;
+  int64_t hidden_dim = 0, bottleneck_dim = 0, layers = 0;
+  bool norm_last_layer = false;
+  bool operator==(const HeadConfig&) const = default;
+};
+struct ViewsConfig {
+  int64_t global_size = 0, local_count = 0, local_size = 0;
+  double global_scale_min = 0, global_scale_max = 0, local_scale_min = 0, local_scale_max = 0;
+  bool blur = false;
+  bool operator==(const ViewsConfig&) const = default;
+};
+struct OptimConfig {
+  double lr = 0, min_lr = 0, weight_decay = 0, weight_decay_end = 0, clip = 0, beta1 = 0, beta2 = 0;
+  Auto<Duration> warmup, freeze_last_layer;
+  bool operator==(const OptimConfig&) const = default;
+};
+struct TeacherConfig {
+  Auto<double> momentum, temp, warmup_temp;
+  double momentum_end = 0;
+  Auto<int64_t> warmup_temp_epochs;
+  bool operator==(const TeacherConfig&) const = default;
+};
+struct LossConfig {
+  double student_temp = 0, centre_momentum = 0;
+  bool operator==(const LossConfig&) const = default;
+};
+struct TrainingConfig {
+  std::string method, precision;
+  Duration length;
+  int64_t batch_size = 0, seed = 0, log_every = 0, check_every = 0, max_skipped = 0;
+  double bucket_mb = 0;
+  Auto<int64_t> threads;
+  bool operator==(const TrainingConfig&) const = default;
+};
+struct DataConfig {
+  Auto<int64_t> workers;
+  int64_t ring = 0;
+  bool cache_decoded = false;
+  double max_bad_fraction = 0;
+  bool operator==(const DataConfig&) const = default;
+};
+struct CheckpointConfig {
+  Duration every;
+  int64_t keep = 0;
+  bool operator==(const CheckpointConfig&) const = default;
+};
+struct EvalConfig {
+  Duration every;
+  std::vector<int64_t> knn_k;
+  bool operator==(const EvalConfig&) const = default;
+};
+
+/// Everything a training run can be told, but where its data and its run folder are. Values, defaults and help: the table in
+/// src/core/config_fields.cpp.
+struct Config {
+  ModelConfig model;
+  HeadConfig head;
+  ViewsConfig views;
+  OptimConfig optim;
+  TeacherConfig teacher;
+  LossConfig loss;
+  TrainingConfig train;
+  DataConfig data;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
+  bool operator==(const Config&) const = default;
+};
+
+/// The table's defaults, with every "auto" still open.
+Config default_config();
+
+/// One "key = value" with where it was written, for messages.
+struct Setting {
+  std::string key, value;
+  std::string where;  ///< "configs/a.cfg:12" or "--optim.lr"
+};
+/// Settings of an INI file ([section], key = value, # comment). UsageError with file and line on bad syntax or a key given twice.
+std::vector<Setting> read_settings(const std::filesystem::path& path);
+/// The same of a text; `source` stands for the file name in messages.
+std::vector<Setting> parse_settings(const std::string& text, const std::string& source);
+/// UsageError on an unknown key (with the nearest one), a wrong type or a value out of range.
+void apply_settings(Config& config, const std::vector<Setting>& settings);
+
+/// INI text of all keys, each with its help as a comment. parse(print(config)) == config.
+std::string print_config(const Config& config);
+/// Canonical "section.key=value" lines of the keys that change what is trained, for hashes and comparisons between runs.
+std::string training_identity(const Config& config);
+/// "section.key was a and is b" for every training key that differs.
+std::vector<std::string> config_differences(const Config& before, const Config& now);
+
+/// Puts values for "auto": after lightly-train's scaling of DINO to small sets (reference: dino_family.md 4.2), sizes from the
+/// architecture. `notes` gets a line per value. Then checks what no single field can: UsageError when sizes do not fit each other.
+Config resolve_config(const Config& config, uint64_t train_images, int cores_per_rank, std::vector<std::string>* notes = nullptr);
+
+}  // namespace dinoxx

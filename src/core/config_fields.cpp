@@ -1,0 +1,278 @@
+#include "dinoxx/core/config_fields.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+namespace dinoxx {
+namespace {
+
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+struct Range {
+  double min = -kNoLimit, max = kNoLimit;
+};
+
+std::string range_text(const Range& range, std::string_view kind) {
+  if (range.min == -kNoLimit) return fmt::format("{}", kind);
+  if (range.max == kNoLimit) return fmt::format("{} >= {}", kind, range.min);
+  return fmt::format("{} from {} to {}", kind, range.min, range.max);
+}
+
+void read(std::string_view text, int64_t& value, const Range& range) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || static_cast<double>(value) < range.min ||
+      static_cast<double>(value) > range.max)
+    throw std::invalid_argument(range_text(range, "an integer"));
+}
+void read(std::string_view text, double& value, const Range& range) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value < range.min || value > range.max)
+    throw std::invalid_argument(range_text(range, "a number"));
+}
+void read(std::string_view text, bool& value, const Range&) {
+  if (text == "yes" || text == "true" || text == "on" || text == "1")
+    value = true;
+  else if (text == "no" || text == "false" || text == "off" || text == "0")
+    value = false;
+  else
+    throw std::invalid_argument("yes or no");
+}
+void read(std::string_view text, Duration& value, const Range&) {
+  value = Duration::parse(text);
+}
+void read(std::string_view text, std::vector<int64_t>& value, const Range& range) {
+  std::vector<int64_t> list;
+  while (true) {
+    const size_t comma = text.find(',');
+    std::string_view item = text.substr(0, comma);
+    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+    while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+    read(item, list.emplace_back(), range);
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+  }
+  value = std::move(list);
+}
+template <class T>
+void read(std::string_view text, Auto<T>& value, const Range& range) {
+  if (text == "auto") {
+    value.reset();
+    return;
+  }
+  T inner{};
+  try {
+    read(text, inner, range);
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(std::string(error.what()) + ", or auto");
+  }
+  value = inner;
+}
+
+std::string write(int64_t value) {
+  return std::to_string(value);
+}
+std::string write(double value) {
+  return fmt::format("{}", value);
+}
+std::string write(bool value) {
+  return value ? "yes" : "no";
+}
+std::string write(const Duration& value) {
+  return value.text();
+}
+std::string write(const std::vector<int64_t>& value) {
+  return fmt::format("{}", fmt::join(value, ","));
+}
+template <class T>
+std::string write(const Auto<T>& value) {
+  return value ? write(*value) : "auto";
+}
+
+std::string type_name(const int64_t*) {
+  return "integer";
+}
+std::string type_name(const double*) {
+  return "number";
+}
+std::string type_name(const bool*) {
+  return "yes|no";
+}
+std::string type_name(const Duration*) {
+  return "duration";
+}
+std::string type_name(const std::vector<int64_t>*) {
+  return "list";
+}
+template <class T>
+std::string type_name(const Auto<T>*) {
+  return type_name(static_cast<const T*>(nullptr)) + "|auto";
+}
+
+template <auto Part, auto Member>
+Field field(std::string key, std::string default_text, std::string help, Range range = {}) {
+  using Value = std::remove_cvref_t<decltype((std::declval<Config>().*Part).*Member)>;
+  Field f{std::move(key), type_name(static_cast<const Value*>(nullptr)), std::move(default_text), std::move(help), true, {}, {}};
+  f.set = [range](Config& config, std::string_view text) { read(text, (config.*Part).*Member, range); };
+  f.get = [](const Config& config) { return write((config.*Part).*Member); };
+  return f;
+}
+
+template <auto Part, auto Member>
+Field choice(std::string key, std::string default_text, std::vector<std::string> names, std::string help) {
+  Field f{std::move(key), fmt::format("{}", fmt::join(names, "|")), std::move(default_text), std::move(help), true, {}, {}};
+  f.set = [names](Config& config, std::string_view text) {
+    for (const std::string& name : names) {
+      if (text != name) continue;
+      (config.*Part).*Member = name;
+      return;
+    }
+    throw std::invalid_argument(fmt::format("one of {}", fmt::join(names, ", ")));
+  };
+  f.get = [](const Config& config) { return (config.*Part).*Member; };
+  return f;
+}
+
+Field not_training(Field f) {
+  f.training = false;
+  return f;
+}
+
+std::vector<Field> make_fields() {
+  constexpr auto model = &Config::model;
+  constexpr auto head = &Config::head;
+  constexpr auto views = &Config::views;
+  constexpr auto optim = &Config::optim;
+  constexpr auto teacher = &Config::teacher;
+  constexpr auto loss = &Config::loss;
+  constexpr auto train = &Config::train;
+  constexpr auto data = &Config::data;
+  constexpr auto ckpt = &Config::checkpoint;
+  constexpr auto eval = &Config::eval;
+  constexpr Range positive{1, 1e9}, count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, size{1, 16384}, temperature{1e-6, 1e3};
+  return {
+      choice<model, &ModelConfig::arch>("model.arch", "vit_small", {"vit_tiny", "vit_small", "vit_base"},
+                                        "network: vision transformer of width/heads 192/3, 384/6 or 768/12, 12 blocks"),
+      field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive),
+      field<model, &ModelConfig::depth>("model.depth", "auto", "number of blocks; auto: the architecture's", positive),
+      field<model, &ModelConfig::heads>("model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's",
+                                        positive),
+      field<model, &ModelConfig::patch_size>("model.patch_size", "16", "patch, pixels", size),
+      field<model, &ModelConfig::image_size>("model.image_size", "auto",
+                                             "size for which positions are learned, pixels; auto: views.global_size", size),
+      field<model, &ModelConfig::mlp_ratio>("model.mlp_ratio", "4", "hidden width of a block's MLP over its width", {0.01, 64}),
+      field<model, &ModelConfig::drop_path>("model.drop_path", "0.1", "stochastic depth of the last block, linear from 0 in the first",
+                                            {0, 0.99}),
+      choice<model, &ModelConfig::stem>("model.stem", "patch", {"patch", "conv"},
+                                        "how an image becomes tokens: one convolution, or a stack of 3x3 ones"),
+
+      field<head, &HeadConfig::out_dim>("head.out_dim", "auto", "prototypes; auto: 1024 to 65536 by the number of training images",
+                                        positive),
+      field<head, &HeadConfig::hidden_dim>("head.hidden_dim", "2048", "width of the MLP", positive),
+      field<head, &HeadConfig::bottleneck_dim>("head.bottleneck_dim", "256", "width in front of the prototypes", positive),
+      field<head, &HeadConfig::layers>("head.layers", "3", "linear layers in front of the prototypes", {1, 16}),
+      field<head, &HeadConfig::norm_last_layer>("head.norm_last_layer", "yes",
+                                                "keep the prototypes' gain at 1 (steadier; published long runs turn it off)"),
+
+      field<views, &ViewsConfig::global_size>("views.global_size", "224", "global crops, pixels", size),
+      field<views, &ViewsConfig::global_scale_min>("views.global_scale_min", "0.4", "smallest area of a global crop, share of the image",
+                                                   share),
+      field<views, &ViewsConfig::global_scale_max>("views.global_scale_max", "1", "largest area of a global crop, share of the image",
+                                                   share),
+      field<views, &ViewsConfig::local_count>("views.local_count", "8", "local crops of each image", {0, 64}),
+      field<views, &ViewsConfig::local_size>("views.local_size", "96", "local crops, pixels", size),
+      field<views, &ViewsConfig::local_scale_min>("views.local_scale_min", "0.05", "smallest area of a local crop, share of the image",
+                                                  share),
+      field<views, &ViewsConfig::local_scale_max>("views.local_scale_max", "0.4", "largest area of a local crop, share of the image",
+                                                  share),
+      field<views, &ViewsConfig::blur>("views.blur", "yes", "Gaussian blur (turn off for images of few pixels)"),
+
+      field<optim, &OptimConfig::lr>("optim.lr", "0.0005", "peak learning rate at a batch of 256; scaled linearly with train.batch_size",
+                                     not_negative),
+      field<optim, &OptimConfig::min_lr>("optim.min_lr", "1e-06", "learning rate at the end, not scaled", not_negative),
+      field<optim, &OptimConfig::warmup>("optim.warmup", "auto",
+                                         "linear warm-up of the learning rate; auto: 12500 steps, at most a tenth of the run"),
+      field<optim, &OptimConfig::weight_decay>("optim.weight_decay", "0.04", "weight decay at the start (none on biases and norms)",
+                                               not_negative),
+      field<optim, &OptimConfig::weight_decay_end>("optim.weight_decay_end", "0.4", "weight decay at the end, reached by half a cosine",
+                                                   not_negative),
+      field<optim, &OptimConfig::clip>("optim.clip", "3", "largest gradient norm of each parameter; 0: no clipping", not_negative),
+      field<optim, &OptimConfig::freeze_last_layer>(
+          "optim.freeze_last_layer", "auto",
+          "how long the prototypes stay fixed; auto: 1250 steps, at most a tenth of the run. In epochs: whole ones, as published"),
+      field<optim, &OptimConfig::beta1>("optim.beta1", "0.9", "AdamW, decay of the mean", {0, 0.999999}),
+      field<optim, &OptimConfig::beta2>("optim.beta2", "0.999", "AdamW, decay of the variance", {0, 0.9999999}),
+
+      field<teacher, &TeacherConfig::momentum>(
+          "teacher.momentum", "auto", "momentum of the average at the start; auto: 0.99 to 0.996 by the number of training images", share),
+      field<teacher, &TeacherConfig::momentum_end>("teacher.momentum_end", "1", "momentum at the end, reached by half a cosine", share),
+      field<teacher, &TeacherConfig::temp>("teacher.temp", "auto", "temperature; auto: 0.02 to 0.07 by the number of training images",
+                                           temperature),
+      field<teacher, &TeacherConfig::warmup_temp>(
+          "teacher.warmup_temp", "auto", "temperature at the start; auto: 0.02 to 0.04 by the number of training images", temperature),
+      field<teacher, &TeacherConfig::warmup_temp_epochs>(
+          "teacher.warmup_temp_epochs", "auto", "epochs from the first to the last temperature; auto: 37500 steps, at most 30 % of the run",
+          count),
+
+      field<loss, &LossConfig::student_temp>("loss.student_temp", "0.1", "temperature of the student", temperature),
+      field<loss, &LossConfig::centre_momentum>("loss.centre_momentum", "0.9", "momentum of the centre of the teacher's logits", share),
+
+      choice<train, &TrainingConfig::method>("train.method", "dino", {"dino"}, "recipe"),
+      field<train, &TrainingConfig::length>("train.length", "100ep", "length of the run"),
+      field<train, &TrainingConfig::batch_size>("train.batch_size", "256",
+                                                "images of one step over all ranks; the number of ranks must divide it", positive),
+      field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),
+      choice<train, &TrainingConfig::precision>("train.precision", "fp32", {"fp32", "bf16"},
+                                                "of the networks; masters, gradients and averages are fp32 under both"),
+      field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB", {0.001, 1024}),
+      not_training(field<train, &TrainingConfig::threads>(
+          "train.threads", "auto", "compute threads of a rank; auto: OMP_NUM_THREADS, else the rank's share of the cores", positive)),
+      not_training(field<train, &TrainingConfig::log_every>("train.log_every", "10", "steps between two lines of metrics.jsonl", positive)),
+      not_training(field<train, &TrainingConfig::check_every>("train.check_every", "500",
+                                                              "steps between two comparisons of all ranks' weights; 0: never", count)),
+      not_training(field<train, &TrainingConfig::max_skipped>(
+          "train.max_skipped", "5", "steps in a row with a loss that is no number after which the run stops", positive)),
+
+      not_training(field<data, &DataConfig::workers>(
+          "data.workers", "auto", "decode and augmentation threads of a rank; auto: an eighth of its cores, at least one", positive)),
+      not_training(field<data, &DataConfig::ring>("data.ring", "3", "batches in flight", {2, 1024})),
+      not_training(field<data, &DataConfig::cache_decoded>("data.cache_decoded", "no", "keep decoded images in memory (small sets)")),
+      not_training(field<data, &DataConfig::max_bad_fraction>("data.max_bad_fraction", "0.001",
+                                                              "unreadable images, share of all, at which the run stops", share)),
+
+      not_training(
+          field<ckpt, &CheckpointConfig::every>("checkpoint.every", "1ep", "between two checkpoints; 0: at the end and on request only")),
+      not_training(field<ckpt, &CheckpointConfig::keep>("checkpoint.keep", "3", "newest checkpoints that stay", positive)),
+
+      not_training(field<eval, &EvalConfig::every>("eval.every", "1ep", "between two evaluations of the teacher; 0: none")),
+      not_training(field<eval, &EvalConfig::knn_k>("eval.knn_k", "10,20,100,200", "neighbours", positive)),
+  };
+}
+
+}  // namespace
+
+const std::vector<Field>& config_fields() {
+  static const std::vector<Field> fields = make_fields();
+  return fields;
+}
+
+const std::vector<Section>& config_sections() {
+  static const std::vector<Section> sections = {
+      {"model", "the backbone"},
+      {"head", "the projection head"},
+      {"views", "the crops of an image"},
+      {"optim", "AdamW and its schedules"},
+      {"teacher", "the average of the student"},
+      {"loss", "the loss"},
+      {"train", "the run"},
+      {"data", "how images reach the networks"},
+      {"checkpoint", "saving"},
+      {"eval", "evaluation during training"},
+  };
+  return sections;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,113 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "dinoxx/core/config.hpp"
+#include "dinoxx/core/config_fields.hpp"
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx {
+namespace {
+
+struct ArchRow {
+  std::string_view name;
+  int64_t dim, depth, heads;
+};
+// facebookresearch/dino vision_transformer.py
+constexpr std::array<ArchRow, 3> arch_rows{{{"vit_tiny", 192, 12, 3}, {"vit_small", 384, 12, 6}, {"vit_base", 768, 12, 12}}};
+
+// lightly-train, _methods/dino/dino.py
+int64_t prototypes_for(uint64_t images) {
+  if (images < 20'000) return 1024;
+  if (images < 50'000) return 2048;
+  if (images < 100'000) return 4096;
+  if (images < 200'000) return 16384;
+  if (images < 500'000) return 32768;
+  return 65536;
+}
+
+// Linear in the number of images between a set of 20,000 and one of a million; rounded so that a config file reads well.
+double by_size(uint64_t images, double small, double large) {
+  const double share = std::clamp((static_cast<double>(images) - 20e3) / (1e6 - 20e3), 0.0, 1.0);
+  return std::round((small + share * (large - small)) * 1e6) / 1e6;
+}
+
+// Fills what is still open and notes the key, its new value and why.
+class Resolver {
+ public:
+  Resolver(const Config& config, std::vector<std::string>* notes) : config(config), notes_(notes) {}
+  template <class T>
+  void set(std::string_view key, Auto<T>& value, T chosen, const std::string& why) {
+    if (value) return;
+    value = chosen;
+    if (!notes_) return;
+    for (const Field& field : config_fields())
+      if (field.key == key) notes_->push_back(fmt::format("{} = {} ({})", key, field.get(config), why));
+  }
+  Config config;
+
+ private:
+  std::vector<std::string>* notes_;
+};
+
+void check_together(const Config& c, uint64_t images) {
+  const int64_t dim = *c.model.dim, heads = *c.model.heads, patch = c.model.patch_size;
+  if (dim % heads != 0)
+    fail_usage("model.heads", fmt::format("a divisor of model.dim = {}", dim), std::to_string(heads), "Change one of them");
+  const auto multiple = [&](const char* key, int64_t size) {
+    if (size % patch != 0)
+      fail_usage(key, fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(size), "Change one of them");
+  };
+  multiple("model.image_size", *c.model.image_size);
+  multiple("views.global_size", c.views.global_size);
+  if (c.views.local_count > 0) multiple("views.local_size", c.views.local_size);
+  const auto ordered = [](const char* key, double low, double high) {
+    if (!(low > 0 && low <= high))
+      fail_usage(key, "a smallest share above 0 and not above the largest", fmt::format("{} to {}", low, high), "Correct the two values");
+  };
+  ordered("views.global_scale_min", c.views.global_scale_min, c.views.global_scale_max);
+  if (c.views.local_count > 0) ordered("views.local_scale_min", c.views.local_scale_min, c.views.local_scale_max);
+  if (static_cast<uint64_t>(c.train.batch_size) > images)
+    fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train.batch_size),
+               "Choose a smaller batch or pack more images");
+  if (c.train.length.steps(images, c.train.batch_size) < 1)
+    fail_usage("train.length", "at least one step",
+               fmt::format("{} of {} images in batches of {}", c.train.length.text(), images, c.train.batch_size), "Train longer");
+}
+
+}  // namespace
+
+Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes) {
+  if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
+  Resolver r(before, notes);
+  Config& c = r.config;
+  const auto arch = std::find_if(arch_rows.begin(), arch_rows.end(), [&](const ArchRow& row) { return row.name == c.model.arch; });
+  if (arch == arch_rows.end()) fail_usage("model.arch", "a known architecture", c.model.arch, "See --help");
+  const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
+  r.set("model.dim", c.model.dim, arch->dim, from_arch);
+  r.set("model.depth", c.model.depth, arch->depth, from_arch);
+  r.set("model.heads", c.model.heads, arch->heads, from_arch);
+  r.set("model.image_size", c.model.image_size, c.views.global_size, "as views.global_size");
+  r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
+
+  const int64_t total = c.train.length.steps(images, c.train.batch_size);
+  const auto steps = [](int64_t n) { return Duration{static_cast<double>(n), Duration::Unit::kSteps}; };
+  r.set("optim.warmup", c.optim.warmup, steps(std::min<int64_t>(12500, total / 10)), fmt::format("of {} steps", total));
+  r.set("optim.freeze_last_layer", c.optim.freeze_last_layer, steps(std::min<int64_t>(1250, total / 10)),
+        fmt::format("of {} steps", total));
+  r.set("teacher.momentum", c.teacher.momentum, by_size(images, 0.99, 0.996), from_images);
+  r.set("teacher.temp", c.teacher.temp, by_size(images, 0.02, 0.07), from_images);
+  r.set("teacher.warmup_temp", c.teacher.warmup_temp, std::min(*c.teacher.temp, by_size(images, 0.02, 0.04)), from_images);
+  const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train.batch_size);
+  r.set("teacher.warmup_temp_epochs", c.teacher.warmup_temp_epochs,
+        static_cast<int64_t>(std::llround(std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch)),
+        fmt::format("of {} steps", total));
+  r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
+  r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
+  check_together(c, images);
+  return c;
+}
+
+}  // namespace dinoxx
