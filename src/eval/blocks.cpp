@@ -1,0 +1,114 @@
+#include "dinoxx/eval/blocks.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+// Length of a message that travels to the other ranks; longer ones are cut.
+constexpr int64_t kMessageBytes = 2048;
+
+}  // namespace
+
+int64_t block_count(int64_t items) {
+  return (items + kEvalBlock - 1) / kEvalBlock;
+}
+
+ItemRange block_items(int64_t items, int64_t block) {
+  return {block * kEvalBlock, std::min(items, (block + 1) * kEvalBlock)};
+}
+
+ItemRange rank_items(int64_t items, int rank, int size) {
+  const int64_t blocks = block_count(items);
+  const int64_t first = blocks * rank / size, last = blocks * (rank + 1) / size;
+  return {std::min(items, first * kEvalBlock), std::min(items, last * kEvalBlock)};
+}
+
+void for_each_block(int64_t items, ItemRange range, int threads, const std::function<void(int64_t, ItemRange)>& work) {
+  if (range.size() == 0) return;
+  const int64_t first = range.begin / kEvalBlock, last = block_count(range.end);
+  const int count = static_cast<int>(std::clamp<int64_t>(threads, 1, last - first));
+  const int outer_threads = at::get_num_threads();
+  std::atomic<int64_t> next{first};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto loop = [&] {
+    // The thread's own OpenMP and MKL setting. ATen also keeps a process-wide value for threads to come, which is put back below.
+    at::set_num_threads(1);
+    const at::NoGradGuard no_grad;
+    try {
+      for (int64_t block = next++; block < last; block = next++) work(block, block_items(items, block));
+    } catch (...) {
+      next = last;
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+  };
+  std::vector<std::thread> pool;
+  for (int i = 0; i < count; ++i) pool.emplace_back(loop);
+  for (std::thread& thread : pool) thread.join();
+  // From a thread of its own, so that the caller's thread-local settings are not touched at all.
+  std::thread([&] { at::set_num_threads(outer_threads); }).join();
+  if (error) std::rethrow_exception(error);
+}
+
+void run_together(Communicator& comm, const std::function<void()>& work) {
+  std::exception_ptr error;
+  std::string message;
+  try {
+    work();
+  } catch (const std::exception& e) {
+    error = std::current_exception();
+    message = e.what();
+  }
+  at::Tensor failing = at::empty({1}, at::kInt);
+  failing.fill_(error ? comm.rank() : comm.size());
+  comm.all_reduce(failing, ReduceOp::kMin)->wait();
+  const int source = failing.data_ptr<int32_t>()[0];
+  if (source == comm.size()) return;
+  at::Tensor text = at::zeros({kMessageBytes}, at::kByte);
+  if (source == comm.rank()) {
+    std::memcpy(text.data_ptr<uint8_t>(), message.data(), std::min<size_t>(message.size(), kMessageBytes - 1));
+  }
+  comm.broadcast(text, source)->wait();
+  if (error) std::rethrow_exception(error);
+  throw Error(fmt::format("rank {}: {}", source, reinterpret_cast<const char*>(text.data_ptr<uint8_t>())));
+}
+
+at::Tensor gather_rows(Communicator& comm, const at::Tensor& local, int64_t total) {
+  const int size = comm.size();
+  int64_t longest = 0;
+  for (int rank = 0; rank < size; ++rank) longest = std::max(longest, rank_items(total, rank, size).size());
+  std::vector<int64_t> shape = local.sizes().vec();
+  shape[0] = longest;
+  at::Tensor padded = local;
+  if (local.size(0) != longest) {
+    padded = at::zeros(shape, local.options());
+    padded.narrow(0, 0, local.size(0)).copy_(local);
+  }
+  shape[0] = longest * size;
+  at::Tensor all = at::empty(shape, local.options());
+  comm.all_gather(all, padded.contiguous())->wait();
+  // Close the gaps in place: every range moves towards the front, so nothing is overwritten before it has been read.
+  const size_t row_bytes = total == 0 ? 0 : static_cast<size_t>(all.nbytes() / all.size(0));
+  char* data = static_cast<char*>(all.data_ptr());
+  for (int rank = 0; rank < size; ++rank) {
+    const ItemRange range = rank_items(total, rank, size);
+    std::memmove(data + range.begin * row_bytes, data + rank * longest * row_bytes, range.size() * row_bytes);
+  }
+  return all.narrow(0, 0, total);
+}
+
+}  // namespace dinoxx::eval
