@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Runs dinoxx on several machines without a batch system, over ssh. (With Slurm: launch/slurm_train.sbatch.)
+#
+#   launch/cluster.sh -f HOSTFILE [-n RANKS] [-t THREADS] [-i INTERFACE] train|eval ... (the arguments of dinoxx)
+#
+#   -f HOSTFILE   lines "host slots=N": N ranks on that host; list only hosts that are up
+#   -n RANKS      by default all slots
+#   -t THREADS    OpenMP threads a rank (default: this machine's cores / the largest number of slots)
+#   -i INTERFACE  network interface or address range (10.0.0.0/24) for MPI, where the hosts have several
+#
+# DINOXX_MPIRUN_OPTIONS holds further options of mpirun. Program, configs, data and run folder must be at the same paths on all hosts (a shared file system, or the installed folder copied to each).
+set -euo pipefail
+# shellcheck source=launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+hostfile="" ranks="" threads="" interface=""
+while [ $# -gt 0 ]; do
+  case $1 in
+    -f | -n | -t | -i)
+      [ $# -ge 2 ] || die "$1 needs a value"
+      case $1 in -f) hostfile=$2 ;; -n) ranks=$2 ;; -t) threads=$2 ;; -i) interface=$2 ;; esac
+      shift 2
+      ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) break ;;
+  esac
+done
+[ -n "$hostfile" ] || die "-f HOSTFILE is missing; see --help"
+[ -r "$hostfile" ] || die "cannot read the hostfile '$hostfile'"
+[ $# -gt 0 ] || die "what shall run? For example: train --config configs/dino_cifar10_cpu.cfg --data DATA --out RUN"
+read -r slots largest < <(awk '!/^[ \t]*(#|$)/ { n = 1; if (match($0, /slots=[0-9]+/)) n = substr($0, RSTART + 6, RLENGTH - 6) + 0; s += n; if (n > m) m = n }
+                               END { print s + 0, m + 0 }' "$hostfile")
+[ "$slots" -gt 0 ] || die "the hostfile '$hostfile' names no host"
+ranks=${ranks:-$slots}
+if [ -z "$threads" ]; then
+  threads=$(($(cores) / largest))
+  [ "$threads" -gt 0 ] || threads=1
+fi
+export_rank_environment "$threads"
+export_mpi_environment
+options=(--hostfile "$hostfile" --bind-to none -n "$ranks" -x OMP_NUM_THREADS -x MALLOC_MMAP_THRESHOLD_ -x MALLOC_TRIM_THRESHOLD_)
+# By default a host that lost its power is noticed after eight minutes; so it takes ten seconds.
+options+=(--mca oob_tcp_keepalive_time 4 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 3)
+if [ -n "$interface" ]; then
+  options+=(--mca oob_tcp_if_include "$interface" --mca btl_tcp_if_include "$interface")
+fi
+program=$(dinoxx_program)
+# shellcheck disable=SC2086  # several options, split at spaces
+run_and_forward mpirun "${options[@]}" ${DINOXX_MPIRUN_OPTIONS:-} "$program" "$@"

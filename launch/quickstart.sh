@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# From nothing to a trained and evaluated model: set-up, build, pack, train on two ranks, evaluate.
+#
+#   launch/quickstart.sh [IMAGE_FOLDER]
+#
+#   IMAGE_FOLDER  images in class folders (for the k-NN table), JPEG or PNG; without it, a self-drawn set of textured objects
+#
+# Run it again and it goes on where it stopped. QUICKSTART_OUT names another output folder than run/quickstart.
+set -euo pipefail
+# shellcheck source=launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+case ${1:-} in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+[ $# -le 1 ] || die "expected one image folder at most, found $# arguments"
+images=${1:-}
+[ -z "$images" ] || [ -d "$images" ] || die "'$images' is not a folder"
+if [ "$installed" = no ]; then
+  build_release
+fi
+program=$(dinoxx_program)
+
+name=quickstart
+source_options=(--toy textures)
+if [ -n "$images" ]; then
+  images=$(cd "$images" && pwd)
+  name=quickstart-$(basename "$images")
+  source_options=(--from-folder "$images")
+fi
+work=$PWD
+[ "$installed" = yes ] || work=$root
+run=${QUICKSTART_OUT:-$work/run/$name}
+data=$run-data
+
+if [ -e "$data/manifest.json" ]; then
+  echo "quickstart: data: $data (kept from an earlier run)"
+else
+  "$program" pack "${source_options[@]}" --out "$data"
+fi
+"$launch_dir/local.sh" -n 2 train --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto
+"$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --suite knn --out "$run/eval"
+echo
+echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, checkpoints/, eval/results.json)"
