@@ -19,7 +19,8 @@ class Work {
 };
 
 /// Collectives on contiguous tensors. Every rank of the group calls the same operations in the same order; the result of a reduction is bit-identical on all
-/// ranks. Works (async) keep their tensors alive. Errors name the operation and the rank.
+/// ranks (bf16 accumulates in float32 and is rounded once). Works (async) keep their tensors alive. Errors name the operation and the rank. Maximum and minimum
+/// of NaN are unspecified. Operations of one communicator are matched in their order of posting; use communicators of their own for traffic whose order may cross.
 /// Back ends: self (one rank), mpi (CPU tensors: f32, f64, bf16, i32, i64, u8), nccl (GPU tensors), thread (ranks as threads, for tests).
 class Communicator {
  public:

@@ -1,0 +1,13 @@
+// The NCCL communicator of a build without CUDA.
+#include "dinoxx/comm/nccl_communicator.hpp"
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx {
+
+bool built_with_nccl() { return false; }
+
+std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>&, int) {
+  fail("NCCL communicator", "a build with CUDA", "one without", "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,79 @@
+#include "dinoxx/comm/runtime.hpp"
+
+#include <mpi.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+
+#include "dinoxx/comm/mpi_communicator.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx {
+
+LaunchedTasks launched_tasks() {
+  // The innermost launcher counts: mpirun inside a Slurm step starts its daemons by srun, whose variables the ranks inherit.
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}) {
+    if (const char* text = std::getenv(variable)) {
+      char* end = nullptr;
+      const long count = std::strtol(text, &end, 10);
+      if (end != text && *end == '\0' && count >= 1) return {static_cast<int>(count), variable};
+    }
+  }
+  return {};
+}
+
+MpiRuntime::MpiRuntime(int* argc, char*** argv) {
+  const LaunchedTasks tasks = launched_tasks();
+  if (tasks.count == 1) return;
+  int already = 0;
+  MPI_Initialized(&already);
+  if (already) fail("MpiRuntime", "MPI not yet initialised", "a second runtime", "Create one in main and pass it on");
+
+  int provided = MPI_THREAD_SINGLE;
+  MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
+  initialized_ = true;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  std::string found;
+  if (size_ < tasks.count) {
+    found = fmt::format("MPI counts {} rank(s)", size_);
+  } else if (provided < MPI_THREAD_FUNNELED) {
+    found = fmt::format("thread support level {}", provided);
+  }
+  if (!found.empty()) {
+    MPI_Finalize();  // the destructor does not run for an object that was never complete
+    if (size_ < tasks.count) {
+      fail("MPI start-up", fmt::format("{} ranks ({}={})", tasks.count, tasks.variable, tasks.count), found,
+           "The launcher and this program's MPI do not know each other, and every task would take itself for rank 0. Use the mpirun of the MPI that dinoxx "
+           "was built with, or under Slurm 'srun --mpi=pmix'");
+    }
+    fail("MPI start-up", "MPI_THREAD_FUNNELED", found, "Build dinoxx with an MPI that has thread support");
+  }
+  MPI_Comm node = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node);
+  MPI_Comm_rank(node, &local_rank_);
+  MPI_Comm_size(node, &local_size_);
+  MPI_Comm_free(&node);
+}
+
+MpiRuntime::~MpiRuntime() {
+  // While an error unwinds, the other ranks may be waiting in a collective: MPI_Finalize would wait for them. Without it the launcher ends them.
+  if (initialized_ && std::uncaught_exceptions() == 0) MPI_Finalize();
+}
+
+std::shared_ptr<Communicator> MpiRuntime::make_communicator() const {
+  return initialized_ ? make_mpi_communicator() : make_self_communicator();
+}
+
+void MpiRuntime::abort(int code) const {
+  std::cout.flush();
+  std::cerr.flush();
+  std::fflush(nullptr);
+  if (initialized_) MPI_Abort(MPI_COMM_WORLD, code);
+  std::_Exit(code);
+}
+
+}  // namespace dinoxx
