@@ -1,0 +1,184 @@
+// Gradient averaging overlapped with backward. The one file that touches LibTorch's hook interface, which is not a stable one.
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <unordered_map>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/parallel/ddp.hpp"
+
+namespace dinoxx {
+namespace {
+
+struct Hook : torch::autograd::PostAccumulateGradHook {
+  explicit Hook(std::function<void()> call) : call(std::move(call)) {}
+  void operator()(const at::Tensor&) override { call(); }
+  std::function<void()> call;
+};
+
+}  // namespace
+
+struct GradientSync::Impl {
+  Impl(std::shared_ptr<Communicator> comm, const ParamLayout& layout, FlatState& state) : comm(std::move(comm)), layout(layout), state(state) {}
+
+  std::shared_ptr<Communicator> comm;
+  const ParamLayout layout;
+  FlatState& state;
+  std::vector<at::Tensor> parameters;  // by segment; undefined where not trainable
+  std::vector<int> bucket_of;          // by segment
+
+  bool armed = false;
+  bool first_step = true;
+  int accumulations = 1;
+  std::vector<int> arrived;  // gradients added, by segment
+  std::vector<int> pending;  // segments that wait for a gradient, by bucket
+  size_t next_bucket = 0;    // the first bucket not posted
+  std::vector<std::unique_ptr<Work>> works;
+  size_t oldest = 0;  // the first work not known to be done
+  std::vector<BucketEvent> events;
+
+  at::Tensor bucket_grad(size_t b) const { return state.grad.narrow(0, layout.buckets[b].begin, layout.buckets[b].end - layout.buckets[b].begin); }
+  void log(BucketEvent::Kind kind, int bucket) {
+    const int64_t bytes = bucket < 0 ? 0 : (layout.buckets[bucket].end - layout.buckets[bucket].begin) * state.grad.element_size();
+    events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
+  }
+
+  void on_gradient(size_t segment) {
+    if (!armed) return;  // a backward that is not part of a step, as in a probe
+    if (++arrived[segment] > accumulations) {
+      fail(layout.segments[segment].name, fmt::format("{} gradient(s) in this step", accumulations), "one more",
+           "Its bucket has left already; tell GradientSync::begin() how many backward passes there are");
+    }
+    if (arrived[segment] == accumulations) --pending[bucket_of[segment]];
+    post_ready();
+    progress();
+  }
+
+  // In index order whatever the order of arrival: the ranks must post the same sequence.
+  void post_ready() {
+    while (next_bucket < pending.size() && pending[next_bucket] == 0) post_next();
+  }
+  void post_next() {
+    const int b = static_cast<int>(next_bucket++);
+    log(BucketEvent::Kind::kPosted, b);
+    works.push_back(comm->all_reduce(bucket_grad(b), ReduceOp::kSum));
+  }
+
+  void progress() {
+    for (size_t b = oldest; b < works.size(); ++b) {
+      if (works[b] && works[b]->test()) completed(b);
+    }
+    while (oldest < works.size() && !works[oldest]) ++oldest;
+  }
+  void completed(size_t b) {
+    works[b].reset();
+    log(BucketEvent::Kind::kCompleted, static_cast<int>(b));
+  }
+
+  // An optimizer's or a module's zero_grad() would drop the views, and the gradients would silently no longer arrive in the buffer.
+  void check_views() const {
+    for (size_t s = 0; s < parameters.size(); ++s) {
+      if (!parameters[s].defined()) continue;
+      const char* expected = static_cast<char*>(state.grad.data_ptr()) + layout.segments[s].offset * state.grad.element_size();
+      const at::Tensor& grad = parameters[s].grad();
+      if (!grad.defined() || grad.data_ptr() != expected) {
+        fail(layout.segments[s].name, "a gradient inside the flat buffer", grad.defined() ? "another tensor" : "none",
+             "Use FlatState::zero_grad() and nothing else to clear gradients");
+      }
+    }
+  }
+};
+
+GradientSync::GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state)
+    : impl_(std::make_unique<Impl>(std::move(comm), layout, state)) {
+  Impl& impl = *impl_;
+  if (!state.grad.defined()) fail("GradientSync", "a FlatState with gradients", "one without", "Construct it with with_grad = true");
+  std::unordered_map<std::string, at::Tensor> by_name;
+  for (const NamedTensor& parameter : parameters) by_name[parameter.name] = parameter.tensor;
+  impl.parameters.resize(layout.segments.size());
+  impl.bucket_of.resize(layout.segments.size());
+  for (size_t b = 0; b < layout.buckets.size(); ++b) {
+    for (int s = layout.buckets[b].first_segment; s < layout.buckets[b].last_segment; ++s) impl.bucket_of[s] = static_cast<int>(b);
+  }
+  for (size_t s = 0; s < layout.segments.size(); ++s) {
+    if (!layout.segments[s].trainable) continue;
+    const auto found = by_name.find(layout.segments[s].name);
+    if (found == by_name.end()) fail("GradientSync", fmt::format("a parameter named {}", layout.segments[s].name), "none", "");
+    impl.parameters[s] = found->second;
+  }
+  impl.check_views();
+  for (size_t s = 0; s < layout.segments.size(); ++s) {
+    if (!impl.parameters[s].defined()) continue;
+    torch::autograd::impl::set_post_acc_grad_hooks(impl.parameters[s], std::make_unique<Hook>([&impl, s] { impl.on_gradient(s); }));
+  }
+}
+
+GradientSync::~GradientSync() {
+  for (const at::Tensor& parameter : impl_->parameters) {
+    if (parameter.defined()) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  }
+}
+
+void GradientSync::begin(int accumulations) {
+  Impl& impl = *impl_;
+  if (accumulations < 1) fail("GradientSync::begin", "one backward pass or more", fmt::format("{}", accumulations), "");
+  impl.works.clear();  // waits for those of a step that was given up
+  impl.oldest = impl.next_bucket = 0;
+  impl.events.clear();
+  impl.accumulations = accumulations;
+  impl.arrived.assign(impl.layout.segments.size(), 0);
+  impl.pending.assign(impl.layout.buckets.size(), 0);
+  for (size_t s = 0; s < impl.parameters.size(); ++s) impl.pending[impl.bucket_of[s]] += impl.parameters[s].defined();
+  impl.armed = true;
+}
+
+void GradientSync::progress() { impl_->progress(); }
+
+void GradientSync::finish() {
+  Impl& impl = *impl_;
+  if (!impl.armed) fail("GradientSync::finish", "begin() before it", "none", "");
+  impl.log(BucketEvent::Kind::kBackwardEnded, -1);
+  impl.armed = false;
+  while (impl.next_bucket < impl.pending.size()) impl.post_next();
+  for (size_t b = 0; b < impl.works.size(); ++b) {
+    if (!impl.works[b]) continue;
+    impl.works[b]->wait();
+    impl.completed(b);
+  }
+  impl.works.clear();
+  impl.oldest = 0;
+  impl.check_views();
+  if (impl.first_step) {
+    // after the collectives, so that no other rank is left waiting in them
+    std::vector<std::string> missing;
+    for (size_t s = 0; s < impl.parameters.size(); ++s) {
+      if (impl.parameters[s].defined() && impl.arrived[s] < impl.accumulations) missing.push_back(impl.layout.segments[s].name);
+    }
+    if (!missing.empty()) {
+      fail("gradients of the first step", "one for every trainable parameter", fmt::format("none for {}", fmt::join(missing, ", ")),
+           "Take the parameter into the loss, or do not make it trainable: it holds back the averaging of all that follow it");
+    }
+    impl.first_step = false;
+  }
+  if (impl.comm->size() > 1) {
+    at::NoGradGuard no_grad;
+    impl.state.grad.div_(impl.comm->size());
+  }
+}
+
+const std::vector<BucketEvent>& GradientSync::events() const { return impl_->events; }
+
+double GradientSync::overlapped_share() const {
+  int64_t all = 0, during = 0;
+  bool ended = false;
+  for (const BucketEvent& event : impl_->events) {
+    ended |= event.kind == BucketEvent::Kind::kBackwardEnded;
+    if (event.kind != BucketEvent::Kind::kCompleted) continue;
+    all += event.bytes;
+    if (!ended) during += event.bytes;
+  }
+  return all > 0 ? static_cast<double>(during) / static_cast<double>(all) : 0.0;
+}
+
+}  // namespace dinoxx
