@@ -3,7 +3,7 @@
 #
 #   launch/setup.sh [--cuda] [--no-apt]
 #
-#   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 4.5 GB unpacked) instead of the CPU part (0.55 GB, 0.6 GB)
+#   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 3.7 GB unpacked) instead of the CPU part (0.55 GB, 0.6 GB)
 #   --no-apt   install no Debian package, only name what is missing
 #
 #   DINOXX_CACHE  where LibTorch is kept for all checkouts, by default ~/.cache/dinoxx
