@@ -1,0 +1,43 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/core/config.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/data/dataset.hpp"
+#include "dinoxx/method/network.hpp"
+
+namespace dinoxx {
+
+/// Hands the teacher to evaluation and gives back what goes into metrics.jsonl. Collective; must change nothing that training sees.
+using EvalHook = std::function<nlohmann::json(const Network& teacher, int64_t step)>;
+/// Made once at start-up, when the data is open and the configuration resolved. May return an empty hook.
+using EvalHookFactory = std::function<EvalHook(std::shared_ptr<const Dataset> dataset, const Config& resolved)>;
+
+/// One communicator for each kind of traffic, so that their order cannot cross.
+struct TrainComms {
+  std::shared_ptr<Communicator> control, gradients, statistics;
+};
+
+struct TrainOptions {
+  Config config;                   ///< not resolved yet
+  std::filesystem::path data, out;
+  std::string resume = "auto";     ///< "auto", "never" or a checkpoint folder
+  bool check = false;              ///< start-up and a step or two, then say what the run will take; leaves nothing behind
+  double max_seconds = 0;          ///< of this process; 0: no limit
+  int cores = 1;                   ///< this rank's share of the machine
+  std::string command_line;
+  nlohmann::json build;            ///< versions, for the run's records
+  EvalHookFactory make_eval_hook;
+  std::function<const char*()> stop_signal = [] { return static_cast<const char*>(nullptr); };  ///< name of the signal that asked to stop
+};
+
+/// A training run from start-up to its end: kDone, or kStopped when it was asked to stop and has saved. Collective. Errors on one rank alone leave the others waiting:
+/// the caller must abort them (MpiRuntime::abort).
+ExitCode train(const TrainOptions& options, const TrainComms& comms);
+
+}  // namespace dinoxx

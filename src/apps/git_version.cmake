@@ -1,0 +1,13 @@
+# Run at each build: writes OUT with the commit that is being built, only when it changed, so that nothing else is rebuilt.
+execute_process(COMMAND git describe --always --dirty --abbrev=12 WORKING_DIRECTORY ${SOURCE} OUTPUT_VARIABLE hash OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT hash)
+  set(hash unknown)
+endif()
+set(text "#pragma once\n#define DINOXX_GIT_HASH \"${hash}\"\n")
+set(before "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} before)
+endif()
+if(NOT before STREQUAL text)
+  file(WRITE ${OUT} "${text}")
+endif()

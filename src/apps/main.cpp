@@ -1,0 +1,74 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <cstdio>
+#include <string_view>
+
+#include "build_info.hpp"
+#include "dinoxx/apps/commands.hpp"
+#include "dinoxx/core/error.hpp"
+
+namespace {
+
+using namespace dinoxx;
+
+struct Command {
+  std::string_view name, help;
+  int (*run)(int, char**);
+};
+constexpr std::array<Command, 4> kCommands{{
+    {"pack", "image files into a packed data set, read fast and checked", run_pack},
+    {"train", "learn features from packed images without labels", run_train},
+    {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"info", "what this build, a data set or a run folder is", run_info},
+}};
+
+void print_help() {
+  fmt::print(
+      "dinoxx trains vision models by self-distillation without labels and shows what the features are worth.\n\n"
+      "  dinoxx pack  --from-folder IMAGES --out DATA                                  1. pack the images once\n"
+      "  mpirun -n 2 dinoxx train --config configs/dino_cifar10_cpu.cfg --data DATA --out RUN   2. train; the same command resumes\n"
+      "  mpirun -n 2 dinoxx eval  --checkpoint RUN --data DATA --suite knn --out DIR   3. evaluate, DIR/results.json\n"
+      "  dinoxx info  --run RUN                                                        4. look\n\n"
+      "One process needs no mpirun. Commands, each with --help:\n");
+  for (const Command& command : kCommands) fmt::print("  {:<6} {}\n", command.name, command.help);
+  fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
+}
+
+int dispatch(int argc, char** argv) {
+  if (argc < 2) {
+    print_help();
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const std::string_view name = argv[1];
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help();
+    return 0;
+  }
+  if (name == "--version") {
+    const auto build = build_info();
+    fmt::print("dinoxx {} ({}), LibTorch {}\n", build["dinoxx"].get<std::string>(), build["git"].get<std::string>(), build["libtorch"].get<std::string>());
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) {
+    if (name == command.name) return command.run(argc - 1, argv + 1);
+    names.emplace_back(command.name);
+  }
+  const std::string near = nearest_name(name, names);
+  fail_usage("command", "pack, train, eval or info", fmt::format("\"{}\"", name), near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return dispatch(argc, argv);
+  } catch (const Error& error) {
+    fmt::print(stderr, "dinoxx: {}\n", error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "dinoxx: unexpected failure: {}\n", error.what());
+    return static_cast<int>(ExitCode::kFailed);
+  }
+}

@@ -1,0 +1,89 @@
+#include <boost/program_options.hpp>
+
+#include "build_info.hpp"
+#include "command.hpp"
+#include "dinoxx/apps/commands.hpp"
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/config_options.hpp"
+#include "dinoxx/core/signals.hpp"
+#include "dinoxx/train/train.hpp"
+#include "eval_hook.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(dinoxx train: learns features from images without labels.
+
+  dinoxx train --config FILE --data DATA --out RUN [options]               one process
+  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN [options]   eight ranks, the same result to rounding
+  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN --check     start-up and first steps only: will it work, how long, how much memory
+
+DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl and checkpoints/; the same command again resumes it.
+SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed. Other exit codes: 0 done, 1 failed, 2 bad usage.
+)";
+
+struct Line {
+  TrainOptions options;
+  std::string answer;  ///< text to print instead of training
+};
+
+Line parse(int argc, char** argv) {
+  Line line;
+  TrainOptions& options = line.options;
+  std::string config, data, out, max_time;
+  po::options_description run("the run");
+  run.add_options()("help,h", "this text")("print-config", "print the configuration with all its keys and stop")(
+      "config", po::value(&config)->value_name("FILE"), "INI file; without one the defaults below")(
+      "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"), "run folder, made if need be")(
+      "resume", po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"), "go on from the newest checkpoint in RUN, from none, or from this one")(
+      "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
+      "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
+  const ConfigLine parsed = parse_config_line(argc, argv, run);
+  if (parsed.variables.count("help")) {
+    line.answer = kUsage + std::string("\n") + parsed.help;
+    return line;
+  }
+  options.config = default_config();
+  if (!config.empty()) apply_settings(options.config, read_settings(config));
+  apply_settings(options.config, parsed.settings);
+  if (parsed.variables.count("print-config")) {
+    line.answer = print_config(options.config);
+    return line;
+  }
+  if (data.empty()) fail_usage("--data", "a folder made by \"dinoxx pack\"", "nothing", "See \"dinoxx train --help\"");
+  if (out.empty()) fail_usage("--out", "a run folder", "nothing", "See \"dinoxx train --help\"");
+  options.data = data;
+  options.out = out;
+  try {
+    if (!max_time.empty()) options.max_seconds = parse_wall_time(max_time);
+  } catch (const std::invalid_argument& error) {
+    fail_usage("--max-time", error.what(), fmt::format("\"{}\"", max_time), "See \"dinoxx train --help\"");
+  }
+  options.command_line = command_line(argc, argv);
+  options.build = build_info();
+  return line;
+}
+
+}  // namespace
+
+int run_train(int argc, char** argv) {
+  MpiRuntime mpi(&argc, &argv);
+  return run_under_mpi(mpi, [&] {
+    const TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
+    Line line;
+    on_all_ranks(*comms.control, [&] { line = parse(argc, argv); });
+    if (!line.answer.empty()) {
+      if (mpi.rank() == 0) fmt::print("{}", line.answer);
+      return static_cast<int>(ExitCode::kDone);
+    }
+    const StopSignals signals;
+    line.options.stop_signal = [&] { return signals.received(); };
+    line.options.cores = cores_of_rank(mpi.local_size());
+    line.options.make_eval_hook = knn_hook(mpi.make_communicator());
+    return static_cast<int>(train(line.options, comms));
+  });
+}
+
+}  // namespace dinoxx

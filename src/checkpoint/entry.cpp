@@ -1,0 +1,59 @@
+#include "entry.hpp"
+
+#include <charconv>
+#include <cstring>
+
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx::checkpoint {
+namespace {
+
+DType stored_type(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat:
+      return DType::kF32;
+    case at::kDouble:
+      return DType::kF64;
+    case at::kLong:
+      return DType::kI64;
+    default:
+      fail("checkpoint", "tensors in float32, float64 or int64", c10::toString(type), "Masters are never stored in another type");
+  }
+}
+
+bool parse_number(std::string_view text, int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+std::string entry_text(const EntryName& entry) { return fmt::format("{}/{}[{}:{}]", entry.buffer, entry.segment, entry.begin, entry.end); }
+
+bool parse_entry(const std::string& text, EntryName& entry) {
+  const size_t slash = text.find('/'), open = text.rfind('['), colon = text.rfind(':');
+  if (slash == std::string::npos || open == std::string::npos || colon == std::string::npos || text.back() != ']' || !(slash < open && open < colon)) return false;
+  entry.buffer = text.substr(0, slash);
+  entry.segment = text.substr(slash + 1, open - slash - 1);
+  const std::string_view view(text);
+  return parse_number(view.substr(open + 1, colon - open - 1), entry.begin) && parse_number(view.substr(colon + 1, view.size() - colon - 2), entry.end);
+}
+
+TensorView view_of(const at::Tensor& tensor) {
+  TensorView view;
+  view.dtype = stored_type(tensor.scalar_type());
+  if (!tensor.is_contiguous() || !tensor.device().is_cpu()) fail("checkpoint", "contiguous tensors in main memory", "another layout", "Copy the tensor first");
+  view.shape = tensor.sizes().vec();
+  view.bytes = {static_cast<const std::byte*>(tensor.const_data_ptr()), static_cast<size_t>(tensor.nbytes())};
+  return view;
+}
+
+void copy_into(const at::Tensor& tensor, const TensorView& view, const std::string& subject) {
+  const TensorView target = view_of(tensor);
+  if (target.dtype != view.dtype || target.bytes.size() != view.bytes.size())
+    fail(subject, fmt::format("{} bytes of {}", target.bytes.size(), dtype_name(target.dtype)), fmt::format("{} bytes of {}", view.bytes.size(), dtype_name(view.dtype)),
+         "Resume with the model that was saved");
+  std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
+}
+
+}  // namespace dinoxx::checkpoint

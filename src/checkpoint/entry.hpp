@@ -1,0 +1,28 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "dinoxx/core/safetensors.hpp"
+
+namespace dinoxx::checkpoint {
+
+inline constexpr const char* kManifest = "manifest.json";
+inline constexpr const char* kFormat = "dinoxx checkpoint";
+inline constexpr int kVersion = 1;
+
+/// "buffer/segment[begin:end]": elements of one segment of one flat buffer.
+struct EntryName {
+  std::string buffer, segment;
+  int64_t begin = 0, end = 0;
+};
+std::string entry_text(const EntryName& entry);
+/// False when `text` names no range (a replicated tensor).
+bool parse_entry(const std::string& text, EntryName& entry);
+
+/// Storage of a contiguous CPU tensor as a view. Error for types that a checkpoint does not hold.
+TensorView view_of(const at::Tensor& tensor);
+/// Error unless `view` has the tensor's type and size; then copies.
+void copy_into(const at::Tensor& tensor, const TensorView& view, const std::string& subject);
+
+}  // namespace dinoxx::checkpoint

@@ -1,0 +1,115 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "dinoxx/checkpoint/checkpoint.hpp"
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+#include "entry.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+constexpr const char* kDamaged = "The checkpoint is damaged: remove its folder to resume from the one before, or name another with --resume PATH";
+
+// Which ranges of which segments have been filled.
+class Coverage {
+ public:
+  void add(const checkpoint::EntryName& entry) { ranges_[{entry.buffer, entry.segment}].emplace_back(entry.begin, entry.end); }
+  void check(const CheckpointTensors& tensors, const std::string& source) {
+    for (const auto& [buffer, flat] : tensors.split) {
+      for (const Segment& segment : tensors.layout->segments) {
+        auto& ranges = ranges_[{buffer, segment.name}];
+        std::sort(ranges.begin(), ranges.end());
+        int64_t filled = 0;
+        for (const auto& [begin, end] : ranges) {
+          if (begin != filled) break;
+          filled = end;
+        }
+        if (filled != segment.numel || (!ranges.empty() && ranges.back().second != filled))
+          fail(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name), fmt::format("the first {}", filled), kDamaged);
+      }
+    }
+  }
+
+ private:
+  std::map<std::pair<std::string, std::string>, std::vector<std::pair<int64_t, int64_t>>> ranges_;
+};
+
+void load_entries(const SafetensorsFile& file, const std::string& source, const CheckpointTensors& tensors, Coverage& coverage, std::set<std::string>& replicated) {
+  for (const auto& [name, view] : file.tensors()) {
+    checkpoint::EntryName entry;
+    if (!checkpoint::parse_entry(name, entry)) {
+      const auto found = std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
+      if (found == tensors.replicated.end()) fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+      checkpoint::copy_into(found->tensor, view, fmt::format("{}, {}", source, name));
+      replicated.insert(name);
+      continue;
+    }
+    const auto buffer = std::find_if(tensors.split.begin(), tensors.split.end(), [&](const NamedTensor& t) { return t.name == entry.buffer; });
+    const auto& segments = tensors.layout->segments;
+    const auto segment = std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == entry.segment; });
+    if (buffer == tensors.split.end() || segment == segments.end())
+      fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+    if (entry.begin < 0 || entry.begin > entry.end || entry.end > segment->numel)
+      fail(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+    checkpoint::copy_into(buffer->tensor.narrow(0, segment->offset + entry.begin, entry.end - entry.begin), view, fmt::format("{}, {}", source, name));
+    coverage.add(entry);
+  }
+}
+
+}  // namespace
+
+json read_manifest(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / checkpoint::kManifest;
+  if (!fs::exists(path))
+    fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder", "Name a folder such as RUN/checkpoints/step_00001000");
+  const json manifest = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  const auto damaged = [&](const std::string& expected, const std::string& found) { fail(path.string(), expected, found, kDamaged); };
+  if (!manifest.is_object()) damaged("a JSON object", "something else");
+  if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat) damaged("a manifest of a dinoxx checkpoint", "another file");
+  if (!manifest.contains("version") || manifest["version"] != checkpoint::kVersion)
+    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(), "Use the version of dinoxx that wrote it");
+  for (const char* key : {"step", "position", "world_size"})
+    if (!manifest.contains(key) || !manifest[key].is_number_unsigned()) damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
+  if (!manifest.contains("files") || !manifest["files"].is_array()) damaged("a list of files", "none");
+  for (const json& file : manifest["files"]) {
+    const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") && file["bytes"].is_number_unsigned() &&
+                      file.contains("crc32c") && file["crc32c"].is_string();
+    if (!good) damaged("files with name, bytes and crc32c", file.dump().substr(0, 80));
+    const std::string name = file["name"];
+    if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) damaged("plain file names", name);
+  }
+  return manifest;
+}
+
+void load_checkpoint(Communicator& comm, const fs::path& checkpoint, const CheckpointTensors& tensors) {
+  on_all_ranks(comm, [&] {
+    const json manifest = read_manifest(checkpoint);
+    Coverage coverage;
+    std::set<std::string> replicated;
+    for (const json& record : manifest["files"]) {
+      const std::string name = record["name"];
+      const fs::path path = checkpoint / name;
+      std::error_code code;
+      const auto bytes = fs::file_size(path, code);
+      if (code || bytes != record["bytes"].get<uint64_t>())
+        fail(path.string(), fmt::format("{} bytes", record["bytes"].get<uint64_t>()), code ? code.message() : fmt::format("{} bytes", bytes), kDamaged);
+      if (!name.starts_with("rank_")) continue;  // weights for other programs
+      const SafetensorsFile file(path);
+      const std::string crc = fmt::format("{:08x}", file.file_crc32c());
+      if (crc != record["crc32c"]) fail(path.string(), fmt::format("CRC32C {}", record["crc32c"].get<std::string>()), crc, kDamaged);
+      load_entries(file, path.string(), tensors, coverage, replicated);
+    }
+    coverage.check(tensors, checkpoint.string());
+    for (const auto& [name, tensor] : tensors.replicated)
+      if (!replicated.contains(name)) fail(checkpoint.string(), fmt::format("\"{}\"", name), "nothing of that name", kDamaged);
+  });
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,134 @@
+#include <ATen/ATen.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "dinoxx/checkpoint/checkpoint.hpp"
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+#include "entry.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using checkpoint::entry_text;
+using checkpoint::view_of;
+
+std::string rank_file(int rank, int size) { return fmt::format("rank_{:05}_of_{:05}.safetensors", rank, size); }
+
+// The part of every segment that lies in this rank's range of the flat buffers; padding is not saved.
+std::map<std::string, TensorView> owned_entries(const CheckpointTensors& tensors, int rank, int size) {
+  std::map<std::string, TensorView> entries;
+  const ParamLayout& layout = *tensors.layout;
+  const int64_t begin = layout.numel * rank / size, end = layout.numel * (rank + 1) / size;
+  for (const auto& [buffer, flat] : tensors.split) {
+    for (const Segment& segment : layout.segments) {
+      const int64_t from = std::max(begin, segment.offset), to = std::min(end, segment.offset + segment.numel);
+      if (from < to) entries[entry_text({buffer, segment.name, from - segment.offset, to - segment.offset})] = view_of(flat.narrow(0, from, to - from));
+    }
+  }
+  if (rank == 0)
+    for (const auto& [name, tensor] : tensors.replicated) entries[name] = view_of(tensor);
+  return entries;
+}
+
+nlohmann::json file_record(const fs::path& path, uint32_t crc) {
+  return {{"name", path.filename().string()}, {"bytes", fs::file_size(path)}, {"crc32c", fmt::format("{:08x}", crc)}};
+}
+
+// A folder of this step that is already there (an older attempt, replaced by a resumed run) makes way without ever being half there under its name.
+void publish(const fs::path& partial, const fs::path& final_path) {
+  const fs::path old = partial.parent_path() / ("." + final_path.filename().string() + ".replaced");
+  fs::remove_all(old);
+  if (fs::exists(final_path)) fs::rename(final_path, old);
+  fs::rename(partial, final_path);
+  sync_path(final_path.parent_path());
+  fs::remove_all(old);
+}
+
+}  // namespace
+
+fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors, const std::vector<WeightFile>& weights,
+                         nlohmann::json facts) {
+  const std::string name = fmt::format("step_{:08}", step);
+  const fs::path partial = checkpoints / ("." + name + ".partial"), final_path = checkpoints / name;
+  const int rank = comm.rank(), size = comm.size();
+  try {
+    on_all_ranks(comm, [&] {
+      if (rank != 0) return;
+      fs::remove_all(partial);
+      make_writable_directory(partial);
+    });
+    // CRC32C of each rank's file, summed into place by one collective
+    at::Tensor crcs = at::zeros({size}, at::kLong);
+    std::vector<nlohmann::json> extra;
+    on_all_ranks(comm, [&] {
+      crcs[rank] = static_cast<int64_t>(write_safetensors(partial / rank_file(rank, size), owned_entries(tensors, rank, size)));
+      if (rank != 0) return;
+      for (const WeightFile& file : weights) {
+        std::map<std::string, TensorView> views;
+        for (const auto& [tensor_name, tensor] : file.tensors) views[tensor_name] = view_of(tensor);
+        const uint32_t crc = write_safetensors(partial / file.file, views, file.metadata);
+        extra.push_back(file_record(partial / file.file, crc));
+      }
+    });
+    comm.all_reduce(crcs, ReduceOp::kSum)->wait();
+    on_all_ranks(comm, [&] {
+      if (rank != 0) return;
+      facts["format"] = checkpoint::kFormat;
+      facts["version"] = checkpoint::kVersion;
+      facts["step"] = step;
+      facts["layout_hash"] = fmt::format("{:016x}", tensors.layout->hash);
+      facts["world_size"] = size;
+      facts["files"] = extra;
+      for (int r = 0; r < size; ++r) facts["files"].push_back(file_record(partial / rank_file(r, size), static_cast<uint32_t>(crcs[r].item<int64_t>())));
+      write_file_atomically(partial / checkpoint::kManifest, facts.dump(1) + "\n");
+      publish(partial, final_path);
+    });
+  } catch (...) {
+    std::error_code ignored;
+    if (rank == 0) fs::remove_all(partial, ignored);
+    throw;
+  }
+  return final_path;
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
+  std::vector<fs::path> found;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step_") && fs::exists(entry.path() / checkpoint::kManifest)) found.push_back(entry.path());
+  }
+  // names are padded with zeros to eight digits; longer numbers are later ones
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    const std::string x = a.filename().string(), y = b.filename().string();
+    return std::pair(x.size(), x) < std::pair(y.size(), y);
+  });
+  return found;
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& run) {
+  const auto all = list_checkpoints(run / "checkpoints");
+  return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+void prune_checkpoints(const fs::path& checkpoints, int64_t keep) {
+  const auto all = list_checkpoints(checkpoints);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    fs::remove(all[i] / checkpoint::kManifest);
+    sync_path(all[i]);
+    fs::remove_all(all[i]);
+  }
+  std::error_code code;
+  std::vector<fs::path> left_over;
+  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(".step_") || (name.starts_with("step_") && !fs::exists(entry.path() / checkpoint::kManifest))) left_over.push_back(entry.path());
+  }
+  for (const fs::path& path : left_over) fs::remove_all(path, code);
+}
+
+}  // namespace dinoxx

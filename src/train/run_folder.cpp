@@ -1,0 +1,83 @@
+#include "run_folder.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+}  // namespace
+
+RunFolder::RunFolder(const fs::path& path) : path_(path) {
+  make_writable_directory(path);
+  const std::string file = (path / ".lock").string();
+  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) fail(file, "to open the lock file", std::strerror(errno), "Choose a folder that you may write to");
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    char holder[300] = "";
+    const ssize_t n = ::pread(lock_, holder, sizeof holder - 1, 0);
+    ::close(lock_);
+    if (error == EWOULDBLOCK)
+      fail_usage(path.string(), "a run folder that no other run uses", n > 0 ? fmt::format("a lock held by {}", holder) : "a lock",
+                 "Wait for that run or end it, or choose another --out");
+    fail(file, "to lock the run folder", std::strerror(error), "Choose a file system with flock");
+  }
+  const std::string holder = fmt::format("process {} on {}", ::getpid(), host_name());
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, holder.data(), holder.size(), 0) < 0) fail(file, "to write the lock file", std::strerror(errno), "Free space");
+}
+
+RunFolder::~RunFolder() {
+  if (metrics_ >= 0) ::close(metrics_);
+  if (lock_ >= 0) ::close(lock_);  // which releases the lock
+}
+
+void RunFolder::open_metrics(int64_t step) {
+  const fs::path file = path_ / "metrics.jsonl";
+  if (fs::exists(file)) {
+    const std::string before = read_text(file);
+    std::istringstream lines(before);
+    std::string kept;
+    for (std::string line; std::getline(lines, line);) {
+      const nlohmann::json record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (record.is_object() && record.value("step", int64_t{0}) <= step) kept += line + "\n";
+    }
+    if (kept != before) write_file_atomically(file, kept);
+  }
+  metrics_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (metrics_ < 0) fail(file.string(), "to write the file", std::strerror(errno), "Choose a folder that you may write to");
+}
+
+void RunFolder::log(const nlohmann::json& record) {
+  // numbers that are none would not be JSON: null stands for them
+  const std::string line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t n = ::write(metrics_, line.data() + done, line.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail((path_ / "metrics.jsonl").string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
+    done += static_cast<size_t>(n);
+  }
+}
+
+void RunFolder::sync_metrics() {
+  if (::fsync(metrics_) != 0 && errno != EINVAL) fail((path_ / "metrics.jsonl").string(), "fsync to succeed", std::strerror(errno), "Check the file system");
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,109 @@
+#include "saving.hpp"
+
+#include <ATen/ATen.h>
+
+#include "dinoxx/checkpoint/checkpoint.hpp"
+#include "dinoxx/checkpoint/together.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// Handles to everything that is saved; the optimizer's step counts travel as scalars of their own.
+struct SavedTensors {
+  CheckpointTensors tensors;
+  std::vector<at::Tensor> counts;
+};
+
+SavedTensors saved_tensors(TrainState& state) {
+  SavedTensors saved;
+  saved.tensors.layout = &state.layout;
+  saved.tensors.split = {{"student", state.student_flat.master},
+                         {"teacher", state.teacher_flat.master},
+                         {"adamw.exp_avg", state.optimizer.exp_avg},
+                         {"adamw.exp_avg_sq", state.optimizer.exp_avg_sq}};
+  saved.tensors.replicated = {{"centre", state.centre.value()}};
+  for (size_t i = 0; i < state.layout.segments.size(); ++i) {
+    saved.counts.push_back(at::full({}, state.optimizer.segment_steps[i], at::kLong));
+    saved.tensors.replicated.push_back({"adamw.step/" + state.layout.segments[i].name, saved.counts.back()});
+  }
+  return saved;
+}
+
+// The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
+std::vector<WeightFile> teacher_files(const TrainState& state, const RunFacts& facts) {
+  WeightFile whole{"teacher.safetensors", {}, {{"format", "pt"}, {"dinoxx.config", facts.config_text}}};
+  WeightFile backbone{"backbone.safetensors", {}, whole.metadata};
+  const std::string prefix = "backbone.";
+  for (const Segment& segment : state.layout.segments) {
+    const at::Tensor values = state.teacher_flat.master.narrow(0, segment.offset, segment.numel).view(segment.shape);
+    whole.tensors.push_back({segment.name, values});
+    if (segment.name.starts_with(prefix)) backbone.tensors.push_back({segment.name.substr(prefix.size()), values});
+  }
+  return {whole, backbone};
+}
+
+}  // namespace
+
+fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, const RunFacts& facts, int64_t keep) {
+  const json record = {{"position", state.position},
+                       {"config", facts.config_text},
+                       {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
+                       {"build", facts.build},
+                       {"cpu", facts.cpu},
+                       {"communicator", facts.communicator},
+                       {"threads", facts.threads},
+                       {"batch_size", facts.batch_size}};
+  const fs::path checkpoints = run / "checkpoints";
+  const SavedTensors saved = saved_tensors(state);
+  const fs::path path = save_checkpoint(comm, checkpoints, state.step, saved.tensors, comm.rank() == 0 ? teacher_files(state, facts) : std::vector<WeightFile>{}, record);
+  on_all_ranks(comm, [&] {
+    if (comm.rank() == 0) prune_checkpoints(checkpoints, keep);
+  });
+  return path;
+}
+
+std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoint, TrainState& state, const RunFacts& facts) {
+  SavedTensors saved = saved_tensors(state);
+  load_checkpoint(comm, checkpoint, saved.tensors);
+  for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer.segment_steps[i] = saved.counts[i].item<int64_t>();
+  state.student_flat.publish();
+  state.teacher_flat.publish();
+  const json manifest = read_manifest(checkpoint);
+  state.step = manifest["step"];
+  state.position = manifest["position"];
+
+  std::vector<std::string> lost;
+  const auto compare = [&](const std::string& what, const json& before, const json& now, const std::string& claim) {
+    if (before != now) lost.push_back(fmt::format("{} was {} and is {}: {}", what, before.dump(), now.dump(), claim));
+  };
+  const std::string rounding = "results agree to rounding, no longer bit for bit";
+  compare("world size", manifest["world_size"], comm.size(), rounding);
+  compare("communicator", manifest.value("communicator", json()), facts.communicator, rounding);
+  compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
+  compare("CPU", manifest.value("cpu", json()), facts.cpu, rounding);
+  compare("build", manifest.value("build", json()), facts.build, rounding);
+  compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint, "the images and their order are others, this is no longer one run");
+  Config before = default_config();
+  apply_settings(before, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
+  Config now = default_config();
+  apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
+  for (const std::string& difference : config_differences(before, now)) lost.push_back(difference + ": this is no longer one run with one configuration");
+  return lost;
+}
+
+std::optional<fs::path> choose_checkpoint(const std::string& resume, const fs::path& run) {
+  if (resume == "auto") return latest_checkpoint(run);
+  if (resume == "never") {
+    if (latest_checkpoint(run) || fs::exists(run / "metrics.jsonl"))
+      fail_usage(run.string(), "an empty run folder for --resume never", "a run", "Resume it (--resume auto), remove it, or choose another --out");
+    return std::nullopt;
+  }
+  if (!fs::exists(fs::path(resume) / "manifest.json"))
+    fail_usage("--resume", "auto, never or a checkpoint folder (with manifest.json)", fmt::format("\"{}\"", resume), "Name a folder such as RUN/checkpoints/step_00001000");
+  return resume;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,23 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/train/train.hpp"
+
+namespace dinoxx {
+
+/// Error naming the ranks that see another text than rank 0: different configurations, data or programs must not train together. Collective.
+void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
+
+/// Data, ids and the resolved configuration: what start-up finds out before it makes a network.
+struct Inputs {
+  std::shared_ptr<const Dataset> dataset;
+  std::vector<uint64_t> ids;
+  Config config;
+  std::vector<std::string> notes;  ///< values chosen for "auto"
+};
+Inputs open_inputs(const TrainOptions& options, Communicator& comm);
+
+}  // namespace dinoxx

@@ -1,0 +1,337 @@
+#include "dinoxx/train/train.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/config_fields.hpp"
+#include "dinoxx/core/files.hpp"
+#include "dinoxx/data/loader.hpp"
+#include "dinoxx/parallel/ddp.hpp"
+#include "dinoxx/step/train_step.hpp"
+#include "machine.hpp"
+#include "progress.hpp"
+#include "run_folder.hpp"
+#include "saving.hpp"
+#include "startup.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+// Whether a schedule such as "every 2ep" falls due with the step that led here. A function of step and position alone, so that a resumed run keeps the rhythm.
+bool falls_due(const Duration& every, int64_t step, uint64_t position, int64_t batch, uint64_t images) {
+  if (every.value <= 0) return false;
+  if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
+  const double period = every.value * static_cast<double>(images);
+  const auto periods = [&](uint64_t p) { return std::floor(static_cast<double>(p) / period + 1e-9); };
+  return periods(position) > periods(position - static_cast<uint64_t>(batch));
+}
+
+StepInput step_input(const Batch& batch, const Config& config) {
+  StepInput input;
+  const auto slots = static_cast<int64_t>(batch.positions.size());
+  for (const CropGroup& group : batch.groups)
+    input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
+  input.positions = batch.positions;
+  input.seed = static_cast<uint64_t>(config.train.seed);
+  input.global_batch = config.train.batch_size;
+  return input;
+}
+
+class Run {
+ public:
+  Run(const TrainOptions& options, const TrainComms& comms);
+  ExitCode go();
+
+ private:
+  bool chief() const { return comms_.control->rank() == 0; }
+  void print_start() const;
+  void open_folder();
+  void start_or_resume();
+  StepMetrics one_step();
+  void record(const StepMetrics& metrics, const StepValues& values);
+  void evaluate(bool due);
+  void save();
+  bool time_is_up() const;
+  ExitCode check();
+
+  const TrainOptions& options_;
+  TrainComms comms_;
+  Clock::time_point born_ = Clock::now();
+  Inputs inputs_;
+  const Config& config_;
+  MethodSpec spec_;
+  Schedules schedules_;
+  TrainState state_;
+  RunFacts facts_;
+  std::unique_ptr<RunFolder> folder_;  // rank 0
+  std::unique_ptr<Loader> loader_;
+  std::unique_ptr<GradientSync> sync_;
+  EvalHook eval_;
+  ProgressLine progress_;
+  Stopwatch watch_;
+  int64_t logged_step_ = 0, saved_step_ = -1, evaluated_step_ = -1, skipped_ = 0;
+  uint64_t bad_samples_ = 0;
+  double save_seconds_ = 0, step_seconds_ = 0;
+  std::string resumed_from_;
+};
+
+Run::Run(const TrainOptions& options, const TrainComms& comms)
+    : options_(options),
+      comms_(comms),
+      inputs_(open_inputs(options, *comms.control)),
+      config_(inputs_.config),
+      spec_(method_spec(config_)),
+      schedules_(config_, inputs_.ids.size()),
+      state_(config_, spec_, compute_type(config_)) {
+  at::set_num_threads(static_cast<int>(config_.train.threads.value()));
+  facts_ = {print_config(config_), inputs_.dataset->fingerprint(), inputs_.ids.size(), options.build, cpu_model(), comms.gradients->name(), config_.train.threads.value(),
+            config_.train.batch_size};
+  ranks_must_agree(*comms_.control, fmt::format("{:016x}", state_.layout.hash), "parameter layout");
+}
+
+void Run::print_start() const {
+  int64_t parameters = 0;
+  for (const Segment& segment : state_.layout.segments) parameters += segment.numel;
+  fmt::print("dinoxx train: {}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n", config_.train.method, inputs_.ids.size(),
+             options_.data.string(), parameters, comms_.control->size(), schedules_.total_steps(), config_.train.batch_size);
+  for (const std::string& note : inputs_.notes) fmt::print("  auto: {}\n", note);
+  std::fflush(stdout);
+}
+
+void Run::open_folder() {
+  on_all_ranks(*comms_.control, [&] {
+    if (!chief()) return;
+    folder_ = std::make_unique<RunFolder>(options_.out);
+  });
+}
+
+void Run::start_or_resume() {
+  std::string chosen;
+  on_all_ranks(*comms_.control, [&] {
+    const auto path = choose_checkpoint(options_.resume, options_.out);
+    if (path) chosen = path->string();
+  });
+  ranks_must_agree(*comms_.control, chosen, "checkpoint to resume from");
+  std::vector<std::string> lost;
+  if (!chosen.empty()) {
+    lost = load_state(*comms_.control, chosen, state_, facts_);
+    resumed_from_ = chosen;
+  } else {
+    broadcast_parameters(*comms_.gradients, state_.student_flat);
+    broadcast_parameters(*comms_.gradients, state_.teacher_flat);
+  }
+  logged_step_ = saved_step_ = state_.step;
+  if (chosen.empty()) saved_step_ = -1;
+  on_all_ranks(*comms_.control, [&] {
+    if (!chief()) return;
+    folder_->open_metrics(state_.step);
+    write_file_atomically(options_.out / "config.cfg", facts_.config_text);
+    folder_->log({{"event", "start"},
+                  {"step", state_.step},
+                  {"command", options_.command_line},
+                  {"build", facts_.build},
+                  {"cpu", facts_.cpu},
+                  {"communicator", facts_.communicator},
+                  {"world_size", comms_.control->size()},
+                  {"threads", facts_.threads},
+                  {"data", options_.data.string()},
+                  {"fingerprint", facts_.fingerprint},
+                  {"images", facts_.images},
+                  {"resumed_from", resumed_from_},
+                  {"lost_claims", lost},
+                  {"auto", inputs_.notes}});
+    if (!chosen.empty()) progress_.say(fmt::format("resumed from {} at step {}", chosen, state_.step));
+    for (const std::string& claim : lost) progress_.say("  resume differs: " + claim);
+  });
+}
+
+StepMetrics Run::one_step() {
+  // 1. sample
+  StepInput input = step_input(loader_->next(), config_);
+  input.wants_stop = options_.stop_signal() != nullptr || (chief() && time_is_up());
+  // 2. to 6. forward, loss, backward, optimize, average
+  const StepValues values = schedules_.at(state_.step, state_.position);
+  const auto begin = Clock::now();
+  const StepMetrics metrics = train_step(state_, spec_, input, values, config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
+  step_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
+  // 7. report
+  record(metrics, values);
+  return metrics;
+}
+
+void Run::record(const StepMetrics& metrics, const StepValues& values) {
+  if (!metrics.finite) {
+    ++skipped_;
+    const std::string who = metrics.bad_ranks.empty() ? std::string("the gradient, on all ranks") : fmt::format("the loss, on ranks {}", fmt::join(metrics.bad_ranks, ", "));
+    if (chief()) {
+      folder_->log({{"event", "skipped"}, {"step", state_.step}, {"ranks", metrics.bad_ranks}});
+      progress_.say(fmt::format("step {} skipped: not a number in {}", state_.step, who));
+    }
+    if (skipped_ >= config_.train.max_skipped)
+      throw AgreedError(fmt::format("training at step {}: expected a finite loss, found {} steps in a row with no number in {}. Lower optim.lr, lengthen optim.warmup, "
+                                    "or resume from an earlier checkpoint.",
+                                    state_.step, skipped_, who),
+                        ExitCode::kFailed);
+    return;
+  }
+  skipped_ = 0;
+  const bool last = state_.step == schedules_.total_steps();
+  if (state_.step % config_.train.log_every != 0 && !last) return;
+  const double seconds = watch_.seconds();
+  const auto steps = static_cast<double>(state_.step - logged_step_);
+  const LoaderStats stats = loader_->stats();
+  if (stats.bad_samples > bad_samples_) progress_.say(fmt::format("rank {}: {} images could not be read so far and were replaced", comms_.control->rank(), stats.bad_samples));
+  bad_samples_ = stats.bad_samples;
+  watch_.restart();
+  logged_step_ = state_.step;
+  if (!chief()) return;
+  const double images_per_s = steps * static_cast<double>(config_.train.batch_size) / seconds;
+  const double wait = stats.wait_seconds / seconds, epoch = static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size());
+  json line = {{"step", state_.step},         {"epoch", epoch},
+               {"loss", metrics.loss},        {"lr", values.lr},
+               {"weight_decay", values.weight_decay}, {"momentum", values.momentum},
+               {"teacher_temp", values.teacher_temp}, {"images_per_s", images_per_s},
+               {"data_wait", wait},           {"grad_norm", metrics.grad_norm},
+               {"overlapped_share", metrics.overlapped_share}, {"last_layer_frozen", values.freeze_last_layer}};
+  for (const auto& [name, value] : metrics.terms) line[name] = value;
+  folder_->log(line);
+  const double left = static_cast<double>(schedules_.total_steps() - state_.step) * seconds / steps;
+  progress_.show(fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.1f} images/s  waiting for data {:.0f} %  ETA {}", state_.step, schedules_.total_steps(),
+                             epoch, metrics.loss, values.lr, images_per_s, 100 * wait, human_time(left)),
+                 last);
+}
+
+void Run::evaluate(bool due) {
+  if (!eval_ || !due || evaluated_step_ == state_.step) return;
+  watch_.pause();
+  json result;
+  try {
+    result = eval_(state_.teacher, state_.step);
+  } catch (const std::exception& error) {
+    result = {{"error", error.what()}};
+  }
+  evaluated_step_ = state_.step;
+  if (chief()) {
+    folder_->log({{"step", state_.step}, {"epoch", static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size())}, {"eval", result}});
+    if (result.contains("error")) progress_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state_.step, result["error"].get<std::string>()));
+    else if (result.contains("accuracy")) progress_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state_.step, result.value("k", json()).dump(), 100 * result["accuracy"].get<double>()));
+  }
+  watch_.resume();
+}
+
+void Run::save() {
+  if (saved_step_ == state_.step) return;
+  watch_.pause();
+  const auto begin = Clock::now();
+  on_all_ranks(*comms_.control, [&] {
+    if (chief()) folder_->sync_metrics();
+  });
+  save_state(*comms_.control, options_.out, state_, facts_, config_.checkpoint.keep);
+  saved_step_ = state_.step;
+  save_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
+  watch_.resume();
+}
+
+// Rank 0's clock decides; the vote travels with the step's figures. Leaves room for this step, the next and a checkpoint.
+bool Run::time_is_up() const {
+  if (options_.max_seconds <= 0) return false;
+  return std::chrono::duration<double>(Clock::now() - born_).count() + 2 * step_seconds_ + 1.5 * save_seconds_ >= options_.max_seconds;
+}
+
+ExitCode Run::check() {
+  double seconds = 0;
+  for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
+    const StepInput input = step_input(loader_->next(), config_);
+    const auto begin = Clock::now();
+    const StepMetrics metrics = train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
+    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
+  }
+  at::Tensor worst = at::zeros({2}, at::kDouble);
+  worst[0] = static_cast<double>(peak_memory());
+  worst[1] = seconds;
+  comms_.control->all_reduce(worst, ReduceOp::kMax)->wait();
+  if (chief()) {
+    const double step = worst[1].item<double>(), total = step * static_cast<double>(schedules_.total_steps());
+    const double state_bytes = static_cast<double>(state_.layout.numel) * 4 * 4;
+    fmt::print("check passed: {} a step ({:.1f} images/s), the run of {} steps takes about {}; {} of memory a rank, {} a checkpoint. Nothing was written.\n",
+               step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(config_.train.batch_size) / step, schedules_.total_steps(), human_time(total),
+               human_bytes(worst[0].item<double>()), human_bytes(state_bytes + static_cast<double>(state_.layout.numel) * 8));
+    std::fflush(stdout);
+  }
+  return ExitCode::kDone;
+}
+
+// The folder's writability is part of the check; what did not exist before does not exist after.
+void probe_folder(const fs::path& out) {
+  const fs::path absolute = fs::absolute(out);
+  fs::path made = absolute;
+  const bool existed = fs::exists(absolute);
+  while (made.has_parent_path() && made != made.parent_path() && !fs::exists(made.parent_path())) made = made.parent_path();
+  make_writable_directory(absolute);
+  if (!existed) fs::remove_all(made);
+}
+
+ExitCode Run::go() {
+  if (chief()) print_start();
+  if (options_.check) {
+    on_all_ranks(*comms_.control, [&] {
+      if (chief()) probe_folder(options_.out);
+    });
+    broadcast_parameters(*comms_.gradients, state_.student_flat);
+    broadcast_parameters(*comms_.gradients, state_.teacher_flat);
+  } else {
+    open_folder();
+    start_or_resume();
+  }
+  const int64_t total = schedules_.total_steps(), batch = config_.train.batch_size;
+  if (options_.make_eval_hook && (config_.eval.every.value > 0 || options_.check)) eval_ = options_.make_eval_hook(inputs_.dataset, config_);
+  sync_ = std::make_unique<GradientSync>(comms_.gradients, state_.layout, state_.student.parameters(), state_.student_flat);
+  LoaderConfig loading;
+  loading.seed = static_cast<uint64_t>(config_.train.seed);
+  loading.global_batch = static_cast<int>(batch);
+  loading.rank = comms_.control->rank();
+  loading.world_size = comms_.control->size();
+  loading.workers = static_cast<int>(config_.data.workers.value());
+  loading.ring = static_cast<int>(config_.data.ring);
+  loading.max_bad_fraction = config_.data.max_bad_fraction;
+  loading.cache_decoded = config_.data.cache_decoded;
+  loader_ = std::make_unique<Loader>(inputs_.dataset, inputs_.ids, spec_.views, loading);
+  if (state_.step < total) loader_->start(state_.position);
+  if (options_.check) return check();
+  if (state_.step >= total && chief()) progress_.say(fmt::format("the run is complete: {} of {} steps are done", state_.step, total));
+
+  watch_.restart();
+  while (state_.step < total) {
+    const StepMetrics metrics = one_step();
+    const bool last = state_.step == total;
+    if (config_.train.check_every > 0 && state_.step % config_.train.check_every == 0)
+      check_ranks_agree(*comms_.control, state_.student_flat.master, "student weights", state_.step);
+    if (metrics.stop && !last) {
+      save();
+      const char* signal = options_.stop_signal();
+      if (chief())
+        progress_.say(fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state_.step, signal ? signal : "asked to, or out of time"));
+      return ExitCode::kStopped;
+    }
+    evaluate(last || falls_due(config_.eval.every, state_.step, state_.position, batch, inputs_.ids.size()));
+    if (last || falls_due(config_.checkpoint.every, state_.step, state_.position, batch, inputs_.ids.size())) save();
+  }
+  check_ranks_agree(*comms_.control, state_.student_flat.master, "student weights", state_.step);
+  if (chief()) progress_.say(fmt::format("done: {} steps, run folder {}", state_.step, options_.out.string()));
+  return ExitCode::kDone;
+}
+
+}  // namespace
+
+ExitCode train(const TrainOptions& options, const TrainComms& comms) { return Run(options, comms).go(); }
+
+}  // namespace dinoxx
