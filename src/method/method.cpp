@@ -1,5 +1,7 @@
 #include "dinoxx/method/method.hpp"
 
+#include <fmt/ranges.h>
+
 #include <set>
 
 #include "dinoxx/core/error.hpp"

@@ -29,10 +29,11 @@ struct RowOrigin {
   int first_view = 0;
 };
 
-/// DINO v1 vision transformer. Names as in facebookresearch/dino: cls_token, pos_embed, patch_embed.proj.*, blocks.i.*, norm.*.
+/// DINO v1 vision transformer. Names as in facebookresearch/dino: cls_token, pos_embed, patch_embed.proj.*, blocks.i.*, norm.*; the convolutional stem adds
+/// patch_embed.stem.i.{conv,norm}.*.
 class VisionTransformer {
  public:
-  /// Parameters are filled with NaN until initialize() or load. `dtype`: float32, bfloat16 or float64.
+  /// Parameters are filled with NaN until initialize() or load. `dtype`: float32, bfloat16 or float64. UsageError for a configuration that has no such network.
   VisionTransformer(const VitConfig& config, at::ScalarType dtype);
   const VitConfig& config() const { return config_; }
   int feature_dim() const { return config_.dim; }
@@ -44,15 +45,25 @@ class VisionTransformer {
 
   /// images [B, C, H, W] -> CLS feature after the final norm, [B, D]. H and W must be multiples of the patch size.
   /// `origin` given: training (stochastic depth on); absent: evaluation.
+  /// The last block is computed for the CLS token alone (cls_block.hpp): the same function and gradient, less work.
   at::Tensor forward(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
   /// All tokens after the final norm [B, 1 + N, D].
   at::Tensor forward_tokens(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
 
  private:
+  struct StemLayer {
+    at::Tensor conv_weight, norm_weight, norm_bias;
+  };
+  at::Tensor embed_patches(const at::Tensor& images) const;                                   ///< [B, N, D]
+  at::Tensor embed_tokens(const at::Tensor& images) const;                                    ///< [B, 1 + N, D]
+  at::Tensor run_blocks(at::Tensor x, const RowOrigin* origin, size_t count) const;           ///< the first `count` blocks
+  at::Tensor drop_scale(const RowOrigin* origin, int64_t rows, size_t block, int branch) const;  ///< [B], undefined for 1
+
   VitConfig config_;
+  at::ScalarType dtype_;
   NamedTensors parameters_;
-  at::Tensor cls_token_, pos_embed_, norm_weight_, norm_bias_;
-  std::vector<at::Tensor> stem_;
+  at::Tensor cls_token_, pos_embed_, patch_weight_, patch_bias_, norm_weight_, norm_bias_;
+  std::vector<StemLayer> stem_;
   std::vector<ops::BlockWeights> blocks_;
 };
 

@@ -1,0 +1,58 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include "golden.hpp"
+
+/// The networks of make_model.py and how its gradients are taken.
+namespace dinoxx::golden {
+
+inline VitConfig tiny_vit() {
+  VitConfig config;
+  config.image_size = 16;
+  config.patch_size = 4;
+  config.dim = 48;
+  config.depth = 2;
+  config.heads = 3;
+  return config;
+}
+
+inline DinoHeadConfig tiny_head(int layers = 3) {
+  DinoHeadConfig config;
+  config.in_dim = 48;
+  config.hidden_dim = 40;
+  config.bottleneck_dim = 16;
+  config.out_dim = 37;
+  config.layers = layers;
+  return config;
+}
+
+/// float64 must agree to 1e-9, float32 to 1e-5: with the kernels in use and with the formulas behind them.
+struct Precision {
+  at::ScalarType dtype;
+  bool fused;
+  double tolerance;
+};
+inline std::vector<Precision> precisions() { return {{at::kDouble, true, 1e-9}, {at::kFloat, true, 1e-5}, {at::kFloat, false, 1e-5}}; }
+
+/// Sets the kernels for one scope.
+class FusedScope {
+ public:
+  explicit FusedScope(bool fused) { ops::set_fused(fused); }
+  ~FusedScope() { ops::set_fused(true); }
+};
+
+inline void require_gradients(const NamedTensors& parameters, const std::string& except = "-") {
+  for (const auto& [name, tensor] : parameters) tensor.set_requires_grad(!name.ends_with(except));
+}
+
+/// Gradient of sum(output * uniform(name + "/direction")).
+inline void backward(const at::Tensor& output, const std::string& name) {
+  (output * uniform(name + "/direction", output.sizes()).to(output.scalar_type())).sum().backward();
+}
+
+inline void expect_gradients(const Fixture& fixture, const std::string& prefix, const NamedTensors& parameters, double tolerance) {
+  for (const auto& [name, tensor] : parameters)
+    if (tensor.requires_grad()) EXPECT_TRUE(fixture.matches(prefix + "/grad/" + name, tensor.grad(), tolerance));
+}
+
+}  // namespace dinoxx::golden
