@@ -12,7 +12,8 @@ class AdamW {
  public:
   AdamW(const ParamLayout& layout, at::ScalarType dtype, AdamWConfig config = {});
   /// One step. Segments with decay == false get weight decay 0. Segments frozen in this step (freeze_last_layer and Segment::last_layer, or not trainable) skip decay,
-  /// moments and their step count.
+  /// moments and their step count. Publishes what it changed (compute copy) in the same pass. Element by element in a fixed order without fused multiply-adds: the
+  /// result depends neither on threads nor on the processor. CPU: float32 or float64; GPU: float32.
   void step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, bool freeze_last_layer);
   at::Tensor exp_avg, exp_avg_sq;        ///< [layout.numel]
   std::vector<int64_t> segment_steps;    ///< per segment
@@ -21,10 +22,12 @@ class AdamW {
   AdamWConfig config_;
 };
 
-/// DINO v1 clipping: each parameter's gradient scaled by min(1, max_norm / (norm + 1e-6)). max_norm <= 0: nothing. Returns the norms' root-sum-square (before clipping).
+/// DINO v1 clipping (facebookresearch/dino utils.py, clip_gradients): each parameter's gradient scaled by min(1, max_norm / (norm + 1e-6)). max_norm <= 0: nothing is
+/// scaled. Returns the norms' root-sum-square (before clipping). Segments that this step does not move (frozen, not trainable) are neither counted nor scaled. A norm
+/// that is not finite scales nothing and shows in the returned value.
 double clip_per_parameter(const ParamLayout& layout, FlatState& state, double max_norm, bool freeze_last_layer);
 
-/// teacher = m * teacher + (1 - m) * student, in the masters' type; then publishes the teacher's compute copy.
+/// teacher = m * teacher + (1 - m) * student over all segments and padding, in the masters' type; publishes the teacher's compute copy in the same pass.
 void ema_update(FlatState& teacher, const FlatState& student, double momentum);
 
 }  // namespace dinoxx
