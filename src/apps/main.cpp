@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <array>
 #include <cstdio>
 #include <string_view>
+#include <vector>
 
 #include "build_info.hpp"
 #include "dinoxx/apps/commands.hpp"
@@ -16,12 +16,18 @@ struct Command {
   std::string_view name, help;
   int (*run)(int, char**);
 };
-constexpr std::array<Command, 4> kCommands{{
+const std::vector<Command> kCommands{
+#ifdef DINOXX_HAS_pack
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
+#endif
     {"train", "learn features from packed images without labels", run_train},
+#ifdef DINOXX_HAS_eval
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+#endif
+#ifdef DINOXX_HAS_info
     {"info", "what this build, a data set or a run folder is", run_info},
-}};
+#endif
+};
 
 void print_help() {
   fmt::print(
