@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -11,7 +12,16 @@
 namespace dinoxx {
 
 enum class Split : uint8_t { kTrain = 0, kVal = 1, kTest = 2 };
+/// "train", "val" or "test".
 std::string_view split_name(Split split);
+/// The other way round; also "valid", "validation" and upper case. False when it is none of them.
+bool split_from_name(std::string_view name, Split& split);
+
+/// One column of labels: label value i means classes[i].
+struct LabelColumn {
+  std::string name;
+  std::vector<std::string> classes;
+};
 
 struct SampleMeta {
   int32_t label = -1;  ///< first label column, -1 = none
@@ -42,6 +52,15 @@ class Dataset {
   virtual bool has_split(Split split) const = 0;
   /// Ids of the split in ascending order.
   virtual std::vector<uint64_t> ids(Split split) const = 0;
+
+  /// All label columns; the first is the one of class_names() and meta().label. Empty when nothing is labelled.
+  virtual const std::vector<LabelColumn>& label_columns() const;
+  /// Label of `id` in a column, -1 = none.
+  virtual int32_t label(uint64_t id, size_t column) const { return column == 0 ? meta(id).label : -1; }
+  virtual bool has_masks() const { return false; }
+  virtual bool has_groups() const { return false; }
+  /// Hash of the decoded pixels: equal for the same picture under two names. {0, 0} when not known.
+  virtual std::array<uint64_t, 2> content_id(uint64_t id) const { return {}; }
 };
 
 }  // namespace dinoxx

@@ -14,19 +14,36 @@ struct Image {
 };
 
 enum class Codec : uint8_t { kJpeg = 0, kPng = 1 };
+std::string_view codec_name(Codec codec);
 
 struct DecodeLimits {
   int64_t max_pixels = int64_t{1} << 28;  ///< larger images are refused before memory is taken
 };
 
-/// Decodes to RGB like Pillow's Image.open(..).convert("RGB"): gray is replicated, palette expanded, alpha dropped, CMYK/YCCK JPEG (Adobe inverted too)
-/// converted, 16-bit PNG reduced to 8. Truncated or corrupt data (also libjpeg warnings) is an Error that says what is wrong. Reuses out's memory.
+/// Decodes to RGB like Pillow's ImageOps.exif_transpose(Image.open(..)).convert("RGB"): gray is replicated, palette expanded, alpha dropped, CMYK and YCCK JPEG
+/// (stored inverted, as Adobe does) converted, 16-bit PNG reduced to its high bytes, and the EXIF orientation applied. Truncated or corrupt data (also what
+/// libjpeg only warns of) is an Error that says what is wrong. Reuses out's memory; out is unspecified after an Error. Thread-safe.
 void decode_image(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits = {});
 
-/// From the first bytes; Error when neither JPEG nor PNG.
+/// What a file's header says.
+struct ImageInfo {
+  Codec codec = Codec::kJpeg;
+  int width = 0, height = 0;  ///< as decode_image gives them: after the EXIF orientation
+  int channels = 0;           ///< as stored: 1 gray or palette, 2 gray + alpha, 3 colour, 4 colour + alpha or CMYK
+  int bits = 8;               ///< per channel as stored
+  int orientation = 1;        ///< EXIF, 1 to 8
+  bool palette = false;       ///< the one channel is an index
+};
+/// Reads the header only; Error when it is not a JPEG or PNG header.
+ImageInfo inspect_image(std::span<const uint8_t> bytes);
+
+/// From the first bytes; Error when neither JPEG nor PNG (names the format when it is a known one).
 Codec detect_codec(std::span<const uint8_t> bytes);
 
-/// Lossless PNG of an RGB image.
+/// Lossless PNG of an RGB image. Equal input gives equal bytes (with an equal zlib).
 std::vector<uint8_t> encode_png(const Image& image);
+
+/// Lossless 8-bit gray PNG of `pixels`, [height, width]: the form of foreground masks.
+std::vector<uint8_t> encode_gray_png(std::span<const uint8_t> pixels, int width, int height);
 
 }  // namespace dinoxx
