@@ -48,19 +48,30 @@ struct LoaderConfig {
   bool cache_decoded = false;       ///< keep decoded images in memory (small data sets)
 };
 
+/// A sample that could not be used, and why.
+struct BadSample {
+  uint64_t id = 0, position = 0;
+  std::string key, reason;
+};
+
 struct LoaderStats {
   double wait_seconds = 0;      ///< consumer blocked in next() since the last stats() call
-  uint64_t bad_samples = 0;     ///< total
+  uint64_t bad_samples = 0;     ///< samples replaced so far, repeats counted
+  std::vector<BadSample> new_bad;  ///< samples found bad for the first time since the last call: to be logged
   uint64_t bytes_read = 0;
   double decode_seconds = 0, augment_seconds = 0;  ///< worker time since the last call, summed over threads
 };
 
+/// Floats that one rank's batch of this plan takes (the ring holds `ring` of them).
+uint64_t batch_floats(const ViewPlan& plan, int local_batch);
+
 /// Prefetching multi-crop loader. Contents of batch t depend on (dataset, ids, plan, seed, t) alone: not on threads, ranks or restarts.
 class Loader {
  public:
+  /// UsageError: no ids, batch larger than the ids, ranks that do not divide the batch, workers or ring out of range, an impossible view.
   Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config);
   ~Loader();  ///< joins the workers within a second
-  /// Begins at the batch whose first global position (over all ranks) is `position`.
+  /// Begins at the batch whose first global position (over all ranks) is `position`. May be called again to begin elsewhere.
   void start(uint64_t position);
   /// Next batch in order; blocks. Worker exceptions for that batch are rethrown here.
   const Batch& next();

@@ -1,10 +1,14 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "dinoxx/data/blur.hpp"
+#include "dinoxx/data/color.hpp"
 #include "dinoxx/data/image.hpp"
+#include "dinoxx/data/resize.hpp"
 
 namespace dinoxx {
 
@@ -29,6 +33,8 @@ struct ViewPlan {
   std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
   std::array<float, 3> std{0.229f, 0.224f, 0.225f};
   int global_count() const;
+  /// One line per run of equal views, for run reports: size, scale, probabilities.
+  std::string describe() const;
 };
 
 struct DinoViewOptions {
@@ -38,6 +44,33 @@ struct DinoViewOptions {
 };
 /// The augmentation of DINO v1 (dino_family.md 1.1).
 ViewPlan dino_v1_views(const DinoViewOptions& options);
+
+/// What was drawn for one view of one sample. Everything that is random about it.
+struct ViewDraw {
+  Box crop;
+  bool flip = false;
+  std::optional<ColorJitter> jitter;
+  bool gray = false;
+  std::optional<float> blur_sigma;
+  bool solarize = false;
+};
+
+/// The draws of view `view_index` for a sample of width x height at global position `position`: counter RNG with purposes kCrop, kColor, kBlur, so a pure
+/// function. Crop as torchvision's RandomResizedCrop: ten tries of area U(scale) and log-uniform aspect, sizes rounded half to even, then a central fallback.
+ViewDraw draw_view(int width, int height, const ViewSpec& view, uint64_t seed, uint64_t position, uint32_t view_index);
+
+/// Memory for render_view, one per thread; nothing is allocated once it has seen the largest sizes.
+struct ViewScratch {
+  PlanarScratch planes;
+  ResizeScratch resize;
+  ScratchBuffer<uint8_t> blur;
+};
+
+/// Executes a draw. Writes [3, view.size, view.size] floats.
+void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch, float* out);
+
+/// The 8-bit half of render_view, before normalisation (for tests and pictures). Returned planes live in `scratch`.
+PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch);
 
 /// Makes view `view_index` of the sample at global position `position`: a pure function of its arguments. Writes [3, size, size] floats.
 void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index, float* out);

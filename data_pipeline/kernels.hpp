@@ -1,0 +1,56 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+// Inner loops of resize, colour, blur and normalisation, built once per instruction set and chosen at run time. All sets give equal bytes: integers are exact,
+// floating-point steps are single operations without contraction. This header holds declarations only, because it is compiled with different flags per file.
+
+namespace dinoxx::kernels {
+
+enum class Level : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
+
+constexpr int kWeightBits = 22;    ///< fractional bits of a resize weight, as in Pillow
+constexpr int kRowGranularity = 16;  ///< filter_row reads words and writes bytes up to the next multiple
+
+struct Table {
+  /// Turns `quads` groups of four weights from int32 into the form that filter_row of the same table wants, in place (16 bytes per group).
+  void (*pack_weights)(int32_t* weights, size_t quads);
+  /// out[i] = clip8((2^21 + sum over q < quads, t < 4 of weights[q][t] * byte t of rows[q * stride + i]) >> 22) for i < n.
+  void (*filter_row)(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, int quads, uint8_t* out, int n);
+  /// RGB rows to quads (see SourceImage): planes[c][(x / 4) * stride + y].
+  void (*split_to_quads)(const uint8_t* rgb, int width, int height, uint32_t* const planes[3], ptrdiff_t stride);
+  /// out[r * out_stride + c] = in[c * in_stride + r] for r < rows, c < columns; rows and columns may be exceeded up to the next multiple of 4.
+  void (*transpose_words)(const uint32_t* in, ptrdiff_t in_stride, int rows, int columns, uint32_t* out, ptrdiff_t out_stride);
+
+  /// v = clip8(trunc(pivot + factor * (v - pivot)))
+  void (*blend_with_constant)(uint8_t* v, size_t n, float factor, int pivot);
+  uint64_t (*luma_sum)(const uint8_t* r, const uint8_t* g, const uint8_t* b, size_t n);
+  void (*luma)(const uint8_t* r, const uint8_t* g, const uint8_t* b, uint8_t* out, size_t n);
+  void (*blend_with_luma)(uint8_t* r, uint8_t* g, uint8_t* b, size_t n, float factor);
+  void (*rotate_hue)(uint8_t* r, uint8_t* g, uint8_t* b, size_t n, int shift);
+  void (*solarize)(uint8_t* v, size_t n);
+
+  /// Three box passes along rows, in place; `line` has room for 2 * (width + 4 * radius + 64) bytes.
+  void (*box_rows)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* line);
+  /// Three box passes along columns, in place; `other` has room for a plane.
+  void (*box_columns)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* other);
+
+  /// out = v * scale + bias
+  void (*normalize)(const uint8_t* v, size_t n, float scale, float bias, float* out);
+};
+
+extern const Table kPortableTable;
+#if defined(__x86_64__)
+extern const Table kAvx2Table;
+extern const Table kAvx512Table;
+#endif
+
+/// The best level of this processor, or what set_level chose.
+const Table& table();
+Level level();
+/// Highest level that this processor can run.
+Level supported_level();
+/// For tests and measurements; Error when the processor lacks it. Not while other threads use the kernels.
+void set_level(Level level);
+
+}  // namespace dinoxx::kernels

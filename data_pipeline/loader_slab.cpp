@@ -1,0 +1,62 @@
+#include "loader_slab.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "dinoxx/core/error.hpp"
+
+namespace dinoxx {
+namespace {
+
+constexpr size_t kAlignFloats = 16;  // 64 bytes
+
+size_t floats_of(const ViewSpec& view) { return 3 * static_cast<size_t>(view.size) * static_cast<size_t>(view.size); }
+
+// Calls fn(first view, number of views, offset in floats) for each run of views of one size; returns the total.
+template <typename Fn>
+size_t for_each_group(const ViewPlan& plan, int local_batch, Fn&& fn) {
+  size_t offset = 0;
+  for (size_t first = 0; first < plan.views.size();) {
+    size_t end = first + 1;
+    while (end < plan.views.size() && plan.views[end].size == plan.views[first].size) ++end;
+    fn(first, end - first, offset);
+    const size_t floats = (end - first) * static_cast<size_t>(local_batch) * floats_of(plan.views[first]);
+    offset += (floats + kAlignFloats - 1) / kAlignFloats * kAlignFloats;
+    first = end;
+  }
+  return offset;
+}
+
+}  // namespace
+
+uint64_t batch_floats(const ViewPlan& plan, int local_batch) {
+  return for_each_group(plan, local_batch, [](size_t, size_t, size_t) {});
+}
+
+Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, local_batch) * sizeof(float)) {
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    fail("loader memory", fmt::format("{} MiB for one batch", bytes_ >> 20), std::strerror(errno), "Use a smaller batch, fewer crops or a smaller ring.");
+  }
+  madvise(memory, bytes_, MADV_HUGEPAGE);  // a wish: hundreds of megabytes are written once per batch
+  base_ = static_cast<float*>(memory);
+  view_offset_.resize(plan.views.size());
+  view_floats_.resize(plan.views.size());
+  const auto local = static_cast<size_t>(local_batch);
+  for_each_group(plan, local_batch, [&](size_t first, size_t views, size_t offset) {
+    const size_t floats = floats_of(plan.views[first]);
+    batch.groups.push_back({plan.views[first].size, static_cast<int>(first), static_cast<int>(views), {base_ + offset, views * local * floats}});
+    for (size_t v = 0; v < views; ++v) {
+      view_offset_[first + v] = offset + v * local * floats;
+      view_floats_[first + v] = floats;
+    }
+  });
+  batch.positions.resize(local);
+  batch.sample_ids.resize(local);
+}
+
+Slab::~Slab() { munmap(base_, bytes_); }
+
+}  // namespace dinoxx
