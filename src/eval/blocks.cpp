@@ -8,19 +8,10 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "dinoxx/core/error.hpp"
-
 namespace dinoxx::eval {
-namespace {
-
-// Length of a message that travels to the other ranks; longer ones are cut.
-constexpr int64_t kMessageBytes = 2048;
-
-}  // namespace
 
 int64_t block_count(int64_t items) {
   return (items + kEvalBlock - 1) / kEvalBlock;
@@ -62,29 +53,6 @@ void for_each_block(int64_t items, ItemRange range, int threads, const std::func
   // From a thread of its own, so that the caller's thread-local settings are not touched at all.
   std::thread([&] { at::set_num_threads(outer_threads); }).join();
   if (error) std::rethrow_exception(error);
-}
-
-void run_together(Communicator& comm, const std::function<void()>& work) {
-  std::exception_ptr error;
-  std::string message;
-  try {
-    work();
-  } catch (const std::exception& e) {
-    error = std::current_exception();
-    message = e.what();
-  }
-  at::Tensor failing = at::empty({1}, at::kInt);
-  failing.fill_(error ? comm.rank() : comm.size());
-  comm.all_reduce(failing, ReduceOp::kMin)->wait();
-  const int source = failing.data_ptr<int32_t>()[0];
-  if (source == comm.size()) return;
-  at::Tensor text = at::zeros({kMessageBytes}, at::kByte);
-  if (source == comm.rank()) {
-    std::memcpy(text.data_ptr<uint8_t>(), message.data(), std::min<size_t>(message.size(), kMessageBytes - 1));
-  }
-  comm.broadcast(text, source)->wait();
-  if (error) std::rethrow_exception(error);
-  throw Error(fmt::format("rank {}: {}", source, reinterpret_cast<const char*>(text.data_ptr<uint8_t>())));
 }
 
 at::Tensor gather_rows(Communicator& comm, const at::Tensor& local, int64_t total) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/knn.hpp"
@@ -52,7 +53,7 @@ FeatureSet extract_features(const Dataset& dataset, std::span<const uint64_t> id
   const ItemRange mine = rank_items(total, comm.rank(), comm.size());
   const int64_t crop = options.transform.crop, pixels = 3 * crop * crop;
   FeatureSet features;
-  run_together(comm, [&] {
+  on_all_ranks(comm, [&] {
     features.ids = at::full({mine.size()}, -1, at::kLong);
     int64_t* done = features.ids.data_ptr<int64_t>();
     for (const Embedder& embedder : embedders) features.rows.push_back(at::empty({mine.size(), embedder.dim}, at::kFloat));

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/metrics.hpp"
@@ -67,7 +68,7 @@ at::Tensor classify(const at::Tensor& local_queries, const at::Tensor& memory, c
   const int64_t width = static_cast<int64_t>(plan.ks.size()) * kTopClasses;
   const ItemRange mine = rank_items(total, comm.rank(), comm.size());
   const at::Tensor ranked = at::empty({mine.size(), width}, at::kInt);
-  run_together(comm, [&] {
+  on_all_ranks(comm, [&] {
     for_each_block(total, mine, threads, [&](int64_t, ItemRange items) {
       const at::Tensor queries = local_queries.narrow(0, items.begin - mine.begin, items.size());
       const std::vector<int32_t> votes = vote(nearest_neighbors(queries, memory, plan.ks.back()), data.memory_labels, data.classes, plan);

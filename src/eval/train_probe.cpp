@@ -38,7 +38,7 @@ json TrainProbe::operator()(const VisionTransformer& teacher, int64_t step) cons
     for (const char* key : {"k", "accuracy", "balanced_accuracy", "count"}) result[key] = headline[key];
     for (const auto& [k, entry] : scores["by_k"].items()) result["by_k"][k] = entry["accuracy"];
   } catch (const std::exception& e) {
-    // All ranks are here together: what can fail alone runs under run_together().
+    // All ranks are here together: what can fail alone runs under on_all_ranks().
     result["error"] = e.what();
   }
   result["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -28,10 +28,6 @@ ItemRange rank_items(int64_t items, int rank, int size);
 /// Rethrows the first error after all threads have ended. The caller's own ATen thread settings are untouched.
 void for_each_block(int64_t items, ItemRange range, int threads, const std::function<void(int64_t block, ItemRange items)>& work);
 
-/// Runs `work` on every rank; when it throws on any, every rank throws an Error with the message of the lowest failing rank. Without this, ranks whose part went
-/// well would wait in the next collective for ever.
-void run_together(Communicator& comm, const std::function<void()>& work);
-
 /// Rows of all ranks in order: `local` [rank_items(total).size(), ...] contiguous -> [total, ...] on every rank.
 at::Tensor gather_rows(Communicator& comm, const at::Tensor& local, int64_t total);
 

@@ -1,0 +1,79 @@
+// The same evaluation alone and over MPI ranks: equal in every digit, each image once.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include "dinoxx/comm/mpi_communicator.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/eval/knn_suite.hpp"
+#include "dinoxx/eval/train_probe.hpp"
+#include "support/synthetic_images.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using namespace dinoxx::testing_support;
+using testing::HasSubstr;
+
+VisionTransformer network() {
+  VitConfig config;
+  config.image_size = 16;
+  config.patch_size = 4;
+  config.dim = 32;
+  config.depth = 2;
+  config.heads = 2;
+  VisionTransformer result(config, at::kFloat);
+  result.initialize(11);
+  return result;
+}
+
+TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
+  const auto comm = make_mpi_communicator(), self = make_self_communicator();
+  const VisionTransformer net = network();
+  const std::vector<Embedder> embedders{backbone_embedder("untrained", "", net), pixel_embedder(16)};
+  // sizes that no number of ranks divides, and fewer images than ranks
+  for (const auto& [train, test] : std::vector<std::pair<int, int>>{{2, 1}, {65, 67}, {331, 131}}) {
+    const auto data = class_dataset(train, test, 11);
+    const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
+    const ExtractOptions options{{0, 16}, ViewPlan{}, 2};
+    const KnnReport alone = run_knn(*data, chosen, embedders, {}, options, *self);
+    const KnnReport together = run_knn(*data, chosen, embedders, {}, options, *comm);
+    EXPECT_EQ(together.protocol, alone.protocol);
+    ASSERT_EQ(together.results.size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(together.results[i].scores, alone.results[i].scores);
+      EXPECT_EQ(together.results[i].predictions, alone.results[i].predictions);
+      EXPECT_EQ(together.results[i].scores["headline"]["count"], test);
+    }
+  }
+}
+
+TEST(EvalMpi, FeaturesAreBitForBitThoseOfOneRankAndEachIdIsThereOnce) {
+  const auto comm = make_mpi_communicator(), self = make_self_communicator();
+  const VisionTransformer net = network();
+  const Embedder embedder = backbone_embedder("untrained", "", net);
+  const auto data = class_dataset(331, 1, 3);
+  const std::vector<uint64_t> ids = data->ids(Split::kTrain);
+  const FeatureSet alone = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *self);
+  const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 2}, *comm);
+  EXPECT_TRUE(at::equal(gather_rows(*comm, part.rows[0], 331), alone.rows[0]));
+  const at::Tensor all_ids = gather_rows(*comm, part.ids, 331);
+  for (int64_t i = 0; i < 331; ++i) ASSERT_EQ(all_ids[i].item<int64_t>(), static_cast<int64_t>(ids[i]));
+}
+
+TEST(EvalMpi, AnUnreadableImageIsReportedByEveryRankAndTheRanksStayInStep) {
+  const auto comm = make_mpi_communicator();
+  const auto data = class_dataset(331, 64, 3, 16, 32);
+  data->set_bytes(330, {1, 2, 3});
+  ProbeConfig config;
+  config.image_size = 16;
+  const TrainProbe probe(data, comm, config);
+  const VisionTransformer net = network();
+  const nlohmann::json result = probe(net, 3);
+  ASSERT_TRUE(result.contains("error"));
+  EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("image330.png"));
+  comm->barrier();
+}
+
+}  // namespace
+}  // namespace dinoxx::eval

@@ -1,0 +1,156 @@
+#include "dinoxx/eval/eval_data.hpp"
+
+#include <gmock/gmock.h>
+
+#include <map>
+#include <set>
+
+#include "support/memory_dataset.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using dinoxx::testing_support::MemoryDataset;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+template <typename F>
+std::string usage_error(F&& run) {
+  try {
+    run();
+  } catch (const UsageError& e) {
+    return e.what();
+  }
+  return "nothing thrown";
+}
+
+TEST(EvalData, CommandTakesTestThenValThenAHeldOutPart) {
+  MemoryDataset data;
+  for (int i = 0; i < 20; ++i) data.add(Split::kTrain, i % 2);
+  EvalData chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_EQ(chosen.queries.size(), 2u);  // a tenth of each class
+  EXPECT_EQ(chosen.memory.size(), 18u);
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("held out")));
+
+  data.add(Split::kVal, 0);
+  chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_THAT(chosen.queries, ElementsAre(20));
+  EXPECT_EQ(chosen.memory.size(), 20u);
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("no test split")));
+
+  data.add(Split::kTest, 1);
+  chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_THAT(chosen.queries, ElementsAre(21));
+  EXPECT_EQ(chosen.query_source, "test");
+  EXPECT_TRUE(chosen.notes.empty());
+  EXPECT_THAT(choose_eval_data(data, Split::kVal, 1).queries, ElementsAre(20));
+}
+
+TEST(EvalData, ProbeNeverLooksAtTest) {
+  MemoryDataset data;
+  for (int i = 0; i < 20; ++i) data.add(Split::kTrain, i % 2);
+  for (int i = 0; i < 5; ++i) data.add(Split::kTest, i % 2);
+  EvalData chosen = choose_probe_data(data, 1);
+  for (const uint64_t id : chosen.queries) EXPECT_EQ(data.meta(id).split, Split::kTrain);
+  for (const uint64_t id : chosen.memory) EXPECT_EQ(data.meta(id).split, Split::kTrain);
+  EXPECT_EQ(chosen.memory.size() + chosen.queries.size(), 20u);
+  data.add(Split::kVal, 1);
+  EXPECT_THAT(choose_probe_data(data, 1).queries, ElementsAre(25));
+  EXPECT_EQ(choose_probe_data(data, 1).memory.size(), 20u);
+}
+
+TEST(EvalData, HeldOutPartIsStratifiedDeterministicAndDisjoint) {
+  std::vector<uint64_t> ids;
+  std::vector<int32_t> labels;
+  const std::map<int32_t, int> sizes{{0, 1000}, {1, 100}, {2, 7}, {3, 2}, {4, 1}};
+  for (const auto& [label, size] : sizes) {
+    for (int i = 0; i < size; ++i) {
+      ids.push_back(ids.size() * 3);
+      labels.push_back(label);
+    }
+  }
+  const std::vector<size_t> rows = held_out_rows(ids, labels, 0.1, 5);
+  EXPECT_EQ(rows, held_out_rows(ids, labels, 0.1, 5));
+  EXPECT_NE(rows, held_out_rows(ids, labels, 0.1, 6));
+  EXPECT_EQ(std::set<size_t>(rows.begin(), rows.end()).size(), rows.size());
+  EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end()));
+  std::map<int32_t, int> held;
+  for (const size_t row : rows) ++held[labels[row]];
+  EXPECT_EQ(held, (std::map<int32_t, int>{{0, 100}, {1, 10}, {2, 1}, {3, 1}}));  // a class of one stays in the memory
+}
+
+TEST(EvalData, WhichAreHeldOutDependsOnTheIdsNotOnTheirCompany) {
+  // taking away another class leaves the choice inside a class alone
+  std::vector<uint64_t> ids;
+  std::vector<int32_t> labels;
+  for (uint64_t id = 0; id < 100; ++id) {
+    ids.push_back(id);
+    labels.push_back(id < 50 ? 0 : 1);
+  }
+  const std::vector<size_t> both = held_out_rows(ids, labels, 0.1, 9);
+  ids.resize(50);
+  labels.resize(50);
+  const std::vector<size_t> one = held_out_rows(ids, labels, 0.1, 9);
+  EXPECT_EQ(one, std::vector<size_t>(both.begin(), both.begin() + 5));
+}
+
+TEST(EvalData, ProbeMemoryCanBeLimited) {
+  MemoryDataset data;
+  for (int i = 0; i < 100; ++i) data.add(Split::kTrain, i % 2);
+  data.add(Split::kVal, 0);
+  const EvalData chosen = choose_probe_data(data, 3, 0.1, 30);
+  EXPECT_EQ(chosen.memory.size(), 30u);
+  EXPECT_EQ(chosen.memory_labels.size(), 30u);
+  EXPECT_TRUE(std::is_sorted(chosen.memory.begin(), chosen.memory.end()));
+  for (size_t i = 0; i < 30; ++i) EXPECT_EQ(chosen.memory_labels[i], data.meta(chosen.memory[i]).label);
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("30 of 100")));
+  EXPECT_EQ(chosen.memory, choose_probe_data(data, 3, 0.1, 30).memory);
+  EXPECT_NE(chosen.memory, choose_probe_data(data, 4, 0.1, 30).memory);
+  EXPECT_EQ(choose_probe_data(data, 3, 0.1, 100).memory.size(), 100u);
+}
+
+TEST(EvalData, UnlabelledImagesAreLeftOutAndCounted) {
+  MemoryDataset data;
+  for (int i = 0; i < 6; ++i) data.add(Split::kTrain, i % 3 - 1);  // -1 0 1 -1 0 1
+  data.add(Split::kTest, -1);
+  data.add(Split::kTest, 1);
+  const EvalData chosen = choose_eval_data(data, std::nullopt, 0);
+  EXPECT_EQ(chosen.unlabelled, 3);
+  EXPECT_THAT(chosen.memory, ElementsAre(1, 2, 4, 5));
+  EXPECT_THAT(chosen.queries, ElementsAre(7));
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("3 images without label")));
+}
+
+TEST(EvalData, BadDataIsRefusedWithAdvice) {
+  MemoryDataset unlabelled;
+  for (int i = 0; i < 4; ++i) unlabelled.add(Split::kTrain, -1);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(unlabelled, std::nullopt, 0); }), HasSubstr("labels"));
+  EXPECT_THAT(usage_error([&] { choose_probe_data(unlabelled, 0); }), HasSubstr("labels"));
+
+  MemoryDataset one_class;
+  for (int i = 0; i < 4; ++i) one_class.add(i < 3 ? Split::kTrain : Split::kTest, 5);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(one_class, std::nullopt, 0); }), HasSubstr("one class only"));
+
+  MemoryDataset no_train;
+  no_train.add(Split::kTest, 0);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(no_train, std::nullopt, 0); }), HasSubstr("train split"));
+
+  MemoryDataset no_val;
+  for (int i = 0; i < 4; ++i) no_val.add(i < 3 ? Split::kTrain : Split::kTest, i % 2);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(no_val, Split::kVal, 0); }), HasSubstr("a val split"));
+  EXPECT_THAT(usage_error([&] { choose_eval_data(no_val, Split::kTrain, 0); }), HasSubstr("memory"));
+
+  MemoryDataset queries_unlabelled;
+  for (int i = 0; i < 4; ++i) queries_unlabelled.add(Split::kTrain, i % 2);
+  queries_unlabelled.add(Split::kTest, -1);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(queries_unlabelled, std::nullopt, 0); }), HasSubstr("labels in the test split"));
+
+  EXPECT_THAT(usage_error([&] { choose_probe_data(no_val, 0, 0.0); }), HasSubstr("val_fraction"));
+
+  MemoryDataset singles;
+  for (int i = 0; i < 3; ++i) singles.add(Split::kTrain, i);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(singles, std::nullopt, 0); }), HasSubstr("at least two labelled images"));
+}
+
+}  // namespace
+}  // namespace dinoxx::eval
