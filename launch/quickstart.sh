@@ -23,7 +23,7 @@ source_options=(--toy textures)
 if [ -n "$images" ]; then
   images=$(cd "$images" && pwd)
   name=quickstart-$(basename "$images")
-  source_options=(--from-folder "$images")
+  source_options=(--from-folder "$images" --val-fraction 0.1 --test-fraction 0.2)
 fi
 work=$PWD
 [ "$installed" = yes ] || work=$root
