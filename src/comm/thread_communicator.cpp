@@ -181,7 +181,7 @@ class ThreadCommunicator : public Communicator {
   // Runs on the last rank's thread; the other ranks may not touch their tensors before wait() or a true test().
   void execute(Slot& slot) {
     at::NoGradGuard no_grad;
-    const Call& mine = *slot.calls[rank_];
+    const Call& mine = *slot.calls[0];  // compared with rank 0's, whoever came last
     std::vector<at::Tensor> inputs, outputs;
     for (int r = 0; r < size(); ++r) {
       const Call& call = *slot.calls[r];
@@ -224,7 +224,7 @@ class ThreadCommunicator : public Communicator {
   void require_same(int other, const char* what, const std::string& mine, const std::string& theirs) {
     if (mine == theirs) return;
     fail(fmt::format("thread group, operation {}", group_->posted[rank_] - 1), "the same call on all ranks",
-         fmt::format("{} {} on rank {} and {} on rank {}", what, mine, rank_, theirs, other), "");
+         fmt::format("{} {} on rank 0 and {} on rank {}", what, mine, theirs, other), "");
   }
 
   void split_group(Slot& slot) {

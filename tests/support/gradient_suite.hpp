@@ -1,0 +1,23 @@
+#pragma once
+#include <memory>
+
+#include "dinoxx/comm/communicator.hpp"
+
+/// What gradient averaging must do on any back end; each rank calls, checks are EXPECT_*.
+namespace dinoxx::testing_support {
+
+/// The averaged gradient is the gradient of the mean over the global batch, computed serially: float64, several backward passes too.
+void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm);
+/// With float32 gradients of a bf16 network: equal on all ranks bit for bit.
+void check_bf16_network(const std::shared_ptr<Communicator>& comm);
+/// Buckets are posted once each in index order, each completes after it was posted, and all are posted before backward ends.
+void check_event_log(const std::shared_ptr<Communicator>& comm);
+/// Backward waits at a layer until the buckets of the layers behind it are done, so overlap is a matter of order and not of time: with no bucket posted from hooks, or
+/// no progress driven, it would wait for ever.
+void check_overlap(const std::shared_ptr<Communicator>& comm);
+/// A parameter without a gradient is named, and it holds back every bucket.
+void check_missing_gradient_is_named(const std::shared_ptr<Communicator>& comm);
+/// Broadcast of the start values, and the divergence check before and after one bit differs on the last rank.
+void check_divergence_is_found(const std::shared_ptr<Communicator>& comm);
+
+}  // namespace dinoxx::testing_support
