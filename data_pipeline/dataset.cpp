@@ -44,7 +44,7 @@ constexpr const char* kAdvice = "Copy the data folder again from its source, or 
 
 class ShardedDataset final : public Dataset {
  public:
-  explicit ShardedDataset(const std::filesystem::path& path) : folder_(data_folder(path)), manifest_(read_manifest(path)) {
+  explicit ShardedDataset(const std::filesystem::path& path) : folder_(data_folder(path)), manifest_(read_data_manifest(path)) {
     uint64_t n = 0;
     for (const ShardInfo& info : manifest_.shards) {
       const std::filesystem::path file = folder_ / info.file;

@@ -128,7 +128,7 @@ fs::path data_folder(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
-Manifest read_manifest(const fs::path& path) {
+Manifest read_data_manifest(const fs::path& path) {
   const fs::path file = data_folder(path) / kManifestName;
   return Manifest::from_json(read_text(file), file.string());
 }

@@ -38,6 +38,6 @@ std::string fingerprint_of(const std::vector<ShardInfo>& shards);
 
 /// The folder of `path`, which may be the folder or its manifest. Error when there is no manifest.
 std::filesystem::path data_folder(const std::filesystem::path& path);
-Manifest read_manifest(const std::filesystem::path& path);
+Manifest read_data_manifest(const std::filesystem::path& path);
 
 }  // namespace dinoxx

@@ -18,10 +18,6 @@
 #include "pack_pipeline.hpp"
 #include "pack_plan.hpp"
 
-#ifndef DINOXX_VERSION
-#define DINOXX_VERSION "0.1.0"
-#endif
-
 namespace dinoxx {
 namespace {
 
@@ -250,7 +246,7 @@ PackReport pack(const PackOptions& options) {
   PackReport report;
   report.warnings = plan.warnings;
   const auto consume = [&](uint64_t i, Prepared&& sample) {
-    if (options.stop != nullptr && options.stop->load()) fail("pack", "to finish", fmt::format("a request to stop after {} of {} images", i, total), "Nothing was written");
+    if (options.stop && options.stop()) fail("pack", "to finish", fmt::format("a request to stop after {} of {} images", i, total), "Nothing was written");
     if (!sample.bad.empty()) {
       report.bad.push_back({plan.items[order[i]].key, sample.bad});
       if (report.bad.size() > allowed) too_many_bad(report.bad, i + 1, total, options, output.out());
@@ -264,6 +260,7 @@ PackReport pack(const PackOptions& options) {
   detail::ordered_parallel<Prepared>(
       total, threads, 4 * uint64_t{threads} + 4, [&](uint64_t i) { return prepare(plan, order[i], limits); }, consume);
 
+  if (report.samples == 0) fail(options.input.string(), "a good image", fmt::format("{} bad ones", report.bad.size()), "Nothing was written");
   if (!report.bad.empty()) report.warnings.push_back(fmt::format("{} bad images were left out, see bad.csv", report.bad.size()));
   add_warnings(folder.manifest(), report.warnings);
   const Manifest& manifest = folder.finish(report.bad, report.warnings);

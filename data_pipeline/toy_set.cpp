@@ -16,7 +16,7 @@ class Outline {
   explicit Outline(CounterRng& rng) {
     x_ = rng.uniform(0.46, 0.54);
     y_ = rng.uniform(0.46, 0.54);
-    radius_ = rng.uniform(0.52, 0.60);
+    radius_ = rng.uniform(0.54, 0.62);
     for (int k = 0; k < kHarmonics; ++k) {
       amplitude_[k] = rng.uniform(0.0, 0.12 / (k + 2));
       phase_[k] = rng.uniform(0.0, 2.0 * std::numbers::pi);
@@ -46,8 +46,8 @@ double noise(CounterRng& rng) {
 
 uint8_t to_byte(double value) { return static_cast<uint8_t>(std::clamp(std::floor(255.0 * value + 0.5), 0.0, 255.0)); }
 
-constexpr double kGrey = 0.5, kContrast = 0.24;   // mean and deviation inside every object
-constexpr double kObjectNoise = 0.06, kBackgroundNoise = 0.15;
+constexpr double kGrey = 0.5, kContrast = 0.28;   // mean and deviation inside every object
+constexpr double kObjectNoise = 0.03, kBackgroundNoise = 0.03;
 
 }  // namespace
 

@@ -37,15 +37,15 @@ double smooth_noise(double u, double v, uint64_t seed) {
   return std::lerp(top, bottom, b);
 }
 
-constexpr double kBendFrequency = 2.5, kBend = 0.06;
+constexpr double kBendFrequency = 2.5, kBend = 0.025;
 
 /// Periods per image side, chosen so that each kind shows several of its elements at 32 pixels.
 double frequency(int kind) {
   switch (kind) {
-    case kStripes: return 5.5;
+    case kStripes: return 4.0;
     case kChecks: return 4.0;
     case kDots: return 4.8;
-    case kRings: return 5.5;
+    case kRings: return 5.0;
     case kZigzag: return 4.2;
     case kBricks: return 4.4;
     case kBlobs: return 9.0;
@@ -62,7 +62,7 @@ const std::vector<std::string>& texture_names() {
 
 Texture::Texture(int kind, CounterRng& rng) : kind_(kind) {
   const double angle = rng.uniform(0.0, kTwoPi);
-  const double scale = frequency(kind) * std::exp(rng.uniform(-0.2, 0.2));
+  const double scale = frequency(kind) * std::exp(rng.uniform(-0.15, 0.15));
   cosine_ = scale * std::cos(angle);
   sine_ = scale * std::sin(angle);
   phase_u_ = rng.uniform();

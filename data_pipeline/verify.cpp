@@ -36,7 +36,7 @@ VerifyReport verify_dataset(const std::filesystem::path& data, bool decode) {
     if (report.problems.size() < kMaxProblems) report.problems.push_back(std::move(text));
   };
   const std::filesystem::path folder = data_folder(data);
-  for (const ShardInfo& shard : read_manifest(data).shards) {
+  for (const ShardInfo& shard : read_data_manifest(data).shards) {
     try {
       const uint32_t crc = file_crc(folder / shard.file);
       if (crc != shard.file_crc32c) problem(fmt::format("{}: expected CRC32C {:08x} of the file, found {:08x}", shard.file, shard.file_crc32c, crc));

@@ -1,6 +1,5 @@
 #pragma once
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -32,7 +31,7 @@ struct PackOptions {
   int64_t max_pixels = int64_t{1} << 28;       ///< larger images are bad
   std::string command = "dinoxx pack";         ///< kept as provenance
   std::function<void(const PackProgress&)> progress;
-  const std::atomic<bool>* stop = nullptr;  ///< when it becomes true, pack throws and leaves nothing
+  std::function<bool()> stop;  ///< when it says true, pack throws and leaves nothing
 };
 
 struct BadInput {
