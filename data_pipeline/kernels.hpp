@@ -30,10 +30,9 @@ struct Table {
   void (*rotate_hue)(uint8_t* r, uint8_t* g, uint8_t* b, size_t n, int shift);
   void (*solarize)(uint8_t* v, size_t n);
 
-  /// Three box passes along rows, in place; `line` has room for 2 * (width + 4 * radius + 64) bytes.
-  void (*box_rows)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* line);
-  /// Three box passes along columns, in place; `other` has room for a plane.
-  void (*box_columns)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* other);
+  /// Three extended box filters along rows, then three along columns, in place: radius whole taps on each side of weight `inner`, one more of weight `edge`,
+  /// 24 fractional bits, rounded to 8 bits after each. `scratch` has room for width * height + 2 * (width + 4 * radius) + 512 bytes.
+  void (*box_blur)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* scratch);
 
   /// out = v * scale + bias
   void (*normalize)(const uint8_t* v, size_t n, float scale, float bias, float* out);

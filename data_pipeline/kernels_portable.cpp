@@ -5,6 +5,17 @@ namespace dinoxx::kernels {
 namespace portable {
 #include "kernels_generic.inc"
 
+// See kernels_box.inc.
+template <bool kThree>
+inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32_t edge, uint8_t* __restrict out) {
+  const uint8_t *a = taps[0], *b = taps[1], *c = taps[2], *d = taps[3], *e = taps[4];
+  for (int i = 0; i < n; ++i) {
+    const uint32_t sum = kThree ? static_cast<uint32_t>(b[i]) + c[i] + d[i] : c[i];
+    out[i] = static_cast<uint8_t>((inner * sum + edge * (static_cast<uint32_t>(a[i]) + e[i]) + (1u << 23)) >> 24);
+  }
+}
+#include "kernels_box.inc"
+
 namespace {
 
 void pack_weights(int32_t*, size_t) {}  // plain int32 already
@@ -42,9 +53,8 @@ void transpose_words(const uint32_t* in, ptrdiff_t in_stride, int rows, int colu
 }  // namespace
 }  // namespace portable
 
-const Table kPortableTable = {portable::pack_weights, portable::filter_row,          portable::split_to_quads, portable::transpose_words,
-                              portable::blend_with_constant, portable::luma_sum,     portable::luma,           portable::blend_with_luma,
-                              portable::rotate_hue,   portable::solarize,            portable::box_rows,       portable::box_columns,
-                              portable::normalize};
+const Table kPortableTable = {
+    portable::pack_weights, portable::filter_row,      portable::split_to_quads, portable::transpose_words, portable::blend_with_constant, portable::luma_sum,
+    portable::luma,         portable::blend_with_luma, portable::rotate_hue,     portable::solarize,        portable::box_blur,            portable::normalize};
 
 }  // namespace dinoxx::kernels
