@@ -1,7 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <optional>
+#include <string>
 
 /// The few tensor operations of which the networks are made, differentiable. On CPU in float32 and bfloat16 they run own fused kernels (ops_cpu*.cpp); everywhere else
 /// (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare against.
@@ -10,10 +10,17 @@ namespace dinoxx::ops {
 void set_fused(bool on);  ///< default on; process-wide
 bool fused();
 
+/// The fused operations keep freed blocks for reuse; this returns them to the system (after training, before something else needs the memory).
+void release_cached_memory();
+/// One line for logs: which kernels this processor gets.
+std::string kernels_in_use();
+
 /// Over the last dimension, statistics in float32 (float64 for float64), eps as given. x [..., D], weight and bias [D].
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
 /// x [..., in], weight [out, in], bias [out] or undefined.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+/// gelu(linear(x, weight, bias)) in one pass: cheaper than the two calls.
+at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 /// Exact (erf) GELU.
 at::Tensor gelu(const at::Tensor& x);
 /// Multi-head softmax attention. qkv [B, N, 3 * D], rows q|k|v, head-major inside; scale head_dim^-1/2. Returns [B, N, D].

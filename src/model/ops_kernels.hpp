@@ -1,0 +1,99 @@
+#pragma once
+#include <cstdint>
+
+/// The fused CPU kernels behind ops.hpp: plain pointers, one table per instruction set and element type, chosen at run time. Sizes are in elements.
+/// `T*` is float* or bfloat16*, passed as void*; statistics, biases, scales and partial sums are float.
+///
+/// Sums over rows are made per chunk of kRowChunk rows (attention: kSampleChunk samples) into their own row of `partial` and then added in order of the chunks, so
+/// that results do not depend on the number of threads.
+namespace dinoxx::ops {
+
+constexpr int64_t kRowChunk = 64;
+constexpr int64_t kSampleChunk = 8;
+
+/// What happens to a finished element v of a matrix product, in column j of row i.
+enum class Epilogue {
+  kBias,      ///< c = v + bias_j
+  kGelu,      ///< c = gelu(v + bias_j), aux = gelu'(v + bias_j) if aux is given
+  kResidual,  ///< c = residual + scale_(i / rows_per_scale) * (v + bias_j)
+  kMultiply,  ///< c = v * aux, column sums of c into `column_sums` (one row per chunk of rows)
+};
+
+struct EpilogueArgs {
+  Epilogue kind = Epilogue::kBias;
+  void* c = nullptr;              ///< T [m, n]
+  int64_t ldc = 0;
+  const float* bias = nullptr;    ///< [n] or null for 0
+  void* aux = nullptr;            ///< T [m, n]
+  const void* residual = nullptr; ///< T [m, n]
+  const float* scale = nullptr;   ///< per group of rows, or null for 1
+  int64_t rows_per_scale = 1;
+};
+
+struct LayerNormForward {
+  const void* x;
+  const float *weight, *bias;
+  void* y;
+  float *mean, *rstd;  ///< [rows]
+  int64_t rows, dim;
+  float eps;
+};
+
+struct LayerNormBackward {
+  const void *dy, *x;
+  const float *mean, *rstd, *weight;
+  const void* residual;  ///< T [rows, dim] added to dx, or null
+  void* dx;
+  const float* scale;      ///< per group of rows: `scaled` = scale * dx; null for none
+  int64_t rows_per_scale;
+  void* scaled;            ///< T [rows, dim] or null
+  float* partial;          ///< [chunks, 3, dim]: dweight, dbias, column sums of the scaled dx
+  int64_t rows, dim;
+};
+
+struct ScaleRows {
+  const void* x;
+  const float* scale;  ///< or null for 1
+  int64_t rows_per_scale;
+  void* y;             ///< scale * x, or null when only the column sums are wanted
+  float* partial;      ///< [chunks, dim]
+  int64_t rows, dim;
+};
+
+struct Attention {
+  const void* qkv;  ///< T [B, N, 3, heads, head_dim]
+  void* out;        ///< T [B, N, heads, head_dim]
+  int64_t tokens, heads, head_dim;
+};
+
+struct AttentionBackward {
+  const void *qkv, *dout;
+  void* dqkv;
+  float* partial;  ///< [chunks of samples, 3 * heads * head_dim]: column sums of dqkv
+  int64_t tokens, heads, head_dim;
+};
+
+struct KernelSet {
+  const char* name;
+  /// rows [begin, end); begin is a multiple of kRowChunk
+  void (*layer_norm)(const LayerNormForward&, int64_t begin, int64_t end);
+  void (*layer_norm_backward)(const LayerNormBackward&, int64_t begin, int64_t end);
+  void (*scale_rows)(const ScaleRows&, int64_t begin, int64_t end);
+  void (*gelu)(const void* x, void* y, int64_t n);
+  void (*gelu_backward)(const void* dy, const void* x, void* dx, int64_t n);
+  /// samples [begin, end); begin is a multiple of kSampleChunk; workspace of attention_workspace() floats
+  void (*attention)(const Attention&, int64_t begin, int64_t end, float* workspace);
+  void (*attention_backward)(const AttentionBackward&, int64_t begin, int64_t end, float* workspace);
+  int64_t (*attention_workspace)(int64_t tokens, int64_t head_dim);
+  /// Epilogue over rows [begin, end), columns [0, n), of a float matrix v; column_sums [n] are added to.
+  void (*epilogue)(const EpilogueArgs&, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t n, float* column_sums);
+};
+
+/// What this processor has, or less if DINOXX_SIMD=generic|avx2|avx512|avx512bf16 in the environment asks for less (for tests and comparisons).
+enum class SimdLevel { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
+SimdLevel simd_level();
+
+/// The table for simd_level(); `bf16` selects the element type.
+const KernelSet& kernel_set(bool bf16);
+
+}  // namespace dinoxx::ops
