@@ -54,7 +54,7 @@ if(NOT DINOXX_CUDA STREQUAL OFF)
     endif()
     set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one libcudart in the process, the one that LibTorch links
     enable_language(CUDA)
-    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_STANDARD 17)  # the newest that CMake 3.25 knows a flag of nvcc for; .cu files share plain structs alone with the rest
     set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 13 OR NOT CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 14)
       set(why "CUDA toolkit ${CMAKE_CUDA_COMPILER_VERSION}: the wheel torch ${DINOXX_TORCH_VERSION} is built for CUDA 13")

@@ -1,0 +1,84 @@
+// The GPU passes against ATen's formulas and against the CPU, bit for bit.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "dinoxx/optim/adamw.hpp"
+#include "toy_network.hpp"
+
+namespace dinoxx {
+namespace {
+
+using namespace testing_support;
+
+struct Training {
+  Training(at::Device device, at::ScalarType compute) : network(40, 48, at::kFloat) {
+    for (NamedTensor& p : network.parameters) p.tensor = p.tensor.to(device);
+    network.parameters[78].name = "last_layer.weight_v";
+    network.parameters[79].name = "last_layer.weight_g";
+    layout = ParamLayout::build(network.parameters, 20000);
+    state.emplace(layout, network.parameters, true, at::kFloat, compute);
+    optimizer.emplace(layout, at::kFloat);
+  }
+  void set_gradient(int step) {
+    const at::Tensor g = at::sin(at::arange(layout.numel, at::kDouble) * 0.73 + step) * 2;
+    state->grad.zero_();
+    for (const Segment& s : layout.segments) state->grad.narrow(0, s.offset, s.numel).copy_(g.narrow(0, s.offset, s.numel).to(at::kFloat));
+  }
+  ToyNetwork network;
+  ParamLayout layout;
+  std::optional<FlatState> state;
+  std::optional<AdamW> optimizer;
+};
+
+class CudaOptimizer : public testing::TestWithParam<at::ScalarType> {};
+INSTANTIATE_TEST_SUITE_P(, CudaOptimizer, testing::Values(at::kFloat, at::kBFloat16));
+
+TEST_P(CudaOptimizer, TenStepsEqualTheCpuBitForBit) {
+  Training cpu(at::kCPU, GetParam()), gpu(at::Device(at::kCUDA, 0), GetParam());
+  Training cpu_teacher(at::kCPU, GetParam()), gpu_teacher(at::Device(at::kCUDA, 0), GetParam());
+  ASSERT_GT(cpu.layout.segments.size(), 64u) << "more runs than one launch takes";
+  for (int step = 0; step < 10; ++step) {
+    cpu.set_gradient(step);
+    gpu.set_gradient(step);
+    cpu.optimizer->step(cpu.layout, *cpu.state, 0.01, 0.1, step < 3);
+    gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, step < 3);
+    ema_update(*cpu_teacher.state, *cpu.state, 0.9);
+    ema_update(*gpu_teacher.state, *gpu.state, 0.9);
+  }
+  EXPECT_TRUE(at::equal(cpu.state->master, gpu.state->master.cpu()));
+  EXPECT_TRUE(at::equal(cpu.state->compute, gpu.state->compute.cpu()));
+  EXPECT_TRUE(at::equal(cpu.optimizer->exp_avg, gpu.optimizer->exp_avg.cpu()));
+  EXPECT_TRUE(at::equal(cpu.optimizer->exp_avg_sq, gpu.optimizer->exp_avg_sq.cpu()));
+  EXPECT_TRUE(at::equal(cpu_teacher.state->master, gpu_teacher.state->master.cpu()));
+  EXPECT_TRUE(at::equal(cpu_teacher.state->compute, gpu_teacher.state->compute.cpu()));
+}
+
+TEST_P(CudaOptimizer, OneStepIsAtensFormula) {
+  Training gpu(at::Device(at::kCUDA, 0), GetParam());
+  gpu.set_gradient(0);
+  const at::Tensor before = gpu.state->master.clone(), g = gpu.state->grad;
+  gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, false);
+  for (const Segment& s : gpu.layout.segments) {
+    const at::Tensor p = before.narrow(0, s.offset, s.numel), gradient = g.narrow(0, s.offset, s.numel), now = gpu.state->master.narrow(0, s.offset, s.numel);
+    if (!s.trainable) {
+      EXPECT_TRUE(at::equal(p, now)) << s.name;
+      continue;
+    }
+    const at::Tensor m = 0.1 * gradient, v = 0.001 * gradient * gradient;
+    const at::Tensor expected = p * (1 - 0.01 * (s.decay ? 0.1 : 0.0)) - 0.01 / 0.1 * m / (v.sqrt() / std::sqrt(0.001) + 1e-8);
+    EXPECT_LE((now - expected).abs().max().item<float>(), 1e-6) << s.name;
+  }
+  EXPECT_TRUE(at::equal(gpu.state->compute, gpu.state->master.to(GetParam())));
+}
+
+TEST(CudaClip, EqualsTheCpu) {
+  Training cpu(at::kCPU, at::kFloat), gpu(at::Device(at::kCUDA, 0), at::kFloat);
+  cpu.set_gradient(0);
+  gpu.set_gradient(0);
+  const double norm = clip_per_parameter(cpu.layout, *cpu.state, 1.0, true);
+  EXPECT_NEAR(clip_per_parameter(gpu.layout, *gpu.state, 1.0, true), norm, 1e-5 * norm);
+  EXPECT_TRUE(at::allclose(gpu.state->grad.cpu(), cpu.state->grad, 1e-5, 1e-7));
+}
+
+}  // namespace
+}  // namespace dinoxx
