@@ -28,7 +28,7 @@ void gaussian_blur(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scra
   const int whole = static_cast<int>(radius);
   const uint32_t inner = static_cast<uint32_t>(static_cast<float>(1u << 24) / (radius * 2 + 1));
   const uint32_t edge = ((1u << 24) - static_cast<uint32_t>(whole * 2 + 1) * inner) / 2;
-  uint8_t* memory = scratch.ensure(image.pixels() + 2 * (static_cast<size_t>(image.width) + 4 * static_cast<size_t>(whole)) + 512);
+  uint8_t* memory = scratch.ensure(kernels::box_scratch(image.width, image.height));
   for (int c = 0; c < channels; ++c) {
     kernels::table().box_blur(image.plane[c], image.width, image.height, whole, inner, edge, memory);
   }

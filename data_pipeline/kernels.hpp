@@ -12,6 +12,11 @@ enum class Level : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
 constexpr int kWeightBits = 22;    ///< fractional bits of a resize weight, as in Pillow
 constexpr int kRowGranularity = 16;  ///< filter_row reads words and writes bytes up to the next multiple
 
+/// Two planes, each padded to blocks of 16 x 16.
+constexpr size_t box_scratch(int width, int height) {
+  return 2 * (static_cast<size_t>(width + 15) / 16 * 16) * (static_cast<size_t>(height + 15) / 16 * 16) + 512;
+}
+
 struct Table {
   /// Turns `quads` groups of four weights from int32 into the form that filter_row of the same table wants, in place (16 bytes per group).
   void (*pack_weights)(int32_t* weights, size_t quads);
@@ -31,7 +36,7 @@ struct Table {
   void (*solarize)(uint8_t* v, size_t n);
 
   /// Three extended box filters along rows, then three along columns, in place: radius whole taps on each side of weight `inner`, one more of weight `edge`,
-  /// 24 fractional bits, rounded to 8 bits after each. `scratch` has room for width * height + 2 * (width + 4 * radius) + 512 bytes.
+  /// 24 fractional bits, rounded to 8 bits after each. `scratch` has room for box_scratch(width, height) bytes.
   void (*box_blur)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* scratch);
 
   /// out = v * scale + bias

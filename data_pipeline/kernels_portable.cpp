@@ -14,6 +14,12 @@ inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32
     out[i] = static_cast<uint8_t>((inner * sum + edge * (static_cast<uint32_t>(a[i]) + e[i]) + (1u << 23)) >> 24);
   }
 }
+
+inline void transpose_bytes(const uint8_t* in, ptrdiff_t in_stride, int width, int height, uint8_t* out, ptrdiff_t out_stride) {
+  for (int x = 0; x < width; ++x) {
+    for (int y = 0; y < height; ++y) out[x * out_stride + y] = in[y * in_stride + x];
+  }
+}
 #include "kernels_box.inc"
 
 namespace {
