@@ -27,7 +27,26 @@ void labelled(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, s
   }
 }
 
-void hold_out(EvalData& data, double share, uint64_t seed) {
+// Pictures of one patient, plot or film must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no group".
+void drop_groups_of_queries(const Dataset& dataset, EvalData& data) {
+  std::set<uint64_t> groups;
+  for (const uint64_t id : data.queries) groups.insert(dataset.meta(id).group);
+  groups.erase(0);
+  if (groups.empty()) return;
+  size_t kept = 0;
+  for (size_t row = 0; row < data.memory.size(); ++row) {
+    if (groups.contains(dataset.meta(data.memory[row]).group)) continue;
+    data.memory[kept] = data.memory[row];
+    data.memory_labels[kept++] = data.memory_labels[row];
+  }
+  const size_t dropped = data.memory.size() - kept;
+  data.memory.resize(kept);
+  data.memory_labels.resize(kept);
+  if (kept == 0) fail_usage("evaluation", "images of other groups than those held out", "none", "Add a val split that keeps groups apart.");
+  if (dropped > 0) data.notes.push_back(fmt::format("{} memory images left out because they share a group with a query", dropped));
+}
+
+void hold_out(const Dataset& dataset, EvalData& data, double share, uint64_t seed) {
   const std::vector<size_t> rows = held_out_rows(data.memory, data.memory_labels, share, seed);
   if (rows.empty()) {
     fail_usage("evaluation", "a val split, or a class with at least two labelled images to hold one out", "neither", "Pack more images, or add a val split.");
@@ -43,6 +62,7 @@ void hold_out(EvalData& data, double share, uint64_t seed) {
   }
   data.memory = std::move(memory);
   data.memory_labels = std::move(memory_labels);
+  drop_groups_of_queries(dataset, data);
   data.memory_source = "train without its held-out part";
   data.query_source = "part of train held out of the memory";
 }
@@ -131,7 +151,7 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
     use_queries(dataset, Split::kVal, data);
     data.notes.push_back("no test split: scored on val");
   } else {
-    hold_out(data, kHeldOutShare, seed);
+    hold_out(dataset, data, kHeldOutShare, seed);
     data.notes.push_back("no test or val split: scored on a tenth of train that is held out of the memory; training has seen these images (without labels)");
   }
   finish(dataset, data);
@@ -143,7 +163,7 @@ EvalData choose_probe_data(const Dataset& dataset, uint64_t seed, double held_ou
   if (dataset.has_split(Split::kVal)) {
     use_queries(dataset, Split::kVal, data);
   } else if (held_out > 0) {
-    hold_out(data, held_out, seed);
+    hold_out(dataset, data, held_out, seed);
   } else {
     fail_usage("evaluation during training", "a val split, or data.val_fraction above 0", "neither", "Pack a val split or set data.val_fraction.");
   }

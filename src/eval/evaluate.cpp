@@ -21,12 +21,16 @@ using nlohmann::json;
 class OutputFolder {
  public:
   explicit OutputFolder(const fs::path& path) : path_(path) {
-    if (!fs::exists(path)) made_ = path;
-    make_writable_directory(path);
+    for (fs::path folder = fs::absolute(path).lexically_normal(); !folder.empty() && !fs::exists(folder); folder = folder.parent_path()) made_.push_back(folder);
+    try {
+      make_writable_directory(path);
+    } catch (...) {
+      remove_made();
+      throw;
+    }
   }
   ~OutputFolder() {
-    std::error_code ignored;
-    if (!kept_ && !made_.empty()) fs::remove(made_, ignored);  // only when empty
+    if (!kept_) remove_made();
   }
   void write(const std::string& name, const std::string& content) {
     const bool replaces = fs::exists(path_ / name);
@@ -40,7 +44,14 @@ class OutputFolder {
   }
 
  private:
-  fs::path path_, made_;
+  // Folders are removed only when they are empty.
+  void remove_made() {
+    std::error_code ignored;
+    for (const fs::path& folder : made_) fs::remove(folder, ignored);
+  }
+
+  fs::path path_;
+  std::vector<fs::path> made_;  // deepest first
   std::vector<fs::path> written_;
   bool kept_ = false;
 };

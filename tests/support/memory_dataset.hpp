@@ -25,6 +25,7 @@ class MemoryDataset : public Dataset {
     return add(split, label, encode_png(image), static_cast<uint32_t>(image.width), static_cast<uint32_t>(image.height));
   }
   void set_class_names(std::vector<std::string> names) { class_names_ = std::move(names); }
+  void set_group(uint64_t id, uint64_t group) { metas_[id].group = group; }
   void set_bytes(uint64_t id, std::vector<uint8_t> bytes) { bytes_[id] = std::move(bytes); }
 
   uint64_t size() const override { return metas_.size(); }

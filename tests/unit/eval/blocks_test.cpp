@@ -10,14 +10,13 @@
 #include <thread>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/comm/thread_communicator.hpp"
 #include "dinoxx/core/error.hpp"
-#include "support/eval_ranks.hpp"
+#include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
-using dinoxx::testing_support::on_thread_ranks;
+using dinoxx::testing_support::run_thread_ranks;
 
 TEST(EvalBlocks, RanksOwnContiguousWholeBlocksThatCoverEverythingOnce) {
   for (const int64_t items : {1, 2, 63, 64, 65, 127, 128, 129, 1000, 6401}) {
@@ -75,7 +74,8 @@ TEST(EvalBlocks, ErrorOfABlockReachesTheCaller) {
 TEST(EvalBlocks, GatheredRowsAreInOrderAtAnyNumberOfRanks) {
   for (const int64_t total : {1, 3, 64, 65, 200, 259}) {
     for (int size = 1; size <= 5; ++size) {
-      on_thread_ranks(size, [&](Communicator& comm) {
+      run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& rank_comm) {
+        Communicator& comm = *rank_comm;
         const ItemRange mine = rank_items(total, comm.rank(), comm.size());
         at::Tensor local = at::empty({mine.size(), 2}, at::kFloat);
         for (int64_t i = 0; i < mine.size(); ++i) local[i].fill_(static_cast<float>(mine.begin + i));

@@ -7,8 +7,8 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/knn.hpp"
-#include "support/eval_ranks.hpp"
 #include "support/synthetic_images.hpp"
+#include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -77,7 +77,8 @@ TEST(EvalFeatures, BitsDoNotDependOnThreadsOrRanks) {
   const at::Tensor expected = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *comm).rows[0];
   EXPECT_TRUE(at::equal(expected, extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 3}, *comm).rows[0]));
   for (int size = 2; size <= 5; ++size) {
-    on_thread_ranks(size, [&](Communicator& ranks) {
+    run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& rank_comm) {
+        Communicator& ranks = *rank_comm;
       const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 2}, ranks);
       EXPECT_TRUE(at::equal(expected, gather_rows(ranks, part.rows[0], 200))) << size << " ranks";
     });
@@ -89,7 +90,8 @@ TEST(EvalFeatures, AnUnreadableImageIsNamedOnEveryRank) {
   data->set_bytes(150, {1, 2, 3});
   const Embedder embedder = pixel_embedder(16);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
-  on_thread_ranks(3, [&](Communicator& comm) {
+  run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& rank_comm) {
+        Communicator& comm = *rank_comm;
     try {
       extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, comm);
       ADD_FAILURE() << "accepted on rank " << comm.rank();

@@ -5,8 +5,8 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/eval/train_probe.hpp"
-#include "support/eval_ranks.hpp"
 #include "support/synthetic_images.hpp"
+#include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -61,7 +61,8 @@ TEST(KnnSuite, EqualAtAnyNumberOfRanksAlsoWithFewerImagesThanRanks) {
     EXPECT_EQ(alone.results.at(0).scores["headline"]["count"], test);
     EXPECT_TRUE(alone.results.at(0).scores["headline"].contains("top5"));
     for (int size = 2; size <= 4; ++size) {
-      on_thread_ranks(size, [&, train = train](Communicator& comm) {
+      run_thread_ranks(size, [&, train = train](const std::shared_ptr<Communicator>& rank_comm) {
+        Communicator& comm = *rank_comm;
         const KnnReport report = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 2}, comm);
         EXPECT_EQ(report.results.at(0).scores, alone.results.at(0).scores) << train << " images, " << size << " ranks";
         EXPECT_EQ(report.results.at(0).predictions, alone.results.at(0).predictions);

@@ -1,0 +1,177 @@
+// What `dinoxx eval` says to input that it cannot use: exit code, a telling word, and nothing left behind.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "dinoxx/core/safetensors.hpp"
+#include "dinoxx/data/image.hpp"
+#include "program.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace testing_support;
+
+class BadEvalInput : public testing::Test {
+ protected:
+  Workshop& shop_ = Workshop::get();
+  fs::path out_ = shop_.folder / "refused";
+
+  RunResult eval(const std::string& checkpoint, const std::string& data, const std::string& more = "", int ranks = 0, const std::string& before = "") {
+    return dinoxx_run("eval --checkpoint " + checkpoint + " --data " + data + " --out " + out_.string() + " " + more, ranks, before);
+  }
+  RunResult eval_with(const std::string& more, int ranks = 0) { return eval(shop_.run().string(), shop_.data().string(), more, ranks); }
+  std::string file(const std::string& name) { return (shop_.folder / name).string(); }
+
+  // A data folder of `count` small images whose paths begin with `pattern`, which may hold {} for the number.
+  std::string packed(const std::string& name, const std::vector<std::string>& paths, const std::string& more = "") {
+    const fs::path images = shop_.folder / (name + "_images");
+    for (size_t i = 0; i < paths.size(); ++i) {
+      const fs::path path = images / paths[i];
+      fs::create_directories(path.parent_path());
+      Image image{32, 32, std::vector<uint8_t>(32 * 32 * 3)};
+      for (size_t p = 0; p < image.data.size(); ++p) image.data[p] = static_cast<uint8_t>((p * (i + 3)) % 251);
+      const std::vector<uint8_t> png = encode_png(image);
+      std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(png.data()), static_cast<std::streamsize>(png.size()));
+    }
+    const RunResult result = dinoxx_run("pack --from-folder " + images.string() + " --out " + file(name) + " " + more);
+    EXPECT_EQ(result.code, 0) << result.output;
+    return file(name);
+  }
+  static std::vector<std::string> numbered(const std::string& folder, int count) {
+    std::vector<std::string> paths;
+    for (int i = 0; i < count; ++i) paths.push_back(folder + "/" + std::to_string(i) + ".png");
+    return paths;
+  }
+};
+
+TEST_F(BadEvalInput, CommandLine) {
+  expect_refusal(dinoxx_run("eval"), 2, {"--checkpoint"});
+  expect_refusal(dinoxx_run("eval --checkpoint " + shop_.run().string()), 2, {"--data"});
+  expect_refusal(dinoxx_run("eval --checkpoint " + shop_.run().string() + " --data " + shop_.data().string()), 2, {"--out"});
+  expect_refusal(eval_with("--chekpoint-step 3"), 2, {"chekpoint-step", "Did you mean --checkpoint-step"}, out_);
+  expect_refusal(eval_with("--suite knm"), 2, {"knm", "Did you mean knn"}, out_);
+  expect_refusal(eval_with("--suite knn,linear"), 2, {"linear"}, out_);
+  expect_refusal(eval_with("--baselines rw"), 2, {"rw", "Did you mean raw"}, out_);
+  expect_refusal(eval_with("--split train"), 2, {"--split", "test or val"}, out_);
+  expect_refusal(eval_with("--precision fp16"), 2, {"fp16", "bf16"}, out_);
+  expect_refusal(eval_with("--threads 0"), 2, {"--threads"}, out_);
+  expect_refusal(eval_with("--threads two"), 2, {"two"}, out_);
+  expect_refusal(eval_with("--image-size 33"), 2, {"--image-size", "patch size 8"}, out_);
+  expect_refusal(eval_with("--optim.lr 0.1"), 2, {"--optim.lr", "key of training"}, out_);
+  expect_refusal(eval_with("--eval.knn_k 0"), 2, {"knn_k"}, out_);
+  expect_refusal(eval_with("--checkpoint-step 5"), 2, {"--checkpoint-step", "3, 6"}, out_);
+  expect_refusal(eval_with("stray"), 2, {}, out_);
+  expect_refusal(eval_with("--suite knm", 2), 2, {"Did you mean knn"}, out_);  // also under mpirun
+}
+
+TEST_F(BadEvalInput, DataThatIsNotThereOrNotWhole) {
+  const std::string run = shop_.run().string();
+  expect_refusal(eval(run, file("no_data")), 2, {"no_data", "Pack"}, out_);
+  fs::create_directory(file("empty_data"));
+  const RunResult empty = eval(run, file("empty_data"));
+  EXPECT_NE(empty.code, 0);
+  expect_refusal(empty, empty.code, {"empty_data"}, out_);
+
+  fs::copy(shop_.data(), file("cut_data"), fs::copy_options::recursive);
+  const fs::path shard = shop_.folder / "cut_data" / "shard-00000.h5";
+  fs::resize_file(shard, fs::file_size(shard) / 2);
+  expect_refusal(eval(run, file("cut_data")), 1, {"shard-00000.h5"}, out_);
+  std::ofstream(shard) << "not a shard";
+  expect_refusal(eval(run, file("cut_data")), 1, {"shard-00000.h5"}, out_);
+  fs::remove(shard);
+  expect_refusal(eval(run, file("cut_data"), "", 2), 1, {"shard-00000.h5"}, out_);
+  std::ofstream(shop_.folder / "cut_data" / "manifest.json") << "{}";
+  expect_refusal(eval(run, file("cut_data")), 1, {"manifest.json"}, out_);
+}
+
+TEST_F(BadEvalInput, LabelsThatCannotBeScored) {
+  const std::string run = shop_.run().string();
+  const std::string unlabelled = packed("unlabelled", numbered(".", 12));
+  expect_refusal(eval(run, unlabelled), 2, {"labels"}, out_);
+  const std::string one_class = packed("one_class", numbered("oak", 30));
+  expect_refusal(eval(run, one_class), 2, {"one class only"}, out_);
+  expect_refusal(eval(run, one_class, "", 2), 2, {"one class only"}, out_);
+
+  std::vector<std::string> paths = numbered("train/oak", 6);
+  for (const std::string& path : numbered("train/elm", 6)) paths.push_back(path);
+  for (const std::string& path : numbered("test/elm", 2)) paths.push_back(path);
+  const std::string no_val = packed("no_val", paths);
+  expect_refusal(eval(run, no_val, "--split val"), 2, {"a val split"}, out_);
+
+  // and the same set is fine without the split that it lacks; 12 images of memory leave k = 10 as the headline
+  const RunResult fine = eval(run, no_val);
+  EXPECT_EQ(fine.code, 0) << fine.output;
+  EXPECT_NE(fine.output.find("headline k is 10 instead of 20"), std::string::npos) << fine.output;
+  fs::remove_all(out_);
+}
+
+TEST_F(BadEvalInput, CheckpointsThatAreForeignOrDamaged) {
+  const std::string data = shop_.data().string();
+  expect_refusal(eval(file("no_run"), data), 2, {"no_run"}, out_);
+  fs::create_directory(file("empty_run"));
+  expect_refusal(eval(file("empty_run"), data), 2, {"run folder with checkpoints"}, out_);
+  expect_refusal(eval(data, data), 2, {"teacher.safetensors"}, out_);  // --checkpoint and --data mixed up
+
+  std::ofstream(file("text.safetensors")) << "this is no tensor file, whatever its name says";
+  expect_refusal(eval(file("text.safetensors"), data), 1, {"text.safetensors"}, out_);
+  std::ofstream(file("zero.safetensors"));
+  expect_refusal(eval(file("zero.safetensors"), data), 1, {"zero.safetensors"}, out_);
+  const std::vector<float> numbers(12);
+  const TensorView other{DType::kF32, {3, 4}, std::as_bytes(std::span(numbers))};
+  write_safetensors(file("other.safetensors"), {{"encoder.weight", other}});
+  expect_refusal(eval(file("other.safetensors"), data), 1, {"other.safetensors", "pos_embed"}, out_);
+
+  const fs::path teacher = shop_.run() / "checkpoints" / "step_00000006" / "teacher.safetensors";
+  expect_refusal(eval(teacher.string(), data, "--model.depth 3"), 1, {"blocks.2", "missing"}, out_);
+  expect_refusal(eval(teacher.string(), data, "--model.heads 5"), 2, {"heads"}, out_);
+  expect_refusal(eval(teacher.string(), data, "--checkpoint-step 6"), 2, {"--checkpoint-step"}, out_);
+
+  fs::copy(shop_.run(), file("flipped_run"), fs::copy_options::recursive);
+  const fs::path flipped = shop_.folder / "flipped_run" / "checkpoints" / "step_00000006" / "teacher.safetensors";
+  {
+    std::fstream bytes(flipped, std::ios::in | std::ios::out | std::ios::binary);
+    bytes.seekp(-5, std::ios::end);
+    bytes.put('\x55');
+  }
+  expect_refusal(eval(file("flipped_run"), data), 1, {"teacher.safetensors", "checksum"}, out_);
+  expect_refusal(eval(file("flipped_run"), data, "", 2), 1, {"checksum"}, out_);
+  fs::resize_file(flipped, fs::file_size(flipped) - 100);
+  expect_refusal(eval(file("flipped_run"), data), 1, {"teacher.safetensors"}, out_);
+  fs::remove(flipped);
+  const RunResult gone = eval(file("flipped_run"), data);
+  EXPECT_NE(gone.code, 0);
+  expect_refusal(gone, gone.code, {"teacher.safetensors"}, out_);
+}
+
+TEST_F(BadEvalInput, OutputThatCannotBeWritten) {
+  std::ofstream(file("a_file")) << "x";
+  const std::string line = "eval --checkpoint " + shop_.run().string() + " --data " + shop_.data().string() + " --out ";
+  expect_refusal(dinoxx_run(line + file("a_file")), 1, {"a_file"});
+  expect_refusal(dinoxx_run(line + file("a_file") + "/inside", 2), 1, {"a_file"});
+  expect_refusal(dinoxx_run(line + "/proc/dinoxx"), 1, {"/proc/dinoxx"});
+}
+
+// No file may grow beyond a kilobyte: what a full disk does, without needing one. The larger of the two files then fails.
+TEST_F(BadEvalInput, FullOutputLeavesNothing) {
+  const std::string full = "trap '' XFSZ; ulimit -f 1;";
+  expect_refusal(eval(shop_.run().string(), shop_.data().string(), "--baselines none", 0, full), 1, {"refused"}, out_);
+
+  // an older result stays as it was
+  const RunResult fine = eval_with("--baselines none");
+  ASSERT_EQ(fine.code, 0) << fine.output;
+  const nlohmann::json before = json_file(out_ / "results.json");
+  expect_refusal(eval(shop_.run().string(), shop_.data().string(), "", 0, full), 1, {"refused"});
+  EXPECT_EQ(json_file(out_ / "results.json"), before);
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(out_)) {
+    EXPECT_TRUE(entry.path().filename() == "results.json" || entry.path().filename() == "predictions_knn.csv") << entry.path();
+    ++files;
+  }
+  EXPECT_EQ(files, 2);
+  fs::remove_all(out_);
+}
+
+}  // namespace
+}  // namespace dinoxx

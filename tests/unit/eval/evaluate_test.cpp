@@ -1,0 +1,127 @@
+#include "dinoxx/eval/evaluate.hpp"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/model/weights.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using dinoxx::testing_support::TemporaryFolder;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+template <typename E, typename F>
+std::string message_of(F&& run) {
+  try {
+    run();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "nothing thrown";
+}
+
+TEST(ParseNames, KnownNamesOnlyAndTheNearestOneIsOffered) {
+  EXPECT_THAT(parse_names("raw,untrained,raw", baseline_names(), "--baselines"), ElementsAre("raw", "untrained"));
+  EXPECT_THAT(parse_names("none", baseline_names(), "--baselines", true), IsEmpty());
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("untraned", baseline_names(), "--baselines"); }), HasSubstr("untrained?"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("none", suite_names(), "--suite"); }), HasSubstr("--suite"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("", suite_names(), "--suite"); }), HasSubstr("knn"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("knn,", suite_names(), "--suite"); }), HasSubstr("knn"));
+}
+
+VitConfig shape(const std::string& stem) {
+  VitConfig config;
+  config.image_size = 32;
+  config.patch_size = 8;
+  config.dim = 128;
+  config.depth = 3;
+  config.heads = 2;  // 128 / 64, so that it can be guessed
+  config.mlp_ratio = 3.0;
+  config.stem = stem;
+  return config;
+}
+
+void write_network(const std::filesystem::path& path, const VisionTransformer& network, const std::string& prefix) {
+  NamedTensors named;
+  for (const NamedTensor& p : network.parameters()) named.push_back({prefix + p.name, p.tensor});
+  write_safetensors(path, tensor_views(named));
+}
+
+TEST(LoadModel, ShapesSayWhatTheNetworkIs) {
+  for (const char* stem : {"patch", "conv"}) {
+    for (const char* prefix : {"", "backbone."}) {
+      const TemporaryFolder folder;
+      VisionTransformer network(shape(stem), at::kFloat);
+      network.initialize(3);
+      write_network(folder / "weights.safetensors", network, prefix);
+      ModelRequest request;
+      request.checkpoint = folder / "weights.safetensors";
+      const LoadedModel model = load_model(request);
+      const VitConfig &found = model.network->config(), expected = shape(stem);
+      EXPECT_EQ(found.image_size, expected.image_size);
+      EXPECT_EQ(found.patch_size, expected.patch_size);
+      EXPECT_EQ(found.dim, expected.dim);
+      EXPECT_EQ(found.depth, expected.depth);
+      EXPECT_EQ(found.heads, expected.heads);
+      EXPECT_EQ(found.stem, expected.stem);
+      EXPECT_EQ(model.image_size, 32);
+      EXPECT_THAT(model.notes, ElementsAre(HasSubstr("2 heads assumed")));
+      for (size_t i = 0; i < network.parameters().size(); ++i) {
+        EXPECT_TRUE(at::equal(model.network->parameters()[i].tensor, network.parameters()[i].tensor)) << network.parameters()[i].name;
+      }
+      request.model_settings = {{"model.heads", "4", "--model.heads"}};
+      EXPECT_EQ(load_model(request).network->config().heads, 4);
+      EXPECT_THAT(load_model(request).notes, IsEmpty());
+    }
+  }
+}
+
+TEST(LoadModel, ForeignFilesAndEmptyFoldersAreRefused) {
+  const TemporaryFolder folder;
+  ModelRequest request;
+  request.checkpoint = folder / "nothing";
+  EXPECT_THAT(message_of<UsageError>([&] { load_model(request); }), HasSubstr("nothing"));
+  request.checkpoint = folder.path();
+  EXPECT_THAT(message_of<UsageError>([&] { load_model(request); }), HasSubstr("run folder with checkpoints"));
+
+  const at::Tensor other = at::ones({3, 4});
+  write_safetensors(folder / "other.safetensors", tensor_views({{"encoder.weight", other}}));
+  request.checkpoint = folder / "other.safetensors";
+  EXPECT_THAT(message_of<Error>([&] { load_model(request); }), HasSubstr("pos_embed"));
+
+  VisionTransformer network(shape("patch"), at::kFloat);
+  network.initialize(3);
+  NamedTensors named = network.parameters();
+  named.pop_back();
+  write_safetensors(folder / "part.safetensors", tensor_views(named));
+  request.checkpoint = folder / "part.safetensors";
+  EXPECT_THAT(message_of<Error>([&] { load_model(request); }), HasSubstr("missing: norm.bias"));
+  request.step = 3;
+  EXPECT_THAT(message_of<UsageError>([&] { load_model(request); }), HasSubstr("--checkpoint-step"));
+}
+
+TEST(ResultsTable, ShowsHeadlineBaselinesClassesAndNotes) {
+  const nlohmann::json half = {{"accuracy", 0.5}, {"interval95", {0.25, 0.75}}, {"balanced_accuracy", 0.4}};
+  const nlohmann::json results = {
+      {"checkpoint", {{"notes", {"heads guessed"}}}},
+      {"suites",
+       {{"knn",
+         {{"protocol",
+           {{"k", {10, 20}}, {"headline_k", 20}, {"memory", {{"source", "train"}, {"images", 90}}}, {"queries", {{"source", "val"}, {"images", 8}}}, {"classes", 2},
+            {"transform", "32 x 32 as stored"}, {"notes", {"no test split: scored on val"}}}},
+          {"results",
+           {{{"name", "teacher"}, {"by_k", {{"10", {{"accuracy", 0.625}}}, {"20", {{"accuracy", 0.5}}}}}, {"headline", half},
+             {"classes", {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.5}, {"interval95", {0.2, 0.8}}}, {{"name", "elm"}, {"memory", 30}, {"queries", 0}, {"recall", nullptr}}}}}}}}}}}};
+  const std::string table = results_table(results);
+  for (const char* part : {"k=20*", "62.50", "50.00", "25.00-75.00", "40.00", "oak", "elm", "note: no test split", "note: heads guessed", "val (8 images)"}) {
+    EXPECT_THAT(table, HasSubstr(part));
+  }
+}
+
+}  // namespace
+}  // namespace dinoxx::eval
