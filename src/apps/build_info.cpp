@@ -7,7 +7,11 @@
 namespace dinoxx {
 
 nlohmann::json build_info() {
-  return {{"dinoxx", DINOXX_VERSION}, {"git", DINOXX_GIT_HASH}, {"compiler", DINOXX_COMPILER}, {"build_type", DINOXX_BUILD_TYPE}, {"libtorch", TORCH_VERSION}};
+  return {{"dinoxx", DINOXX_VERSION},
+          {"git", DINOXX_GIT_HASH},
+          {"compiler", DINOXX_COMPILER},
+          {"build_type", DINOXX_BUILD_TYPE},
+          {"libtorch", TORCH_VERSION}};
 }
 
 }  // namespace dinoxx

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <c10/util/Exception.h>
+
 #include "dinoxx/checkpoint/together.hpp"
 
 namespace dinoxx {
@@ -21,6 +23,8 @@ int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   } catch (const Error& error) {
     code = static_cast<int>(error.exit_code());
     text = error.what();
+  } catch (const c10::Error& error) {  // LibTorch's own, whose text ends with a stack trace
+    text = fmt::format("unexpected failure in LibTorch: {}", error.what_without_backtrace());
   } catch (const std::exception& error) {
     text = fmt::format("unexpected failure: {}", error.what());
   }

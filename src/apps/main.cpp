@@ -53,7 +53,8 @@ int dispatch(int argc, char** argv) {
   }
   if (name == "--version") {
     const auto build = build_info();
-    fmt::print("dinoxx {} ({}), LibTorch {}\n", build["dinoxx"].get<std::string>(), build["git"].get<std::string>(), build["libtorch"].get<std::string>());
+    fmt::print("dinoxx {} ({}), LibTorch {}\n", build["dinoxx"].get<std::string>(), build["git"].get<std::string>(),
+               build["libtorch"].get<std::string>());
     return 0;
   }
   std::vector<std::string> names;
@@ -62,7 +63,8 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval or info", fmt::format("\"{}\"", name), near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
+  fail_usage("command", "pack, train, eval or info", fmt::format("\"{}\"", name),
+             near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 
 }  // namespace

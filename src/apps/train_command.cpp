@@ -36,8 +36,10 @@ Line parse(int argc, char** argv) {
   po::options_description run("the run");
   run.add_options()("help,h", "this text")("print-config", "print the configuration with all its keys and stop")(
       "config", po::value(&config)->value_name("FILE"), "INI file; without one the defaults below")(
-      "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"), "run folder, made if need be")(
-      "resume", po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"), "go on from the newest checkpoint in RUN, from none, or from this one")(
+      "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"),
+                                                                     "run folder, made if need be")(
+      "resume", po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
+      "go on from the newest checkpoint in RUN, from none, or from this one")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
       "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
   const ConfigLine parsed = parse_config_line(argc, argv, run);

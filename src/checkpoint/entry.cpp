@@ -28,21 +28,27 @@ bool parse_number(std::string_view text, int64_t& value) {
 
 }  // namespace
 
-std::string entry_text(const EntryName& entry) { return fmt::format("{}/{}[{}:{}]", entry.buffer, entry.segment, entry.begin, entry.end); }
+std::string entry_text(const EntryName& entry) {
+  return fmt::format("{}/{}[{}:{}]", entry.buffer, entry.segment, entry.begin, entry.end);
+}
 
 bool parse_entry(const std::string& text, EntryName& entry) {
   const size_t slash = text.find('/'), open = text.rfind('['), colon = text.rfind(':');
-  if (slash == std::string::npos || open == std::string::npos || colon == std::string::npos || text.back() != ']' || !(slash < open && open < colon)) return false;
+  if (slash == std::string::npos || open == std::string::npos || colon == std::string::npos || text.back() != ']' ||
+      !(slash < open && open < colon))
+    return false;
   entry.buffer = text.substr(0, slash);
   entry.segment = text.substr(slash + 1, open - slash - 1);
   const std::string_view view(text);
-  return parse_number(view.substr(open + 1, colon - open - 1), entry.begin) && parse_number(view.substr(colon + 1, view.size() - colon - 2), entry.end);
+  return parse_number(view.substr(open + 1, colon - open - 1), entry.begin) &&
+         parse_number(view.substr(colon + 1, view.size() - colon - 2), entry.end);
 }
 
 TensorView view_of(const at::Tensor& tensor) {
   TensorView view;
   view.dtype = stored_type(tensor.scalar_type());
-  if (!tensor.is_contiguous() || !tensor.device().is_cpu()) fail("checkpoint", "contiguous tensors in main memory", "another layout", "Copy the tensor first");
+  if (!tensor.is_contiguous() || !tensor.device().is_cpu())
+    fail("checkpoint", "contiguous tensors in main memory", "another layout", "Copy the tensor first");
   view.shape = tensor.sizes().vec();
   view.bytes = {static_cast<const std::byte*>(tensor.const_data_ptr()), static_cast<size_t>(tensor.nbytes())};
   return view;
@@ -51,8 +57,8 @@ TensorView view_of(const at::Tensor& tensor) {
 void copy_into(const at::Tensor& tensor, const TensorView& view, const std::string& subject) {
   const TensorView target = view_of(tensor);
   if (target.dtype != view.dtype || target.bytes.size() != view.bytes.size())
-    fail(subject, fmt::format("{} bytes of {}", target.bytes.size(), dtype_name(target.dtype)), fmt::format("{} bytes of {}", view.bytes.size(), dtype_name(view.dtype)),
-         "Resume with the model that was saved");
+    fail(subject, fmt::format("{} bytes of {}", target.bytes.size(), dtype_name(target.dtype)),
+         fmt::format("{} bytes of {}", view.bytes.size(), dtype_name(view.dtype)), "Resume with the model that was saved");
   std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-constexpr const char* kDamaged = "The checkpoint is damaged: remove its folder to resume from the one before, or name another with --resume PATH";
+constexpr const char* kDamaged =
+    "The checkpoint is damaged: remove its folder to resume from the one before, or name another with --resume PATH";
 
 // Which ranges of which segments have been filled.
 class Coverage {
@@ -32,7 +33,8 @@ class Coverage {
           filled = end;
         }
         if (filled != segment.numel || (!ranges.empty() && ranges.back().second != filled))
-          fail(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name), fmt::format("the first {}", filled), kDamaged);
+          fail(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name),
+               fmt::format("the first {}", filled), kDamaged);
       }
     }
   }
@@ -41,24 +43,30 @@ class Coverage {
   std::map<std::pair<std::string, std::string>, std::vector<std::pair<int64_t, int64_t>>> ranges_;
 };
 
-void load_entries(const SafetensorsFile& file, const std::string& source, const CheckpointTensors& tensors, Coverage& coverage, std::set<std::string>& replicated) {
+void load_entries(const SafetensorsFile& file, const std::string& source, const CheckpointTensors& tensors, Coverage& coverage,
+                  std::set<std::string>& replicated) {
   for (const auto& [name, view] : file.tensors()) {
     checkpoint::EntryName entry;
     if (!checkpoint::parse_entry(name, entry)) {
-      const auto found = std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
-      if (found == tensors.replicated.end()) fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+      const auto found =
+          std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
+      if (found == tensors.replicated.end())
+        fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
       checkpoint::copy_into(found->tensor, view, fmt::format("{}, {}", source, name));
       replicated.insert(name);
       continue;
     }
-    const auto buffer = std::find_if(tensors.split.begin(), tensors.split.end(), [&](const NamedTensor& t) { return t.name == entry.buffer; });
+    const auto buffer =
+        std::find_if(tensors.split.begin(), tensors.split.end(), [&](const NamedTensor& t) { return t.name == entry.buffer; });
     const auto& segments = tensors.layout->segments;
     const auto segment = std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == entry.segment; });
     if (buffer == tensors.split.end() || segment == segments.end())
       fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
     if (entry.begin < 0 || entry.begin > entry.end || entry.end > segment->numel)
-      fail(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
-    checkpoint::copy_into(buffer->tensor.narrow(0, segment->offset + entry.begin, entry.end - entry.begin), view, fmt::format("{}, {}", source, name));
+      fail(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name),
+           "Resume with the configuration that was saved");
+    checkpoint::copy_into(buffer->tensor.narrow(0, segment->offset + entry.begin, entry.end - entry.begin), view,
+                          fmt::format("{}, {}", source, name));
     coverage.add(entry);
   }
 }
@@ -68,19 +76,23 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
 json read_manifest(const fs::path& checkpoint) {
   const fs::path path = checkpoint / checkpoint::kManifest;
   if (!fs::exists(path))
-    fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder", "Name a folder such as RUN/checkpoints/step_00001000");
+    fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder",
+         "Name a folder such as RUN/checkpoints/step_00001000");
   const json manifest = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
   const auto damaged = [&](const std::string& expected, const std::string& found) { fail(path.string(), expected, found, kDamaged); };
   if (!manifest.is_object()) damaged("a JSON object", "something else");
-  if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat) damaged("a manifest of a dinoxx checkpoint", "another file");
+  if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat)
+    damaged("a manifest of a dinoxx checkpoint", "another file");
   if (!manifest.contains("version") || manifest["version"] != checkpoint::kVersion)
-    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(), "Use the version of dinoxx that wrote it");
+    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(),
+         "Use the version of dinoxx that wrote it");
   for (const char* key : {"step", "position", "world_size"})
-    if (!manifest.contains(key) || !manifest[key].is_number_unsigned()) damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
+    if (!manifest.contains(key) || !manifest[key].is_number_unsigned())
+      damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
   if (!manifest.contains("files") || !manifest["files"].is_array()) damaged("a list of files", "none");
   for (const json& file : manifest["files"]) {
-    const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") && file["bytes"].is_number_unsigned() &&
-                      file.contains("crc32c") && file["crc32c"].is_string();
+    const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") &&
+                      file["bytes"].is_number_unsigned() && file.contains("crc32c") && file["crc32c"].is_string();
     if (!good) damaged("files with name, bytes and crc32c", file.dump().substr(0, 80));
     const std::string name = file["name"];
     if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) damaged("plain file names", name);
@@ -99,7 +111,8 @@ void load_checkpoint(Communicator& comm, const fs::path& checkpoint, const Check
       std::error_code code;
       const auto bytes = fs::file_size(path, code);
       if (code || bytes != record["bytes"].get<uint64_t>())
-        fail(path.string(), fmt::format("{} bytes", record["bytes"].get<uint64_t>()), code ? code.message() : fmt::format("{} bytes", bytes), kDamaged);
+        fail(path.string(), fmt::format("{} bytes", record["bytes"].get<uint64_t>()),
+             code ? code.message() : fmt::format("{} bytes", bytes), kDamaged);
       if (!name.starts_with("rank_")) continue;  // weights for other programs
       const SafetensorsFile file(path);
       const std::string crc = fmt::format("{:08x}", file.file_crc32c());

@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 using checkpoint::entry_text;
 using checkpoint::view_of;
 
-std::string rank_file(int rank, int size) { return fmt::format("rank_{:05}_of_{:05}.safetensors", rank, size); }
+std::string rank_file(int rank, int size) {
+  return fmt::format("rank_{:05}_of_{:05}.safetensors", rank, size);
+}
 
 // The part of every segment that lies in this rank's range of the flat buffers; padding is not saved.
 std::map<std::string, TensorView> owned_entries(const CheckpointTensors& tensors, int rank, int size) {
@@ -26,7 +28,8 @@ std::map<std::string, TensorView> owned_entries(const CheckpointTensors& tensors
   for (const auto& [buffer, flat] : tensors.split) {
     for (const Segment& segment : layout.segments) {
       const int64_t from = std::max(begin, segment.offset), to = std::min(end, segment.offset + segment.numel);
-      if (from < to) entries[entry_text({buffer, segment.name, from - segment.offset, to - segment.offset})] = view_of(flat.narrow(0, from, to - from));
+      if (from < to)
+        entries[entry_text({buffer, segment.name, from - segment.offset, to - segment.offset})] = view_of(flat.narrow(0, from, to - from));
     }
   }
   if (rank == 0)
@@ -38,7 +41,8 @@ nlohmann::json file_record(const fs::path& path, uint32_t crc) {
   return {{"name", path.filename().string()}, {"bytes", fs::file_size(path)}, {"crc32c", fmt::format("{:08x}", crc)}};
 }
 
-// A folder of this step that is already there (an older attempt, replaced by a resumed run) makes way without ever being half there under its name.
+// A folder of this step that is already there (an older attempt, replaced by a resumed run) makes way without ever being half there under
+// its name.
 void publish(const fs::path& partial, const fs::path& final_path) {
   const fs::path old = partial.parent_path() / ("." + final_path.filename().string() + ".replaced");
   fs::remove_all(old);
@@ -50,8 +54,8 @@ void publish(const fs::path& partial, const fs::path& final_path) {
 
 }  // namespace
 
-fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors, const std::vector<WeightFile>& weights,
-                         nlohmann::json facts) {
+fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors,
+                         const std::vector<WeightFile>& weights, nlohmann::json facts) {
   const std::string name = fmt::format("step_{:08}", step);
   const fs::path partial = checkpoints / ("." + name + ".partial"), final_path = checkpoints / name;
   const int rank = comm.rank(), size = comm.size();
@@ -83,7 +87,8 @@ fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_
       facts["layout_hash"] = fmt::format("{:016x}", tensors.layout->hash);
       facts["world_size"] = size;
       facts["files"] = extra;
-      for (int r = 0; r < size; ++r) facts["files"].push_back(file_record(partial / rank_file(r, size), static_cast<uint32_t>(crcs[r].item<int64_t>())));
+      for (int r = 0; r < size; ++r)
+        facts["files"].push_back(file_record(partial / rank_file(r, size), static_cast<uint32_t>(crcs[r].item<int64_t>())));
       write_file_atomically(partial / checkpoint::kManifest, facts.dump(1) + "\n");
       publish(partial, final_path);
     });
@@ -126,7 +131,8 @@ void prune_checkpoints(const fs::path& checkpoints, int64_t keep) {
   std::vector<fs::path> left_over;
   for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(".step_") || (name.starts_with("step_") && !fs::exists(entry.path() / checkpoint::kManifest))) left_over.push_back(entry.path());
+    if (name.starts_with(".step_") || (name.starts_with("step_") && !fs::exists(entry.path() / checkpoint::kManifest)))
+      left_over.push_back(entry.path());
   }
   for (const fs::path& path : left_over) fs::remove_all(path, code);
 }

@@ -4,7 +4,6 @@
 
 #include <cstring>
 
-
 namespace dinoxx {
 
 void on_all_ranks(Communicator& comm, const std::function<void()>& work) {

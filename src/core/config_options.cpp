@@ -15,7 +15,8 @@ po::options_description section_options(const Section& section) {
   po::options_description group(section.name + ": " + section.help, kColumns, kColumns / 2);
   for (const Field& field : config_fields())
     if (field.key.substr(0, field.key.find('.')) == section.name)
-      group.add_options()(field.key.c_str(), po::value<std::string>()->value_name(field.type + "=" + field.default_text), field.help.c_str());
+      group.add_options()(field.key.c_str(), po::value<std::string>()->value_name(field.type + "=" + field.default_text),
+                          field.help.c_str());
   return group;
 }
 
@@ -36,8 +37,10 @@ ConfigLine parse_config_line(int argc, char** argv, const po::options_descriptio
     po::parsed_options parsed = po::command_line_parser(argc, argv).options(all).style(style).positional(none).run();
     po::parsed_options of_command(&own);
     for (auto& option : parsed.options) {
-      if (own.find_nothrow(option.string_key, false)) of_command.options.push_back(option);
-      else line.settings.push_back({option.string_key, option.value.empty() ? "" : option.value.back(), "--" + option.string_key});
+      if (own.find_nothrow(option.string_key, false))
+        of_command.options.push_back(option);
+      else
+        line.settings.push_back({option.string_key, option.value.empty() ? "" : option.value.back(), "--" + option.string_key});
     }
     po::store(of_command, line.variables);
     po::notify(line.variables);
@@ -47,7 +50,8 @@ ConfigLine parse_config_line(int argc, char** argv, const po::options_descriptio
     std::string name = error.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
     const std::string near = nearest_name(name, names);
-    fail_usage("command line", "a known option", error.get_option_name(), near.empty() ? "\"--help\" lists all options" : fmt::format("Did you mean --{}?", near));
+    fail_usage("command line", "a known option", error.get_option_name(),
+               near.empty() ? "\"--help\" lists all options" : fmt::format("Did you mean --{}?", near));
   } catch (const po::too_many_positional_options_error&) {
     fail_usage("command line", "options only (--name value)", "a word that belongs to none", "See --help");
   } catch (const po::error& error) {

@@ -22,17 +22,28 @@ VitConfig backbone_config(const Config& config) {
 MethodSpec method_spec(const Config& config) {
   MethodOptions options;
   const ViewsConfig& views = config.views;
-  options.views = {static_cast<int>(views.global_size), static_cast<int>(views.local_size), static_cast<int>(views.local_count), views.global_scale_min,
-                   views.global_scale_max, views.local_scale_min, views.local_scale_max, views.blur};
-  options.head.config = {static_cast<int>(config.model.dim.value()), static_cast<int>(config.head.hidden_dim), static_cast<int>(config.head.bottleneck_dim),
-                         static_cast<int>(config.head.out_dim.value()), static_cast<int>(config.head.layers)};
+  options.views = {static_cast<int>(views.global_size),
+                   static_cast<int>(views.local_size),
+                   static_cast<int>(views.local_count),
+                   views.global_scale_min,
+                   views.global_scale_max,
+                   views.local_scale_min,
+                   views.local_scale_max,
+                   views.blur};
+  options.head.config = {static_cast<int>(config.model.dim.value()), static_cast<int>(config.head.hidden_dim),
+                         static_cast<int>(config.head.bottleneck_dim), static_cast<int>(config.head.out_dim.value()),
+                         static_cast<int>(config.head.layers)};
   options.head.norm_last_layer = config.head.norm_last_layer;
   return make_method(config.train.method, options);
 }
 
-AdamWConfig adamw_config(const Config& config) { return {config.optim.beta1, config.optim.beta2, 1e-8}; }
+AdamWConfig adamw_config(const Config& config) {
+  return {config.optim.beta1, config.optim.beta2, 1e-8};
+}
 
-at::ScalarType compute_type(const Config& config) { return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat; }
+at::ScalarType compute_type(const Config& config) {
+  return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
 
 Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   const int64_t batch = config.train.batch_size;
@@ -41,7 +52,8 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   const OptimConfig& optim = config.optim;
   const int64_t warmup = steps(optim.warmup.value());
   if (warmup > total_)
-    fail_usage("optim.warmup", fmt::format("at most the run's {} steps", total_), fmt::format("{} steps", warmup), "Shorten the warm-up or train longer");
+    fail_usage("optim.warmup", fmt::format("at most the run's {} steps", total_), fmt::format("{} steps", warmup),
+               "Shorten the warm-up or train longer");
   lr_ = {optim.lr * static_cast<double>(batch) / 256.0, optim.min_lr, 0.0, warmup, total_};
   weight_decay_ = {optim.weight_decay, optim.weight_decay_end, 0.0, 0, total_};
   momentum_ = {config.teacher.momentum.value(), config.teacher.momentum_end, 0.0, 0, total_};
@@ -57,7 +69,8 @@ StepValues Schedules::at(int64_t step, uint64_t position) const {
   values.momentum = momentum_.at(step);
   values.teacher_temp = temperature_.at(values.epoch);
   // in epochs: as published, whole epochs by their number
-  values.freeze_last_layer = freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value : step < static_cast<int64_t>(freeze_.value);
+  values.freeze_last_layer = freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value
+                                                                     : step < static_cast<int64_t>(freeze_.value);
   return values;
 }
 

@@ -5,7 +5,9 @@
 namespace dinoxx {
 namespace {
 
-at::ScalarType master_type(at::ScalarType compute) { return compute == at::kDouble ? at::kDouble : at::kFloat; }
+at::ScalarType master_type(at::ScalarType compute) {
+  return compute == at::kDouble ? at::kDouble : at::kFloat;
+}
 
 Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType compute) {
   Network network(backbone_config(config), spec.head.config, compute);

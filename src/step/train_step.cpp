@@ -8,7 +8,8 @@
 namespace dinoxx {
 namespace {
 
-// The figures that all ranks add up in one small collective: loss, one flag per rank, stop votes, terms' metrics. float64, so that the mean does not depend on rounding.
+// The figures that all ranks add up in one small collective: loss, one flag per rank, stop votes, terms' metrics. float64, so that the mean
+// does not depend on rounding.
 struct SharedFigures {
   at::Tensor sums;
   std::unique_ptr<Work> under_way;
@@ -38,8 +39,8 @@ void read_figures(const SharedFigures& figures, int size, StepMetrics& metrics) 
 
 }  // namespace
 
-StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip, double student_temp, GradientSync& sync,
-                       Communicator& statistics) {
+StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip,
+                       double student_temp, GradientSync& sync, Communicator& statistics) {
   StepMetrics metrics;
   const auto batch = static_cast<int64_t>(input.positions.size());
   const at::ScalarType type = state.student_flat.compute.scalar_type();

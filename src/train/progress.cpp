@@ -7,7 +7,8 @@
 
 namespace dinoxx {
 
-ProgressLine::ProgressLine() : terminal_(::isatty(STDOUT_FILENO) == 1) {}
+// mpirun gives each rank a terminal as standard output even when its own goes to a file; standard error tells.
+ProgressLine::ProgressLine() : terminal_(::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressLine::show(const std::string& text, bool last) {
   const auto now = std::chrono::steady_clock::now();

@@ -40,7 +40,8 @@ RunFolder::RunFolder(const fs::path& path) : path_(path) {
     fail(file, "to lock the run folder", std::strerror(error), "Choose a file system with flock");
   }
   const std::string holder = fmt::format("process {} on {}", ::getpid(), host_name());
-  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, holder.data(), holder.size(), 0) < 0) fail(file, "to write the lock file", std::strerror(errno), "Free space");
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, holder.data(), holder.size(), 0) < 0)
+    fail(file, "to write the lock file", std::strerror(errno), "Free space");
 }
 
 RunFolder::~RunFolder() {
@@ -71,13 +72,15 @@ void RunFolder::log(const nlohmann::json& record) {
   while (done < line.size()) {
     const ssize_t n = ::write(metrics_, line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail((path_ / "metrics.jsonl").string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
+    if (n < 0)
+      fail((path_ / "metrics.jsonl").string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
     done += static_cast<size_t>(n);
   }
 }
 
 void RunFolder::sync_metrics() {
-  if (::fsync(metrics_) != 0 && errno != EINVAL) fail((path_ / "metrics.jsonl").string(), "fsync to succeed", std::strerror(errno), "Check the file system");
+  if (::fsync(metrics_) != 0 && errno != EINVAL)
+    fail((path_ / "metrics.jsonl").string(), "fsync to succeed", std::strerror(errno), "Check the file system");
 }
 
 }  // namespace dinoxx

@@ -58,7 +58,8 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
                        {"batch_size", facts.batch_size}};
   const fs::path checkpoints = run / "checkpoints";
   const SavedTensors saved = saved_tensors(state);
-  const fs::path path = save_checkpoint(comm, checkpoints, state.step, saved.tensors, comm.rank() == 0 ? teacher_files(state, facts) : std::vector<WeightFile>{}, record);
+  const fs::path path = save_checkpoint(comm, checkpoints, state.step, saved.tensors,
+                                        comm.rank() == 0 ? teacher_files(state, facts) : std::vector<WeightFile>{}, record);
   on_all_ranks(comm, [&] {
     if (comm.rank() == 0) prune_checkpoints(checkpoints, keep);
   });
@@ -85,12 +86,14 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
   compare("CPU", manifest.value("cpu", json()), facts.cpu, rounding);
   compare("build", manifest.value("build", json()), facts.build, rounding);
-  compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint, "the images and their order are others, this is no longer one run");
+  compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint,
+          "the images and their order are others, this is no longer one run");
   Config before = default_config();
   apply_settings(before, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
   Config now = default_config();
   apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
-  for (const std::string& difference : config_differences(before, now)) lost.push_back(difference + ": this is no longer one run with one configuration");
+  for (const std::string& difference : config_differences(before, now))
+    lost.push_back(difference + ": this is no longer one run with one configuration");
   return lost;
 }
 
@@ -98,11 +101,13 @@ std::optional<fs::path> choose_checkpoint(const std::string& resume, const fs::p
   if (resume == "auto") return latest_checkpoint(run);
   if (resume == "never") {
     if (latest_checkpoint(run) || fs::exists(run / "metrics.jsonl"))
-      fail_usage(run.string(), "an empty run folder for --resume never", "a run", "Resume it (--resume auto), remove it, or choose another --out");
+      fail_usage(run.string(), "an empty run folder for --resume never", "a run",
+                 "Resume it (--resume auto), remove it, or choose another --out");
     return std::nullopt;
   }
   if (!fs::exists(fs::path(resume) / "manifest.json"))
-    fail_usage("--resume", "auto, never or a checkpoint folder (with manifest.json)", fmt::format("\"{}\"", resume), "Name a folder such as RUN/checkpoints/step_00001000");
+    fail_usage("--resume", "auto, never or a checkpoint folder (with manifest.json)", fmt::format("\"{}\"", resume),
+               "Name a folder such as RUN/checkpoints/step_00001000");
   return resume;
 }
 

@@ -12,8 +12,8 @@ namespace dinoxx {
 
 /// What a checkpoint records beside the tensors.
 struct RunFacts {
-  std::string config_text;   ///< resolved, INI
-  std::string fingerprint;   ///< of the data set
+  std::string config_text;  ///< resolved, INI
+  std::string fingerprint;  ///< of the data set
   uint64_t images = 0;
   nlohmann::json build;
   std::string cpu, communicator;
@@ -21,12 +21,15 @@ struct RunFacts {
 };
 
 /// Saves the state, weights for other programs beside it, and removes old checkpoints. Collective.
-std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& run, TrainState& state, const RunFacts& facts, int64_t keep);
+std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& run, TrainState& state, const RunFacts& facts,
+                                 int64_t keep);
 
-/// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on as if it had never stopped. Collective.
+/// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on
+/// as if it had never stopped. Collective.
 std::vector<std::string> load_state(Communicator& comm, const std::filesystem::path& checkpoint, TrainState& state, const RunFacts& facts);
 
-/// The checkpoint that --resume names: "auto" the newest of `run` if any, "never" none. Error when `run` holds a run already and "never" would overwrite it.
+/// The checkpoint that --resume names: "auto" the newest of `run` if any, "never" none. Error when `run` holds a run already and "never"
+/// would overwrite it.
 std::optional<std::filesystem::path> choose_checkpoint(const std::string& resume, const std::filesystem::path& run);
 
 }  // namespace dinoxx

@@ -16,7 +16,8 @@ void ranks_must_agree(Communicator& comm, const std::string& text, const std::st
   for (int rank = 0; rank < comm.size(); ++rank)
     if (all[rank].item<int64_t>() != all[0].item<int64_t>()) others.push_back(rank);
   if (!others.empty())
-    throw AgreedError(fmt::format("{}: expected the same on all ranks, found another one than rank 0's on ranks {}. Give every rank the same program, files and command line.",
+    throw AgreedError(fmt::format("{}: expected the same on all ranks, found another one than rank 0's on ranks {}. Give every rank the "
+                                  "same program, files and command line.",
                                   what, fmt::join(others, ", ")),
                       ExitCode::kFailed);
 }
@@ -28,7 +29,9 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first");
     inputs.dataset = Dataset::open(options.data);
     inputs.ids = inputs.dataset->ids(Split::kTrain);
-    if (inputs.ids.empty()) fail_usage(options.data.string(), "images in the split \"train\"", "none", "Pack images into a train folder, or without split folders");
+    if (inputs.ids.empty())
+      fail_usage(options.data.string(), "images in the split \"train\"", "none",
+                 "Pack images into a train folder, or without split folders");
     inputs.config = resolve_config(options.config, inputs.ids.size(), options.cores, &inputs.notes);
     if (inputs.config.train.batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),

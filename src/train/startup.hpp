@@ -8,7 +8,8 @@
 
 namespace dinoxx {
 
-/// Error naming the ranks that see another text than rank 0: different configurations, data or programs must not train together. Collective.
+/// Error naming the ranks that see another text than rank 0: different configurations, data or programs must not train together.
+/// Collective.
 void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
 
 /// Data, ids and the resolved configuration: what start-up finds out before it makes a network.

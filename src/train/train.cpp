@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-// Whether a schedule such as "every 2ep" falls due with the step that led here. A function of step and position alone, so that a resumed run keeps the rhythm.
+// Whether a schedule such as "every 2ep" falls due with the step that led here. A function of step and position alone, so that a resumed
+// run keeps the rhythm.
 bool falls_due(const Duration& every, int64_t step, uint64_t position, int64_t batch, uint64_t images) {
   if (every.value <= 0) return false;
   if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
@@ -92,16 +93,18 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
       schedules_(config_, inputs_.ids.size()),
       state_(config_, spec_, compute_type(config_)) {
   at::set_num_threads(static_cast<int>(config_.train.threads.value()));
-  facts_ = {print_config(config_), inputs_.dataset->fingerprint(), inputs_.ids.size(), options.build, cpu_model(), comms.gradients->name(), config_.train.threads.value(),
-            config_.train.batch_size};
+  ops::set_fused(config_.train.fused_kernels);
+  facts_ = {print_config(config_),   inputs_.dataset->fingerprint(), inputs_.ids.size(),      options.build, cpu_model(),
+            comms.gradients->name(), config_.train.threads.value(),  config_.train.batch_size};
   ranks_must_agree(*comms_.control, fmt::format("{:016x}", state_.layout.hash), "parameter layout");
 }
 
 void Run::print_start() const {
   int64_t parameters = 0;
   for (const Segment& segment : state_.layout.segments) parameters += segment.numel;
-  fmt::print("dinoxx train: {}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n", config_.train.method, inputs_.ids.size(),
-             options_.data.string(), parameters, comms_.control->size(), schedules_.total_steps(), config_.train.batch_size);
+  fmt::print("dinoxx train: {}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n", config_.train.method,
+             inputs_.ids.size(), options_.data.string(), parameters, comms_.control->size(), schedules_.total_steps(),
+             config_.train.batch_size);
   for (const std::string& note : inputs_.notes) fmt::print("  auto: {}\n", note);
   std::fflush(stdout);
 }
@@ -160,7 +163,8 @@ StepMetrics Run::one_step() {
   // 2. to 6. forward, loss, backward, optimize, average
   const StepValues values = schedules_.at(state_.step, state_.position);
   const auto begin = Clock::now();
-  const StepMetrics metrics = train_step(state_, spec_, input, values, config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
+  const StepMetrics metrics =
+      train_step(state_, spec_, input, values, config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
   step_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
   // 7. report
   record(metrics, values);
@@ -170,13 +174,15 @@ StepMetrics Run::one_step() {
 void Run::record(const StepMetrics& metrics, const StepValues& values) {
   if (!metrics.finite) {
     ++skipped_;
-    const std::string who = metrics.bad_ranks.empty() ? std::string("the gradient, on all ranks") : fmt::format("the loss, on ranks {}", fmt::join(metrics.bad_ranks, ", "));
+    const std::string who = metrics.bad_ranks.empty() ? std::string("the gradient, on all ranks")
+                                                      : fmt::format("the loss, on ranks {}", fmt::join(metrics.bad_ranks, ", "));
     if (chief()) {
       folder_->log({{"event", "skipped"}, {"step", state_.step}, {"ranks", metrics.bad_ranks}});
       progress_.say(fmt::format("step {} skipped: not a number in {}", state_.step, who));
     }
     if (skipped_ >= config_.train.max_skipped)
-      throw AgreedError(fmt::format("training at step {}: expected a finite loss, found {} steps in a row with no number in {}. Lower optim.lr, lengthen optim.warmup, "
+      throw AgreedError(fmt::format("training at step {}: expected a finite loss, found {} steps in a row with no number in {}. Lower "
+                                    "optim.lr, lengthen optim.warmup, "
                                     "or resume from an earlier checkpoint.",
                                     state_.step, skipped_, who),
                         ExitCode::kFailed);
@@ -188,25 +194,33 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
   const double seconds = watch_.seconds();
   const auto steps = static_cast<double>(state_.step - logged_step_);
   const LoaderStats stats = loader_->stats();
-  if (stats.bad_samples > bad_samples_) progress_.say(fmt::format("rank {}: {} images could not be read so far and were replaced", comms_.control->rank(), stats.bad_samples));
+  if (stats.bad_samples > bad_samples_)
+    progress_.say(fmt::format("rank {}: {} images could not be read so far and were replaced", comms_.control->rank(), stats.bad_samples));
   bad_samples_ = stats.bad_samples;
   watch_.restart();
   logged_step_ = state_.step;
   if (!chief()) return;
   const double images_per_s = steps * static_cast<double>(config_.train.batch_size) / seconds;
   const double wait = stats.wait_seconds / seconds, epoch = static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size());
-  json line = {{"step", state_.step},         {"epoch", epoch},
-               {"loss", metrics.loss},        {"lr", values.lr},
-               {"weight_decay", values.weight_decay}, {"momentum", values.momentum},
-               {"teacher_temp", values.teacher_temp}, {"images_per_s", images_per_s},
-               {"data_wait", wait},           {"grad_norm", metrics.grad_norm},
-               {"overlapped_share", metrics.overlapped_share}, {"last_layer_frozen", values.freeze_last_layer}};
+  json line = {{"step", state_.step},
+               {"epoch", epoch},
+               {"loss", metrics.loss},
+               {"lr", values.lr},
+               {"weight_decay", values.weight_decay},
+               {"momentum", values.momentum},
+               {"teacher_temp", values.teacher_temp},
+               {"images_per_s", images_per_s},
+               {"data_wait", wait},
+               {"grad_norm", metrics.grad_norm},
+               {"overlapped_share", metrics.overlapped_share},
+               {"last_layer_frozen", values.freeze_last_layer}};
   for (const auto& [name, value] : metrics.terms) line[name] = value;
   folder_->log(line);
   const double left = static_cast<double>(schedules_.total_steps() - state_.step) * seconds / steps;
-  progress_.show(fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.1f} images/s  waiting for data {:.0f} %  ETA {}", state_.step, schedules_.total_steps(),
-                             epoch, metrics.loss, values.lr, images_per_s, 100 * wait, human_time(left)),
-                 last);
+  progress_.show(
+      fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.1f} images/s  waiting for data {:.0f} %  ETA {}", state_.step,
+                  schedules_.total_steps(), epoch, metrics.loss, values.lr, images_per_s, 100 * wait, human_time(left)),
+      last);
 }
 
 void Run::evaluate(bool due) {
@@ -220,9 +234,14 @@ void Run::evaluate(bool due) {
   }
   evaluated_step_ = state_.step;
   if (chief()) {
-    folder_->log({{"step", state_.step}, {"epoch", static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size())}, {"eval", result}});
-    if (result.contains("error")) progress_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state_.step, result["error"].get<std::string>()));
-    else if (result.contains("accuracy")) progress_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state_.step, result.value("k", json()).dump(), 100 * result["accuracy"].get<double>()));
+    folder_->log({{"step", state_.step},
+                  {"epoch", static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size())},
+                  {"eval", result}});
+    if (result.contains("error"))
+      progress_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state_.step, result["error"].get<std::string>()));
+    else if (result.contains("accuracy"))
+      progress_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state_.step, result.value("k", json()).dump(),
+                                100 * result["accuracy"].get<double>()));
   }
   watch_.resume();
 }
@@ -251,7 +270,8 @@ ExitCode Run::check() {
   for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
     const StepInput input = step_input(loader_->next(), config_);
     const auto begin = Clock::now();
-    const StepMetrics metrics = train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
+    const StepMetrics metrics = train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), config_.optim.clip,
+                                           config_.loss.student_temp, *sync_, *comms_.statistics);
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
   }
@@ -262,9 +282,12 @@ ExitCode Run::check() {
   if (chief()) {
     const double step = worst[1].item<double>(), total = step * static_cast<double>(schedules_.total_steps());
     const double state_bytes = static_cast<double>(state_.layout.numel) * 4 * 4;
-    fmt::print("check passed: {} a step ({:.1f} images/s), the run of {} steps takes about {}; {} of memory a rank, {} a checkpoint. Nothing was written.\n",
-               step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(config_.train.batch_size) / step, schedules_.total_steps(), human_time(total),
-               human_bytes(worst[0].item<double>()), human_bytes(state_bytes + static_cast<double>(state_.layout.numel) * 8));
+    fmt::print(
+        "check passed: {} a step ({:.1f} images/s), the run of {} steps takes about {}; {} of memory a rank, {} a checkpoint. Nothing was "
+        "written.\n",
+        step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(config_.train.batch_size) / step,
+        schedules_.total_steps(), human_time(total), human_bytes(worst[0].item<double>()),
+        human_bytes(state_bytes + static_cast<double>(state_.layout.numel) * 8));
     std::fflush(stdout);
   }
   return ExitCode::kDone;
@@ -293,7 +316,8 @@ ExitCode Run::go() {
     start_or_resume();
   }
   const int64_t total = schedules_.total_steps(), batch = config_.train.batch_size;
-  if (options_.make_eval_hook && (config_.eval.every.value > 0 || options_.check)) eval_ = options_.make_eval_hook(inputs_.dataset, config_);
+  if (options_.make_eval_hook && (config_.eval.every.value > 0 || options_.check))
+    eval_ = options_.make_eval_hook(inputs_.dataset, config_);
   sync_ = std::make_unique<GradientSync>(comms_.gradients, state_.layout, state_.student.parameters(), state_.student_flat);
   LoaderConfig loading;
   loading.seed = static_cast<uint64_t>(config_.train.seed);
@@ -319,7 +343,8 @@ ExitCode Run::go() {
       save();
       const char* signal = options_.stop_signal();
       if (chief())
-        progress_.say(fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state_.step, signal ? signal : "asked to, or out of time"));
+        progress_.say(fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state_.step,
+                                  signal ? signal : "asked to, or out of time"));
       return ExitCode::kStopped;
     }
     evaluate(last || falls_due(config_.eval.every, state_.step, state_.position, batch, inputs_.ids.size()));
@@ -332,6 +357,8 @@ ExitCode Run::go() {
 
 }  // namespace
 
-ExitCode train(const TrainOptions& options, const TrainComms& comms) { return Run(options, comms).go(); }
+ExitCode train(const TrainOptions& options, const TrainComms& comms) {
+  return Run(options, comms).go();
+}
 
 }  // namespace dinoxx

@@ -25,17 +25,18 @@ struct WeightFile {
   std::map<std::string, std::string> metadata;
 };
 
-/// Writes `checkpoints/step_00001000` so that it is there completely or not at all: files aside, each with its CRC32C, manifest.json last, everything synced, then the folder
-/// renamed. Entries are described by name and range ("adamw.exp_avg/head.mlp.0.weight[0:512]"), so any number of ranks can load them. `facts` go into the manifest
-/// (step is added). Collective; an Error on any rank is thrown on all, and nothing half written stays.
-std::filesystem::path save_checkpoint(Communicator& comm, const std::filesystem::path& checkpoints, int64_t step, const CheckpointTensors& tensors,
-                                      const std::vector<WeightFile>& weights, nlohmann::json facts);
+/// Writes `checkpoints/step_00001000` so that it is there completely or not at all: files aside, each with its CRC32C, manifest.json last,
+/// everything synced, then the folder renamed. Entries are described by name and range ("adamw.exp_avg/head.mlp.0.weight[0:512]"), so any
+/// number of ranks can load them. `facts` go into the manifest (step is added). Collective; an Error on any rank is thrown on all, and
+/// nothing half written stays.
+std::filesystem::path save_checkpoint(Communicator& comm, const std::filesystem::path& checkpoints, int64_t step,
+                                      const CheckpointTensors& tensors, const std::vector<WeightFile>& weights, nlohmann::json facts);
 
 /// The manifest of a checkpoint folder, validated as far as load_checkpoint needs it. Error when it is missing, foreign or damaged.
 nlohmann::json read_manifest(const std::filesystem::path& checkpoint);
 
-/// Fills all tensors after comparing every file's size and CRC32C with the manifest. Every element must be there exactly once, in its type; another world size and another
-/// layout of the same parameters are fine. Collective, Error on all ranks.
+/// Fills all tensors after comparing every file's size and CRC32C with the manifest. Every element must be there exactly once, in its type;
+/// another world size and another layout of the same parameters are fine. Collective, Error on all ranks.
 void load_checkpoint(Communicator& comm, const std::filesystem::path& checkpoint, const CheckpointTensors& tensors);
 
 /// Checkpoint folders that have a manifest, oldest first. Empty when there is none or no such folder.
@@ -43,7 +44,8 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 /// The newest of them under `run`/checkpoints.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);
 
-/// Removes all but the newest `keep`, and what an interrupted save or removal left behind. The manifest goes first, so that a half-removed one is never taken for whole.
+/// Removes all but the newest `keep`, and what an interrupted save or removal left behind. The manifest goes first, so that a half-removed
+/// one is never taken for whole.
 void prune_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);
 
 }  // namespace dinoxx

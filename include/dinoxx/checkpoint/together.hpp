@@ -16,8 +16,8 @@ class AgreedError : public Error {
   ExitCode code_;
 };
 
-/// Runs `work` on this rank; when it throws on any rank, every rank throws an AgreedError with message and exit code of the lowest failing rank. Without it
-/// the ranks whose part went well would wait in the next collective for ever. Collective.
+/// Runs `work` on this rank; when it throws on any rank, every rank throws an AgreedError with message and exit code of the lowest failing
+/// rank. Without it the ranks whose part went well would wait in the next collective for ever. Collective.
 void on_all_ranks(Communicator& comm, const std::function<void()>& work);
 
 }  // namespace dinoxx

@@ -2,7 +2,8 @@
 
 namespace dinoxx {
 
-/// While it lives, SIGUSR1, SIGTERM and SIGINT only set a flag: the run saves at the next step and stops. A second SIGINT ends the process at once. One at a time.
+/// While it lives, SIGUSR1, SIGTERM and SIGINT only set a flag: the run saves at the next step and stops. A second SIGINT ends the process
+/// at once. One at a time.
 class StopSignals {
  public:
   StopSignals();

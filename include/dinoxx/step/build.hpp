@@ -21,7 +21,8 @@ struct StepValues {
   int64_t epoch = 0;
 };
 
-/// Every schedule of a run: values are functions of the step and of the position in the data alone. Facebookresearch/dino main_dino.py, with epoch = floor(position / images).
+/// Every schedule of a run: values are functions of the step and of the position in the data alone. Facebookresearch/dino main_dino.py,
+/// with epoch = floor(position / images).
 class Schedules {
  public:
   Schedules(const Config& config, uint64_t images);

@@ -15,22 +15,23 @@ struct StepInput {
   std::vector<uint64_t> positions;  ///< global position per slot
   uint64_t seed = 0;
   int64_t global_batch = 0;
-  bool wants_stop = false;          ///< this rank's vote to stop after this step
+  bool wants_stop = false;  ///< this rank's vote to stop after this step
 };
 
 struct StepMetrics {
-  double loss = 0;                   ///< mean over all ranks
-  bool finite = true;                ///< agreed by all ranks; false: nothing was changed but the step count and the position
-  std::vector<int> bad_ranks;        ///< whose loss was no number
-  bool stop = false;                 ///< some rank voted to stop
-  double grad_norm = 0;              ///< of all gradients before clipping
-  double overlapped_share = 0;       ///< of gradient bytes, see GradientSync
+  double loss = 0;              ///< mean over all ranks
+  bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
+  std::vector<int> bad_ranks;   ///< whose loss was no number
+  bool stop = false;            ///< some rank voted to stop
+  double grad_norm = 0;         ///< of all gradients before clipping
+  double overlapped_share = 0;  ///< of gradient bytes, see GradientSync
   std::vector<std::pair<std::string, double>> terms;  ///< the loss terms' own figures, means over all ranks
 };
 
-/// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have agreed that the numbers are
-/// finite: clip, AdamW, publish, teacher average, centre. The gradient is that of the mean over the global batch. `statistics` is a communicator of its own.
-StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip, double student_temp, GradientSync& sync,
-                       Communicator& statistics);
+/// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have
+/// agreed that the numbers are finite: clip, AdamW, publish, teacher average, centre. The gradient is that of the mean over the global
+/// batch. `statistics` is a communicator of its own.
+StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip,
+                       double student_temp, GradientSync& sync, Communicator& statistics);
 
 }  // namespace dinoxx

@@ -24,20 +24,20 @@ struct TrainComms {
 };
 
 struct TrainOptions {
-  Config config;                   ///< not resolved yet
+  Config config;  ///< not resolved yet
   std::filesystem::path data, out;
-  std::string resume = "auto";     ///< "auto", "never" or a checkpoint folder
-  bool check = false;              ///< start-up and a step or two, then say what the run will take; leaves nothing behind
-  double max_seconds = 0;          ///< of this process; 0: no limit
-  int cores = 1;                   ///< this rank's share of the machine
+  std::string resume = "auto";  ///< "auto", "never" or a checkpoint folder
+  bool check = false;           ///< start-up and a step or two, then say what the run will take; leaves nothing behind
+  double max_seconds = 0;       ///< of this process; 0: no limit
+  int cores = 1;                ///< this rank's share of the machine
   std::string command_line;
-  nlohmann::json build;            ///< versions, for the run's records
+  nlohmann::json build;  ///< versions, for the run's records
   EvalHookFactory make_eval_hook;
   std::function<const char*()> stop_signal = [] { return static_cast<const char*>(nullptr); };  ///< name of the signal that asked to stop
 };
 
-/// A training run from start-up to its end: kDone, or kStopped when it was asked to stop and has saved. Collective. Errors on one rank alone leave the others waiting:
-/// the caller must abort them (MpiRuntime::abort).
+/// A training run from start-up to its end: kDone, or kStopped when it was asked to stop and has saved. Collective. Errors on one rank
+/// alone leave the others waiting: the caller must abort them (MpiRuntime::abort).
 ExitCode train(const TrainOptions& options, const TrainComms& comms);
 
 }  // namespace dinoxx

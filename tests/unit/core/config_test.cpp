@@ -1,0 +1,249 @@
+#include "dinoxx/core/config.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <set>
+
+#include "dinoxx/core/config_fields.hpp"
+#include "dinoxx/core/config_options.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+
+namespace dinoxx {
+namespace {
+
+using testing::HasSubstr;
+
+Config from_text(const std::string& text) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(text, "test.cfg"));
+  return config;
+}
+
+// The message of the UsageError that `text` brings, "accepted" without one.
+std::string refusal(const std::string& text) {
+  try {
+    from_text(text);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+ConfigLine line_of(std::vector<std::string> words) {
+  words.insert(words.begin(), "train");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  boost::program_options::options_description own;
+  own.add_options()("config", boost::program_options::value<std::string>())("check", boost::program_options::bool_switch());
+  return parse_config_line(static_cast<int>(argv.size()), argv.data(), own);
+}
+
+std::string line_refusal(std::vector<std::string> words) {
+  try {
+    Config config = default_config();
+    apply_settings(config, line_of(std::move(words)).settings);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(ConfigTable, KeysAreUniqueAndDocumented) {
+  std::set<std::string> keys, sections;
+  for (const Section& section : config_sections()) sections.insert(section.name);
+  for (const Field& field : config_fields()) {
+    EXPECT_TRUE(keys.insert(field.key).second) << field.key;
+    EXPECT_TRUE(sections.contains(field.key.substr(0, field.key.find('.')))) << field.key;
+    EXPECT_GT(field.help.size(), 3u) << field.key;
+    Config config = default_config();
+    field.set(config, field.default_text);
+    EXPECT_EQ(field.get(config), field.default_text) << field.key << ": the default is not printed as it is written";
+    EXPECT_EQ(config, default_config()) << field.key;
+  }
+}
+
+TEST(ConfigTable, EachKeyReachesAValueOfItsOwn) {
+  // Changing one key changes what this key prints and no other.
+  for (const Field& field : config_fields()) {
+    Config config = default_config();
+    for (const char* text : {"7", "0.25", "no", "yes", "3ep", "vit_tiny", "conv", "bf16", "5,6"}) {
+      Config tried = default_config();
+      try {
+        field.set(tried, text);
+      } catch (const std::invalid_argument&) {
+        continue;
+      }
+      if (field.get(tried) != field.default_text) config = tried;
+    }
+    for (const Field& other : config_fields())
+      if (other.key != field.key) EXPECT_EQ(other.get(config), other.default_text) << field.key << " also sets " << other.key;
+    if (field.key != "train.method") EXPECT_NE(field.get(config), field.default_text) << field.key;
+  }
+}
+
+TEST(ConfigFile, ParsesWhatItPrints) {
+  Config config = from_text("[optim]\nlr = 0.1234567890123456\nwarmup = 2.5ep\n[train]\nlength = 5000it\nbatch_size = 96\n[eval]\nknn_k = 1,5\n[teacher]\ntemp = 0.05\n");
+  EXPECT_EQ(from_text(print_config(config)), config);
+  EXPECT_EQ(from_text(print_config(default_config())), default_config());
+  const Config resolved = resolve_config(config, 50000, 4);
+  EXPECT_EQ(from_text(print_config(resolved)), resolved);
+  EXPECT_NE(resolved, config);
+  EXPECT_EQ(resolve_config(resolved, 123456, 64), resolved) << "resolved once is resolved for good";
+}
+
+TEST(ConfigFile, CommentsAndSpaces) {
+  const Config config = from_text("# a comment\n\n[optim]\n  lr=0.25   # peak\n");
+  EXPECT_EQ(config.optim.lr, 0.25);
+}
+
+TEST(ConfigFile, RefusesWithFileLineAndAdvice) {
+  EXPECT_THAT(refusal("[optim]\n\nlr = fast\n"), testing::AllOf(HasSubstr("test.cfg:3"), HasSubstr("optim.lr"), HasSubstr("a number"), HasSubstr("\"fast\"")));
+  EXPECT_THAT(refusal("[optim]\nlrr = 1\n"), testing::AllOf(HasSubstr("test.cfg:2"), HasSubstr("Did you mean optim.lr")));
+  EXPECT_THAT(refusal("[optimm]\nlr = 1\n"), HasSubstr("Did you mean optim.lr"));
+  EXPECT_THAT(refusal("lr = 1\n"), HasSubstr("Did you mean optim.lr"));
+  EXPECT_THAT(refusal("[optim]\nlr = 1\n# x\nlr = 2\n"), testing::AllOf(HasSubstr("test.cfg:4"), HasSubstr("line 2")));
+  EXPECT_THAT(refusal("[optim]\nlr\n"), testing::AllOf(HasSubstr("test.cfg:2"), HasSubstr("key = value")));
+  EXPECT_THAT(refusal("[train]\nbatch_size = 2.5\n"), HasSubstr("an integer"));
+  EXPECT_THAT(refusal("[train]\nbatch_size = 0\n"), HasSubstr("an integer from 1"));
+  EXPECT_THAT(refusal("[train]\nbatch_size = 99999999999999999999\n"), HasSubstr("an integer"));
+  EXPECT_THAT(refusal("[train]\nlength = 10\n"), HasSubstr("10ep"));
+  EXPECT_THAT(refusal("[train]\nlength = -1ep\n"), HasSubstr("10ep"));
+  EXPECT_THAT(refusal("[train]\nlength = 1.5it\n"), HasSubstr("10ep"));
+  EXPECT_THAT(refusal("[train]\nprecision = fp16\n"), HasSubstr("fp32, bf16"));
+  EXPECT_THAT(refusal("[views]\nblur = maybe\n"), HasSubstr("yes or no"));
+  EXPECT_THAT(refusal("[optim]\nlr = nan\n"), HasSubstr("a number"));
+  EXPECT_THAT(refusal("[optim]\nlr = inf\n"), HasSubstr("a number"));
+  EXPECT_THAT(refusal("[teacher]\ntemp = hot\n"), HasSubstr("or auto"));
+  EXPECT_THAT(refusal("[eval]\nknn_k = 10,,20\n"), HasSubstr("integer"));
+  EXPECT_THROW(read_settings("/nonexistent/file.cfg"), UsageError);
+}
+
+TEST(ConfigLineTest, KeysAreOptionsAndWinOverNothingElse) {
+  const ConfigLine line = line_of({"--config", "a.cfg", "--optim.lr", "0.5", "--train.length=3ep", "--check"});
+  EXPECT_EQ(line.variables["config"].as<std::string>(), "a.cfg");
+  EXPECT_TRUE(line.variables["check"].as<bool>());
+  Config config = default_config();
+  apply_settings(config, line.settings);
+  EXPECT_EQ(config.optim.lr, 0.5);
+  EXPECT_EQ(config.train.length, (Duration{3, Duration::Unit::kEpochs}));
+  for (const Field& field : config_fields()) EXPECT_THAT(line.help, HasSubstr("--" + field.key));
+}
+
+TEST(ConfigLineTest, Refuses) {
+  EXPECT_THAT(line_refusal({"--optim.lrr", "1"}), HasSubstr("Did you mean --optim.lr"));
+  EXPECT_THAT(line_refusal({"--confg", "x"}), HasSubstr("Did you mean --config"));
+  EXPECT_THAT(line_refusal({"--optim.l", "1"}), HasSubstr("known option"));  // no guessing from prefixes
+  EXPECT_THAT(line_refusal({"--optim.lr"}), HasSubstr("optim.lr"));
+  EXPECT_THAT(line_refusal({"--optim.lr", "fast"}), testing::AllOf(HasSubstr("--optim.lr"), HasSubstr("a number")));
+  EXPECT_THAT(line_refusal({"stray"}), HasSubstr("a word that belongs to none"));
+}
+
+TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
+  const Config open = default_config();
+  const auto resolved = [&](uint64_t images) { return resolve_config(open, images, 8); };
+  // lightly-train's rules, dino_family.md 4.2
+  EXPECT_EQ(resolved(19999).head.out_dim, 1024);
+  EXPECT_EQ(resolved(20000).head.out_dim, 2048);
+  EXPECT_EQ(resolved(50000).head.out_dim, 4096);
+  EXPECT_EQ(resolved(100000).head.out_dim, 16384);
+  EXPECT_EQ(resolved(200000).head.out_dim, 32768);
+  EXPECT_EQ(resolved(500000).head.out_dim, 65536);
+  EXPECT_DOUBLE_EQ(*resolved(5000).teacher.temp, 0.02);
+  EXPECT_DOUBLE_EQ(*resolved(510000).teacher.temp, 0.045);
+  EXPECT_DOUBLE_EQ(*resolved(2000000).teacher.temp, 0.07);
+  EXPECT_DOUBLE_EQ(*resolved(2000000).teacher.warmup_temp, 0.04);
+  EXPECT_DOUBLE_EQ(*resolved(20000).teacher.momentum, 0.99);
+  EXPECT_DOUBLE_EQ(*resolved(1000000).teacher.momentum, 0.996);
+  // 100 epochs of 51200 images in batches of 256: 20000 steps, so a tenth caps the warm-up of 12500 and not the 1250 of the last layer
+  const Config mid = resolved(51200);
+  EXPECT_EQ(*mid.optim.warmup, (Duration{2000, Duration::Unit::kSteps}));
+  EXPECT_EQ(*mid.optim.freeze_last_layer, (Duration{1250, Duration::Unit::kSteps}));
+  EXPECT_EQ(*mid.teacher.warmup_temp_epochs, 30);
+  EXPECT_EQ(*mid.model.dim, 384);
+  EXPECT_EQ(*mid.model.image_size, 224);
+  EXPECT_EQ(*mid.train.threads, 8);
+}
+
+TEST(ConfigResolve, KeepsWhatWasSetAndSaysWhatItChose) {
+  Config config = default_config();
+  config.head.out_dim = 77;
+  std::vector<std::string> notes;
+  const Config resolved = resolve_config(config, 5000, 2, &notes);
+  EXPECT_EQ(resolved.head.out_dim, 77);
+  EXPECT_THAT(notes, testing::Contains(HasSubstr("teacher.temp = 0.02 (for 5000 images)")));
+  EXPECT_THAT(notes, testing::Not(testing::Contains(HasSubstr("head.out_dim"))));
+}
+
+TEST(ConfigResolve, RefusesSizesThatDoNotFit) {
+  const auto refused = [](const std::string& text, uint64_t images = 1000) -> std::string {
+    try {
+      resolve_config(from_text(text), images, 1);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(refused(""), "accepted");
+  EXPECT_THAT(refused("[model]\nheads = 5\n"), HasSubstr("divisor of model.dim = 384"));
+  EXPECT_THAT(refused("[views]\nglobal_size = 200\n"), HasSubstr("multiple of model.patch_size = 16"));
+  EXPECT_THAT(refused("[views]\nlocal_size = 90\n"), HasSubstr("views.local_size"));
+  EXPECT_EQ(refused("[views]\nlocal_size = 90\nlocal_count = 0\n"), "accepted");
+  EXPECT_THAT(refused("[views]\nglobal_scale_min = 0.9\nglobal_scale_max = 0.5\n"), HasSubstr("0.9 to 0.5"));
+  EXPECT_THAT(refused("", 255), HasSubstr("at most the 255 training images"));
+  EXPECT_THAT(refused("[train]\nlength = 0\n"), HasSubstr("at least one step"));
+  EXPECT_THAT(refused("", 0), HasSubstr("at least one"));
+}
+
+TEST(ConfigDifferences, NameTrainingKeysOnly) {
+  Config a = default_config(), b = a;
+  b.optim.lr = 1;
+  b.train.log_every = 77;
+  EXPECT_EQ(config_differences(a, b), (std::vector<std::string>{"optim.lr was 0.0005 and is 1"}));
+  EXPECT_NE(training_identity(a), training_identity(b));
+  b.optim.lr = a.optim.lr;
+  EXPECT_EQ(training_identity(a), training_identity(b));
+}
+
+TEST(DurationTest, StepsOfEpochs) {
+  EXPECT_EQ(Duration::parse("10ep").steps(50000, 128), 3906);  // 3906.25
+  EXPECT_EQ(Duration::parse("0.1ep").steps(50000, 50), 100);
+  EXPECT_EQ(Duration::parse("7it").steps(50000, 128), 7);
+  EXPECT_EQ(Duration::parse("0").steps(50000, 128), 0);
+  for (const char* text : {"", "ep", "10", "10 ep", "10eps", "-1it", "1.5it", "nanep", "1e99it"}) EXPECT_THROW(Duration::parse(text), std::invalid_argument) << text;
+  for (const char* text : {"10ep", "0.5ep", "0it", "123456it"}) EXPECT_EQ(Duration::parse(text).text(), text);
+}
+
+TEST(WallTime, Units) {
+  EXPECT_EQ(parse_wall_time("11h"), 39600);
+  EXPECT_EQ(parse_wall_time("1h30m"), 5400);
+  EXPECT_EQ(parse_wall_time("90"), 90);
+  EXPECT_EQ(parse_wall_time("2.5s"), 2.5);
+  for (const char* text : {"", "h", "5d", "-3s", "1h x"}) EXPECT_THROW(parse_wall_time(text), std::invalid_argument) << text;
+}
+
+// The document is written from the table: DINOXX_UPDATE_DOCS=1 writes it anew.
+TEST(ConfigDocument, IsWhatTheTableSays) {
+  const std::string path = DINOXX_SOURCE_DIR "/docs/configuration.md";
+  if (std::getenv("DINOXX_UPDATE_DOCS")) std::ofstream(path) << config_markdown();
+  EXPECT_EQ(read_text(path), config_markdown());
+}
+
+// Every recipe in configs/ parses and fits together for a data set of its kind.
+TEST(ConfigRecipes, AreValid) {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(DINOXX_SOURCE_DIR "/configs")) {
+    if (entry.path().extension() != ".cfg") continue;
+    ++count;
+    Config config = default_config();
+    ASSERT_NO_THROW(apply_settings(config, read_settings(entry.path()))) << entry.path();
+    EXPECT_NO_THROW(resolve_config(config, 50000, 2)) << entry.path();
+  }
+  EXPECT_GE(count, 4);
+}
+
+}  // namespace
+}  // namespace dinoxx
