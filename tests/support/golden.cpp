@@ -1,6 +1,7 @@
 #include "golden.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
 
 #include <cmath>

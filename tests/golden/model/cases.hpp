@@ -51,8 +51,10 @@ inline void backward(const at::Tensor& output, const std::string& name) {
 }
 
 inline void expect_gradients(const Fixture& fixture, const std::string& prefix, const NamedTensors& parameters, double tolerance) {
-  for (const auto& [name, tensor] : parameters)
-    if (tensor.requires_grad()) EXPECT_TRUE(fixture.matches(prefix + "/grad/" + name, tensor.grad(), tolerance));
+  for (const auto& [name, tensor] : parameters) {
+    if (!tensor.requires_grad()) continue;
+    EXPECT_TRUE(fixture.matches(prefix + "/grad/" + name, tensor.grad(), tolerance));
+  }
 }
 
 }  // namespace dinoxx::golden

@@ -1,0 +1,113 @@
+// Method specs: what runs, and what is refused by name at start-up. And the network bundle's packing.
+#include "dinoxx/method/method.hpp"
+
+#include <gmock/gmock.h>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/method/network.hpp"
+#include "small_vit.hpp"
+
+namespace dinoxx {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+template <class Call>
+std::string usage_message(const Call& call) {
+  try {
+    call();
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "no usage error";
+}
+
+MethodSpec dino(int locals = 3) {
+  MethodOptions options;
+  options.views.local_count = locals;
+  return make_method("dino", options);
+}
+
+TEST(Method, DinoRow) {
+  const MethodSpec spec = dino();
+  EXPECT_EQ(spec.views.views.size(), 5u);
+  EXPECT_EQ(spec.views.global_count(), 2);
+  EXPECT_TRUE(spec.centre);
+  ASSERT_EQ(spec.terms.size(), 1u);
+  EXPECT_EQ(spec.terms[0].name, "dino");
+  EXPECT_EQ(dino(0).views.views.size(), 2u);
+
+  LossInputs in;
+  in.student_logits = golden::uniform("s", {5, 2, 16});
+  in.teacher_logits = golden::uniform("t", {2, 2, 16});
+  in.centre = at::zeros({16}, at::kDouble);
+  const LossOutputs out = spec.terms[0].loss(in);
+  EXPECT_DOUBLE_EQ(out.loss.item<double>(), dino_loss(in.student_logits, in.teacher_logits, in.centre, 0.1, 0.04).loss.item<double>());
+  EXPECT_EQ(out.centre_rows, 4);
+  EXPECT_EQ(out.metrics.size(), 2u);
+}
+
+TEST(Method, UnknownNameGetsTheNearest) {
+  EXPECT_THAT(usage_message([] { make_method("dimo", {}); }), AllOf(HasSubstr("\"dimo\""), HasSubstr("dino")));
+}
+
+TEST(Method, NeedsAreCheckedByName) {
+  const auto refused = [](const std::function<void(MethodSpec&)>& change) {
+    MethodSpec spec = dino();
+    change(spec);
+    return usage_message([&] { check_method(spec); });
+  };
+  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views.resize(1); }), AllOf(HasSubstr("method dino, loss term dino"), HasSubstr("two views")));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.teacher = TeacherPolicy::kNone; }), AllOf(HasSubstr("loss term dino"), HasSubstr("teacher")));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.centre = false; }), AllOf(HasSubstr("loss term dino"), HasSubstr("centre")));
+  EXPECT_THAT(refused([](MethodSpec& s) { for (auto& v : s.views.views) v.global = false; }), HasSubstr("global"));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.terms.clear(); }), HasSubstr("loss term"));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views.clear(); }), HasSubstr("at least one view"));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views[1].size = 96; }), HasSubstr("global views of one size"));
+  EXPECT_THAT(refused([](MethodSpec& s) { std::swap(s.views.views[1], s.views.views[2]); }), HasSubstr("global"));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views[3].size = 64; }), HasSubstr("side by side"));
+}
+
+TEST(NetworkBundle, CropsOfOneSizeTogetherEqualEachAlone) {
+  DinoHeadConfig head{32, 24, 8, 12, 3};
+  Network network(small_vit(0.3), head, at::kDouble);
+  golden::fill_parameters(network.parameters());
+  const at::Tensor globals = golden::uniform("g", {4, 3, 16, 16}), locals = golden::uniform("l", {6, 3, 8, 8});
+  const std::vector<uint64_t> positions{20, 21};
+  const std::vector<at::Tensor> crops{globals, locals};
+  const std::vector<RowOrigin> origins{{1, positions, 0}, {1, positions, 2}};
+  const at::Tensor logits = network.forward(crops, origins, 2);
+  ASSERT_EQ(logits.sizes(), at::IntArrayRef({5, 2, 12}));
+  for (int v = 0; v < 5; ++v) {
+    const at::Tensor view = v < 2 ? globals.narrow(0, 2 * v, 2) : locals.narrow(0, 2 * (v - 2), 2);
+    const RowOrigin origin{1, positions, v};
+    EXPECT_TRUE(golden::near("view", network.forward(std::span(&view, 1), std::span(&origin, 1), 2)[0], logits[v], 1e-12)) << v;
+  }
+}
+
+TEST(NetworkBundle, NamesAndErrors) {
+  Network network(small_vit(), {32, 24, 8, 12, 3}, at::kFloat);
+  const NamedTensors parameters = network.parameters();
+  EXPECT_EQ(parameters.front().name, "backbone.cls_token");
+  EXPECT_EQ(parameters.back().name, "head.last_layer.weight_v");
+  network.initialize(4);
+  for (const auto& [name, tensor] : parameters) EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+  EXPECT_THROW(Network(small_vit(), {16, 24, 8, 12, 3}, at::kFloat), Error);
+  const at::Tensor crops = at::zeros({3, 3, 16, 16});
+  EXPECT_THROW(network.forward(std::span(&crops, 1), {}, 2), Error);
+  EXPECT_THROW(network.forward({}, {}, 2), Error);
+}
+
+TEST(NetworkBundle, FirstViewsAreNarrowed) {
+  const std::vector<at::Tensor> crops{at::zeros({6, 3, 8, 8}), at::zeros({2, 3, 4, 4})};
+  const auto two = first_views(crops, 2, 2);
+  ASSERT_EQ(two.size(), 1u);
+  EXPECT_EQ(two[0].size(0), 4);
+  EXPECT_EQ(two[0].data_ptr(), crops[0].data_ptr());
+  EXPECT_EQ(first_views(crops, 2, 4).size(), 2u);
+  EXPECT_THROW(first_views(crops, 2, 5), Error);
+}
+
+}  // namespace
+}  // namespace dinoxx
