@@ -43,20 +43,11 @@ inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32
 constexpr int kLowBits = 11;
 
 void pack_weights(int32_t* weights, size_t quads) {
+  const __m128i half = _mm_set1_epi32(1 << (kLowBits - 1));
   for (size_t q = 0; q < quads; ++q, weights += 4) {
-    uint32_t packed[4];
-    for (int half = 0; half < 2; ++half) {
-      uint32_t high[2], low[2];
-      for (int k = 0; k < 2; ++k) {
-        const int32_t w = weights[2 * half + k];
-        const int32_t h = (w + (1 << (kLowBits - 1))) >> kLowBits;
-        high[k] = static_cast<uint16_t>(h);
-        low[k] = static_cast<uint16_t>(w - (h << kLowBits));
-      }
-      packed[half] = high[0] | (high[1] << 16);
-      packed[2 + half] = low[0] | (low[1] << 16);
-    }
-    for (int k = 0; k < 4; ++k) weights[k] = static_cast<int32_t>(packed[k]);
+    const __m128i w = load16(weights);
+    const __m128i high = _mm_srai_epi32(_mm_add_epi32(w, half), kLowBits);
+    store16(weights, _mm_packs_epi32(high, _mm_sub_epi32(w, _mm_slli_epi32(high, kLowBits))));
   }
 }
 

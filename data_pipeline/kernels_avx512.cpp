@@ -40,18 +40,12 @@ inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32
 // The byte dot product (VNNI) multiplies unsigned pixels with signed bytes: weight = b2 * 2^16 + b1 * 2^8 + b0, each part in [-128, 127].
 // Group: 4 bytes of b0, 4 of b1, 4 of b2, 4 unused.
 void pack_weights(int32_t* weights, size_t quads) {
+  const auto low_byte = [](__m128i v) { return _mm_srai_epi32(_mm_slli_epi32(v, 24), 24); };
   for (size_t q = 0; q < quads; ++q, weights += 4) {
-    uint32_t packed[3] = {0, 0, 0};
-    for (int t = 0; t < 4; ++t) {
-      const int32_t w = weights[t];
-      const int32_t b0 = static_cast<int8_t>(w), rest = (w - b0) >> 8;
-      const int32_t b1 = static_cast<int8_t>(rest), b2 = (rest - b1) >> 8;
-      packed[0] |= static_cast<uint32_t>(b0 & 255) << (8 * t);
-      packed[1] |= static_cast<uint32_t>(b1 & 255) << (8 * t);
-      packed[2] |= static_cast<uint32_t>(b2 & 255) << (8 * t);
-    }
-    for (int k = 0; k < 3; ++k) weights[k] = static_cast<int32_t>(packed[k]);
-    weights[3] = 0;
+    const __m128i w = load16(weights);
+    const __m128i b0 = low_byte(w), rest = _mm_srai_epi32(_mm_sub_epi32(w, b0), 8);
+    const __m128i b1 = low_byte(rest), b2 = _mm_srai_epi32(_mm_sub_epi32(rest, b1), 8);
+    store16(weights, _mm_packs_epi16(_mm_packs_epi32(b0, b1), _mm_packs_epi32(b2, _mm_setzero_si128())));
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "dinoxx/core/error.hpp"
 #include "kernels.hpp"
