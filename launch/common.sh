@@ -53,22 +53,20 @@ export_rank_environment() {
   export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 }
 
-# Settings of mpirun, as environment (OMPI_ for Open MPI 4, PRTE_ for the launcher of 5).
+# Settings of mpirun, as environment. odls_base_sigkill_timeout keeps its one second on purpose: a longer one would let a TERM sent to mpirun leave time to
+# save, but mpirun also waits it out, twice, whenever a rank ends with a code that is not 0, 85 included. run_and_forward sends USR1 instead.
 export_mpi_environment() {
   # A waiting rank gives its core to the loader's threads.
   export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
   # Copies through shared memory need no rights to read another process, and are as fast at the sizes of a gradient bucket.
   export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism:-none}
-  # A TERM sent to mpirun itself: the ranks get it that many seconds later and are killed after as many again. One second is too short for a checkpoint.
-  export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout:-30}
-  export PRTE_MCA_odls_base_sigkill_timeout=${PRTE_MCA_odls_base_sigkill_timeout:-30}
   if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
 }
 
-# run_and_forward COMMAND...: runs it in a process group of its own. TERM, INT and USR1 reach the ranks at once as USR1, which mpirun passes on: they save
-# and end with exit code 85. A second TERM or INT ends the command the hard way. Returns the command's exit code.
+# run_and_forward COMMAND...: runs it in a process group of its own. TERM, INT and USR1 reach the ranks at once as USR1, which mpirun passes on (a TERM it
+# would follow by KILL after a second): they save and end with exit code 85. A second TERM or INT ends the command the hard way. Returns the command's exit code.
 run_and_forward() {
   local pid code stops=0
   set -m

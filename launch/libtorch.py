@@ -18,7 +18,7 @@ from pathlib import Path
 PLATFORMS = ["manylinux_2_%d_x86_64" % minor for minor in (28, 27, 25, 24, 18, 17, 12, 5)] + ["manylinux%s_x86_64" % tag for tag in ("2014", "2010", "1")]
 TAGS = ["--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none"]
 TAGS += [word for platform in PLATFORMS for word in ("--platform", platform)]
-ATTEMPTS = 4
+ATTEMPTS = int(os.environ.get("DINOXX_SETUP_ATTEMPTS", "4"))
 
 
 def say(text):

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# launch/local.sh with a program that only reacts to signals: exit codes come back, and TERM, INT and USR1 arrive at every rank as USR1.
+#   launch_test.sh SOURCE_DIR
+set -euo pipefail
+source_dir=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cat >"$work/program" <<'P'
+#!/usr/bin/env bash
+# program OUT ends|waits|fails
+rank=$OMPI_COMM_WORLD_RANK
+echo "$OMP_NUM_THREADS $MALLOC_TRIM_THRESHOLD_" >"$1/environment.$rank"
+case $2 in
+  ends) exit 0 ;;
+  fails) exit 3 ;;
+esac
+trap 'echo USR1 >"$1/signal.$rank"; while [ $(ls "$1"/signal.* | wc -l) -lt 2 ]; do sleep 0.05; done; sleep 0.3; exit 85' USR1
+touch "$1/ready.$rank"
+for _ in $(seq 300); do sleep 0.1; done
+exit 7
+P
+chmod +x "$work/program"
+export DINOXX=$work/program
+unset OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_
+local_sh=$source_dir/launch/local.sh
+expect() { # expect NAME WANTED FOUND
+  if [ "$2" = "$3" ]; then echo "ok: $1"; else echo "FAILED: $1: expected $2, found $3"; exit 1; fi
+}
+
+mkdir "$work/a"
+code=0; bash "$local_sh" -n 2 "$work/a" ends || code=$?
+expect "end with 0" 0 "$code"
+expect "both ranks ran" 2 "$(find "$work/a" -name 'environment.*' | wc -l)"
+half=$(($(nproc) / 2))
+expect "threads are cores / ranks" "$((half > 0 ? half : 1)) 4294967296" "$(cat "$work/a/environment.1")"
+code=0; bash "$local_sh" -n 2 "$work/a" fails 2>/dev/null || code=$?
+expect "a failing rank's exit code" 3 "$code"
+code=0; bash "$local_sh" -n none "$work/a" ends 2>/dev/null || code=$?
+expect "a wrong number of ranks is bad usage" 2 "$code"
+
+for signal in TERM INT USR1; do
+  out=$work/$signal
+  mkdir "$out"
+  # a background job of a script ignores INT unless told otherwise
+  env --default-signal=INT bash "$local_sh" -n 2 "$out" waits 2>"$out/log" &
+  pid=$!
+  for _ in $(seq 200); do [ -e "$out/ready.0" ] && [ -e "$out/ready.1" ] && break; sleep 0.1; done
+  kill -"$signal" "$pid"
+  code=0; wait "$pid" || code=$?
+  expect "$signal: exit code" 85 "$code"
+  expect "$signal: reached both ranks" 2 "$(find "$out" -name 'signal.*' | wc -l)"
+done
