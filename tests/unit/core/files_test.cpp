@@ -48,7 +48,9 @@ TEST_F(Files, ReadTextNamesPathAndReason) {
   EXPECT_THAT([&] { read_text(folder_); }, testing::ThrowsMessage<Error>(testing::HasSubstr("a folder")));
 }
 
-TEST_F(Files, ReadsFilesWhoseSizeIsNotKnown) { EXPECT_THAT(read_text("/proc/self/status"), testing::HasSubstr("Pid:")); }
+TEST_F(Files, ReadsFilesWhoseSizeIsNotKnown) {
+  EXPECT_THAT(read_text("/proc/self/status"), testing::HasSubstr("Pid:"));
+}
 
 TEST_F(Files, ReadAtIsExact) {
   write_file_atomically(folder_ / "f", "0123456789");

@@ -44,16 +44,20 @@ class SafetensorsTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
-std::span<const std::byte> bytes_of(const auto& values) { return std::as_bytes(std::span(values)); }
+std::span<const std::byte> bytes_of(const auto& values) {
+  return std::as_bytes(std::span(values));
+}
 
 TEST_F(SafetensorsTest, ReadsBackWhatItWrote) {
   const std::vector<float> a{1.5f, -2.0f, 3.25f, 0.0f, 5.0f, 6.0f};
   const std::vector<int64_t> b{-7};
   const std::vector<uint8_t> none;
   const auto path = folder_ / "t.safetensors";
-  const uint32_t crc =
-      write_safetensors(path, {{"z.weight", {DType::kF32, {2, 3}, bytes_of(a)}}, {"count", {DType::kI64, {}, bytes_of(b)}}, {"empty", {DType::kU8, {0, 4}, bytes_of(none)}}},
-                        {{"step", "12"}, {"note", "a \"quoted\" line"}});
+  const uint32_t crc = write_safetensors(path,
+                                         {{"z.weight", {DType::kF32, {2, 3}, bytes_of(a)}},
+                                          {"count", {DType::kI64, {}, bytes_of(b)}},
+                                          {"empty", {DType::kU8, {0, 4}, bytes_of(none)}}},
+                                         {{"step", "12"}, {"note", "a \"quoted\" line"}});
   const std::string content = read_text(path);
   EXPECT_EQ(crc, crc32c(content.data(), content.size()));
 
@@ -110,8 +114,9 @@ TEST_F(SafetensorsTest, RefusesDamagedHeaders) {
   EXPECT_THAT(refusal(raw(good, 8, UINT64_MAX - 1)), HasSubstr("header length"));
   EXPECT_THAT(refusal(raw("[1,2]", 0)), HasSubstr("JSON object"));
   EXPECT_THAT(refusal(raw("{\"a\":", 0)), HasSubstr("no JSON"));
-  EXPECT_THAT(refusal(raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8)),
-              HasSubstr("\"a\" twice"));
+  EXPECT_THAT(
+      refusal(raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8)),
+      HasSubstr("\"a\" twice"));
   EXPECT_THAT(refusal(raw(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8)), HasSubstr("F31"));
   EXPECT_THAT(refusal(raw(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8)), HasSubstr("12 bytes"));
   EXPECT_THAT(refusal(raw(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)), HasSubstr("shape"));
@@ -127,7 +132,9 @@ TEST_F(SafetensorsTest, RefusesDamagedHeaders) {
 
 TEST_F(SafetensorsTest, RefusesHolesAndOverlaps) {
   const auto two = [](int b0, int b1) {
-    return fmt::format(R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}},"b":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}}}})", b1 - b0, b0, b1);
+    return fmt::format(
+        R"({{"a":{{"dtype":"U8","shape":[4],"data_offsets":[0,4]}},"b":{{"dtype":"U8","shape":[{}],"data_offsets":[{},{}]}}}})", b1 - b0,
+        b0, b1);
   };
   EXPECT_EQ(refusal(raw(two(4, 8), 8)), "accepted");
   EXPECT_THAT(refusal(raw(two(5, 8), 8)), HasSubstr("without hole or overlap"));

@@ -1,0 +1,4 @@
+foreach(case usage_1 usage_2 locked never unwritable full_disk damaged other_model launcher dead_rank)
+  add_test(NAME fault_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train_faults.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${DINOXX_MPIEXEC_TEST_FLAGS}" ${case})
+  set_tests_properties(fault_train_${case} PROPERTIES LABELS fault TIMEOUT 300 PROCESSORS 2)
+endforeach()

@@ -1,0 +1,131 @@
+#!/bin/bash
+# What training does with bad input and bad luck: a message that helps, the right exit code, nothing half written. See ../integration/train/common.sh.
+. "$(dirname "$0")/../integration/train/common.sh"
+make_data
+base=(train --config small.cfg --data data)
+
+# refused ARGS... WHAT: exit code 2, one line that says WHAT, no run folder
+refused() {
+  local what=${*: -1}
+  run "$ranks" "${@:1:$#-1}"
+  expect 2
+  says "$what"
+  [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "expected one line of error"
+  [ -e run ] && die "a run folder was made"
+  return 0
+}
+
+case $case in
+usage_*)
+  ranks=${case#usage_}
+  refused "${base[@]}" --out run --optim.lrr 1 "Did you mean --optim.lr"
+  refused "${base[@]}" --out run --optim.lr fast "expected a number"
+  printf '[optim]\nlr = fast\n' >bad.cfg
+  refused train --config bad.cfg --data data --out run "bad.cfg:2: optim.lr"
+  printf '[optim]\nlearning = 1\n' >bad.cfg
+  refused train --config bad.cfg --data data --out run "bad.cfg:2"
+  refused train --config missing.cfg --data data --out run "missing.cfg"
+  refused train --config small.cfg --out run "expected a folder made by"
+  refused train --config small.cfg --data nowhere --out run "no nowhere"
+  refused "${base[@]}" "expected a run folder"
+  refused "${base[@]}" --out run --train.batch_size 960 "at most the 192 training images"
+  refused "${base[@]}" --out run --resume nowhere "auto, never or a checkpoint folder"
+  refused "${base[@]}" --out run --max-time soon "11h"
+  refused "${base[@]}" --out run --model.heads 5 "divisor"
+  if [ "$ranks" != 1 ]; then refused "${base[@]}" --out run --train.batch_size 25 "a multiple of the $ranks ranks"; fi
+  ;;
+locked)
+  "$dinoxx" "${base[@]}" --train.length 4000it --out run >first.log 2>&1 &
+  pid=$!
+  wait_for_step run 1
+  run 2 "${base[@]}" --out run
+  other=$code
+  kill -USR1 $pid
+  wait $pid
+  [ $? = 85 ] || die "the run that holds the folder was disturbed"
+  code=$other
+  expect 2
+  says "a run folder that no other run uses"
+  ;;
+never)
+  run 1 "${base[@]}" --out run
+  expect 0
+  run 1 "${base[@]}" --out run --resume never
+  expect 2
+  says "empty run folder"
+  ;;
+unwritable)
+  echo hello >file
+  for out in file file/run /proc/run; do
+    run 2 "${base[@]}" --out $out
+    expect 1
+    says "$out"
+  done
+  [ "$(cat file)" = hello ] || die "the file was changed"
+  ;;
+full_disk)
+  # No file may grow beyond 32 KiB: the first checkpoint fails as on a full disk; the one from before stays the latest, and nothing half written is left.
+  run 2 "${base[@]}" --train.length 4it --optim.warmup 1it --out run
+  expect 0
+  ( trap '' XFSZ; ulimit -f 32; run 2 "${base[@]}" --optim.warmup 1it --out run; expect 1; says "to write the file" ) || exit 1
+  [ "$(ls -A run/checkpoints)" = step_00000004 ] || die "left in checkpoints: $(ls -A run/checkpoints)"
+  run 2 "${base[@]}" --optim.warmup 1it --out run
+  expect 0
+  ;;
+damaged)
+  run 2 "${base[@]}" --out run
+  expect 0
+  file=run/checkpoints/step_00000008/rank_00001_of_00002.safetensors
+  cp $file keep
+  printf 'x' | dd of=$file bs=1 seek=$(($(stat -c %s $file) - 3)) conv=notrunc 2>/dev/null
+  run 2 "${base[@]}" --out run --train.length 12it
+  expect 1
+  says "CRC32C"
+  says "$file"
+  head -c 1000 keep >$file
+  run 2 "${base[@]}" --out run --train.length 12it
+  expect 1
+  says "damaged"
+  rm run/checkpoints/step_00000008/manifest.json        # as an interrupted save or removal: not a checkpoint, the one before counts
+  run 2 "${base[@]}" --out run
+  expect 0
+  says "step_00000004 at step 4"
+  printf '{"format": "another program"}' >run/checkpoints/step_00000008/manifest.json
+  run 2 "${base[@]}" --out run
+  expect 1
+  says "a dinoxx checkpoint"
+  ;;
+other_model)
+  run 1 "${base[@]}" --out run
+  expect 0
+  run 1 "${base[@]}" --out run --model.dim 64 --train.length 12it
+  expect 1
+  says "configuration"
+  # another learning rate can go on, but is not one run any more
+  run 1 "${base[@]}" --out run --optim.lr 0.02 --train.length 12it
+  expect 0
+  says "optim.lr was 0.01 and is 0.02"
+  ;;
+launcher)
+  # a launcher that starts two tasks of a program that sees no MPI neighbours: refused, else both would write one folder
+  code=0
+  env OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 "$dinoxx" "${base[@]}" --out run >log 2>&1 || code=$?
+  [ "$code" != 0 ] || die "expected a refusal"
+  [ -e run ] && die "a run folder was made"
+  ;;
+dead_rank)
+  # a rank that is killed takes the job down in seconds instead of leaving the others waiting; the run resumes
+  $mpiexec $flags -n 2 "$dinoxx" "${base[@]}" --train.length 4000it --out run >log 2>&1 &
+  pid=$!
+  wait_for_step run 5
+  victim=$(pgrep -P $pid | tail -n 1)
+  kill -KILL "$victim"
+  wait $pid
+  code=$?
+  [ "$code" != 0 ] && [ "$code" != 85 ] || die "expected a failure, found $code"
+  run 2 "${base[@]}" --out run
+  expect 0
+  says "resumed from"
+  ;;
+*) die "unknown case" ;;
+esac

@@ -1,0 +1,126 @@
+#!/bin/bash
+# Life of a training run: resume, ranks, signals, time limit, evaluation, check. See common.sh.
+. "$(dirname "$0")/common.sh"
+make_data
+base=(train --config small.cfg --data data)
+
+case $case in
+resume_*)
+  # 2N steps equal N steps + save + new process + N steps: 8 = 4 + 4, saved in mid-epoch (8 steps an epoch) while the last layer is frozen (6 steps)
+  n=${case#resume_}
+  run "$n" "${base[@]}" --out whole
+  expect 0
+  mkdir -p halves/checkpoints
+  cp -r whole/checkpoints/step_00000004 halves/checkpoints/
+  head -n 7 whole/metrics.jsonl >halves/metrics.jsonl       # as after a crash at step 6: two lines too many
+  printf '{"step":7,"lo' >>halves/metrics.jsonl              # and a torn one
+  run "$n" "${base[@]}" --out halves
+  expect 0
+  says "resumed from"
+  grep -q "resume differs" log && die "a resume with nothing changed must lose no claim"
+  same_state whole halves step_00000008
+  diff <(figures whole) <(figures halves) || die "metrics differ"
+  grep -q '"last_layer_frozen":true' whole/metrics.jsonl && grep -q '"last_layer_frozen":false' whole/metrics.jsonl || die "the last layer must be released after the save"
+  # nothing is left to do
+  run "$n" "${base[@]}" --out halves
+  expect 0
+  says "complete"
+  same_state whole halves step_00000008
+  ;;
+ranks)
+  # saved by 4 ranks, resumed by 2 and by 1: the run goes on and says which claim it loses
+  run 4 "${base[@]}" --out four
+  expect 0
+  for n in 2 1; do
+    mkdir -p "on$n/checkpoints"
+    cp -r four/checkpoints/step_00000004 "on$n/checkpoints/"
+    run "$n" "${base[@]}" --out "on$n"
+    expect 0
+    says "world size was 4 and is $n: results agree to rounding"
+    [ -f "on$n/checkpoints/step_00000008/manifest.json" ] || die "no final checkpoint"
+    # the losses of steps 5 to 8 agree to 1e-3 (float32, four Adam steps later)
+    paste -d ' ' <(figures four | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') <(figures "on$n" | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') |
+      awk '{d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || d > 1e-3 * $1) bad = 1} END {exit bad || NR != 4}' || die "losses on $n ranks are others"
+  done
+  ;;
+usr1_*)
+  # USR1: saved, exit code 85, resumed to the same bits as a run that was never stopped
+  n=${case#usr1_}
+  run "$n" "${base[@]}" --train.length 40it --checkpoint.every 0 --out whole
+  expect 0
+  if [ "$n" = 1 ]; then "$dinoxx" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped >log 2>&1 &
+  else $mpiexec $flags -n "$n" "$dinoxx" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped >log 2>&1 & fi
+  pid=$!
+  wait_for_step stopped 2
+  kill -USR1 $pid
+  wait $pid
+  code=$?
+  expect 85
+  says "saved; --resume auto goes on"
+  [ -n "$(ls stopped/checkpoints)" ] || die "nothing saved"
+  [ -f stopped/checkpoints/step_00000040/manifest.json ] && die "the run was over before the signal came"
+  run "$n" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped
+  expect 0
+  same_state whole stopped step_00000040
+  ;;
+term)
+  for signal in TERM INT; do
+    "$dinoxx" "${base[@]}" --train.length 4000it --out "on$signal" >log 2>&1 &
+    pid=$!
+    wait_for_step "on$signal" 2
+    # a shell's background job ignores INT unless the program says otherwise: dinoxx does
+    kill -$signal $pid
+    wait $pid
+    code=$?
+    expect 85
+    says "SIG$signal"
+  done
+  ;;
+max_time)
+  run 2 "${base[@]}" --train.length 100000it --checkpoint.every 0 --out run --max-time 6s
+  expect 85
+  [ "$(ls run/checkpoints | wc -l)" = 1 ] || die "expected one checkpoint"
+  ;;
+eval)
+  # evaluation changes no bit of training
+  run 2 "${base[@]}" --out with --eval.every 2it
+  expect 0
+  says "k-NN"
+  [ "$(grep -c '"accuracy"' with/metrics.jsonl)" = 4 ] || die "expected 4 evaluations"
+  run 2 "${base[@]}" --out without
+  expect 0
+  # the configuration stands in the weight files' metadata and differs; the state must not
+  for rank in 0 1; do cmp "with/checkpoints/step_00000008/rank_0000${rank}_of_00002.safetensors" "without/checkpoints/step_00000008/rank_0000${rank}_of_00002.safetensors" || die "rank $rank"; done
+  diff <(figures with) <(figures without) || die "metrics differ"
+  ;;
+check)
+  run 2 "${base[@]}" --out deep/er/run --check
+  expect 0
+  says "check passed"
+  [ -e deep ] && die "--check left something behind"
+  run 1 "${base[@]}" --out run
+  expect 0
+  find run -type f -exec cksum {} + | sort >before
+  run 1 "${base[@]}" --out run --check
+  expect 0
+  find run -type f -exec cksum {} + | sort >after
+  diff before after || die "--check changed a run"
+  ;;
+records)
+  run 1 "${base[@]}" --out run --optim.clip 2.5 --checkpoint.every 1it --checkpoint.keep 2
+  expect 0
+  for key in step epoch loss lr weight_decay momentum teacher_temp images_per_s data_wait grad_norm teacher_entropy kl; do
+    [ "$(grep -c "\"$key\":" run/metrics.jsonl)" -ge 8 ] || die "metrics.jsonl has no $key"
+  done
+  head -n 1 run/metrics.jsonl | grep -q '"command":"dinoxx train .*--optim.clip 2.5' || die "no command line in the header"
+  head -n 1 run/metrics.jsonl | grep -q '"git":' || die "no git hash in the header"
+  grep -q '^clip = 2.5' run/config.cfg || die "config.cfg is not the resolved one"
+  grep -q '= auto' run/config.cfg && die "config.cfg has open values"
+  [ "$(ls run/checkpoints | tr '\n' ' ')" = "step_00000007 step_00000008 " ] || die "expected the last two checkpoints, found $(ls run/checkpoints)"
+  # the resolved file is a configuration: the same run again, the same bits
+  run 1 train --config run/config.cfg --data data --out again
+  expect 0
+  same_state run again step_00000008
+  ;;
+*) die "unknown case" ;;
+esac

@@ -1,0 +1,26 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <string>
+
+#include "dinoxx/core/config.hpp"
+#include "dinoxx/step/build.hpp"
+
+namespace dinoxx::testing_support {
+
+/// A whole run that is small enough for float64 in a unit test: multi-crop, drop-path, clipping and several buckets are all in it. `extra`
+/// in INI form wins.
+inline Config tiny_config(const std::string& extra = "") {
+  Config config = default_config();
+  apply_settings(config, parse_settings("[model]\ndim = 32\ndepth = 2\nheads = 2\npatch_size = 4\ndrop_path = 0.3\n"
+                                        "[head]\nout_dim = 48\nhidden_dim = 32\nbottleneck_dim = 16\n"
+                                        "[views]\nglobal_size = 16\nlocal_size = 8\nlocal_count = 2\n"
+                                        "[optim]\nlr = 0.02\nwarmup = 0\nfreeze_last_layer = 0\nclip = 0.3\n"
+                                        "[teacher]\nmomentum = 0.9\ntemp = 0.04\nwarmup_temp = 0.04\nwarmup_temp_epochs = 0\n"
+                                        "[train]\nbatch_size = 12\nlength = 40it\nbucket_mb = 0.02\nthreads = 1\nseed = 5\n",
+                                        "tiny"));
+  apply_settings(config, parse_settings(extra, "extra"));
+  return resolve_config(config, 60, 1);
+}
+
+}  // namespace dinoxx::testing_support
