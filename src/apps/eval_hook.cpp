@@ -12,8 +12,6 @@ EvalHookFactory knn_hook(std::shared_ptr<Communicator> comm) {
     probe_config.image_size = static_cast<int>(config.views.global_size);
     probe_config.plan = method_spec(config).views;
     probe_config.seed = static_cast<uint64_t>(config.train.seed);
-    probe_config.held_out = config.data.val_fraction;
-    probe_config.max_memory = config.eval.max_images;
     probe_config.threads = static_cast<int>(config.train.threads.value());
     auto probe = std::make_shared<const eval::TrainProbe>(std::move(dataset), comm, std::move(probe_config));
     if (!probe->off_reason().empty()) {

@@ -165,7 +165,7 @@ EvalData choose_probe_data(const Dataset& dataset, uint64_t seed, double held_ou
   } else if (held_out > 0) {
     hold_out(dataset, data, held_out, seed);
   } else {
-    fail_usage("evaluation during training", "a val split, or data.val_fraction above 0", "neither", "Pack a val split or set data.val_fraction.");
+    fail_usage("evaluation during training", "a val split, or a part of train to hold out", "neither", "Pack a val split.");
   }
   if (max_memory > 0) thin_out(data, max_memory, seed);
   finish(dataset, data);

@@ -30,7 +30,7 @@ std::string results_table(const json& results) {
                                  protocol["classes"].get<int>(), protocol["transform"].get<std::string>());
   const std::string headline = std::to_string(protocol["headline_k"].get<int>());
   text += fmt::format("  {:<12}", "");
-  for (const json& k : protocol["k"]) text += fmt::format("{:>9}", fmt::format("k={}{}", k.get<int>(), std::to_string(k.get<int>()) == headline ? "*" : ""));
+  for (const json& k : protocol["k"]) text += fmt::format("{:>9}", fmt::format("{}k={}", std::to_string(k.get<int>()) == headline ? "*" : "", k.get<int>()));
   text += fmt::format("{:>16}{:>12}\n", "95 %", "balanced");
   for (const json& result : knn["results"]) {
     text += fmt::format("  {:<12}", result["name"].get<std::string>());

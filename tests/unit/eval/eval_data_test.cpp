@@ -160,7 +160,7 @@ TEST(EvalData, BadDataIsRefusedWithAdvice) {
   queries_unlabelled.add(Split::kTest, -1);
   EXPECT_THAT(usage_error([&] { choose_eval_data(queries_unlabelled, std::nullopt, 0); }), HasSubstr("labels in the test split"));
 
-  EXPECT_THAT(usage_error([&] { choose_probe_data(no_val, 0, 0.0); }), HasSubstr("val_fraction"));
+  EXPECT_THAT(usage_error([&] { choose_probe_data(no_val, 0, 0.0); }), HasSubstr("Pack a val split"));
 
   MemoryDataset singles;
   for (int i = 0; i < 3; ++i) singles.add(Split::kTrain, i);
