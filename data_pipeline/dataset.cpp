@@ -1,5 +1,7 @@
 #include "dinoxx/data/dataset.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
@@ -42,9 +44,20 @@ namespace {
 
 constexpr const char* kAdvice = "Copy the data folder again from its source, or pack again";
 
+/// Each shard keeps a descriptor: lift the soft limit of open files (often 1024) as far as it may be.
+void allow_open_files(size_t shards) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = shards + 256;  // libraries and workers need theirs
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(wanted, limit.rlim_max);
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // when it is refused, opening a shard says "Too many open files"
+}
+
 class ShardedDataset final : public Dataset {
  public:
   explicit ShardedDataset(const std::filesystem::path& path) : folder_(data_folder(path)), manifest_(read_data_manifest(path)) {
+    allow_open_files(manifest_.shards.size());
     uint64_t n = 0;
     for (const ShardInfo& info : manifest_.shards) {
       const std::filesystem::path file = folder_ / info.file;

@@ -37,18 +37,18 @@ double smooth_noise(double u, double v, uint64_t seed) {
   return std::lerp(top, bottom, b);
 }
 
-constexpr double kBendFrequency = 2.5, kBend = 0.025;
+constexpr double kBendFrequency = 3.0, kBend = 0.06;
 
 /// Periods per image side, chosen so that each kind shows several of its elements at 32 pixels.
 double frequency(int kind) {
   switch (kind) {
-    case kStripes: return 4.0;
-    case kChecks: return 4.0;
+    case kStripes: return 4.5;
+    case kChecks: return 4.2;
     case kDots: return 4.8;
-    case kRings: return 5.0;
+    case kRings: return 4.5;
     case kZigzag: return 4.2;
     case kBricks: return 4.4;
-    case kBlobs: return 9.0;
+    case kBlobs: return 10.0;
     default: return 5.0;
   }
 }

@@ -52,7 +52,7 @@ std::string mpi_library() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(text, &length);  // one of the few calls allowed before MPI_Init
-  return first_line(std::string(text, static_cast<size_t>(length)));
+  return first_line(text);  // the length counts a terminating zero in some versions
 }
 
 void print_build() {
