@@ -1,6 +1,6 @@
 # The operations of which networks are made: formula (any device, any type) and fused CPU kernels. The kernels are one text, compiled once per instruction set and chosen
 # at run time; these files include no header with inline functions of the standard library or of LibTorch (see ops_simd.hpp).
-set(MODEL_OPS_SOURCES ops.cpp ops_attention.cpp ops_block.cpp ops_formula.cpp ops_gemm.cpp ops_kernels.cpp ops_kernels_generic.cpp ops_linear.cpp ops_norm.cpp ops_pool.cpp)
+set(MODEL_OPS_SOURCES ops.cpp ops_attention.cpp ops_block.cpp ops_formula.cpp ops_gemm.cpp ops_kernels.cpp ops_kernels_generic.cpp ops_linear.cpp ops_norm.cpp ops_pool.cpp ops_profile.cpp)
 
 # -O3 unrolls the register blocks; products and sums may contract to fused multiply-add; errno and traps are of no use here
 set(MODEL_OPS_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wno-psabi)

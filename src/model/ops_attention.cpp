@@ -4,6 +4,7 @@
 
 #include "ops_fused.hpp"
 #include "ops_pool.hpp"
+#include "ops_profile.hpp"
 
 namespace dinoxx::ops::cpu {
 namespace {
@@ -20,6 +21,7 @@ void for_sample_chunks(int64_t samples, int64_t workspace, const F& f) {
 }  // namespace
 
 at::Tensor run_attention(const at::Tensor& qkv, int64_t heads) {
+  const ProfileScope scope(Phase::kAttention);
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), dim = qkv.size(2) / 3;
   const KernelSet& kernels = kernel_set(is_bf16(qkv));
   at::Tensor out = empty_as(qkv, {batch, tokens, dim});
@@ -29,6 +31,7 @@ at::Tensor run_attention(const at::Tensor& qkv, int64_t heads) {
 }
 
 Scaled run_attention_backward(const at::Tensor& qkv, const at::Tensor& dout, int64_t heads) {
+  const ProfileScope scope(Phase::kAttention);
   const int64_t batch = qkv.size(0), tokens = qkv.size(1), dim = qkv.size(2) / 3, chunks = (batch + kSampleChunk - 1) / kSampleChunk;
   const KernelSet& kernels = kernel_set(is_bf16(qkv));
   Scaled out{empty_as(qkv, qkv.sizes()), at::zeros({3 * dim}, at::kFloat)};

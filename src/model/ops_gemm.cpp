@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "ops_pool.hpp"
+#include "ops_profile.hpp"
 
 namespace dinoxx::ops {
 
@@ -49,6 +50,7 @@ void gemm_by_aten(bool bf16, const Gemm& g, float* column_sums) {
 
 void gemm(bool bf16, const Gemm& g, float* column_sums) {
   at::NoGradGuard no_grad;
+  const ProfileScope scope(Phase::kGemm, 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k));
   const GemmKernels* kernels = gemm_kernels(bf16);
   if (!kernels) return gemm_by_aten(bf16, g, column_sums);
   const int64_t panels = kernels->panels(g), chunks = (g.m + kernels->row_chunk - 1) / kernels->row_chunk;

@@ -5,6 +5,7 @@
 #include "dinoxx/core/error.hpp"
 #include "ops_fused.hpp"
 #include "ops_pool.hpp"
+#include "ops_profile.hpp"
 
 namespace dinoxx::ops::cpu {
 namespace {
@@ -45,6 +46,7 @@ at::Tensor empty_as(const at::Tensor& like, at::IntArrayRef sizes) { return pool
 at::Tensor as_floats(const at::Tensor& t) { return t.defined() ? t.detach().to(at::kFloat).contiguous() : t; }
 
 Norm run_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  const ProfileScope scope(Phase::kLayerNorm);
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0;
   const at::Tensor w = as_floats(weight), b = as_floats(bias);
   Norm out{empty_as(x, x.sizes()), pooled_empty({rows}, at::kFloat), pooled_empty({rows}, at::kFloat)};
@@ -56,6 +58,7 @@ Norm run_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Ten
 
 NormGrads run_layer_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& weight,
                                   const at::Tensor& residual, const at::Tensor& scale, int64_t rows_per_scale) {
+  const ProfileScope scope(Phase::kLayerNorm);
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0, chunks = row_chunks(rows);
   const at::Tensor w = as_floats(weight);
   NormGrads out;
@@ -83,6 +86,7 @@ NormGrads run_layer_norm_backward(const at::Tensor& dy, const at::Tensor& x, con
 }
 
 Scaled run_scale_rows(const at::Tensor& x, const at::Tensor& scale, int64_t rows_per_scale) {
+  const ProfileScope scope(Phase::kRowSums);
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0, chunks = row_chunks(rows);
   Scaled out{scale.defined() ? empty_as(x, x.sizes()) : x, {}};
   PooledFloats partial(chunks * dim);

@@ -22,7 +22,8 @@ TEST(Ops, LayerNormOfALargeMean) {
 }
 
 TEST(Ops, Linear) {
-  for (const auto& [rows, in, out] : std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {13, 7, 33}, {150, 513, 47}, {64, 192, 576}, {29, 1027, 100}}) {
+  for (const auto& [rows, in, out] :
+       std::vector<std::array<int64_t, 3>>{{1, 1, 1}, {13, 7, 33}, {150, 513, 47}, {64, 192, 576}, {29, 1027, 100}}) {
     SCOPED_TRACE(testing::Message() << rows << " x " << in << " -> " << out);
     const Tensors t{normal({2, rows, in}, 1), normal({out, in}, 2, 0.1), normal({out}, 3)};
     compare([](const Tensors& t) { return ops::linear(t[0], t[1], t[2]); }, t);
@@ -84,7 +85,8 @@ TEST(Ops, Attention) {
     for (const int64_t head_dim : {16, 32, 48, 64}) {
       SCOPED_TRACE(testing::Message() << tokens << " tokens, head dimension " << head_dim);
       const int64_t batch = tokens > 100 ? 2 : 9, heads = head_dim == 48 ? 2 : 3;
-      compare([heads](const Tensors& t) { return ops::attention(t[0], static_cast<int>(heads)); }, {normal({batch, tokens, 3 * heads * head_dim}, 1)});
+      compare([heads](const Tensors& t) { return ops::attention(t[0], static_cast<int>(heads)); },
+              {normal({batch, tokens, 3 * heads * head_dim}, 1)});
     }
 }
 
