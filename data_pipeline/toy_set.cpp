@@ -24,15 +24,18 @@ class Outline {
   }
   bool contains(double x, double y) const {
     const double dx = x - x_, dy = y - y_;
+    const double square = dx * dx + dy * dy;
+    if (square <= kSurely * kSurely) return true;
     const double angle = std::atan2(dy, dx);
     double r = 1.0;
     for (int k = 0; k < kHarmonics; ++k) r += amplitude_[k] * std::cos((k + 2) * angle + phase_[k]);
     r *= radius_;
-    return dx * dx + dy * dy <= r * r;
+    return square <= r * r;
   }
 
  private:
   static constexpr int kHarmonics = 4;
+  static constexpr double kSurely = 0.45;  ///< no outline is nearer to its centre than (1 - 0.12 (1/2 + 1/3 + 1/4 + 1/5)) of its radius
   double x_, y_, radius_;
   double amplitude_[kHarmonics], phase_[kHarmonics];
 };
@@ -97,11 +100,12 @@ ToyImage ToySet::draw(uint64_t index) const {
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {
       double inside = 0.0, shade = 0.0;
+      const Texture::Shift bend = texture.bend((x + 0.5) / size, (y + 0.5) / size);
       for (int j = 0; j < fine; ++j) {
         for (int i = 0; i < fine; ++i) {
           const double px = (x * fine + i + 0.5) * step, py = (y * fine + j + 0.5) * step;
           if (outline.contains(px, py)) inside += 1.0;
-          shade += texture(px, py);
+          shade += texture(px + bend.x, py + bend.y);
         }
       }
       const size_t at = static_cast<size_t>(y) * static_cast<size_t>(size) + static_cast<size_t>(x);

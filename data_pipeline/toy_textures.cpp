@@ -73,12 +73,12 @@ Texture::Texture(int kind, CounterRng& rng) : kind_(kind) {
   noise_seed_ = rng.next_u64();
 }
 
+Texture::Shift Texture::bend(double x, double y) const {
+  const double u = kBendFrequency * x, v = kBendFrequency * y;
+  return {kBend * smooth_noise(u, v, noise_seed_ + 1), kBend * smooth_noise(u, v, noise_seed_ + 2)};
+}
+
 double Texture::operator()(double x, double y) const {
-  // A gentle bend, different in each image: without it a straight grating has three parameters, and a thousand images cover them for raw pixels
-  const double bend_x = smooth_noise(kBendFrequency * x, kBendFrequency * y, noise_seed_ + 1);
-  const double bend_y = smooth_noise(kBendFrequency * x, kBendFrequency * y, noise_seed_ + 2);
-  x += kBend * bend_x;
-  y += kBend * bend_y;
   double u = cosine_ * x - sine_ * y + phase_u_;
   double v = sine_ * x + cosine_ * y + phase_v_;
   double value = 0.0;

@@ -15,7 +15,13 @@ class Texture {
  public:
   /// `kind` indexes texture_names().
   Texture(int kind, CounterRng& rng);
-  /// Value at (x, y), about -1 to 1.
+  /// A gentle bend of the plane, different in each texture: without it a straight grating has three parameters, and a thousand images cover them for raw pixels.
+  /// It changes slowly: one value serves a pixel.
+  struct Shift {
+    double x, y;
+  };
+  Shift bend(double x, double y) const;
+  /// Value at the bent point (x, y) + bend(x, y), about -1 to 1.
   double operator()(double x, double y) const;
 
  private:
