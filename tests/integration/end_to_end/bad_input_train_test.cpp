@@ -67,7 +67,8 @@ TEST_F(BadTrainInput, DataThatIsNotThereOrNotWhole) {
 }
 
 TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
-  expect_refusal(train("--resume " + (shop_.folder / "nowhere").string()), 2, {"--resume", "nowhere"}, out_);
+  expect_refusal(train("--resume " + (shop_.folder / "nowhere").string()), 2, {"--resume", "nowhere"}, out_ / "metrics.jsonl");
+  EXPECT_FALSE(fs::exists(out_ / "checkpoints"));
   expect_refusal(train("--resume " + shop_.data().string()), 1, {"manifest.json", "dinoxx checkpoint"});  // a data folder has a manifest.json, too
   fs::remove_all(out_);
 
@@ -102,9 +103,9 @@ TEST_F(BadTrainInput, OutputThatCannotBeWritten) {
   expect_refusal(dinoxx_run(train_line(shop_.data(), "/proc/dinoxx")), 1, {"/proc/dinoxx"});
 }
 
-// No file may grow beyond 8 KiB: what a full disk does, without needing one. The checkpoint does not fit.
+// No file may grow beyond 24 KiB: what a full disk does, without needing one. Configuration and metrics fit, the checkpoint does not.
 TEST_F(BadTrainInput, FullOutputLeavesNoHalfCheckpoint) {
-  const RunResult result = dinoxx_run(train_line(shop_.data(), out_), 0, "trap '' XFSZ; ulimit -f 8;");
+  const RunResult result = dinoxx_run(train_line(shop_.data(), out_), 0, "trap '' XFSZ; ulimit -f 24;");
   expect_refusal(result, 1, {"step_00000003"});
   for (const auto& entry : fs::recursive_directory_iterator(out_)) {
     EXPECT_EQ(entry.path().filename().string().find("step_"), std::string::npos) << entry.path();
