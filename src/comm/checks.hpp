@@ -32,9 +32,10 @@ inline void check_tensor(const Communicator& comm, const char* operation, const 
 inline void check_pair(const Communicator& comm, const char* operation, const at::Tensor& large, const at::Tensor& small) {
   check_tensor(comm, operation, large);
   check_tensor(comm, operation, small);
-  require(large.scalar_type() == small.scalar_type(), comm, operation, "one type", fmt::format("{} and {}", c10::toString(large.scalar_type()), c10::toString(small.scalar_type())));
-  require(large.numel() == comm.size() * small.numel(), comm, operation, fmt::format("{} x {} elements on the larger side", comm.size(), small.numel()),
-          fmt::format("{}", large.numel()));
+  require(large.scalar_type() == small.scalar_type(), comm, operation, "one type",
+          fmt::format("{} and {}", c10::toString(large.scalar_type()), c10::toString(small.scalar_type())));
+  require(large.numel() == comm.size() * small.numel(), comm, operation,
+          fmt::format("{} x {} elements on the larger side", comm.size(), small.numel()), fmt::format("{}", large.numel()));
 }
 
 inline void check_root(const Communicator& comm, const char* operation, int root) {

@@ -28,8 +28,8 @@ class MpiWork : public Work {
   ~MpiWork() override {
     if (finished_) return;
     if (std::uncaught_exceptions() > unwinding_) {
-      // An error is on its way up and the other ranks may never come: waiting would hide it. The buffers must outlive the requests, so they are left to the
-      // process, which is about to end.
+      // An error is on its way up and the other ranks may never come: waiting would hide it. The buffers must outlive the requests, so they
+      // are left to the process, which is about to end.
       new std::vector<at::Tensor>(std::move(tensors_));
       new std::vector<MPI_Request>(std::move(requests_));
       return;
@@ -45,7 +45,8 @@ class MpiWork : public Work {
   MPI_Request* new_request() { return &requests_.emplace_back(MPI_REQUEST_NULL); }
   void reserve(int64_t count) { requests_.reserve(count); }
   void check(int code) const {
-    if (code != MPI_SUCCESS) fail(subject_, "success", mpi_message(code), "Another rank may have ended; look for the first error of the job");
+    if (code != MPI_SUCCESS)
+      fail(subject_, "success", mpi_message(code), "Another rank may have ended; look for the first error of the job");
   }
   void keep(at::Tensor tensor) { tensors_.push_back(std::move(tensor)); }
   void when_done(std::function<void()> finish) { finish_ = std::move(finish); }
@@ -69,7 +70,8 @@ class MpiWork : public Work {
     int main_thread = 0;
     MPI_Is_thread_main(&main_thread);
     if (!main_thread) {
-      fail(subject_, "a call from the thread that initialised MPI", "another thread", "Hooks on other threads must hand their work to that thread");
+      fail(subject_, "a call from the thread that initialised MPI", "another thread",
+           "Hooks on other threads must hand their work to that thread");
     }
   }
 
@@ -92,19 +94,30 @@ class MpiWork : public Work {
 
 MPI_Datatype wire_type(const Communicator& comm, const char* operation, at::ScalarType type) {
   switch (type) {
-    case at::kFloat: return MPI_FLOAT;
-    case at::kDouble: return MPI_DOUBLE;
-    case at::kInt: return MPI_INT32_T;
-    case at::kLong: return MPI_INT64_T;
-    case at::kByte: return MPI_UINT8_T;
-    case at::kBFloat16: return MPI_UINT16_T;  // to be moved, not to be computed with
-    default: fail(subject(comm, operation), "float32, float64, bfloat16, int32, int64 or uint8", c10::toString(type), "Convert the tensor first");
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kInt:
+      return MPI_INT32_T;
+    case at::kLong:
+      return MPI_INT64_T;
+    case at::kByte:
+      return MPI_UINT8_T;
+    case at::kBFloat16:
+      return MPI_UINT16_T;  // to be moved, not to be computed with
+    default:
+      fail(subject(comm, operation), "float32, float64, bfloat16, int32, int64 or uint8", c10::toString(type), "Convert the tensor first");
   }
 }
 
-MPI_Op mpi_op(ReduceOp op) { return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMax ? MPI_MAX : MPI_MIN; }
+MPI_Op mpi_op(ReduceOp op) {
+  return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMax ? MPI_MAX : MPI_MIN;
+}
 
-char* bytes(const at::Tensor& tensor) { return static_cast<char*>(tensor.data_ptr()); }
+char* bytes(const at::Tensor& tensor) {
+  return static_cast<char*>(tensor.data_ptr());
+}
 
 class MpiCommunicator : public Communicator {
  public:
@@ -168,8 +181,8 @@ class MpiCommunicator : public Communicator {
     const MPI_Datatype type = wire_type(*this, "all_gather", input.scalar_type());
     const int64_t width = input.element_size();
     if (input.numel() * width * size_ <= piece_bytes_) {
-      work->check(MPI_Iallgather(input.data_ptr(), static_cast<int>(input.numel()), type, output.data_ptr(), static_cast<int>(input.numel()), type, comm_,
-                                 work->new_request()));
+      work->check(MPI_Iallgather(input.data_ptr(), static_cast<int>(input.numel()), type, output.data_ptr(),
+                                 static_cast<int>(input.numel()), type, comm_, work->new_request()));
       return work;
     }
     struct Piece {

@@ -4,10 +4,13 @@
 
 namespace dinoxx {
 
-bool built_with_nccl() { return false; }
+bool built_with_nccl() {
+  return false;
+}
 
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>&, int) {
-  fail("NCCL communicator", "a build with CUDA", "one without", "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");
+  fail("NCCL communicator", "a build with CUDA", "one without",
+       "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");
 }
 
 }  // namespace dinoxx

@@ -126,12 +126,15 @@ class NcclWork : public Work {
   const int unwinding_ = std::uncaught_exceptions();
 };
 
-ncclRedOp_t nccl_op(ReduceOp op) { return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin; }
+ncclRedOp_t nccl_op(ReduceOp op) {
+  return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin;
+}
 
 class NcclCommunicator : public Communicator {
  public:
   explicit NcclCommunicator(std::shared_ptr<Handle> handle)
-      : handle_(std::move(handle)), stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(handle_->device()))) {
+      : handle_(std::move(handle)),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, static_cast<c10::DeviceIndex>(handle_->device()))) {
     handle_->check(ncclCommUserRank(handle_->comm(), &rank_), "NCCL start-up");
     handle_->check(ncclCommCount(handle_->comm(), &size_), "NCCL start-up");
   }
@@ -145,7 +148,8 @@ class NcclCommunicator : public Communicator {
     const bool widen = tensor.scalar_type() == at::kBFloat16;
     const at::Tensor buffer = widen ? tensor.to(at::kFloat) : tensor;
     auto work = post("all_reduce", {tensor, buffer}, [&](cudaStream_t stream) {
-      return ncclAllReduce(buffer.data_ptr(), buffer.data_ptr(), buffer.numel(), wire_type("all_reduce", buffer), nccl_op(op), handle_->comm(), stream);
+      return ncclAllReduce(buffer.data_ptr(), buffer.data_ptr(), buffer.numel(), wire_type("all_reduce", buffer), nccl_op(op),
+                           handle_->comm(), stream);
     });
     if (widen) work->when_done = [tensor, buffer]() mutable { tensor.copy_(buffer); };
     return work;
@@ -158,7 +162,8 @@ class NcclCommunicator : public Communicator {
     const at::Tensor from = widen ? input.to(at::kFloat) : input;
     const at::Tensor to = widen ? at::empty(output.sizes(), from.options()) : output;
     auto work = post("reduce_scatter", {output, input, from, to}, [&](cudaStream_t stream) {
-      return ncclReduceScatter(from.data_ptr(), to.data_ptr(), to.numel(), wire_type("reduce_scatter", from), ncclSum, handle_->comm(), stream);
+      return ncclReduceScatter(from.data_ptr(), to.data_ptr(), to.numel(), wire_type("reduce_scatter", from), ncclSum, handle_->comm(),
+                               stream);
     });
     if (widen) work->when_done = [output, to]() mutable { output.copy_(to); };
     return work;
@@ -175,12 +180,14 @@ class NcclCommunicator : public Communicator {
     check_on_device("broadcast", tensor);
     check_root(*this, "broadcast", root);
     return post("broadcast", {tensor}, [&](cudaStream_t stream) {
-      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), wire_type("broadcast", tensor), root, handle_->comm(), stream);
+      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), wire_type("broadcast", tensor), root, handle_->comm(),
+                           stream);
     });
   }
   /// The host waits until all ranks' GPUs have come here.
   void barrier() override {
-    const at::Tensor token = at::zeros({1}, at::TensorOptions(at::kInt).device(at::kCUDA, static_cast<c10::DeviceIndex>(handle_->device())));
+    const at::Tensor token =
+        at::zeros({1}, at::TensorOptions(at::kInt).device(at::kCUDA, static_cast<c10::DeviceIndex>(handle_->device())));
     const std::unique_ptr<Work> work = all_reduce(token, ReduceOp::kSum);
     while (!work->test()) std::this_thread::sleep_for(std::chrono::microseconds(20));  // not cudaEventSynchronize: a dead peer must show
   }
@@ -195,19 +202,27 @@ class NcclCommunicator : public Communicator {
  private:
   ncclDataType_t wire_type(const char* operation, const at::Tensor& tensor) const {
     switch (tensor.scalar_type()) {
-      case at::kFloat: return ncclFloat32;
-      case at::kDouble: return ncclFloat64;
-      case at::kBFloat16: return ncclBfloat16;
-      case at::kInt: return ncclInt32;
-      case at::kLong: return ncclInt64;
-      case at::kByte: return ncclUint8;
+      case at::kFloat:
+        return ncclFloat32;
+      case at::kDouble:
+        return ncclFloat64;
+      case at::kBFloat16:
+        return ncclBfloat16;
+      case at::kInt:
+        return ncclInt32;
+      case at::kLong:
+        return ncclInt64;
+      case at::kByte:
+        return ncclUint8;
       default:
-        fail(subject(*this, operation), "float32, float64, bfloat16, int32, int64 or uint8", c10::toString(tensor.scalar_type()), "Convert the tensor first");
+        fail(subject(*this, operation), "float32, float64, bfloat16, int32, int64 or uint8", c10::toString(tensor.scalar_type()),
+             "Convert the tensor first");
     }
   }
   void check_on_device(const char* operation, const at::Tensor& tensor) const {
     check_tensor(*this, operation, tensor);
-    require(tensor.is_cuda() && tensor.get_device() == handle_->device(), *this, operation, fmt::format("a tensor on cuda:{}", handle_->device()), tensor.device().str());
+    require(tensor.is_cuda() && tensor.get_device() == handle_->device(), *this, operation,
+            fmt::format("a tensor on cuda:{}", handle_->device()), tensor.device().str());
   }
   // ready event -> communication stream -> collective -> done event; no synchronisation of the host
   template <class Call>
@@ -237,7 +252,8 @@ void check_one_gpu_per_rank(Communicator& control, int device) {
   check_cuda(cudaGetDeviceCount(&count), "NCCL start-up");
   const std::string what = fmt::format("NCCL start-up on rank {}", control.rank());
   if (device < 0 || device >= count) {
-    fail(what, fmt::format("GPU {}", device), fmt::format("{} GPU(s)", count), "Start at most one rank per GPU on each machine, or look at CUDA_VISIBLE_DEVICES");
+    fail(what, fmt::format("GPU {}", device), fmt::format("{} GPU(s)", count),
+         "Start at most one rank per GPU on each machine, or look at CUDA_VISIBLE_DEVICES");
   }
   cudaDeviceProp properties;
   check_cuda(cudaGetDeviceProperties(&properties, device), what);
@@ -254,7 +270,9 @@ void check_one_gpu_per_rank(Communicator& control, int device) {
 
 }  // namespace
 
-bool built_with_nccl() { return true; }
+bool built_with_nccl() {
+  return true;
+}
 
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& control, int device) {
   check_one_gpu_per_rank(*control, device);

@@ -47,7 +47,8 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
     MPI_Finalize();  // the destructor does not run for an object that was never complete
     if (size_ < tasks.count) {
       fail("MPI start-up", fmt::format("{} ranks ({}={})", tasks.count, tasks.variable, tasks.count), found,
-           "The launcher and this program's MPI do not know each other, and every task would take itself for rank 0. Use the mpirun of the MPI that dinoxx "
+           "The launcher and this program's MPI do not know each other, and every task would take itself for rank 0. Use the mpirun of the "
+           "MPI that dinoxx "
            "was built with, or under Slurm 'srun --mpi=pmix'");
     }
     fail("MPI start-up", "MPI_THREAD_FUNNELED", found, "Build dinoxx with an MPI that has thread support");
@@ -60,7 +61,8 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
 }
 
 MpiRuntime::~MpiRuntime() {
-  // While an error unwinds, the other ranks may be waiting in a collective: MPI_Finalize would wait for them. Without it the launcher ends them.
+  // While an error unwinds, the other ranks may be waiting in a collective: MPI_Finalize would wait for them. Without it the launcher ends
+  // them.
   if (initialized_ && std::uncaught_exceptions() == 0) MPI_Finalize();
 }
 

@@ -40,6 +40,8 @@ class SelfCommunicator : public Communicator {
 
 }  // namespace
 
-std::shared_ptr<Communicator> make_self_communicator() { return std::make_shared<SelfCommunicator>(); }
+std::shared_ptr<Communicator> make_self_communicator() {
+  return std::make_shared<SelfCommunicator>();
+}
 
 }  // namespace dinoxx

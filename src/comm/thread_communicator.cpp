@@ -127,7 +127,8 @@ class ThreadCommunicator : public Communicator {
           if (!slot_->calls[r]) missing.push_back(static_cast<int>(r));
         }
         finished_ = true;
-        fail(subject_, fmt::format("all ranks within {} ms", shared_->patience.count()), fmt::format("no call by rank(s) {}", fmt::join(missing, ", ")), "");
+        fail(subject_, fmt::format("all ranks within {} ms", shared_->patience.count()),
+             fmt::format("no call by rank(s) {}", fmt::join(missing, ", ")), "");
       }
       finish();
     }
@@ -216,8 +217,11 @@ class ThreadCommunicator : public Communicator {
         for (at::Tensor& output : outputs) output.copy_(source);
         break;
       }
-      case Kind::kBarrier: break;
-      case Kind::kSplit: split_group(slot); break;
+      case Kind::kBarrier:
+        break;
+      case Kind::kSplit:
+        split_group(slot);
+        break;
     }
   }
 
@@ -234,7 +238,8 @@ class ThreadCommunicator : public Communicator {
     for (auto& [color, ranks] : members) {
       std::sort(ranks.begin(), ranks.end());
       auto part = std::make_shared<Group>(static_cast<int>(ranks.size()), group_->shared);
-      for (size_t i = 0; i < ranks.size(); ++i) slot.parts[ranks[i].second] = std::make_shared<ThreadCommunicator>(part, static_cast<int>(i));
+      for (size_t i = 0; i < ranks.size(); ++i)
+        slot.parts[ranks[i].second] = std::make_shared<ThreadCommunicator>(part, static_cast<int>(i));
     }
   }
 

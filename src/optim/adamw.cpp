@@ -15,7 +15,9 @@ namespace {
 using optim_detail::AdamWConstants;
 using optim_detail::flat_kernels;
 
-bool moves(const Segment& segment, bool freeze_last_layer) { return segment.trainable && !(freeze_last_layer && segment.last_layer); }
+bool moves(const Segment& segment, bool freeze_last_layer) {
+  return segment.trainable && !(freeze_last_layer && segment.last_layer);
+}
 
 /// Threads share a segment in pieces of this size; sums are taken piece by piece in order, whatever the number of threads.
 constexpr int64_t kPiece = 1 << 16;
@@ -47,12 +49,14 @@ template <class T>
 AdamWConstants<T> constants(const AdamWConfig& config, int64_t step, double lr, double weight_decay) {
   const double correction1 = 1.0 - std::pow(config.beta1, static_cast<double>(step));
   const double correction2 = 1.0 - std::pow(config.beta2, static_cast<double>(step));
-  return {static_cast<T>(1.0 - lr * weight_decay), static_cast<T>(1.0 - config.beta1),       static_cast<T>(config.beta2), static_cast<T>(1.0 - config.beta2),
-          static_cast<T>(std::sqrt(correction2)),  static_cast<T>(config.eps), static_cast<T>(-(lr / correction1))};
+  return {static_cast<T>(1.0 - lr * weight_decay), static_cast<T>(1.0 - config.beta1),     static_cast<T>(config.beta2),
+          static_cast<T>(1.0 - config.beta2),      static_cast<T>(std::sqrt(correction2)), static_cast<T>(config.eps),
+          static_cast<T>(-(lr / correction1))};
 }
 
 void require_type(const at::Tensor& flat, const char* what) {
-  if (flat.scalar_type() != at::kFloat && flat.scalar_type() != at::kDouble) fail(what, "float32 or float64 masters", c10::toString(flat.scalar_type()), "");
+  if (flat.scalar_type() != at::kFloat && flat.scalar_type() != at::kDouble)
+    fail(what, "float32 or float64 masters", c10::toString(flat.scalar_type()), "");
 }
 
 /// Where a pass may write the bf16 copy as it goes; null when there is none or it has another type.
@@ -63,13 +67,17 @@ uint16_t* bf16_copy(const FlatState& state) {
 }  // namespace
 
 AdamW::AdamW(const ParamLayout& layout, at::ScalarType dtype, AdamWConfig config)
-    : exp_avg(at::zeros({layout.numel}, dtype)), exp_avg_sq(at::zeros({layout.numel}, dtype)), segment_steps(layout.segments.size(), 0), config_(config) {
+    : exp_avg(at::zeros({layout.numel}, dtype)),
+      exp_avg_sq(at::zeros({layout.numel}, dtype)),
+      segment_steps(layout.segments.size(), 0),
+      config_(config) {
   require_type(exp_avg, "AdamW");
 }
 
 void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, bool freeze_last_layer) {
   at::NoGradGuard no_grad;
-  if (exp_avg.scalar_type() != state.master.scalar_type() || exp_avg.numel() != state.master.numel() || segment_steps.size() != layout.segments.size()) {
+  if (exp_avg.scalar_type() != state.master.scalar_type() || exp_avg.numel() != state.master.numel() ||
+      segment_steps.size() != layout.segments.size()) {
     fail("AdamW::step", fmt::format("buffers of {} {} elements", exp_avg.numel(), c10::toString(exp_avg.scalar_type())),
          fmt::format("{} {}", state.master.numel(), c10::toString(state.master.scalar_type())), "The optimizer belongs to another network");
   }
@@ -94,7 +102,8 @@ void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double 
   uint16_t* const bf16 = bf16_copy(state);
   const auto run = [&]<class T>(auto kernel, T) {
     std::vector<AdamWConstants<T>> by_segment;
-    for (size_t s = 0; s < layout.segments.size(); ++s) by_segment.push_back(constants<T>(config_, segment_steps[s], lr, decay_of(layout.segments[s])));
+    for (size_t s = 0; s < layout.segments.size(); ++s)
+      by_segment.push_back(constants<T>(config_, segment_steps[s], lr, decay_of(layout.segments[s])));
     T *p = state.master.data_ptr<T>(), *g = state.grad.data_ptr<T>(), *m = exp_avg.data_ptr<T>(), *v = exp_avg_sq.data_ptr<T>();
     for_each_piece(pieces, [&](size_t i) {
       const int64_t at = pieces[i].begin;
@@ -124,8 +133,9 @@ double clip_per_parameter(const ParamLayout& layout, FlatState& state, double ma
     const std::vector<Piece> pieces = pieces_of(layout, freeze_last_layer);
     std::vector<double> parts(pieces.size());
     for_each_piece(pieces, [&](size_t i) {
-      parts[i] = state.grad.scalar_type() == at::kFloat ? flat_kernels().squares_f32(state.grad.data_ptr<float>() + pieces[i].begin, pieces[i].numel)
-                                                        : flat_kernels().squares_f64(state.grad.data_ptr<double>() + pieces[i].begin, pieces[i].numel);
+      parts[i] = state.grad.scalar_type() == at::kFloat
+                     ? flat_kernels().squares_f32(state.grad.data_ptr<float>() + pieces[i].begin, pieces[i].numel)
+                     : flat_kernels().squares_f64(state.grad.data_ptr<double>() + pieces[i].begin, pieces[i].numel);
     });
     for (size_t i = 0; i < pieces.size(); ++i) squares[pieces[i].segment] += parts[i];
   }

@@ -12,11 +12,13 @@ namespace dinoxx::optim_detail {
 namespace {
 
 void check_launch(cudaError_t code, const char* what) {
-  if (code != cudaSuccess) fail(what, "a kernel launch", cudaGetErrorString(code), "Was dinoxx built for this GPU? (CMAKE_CUDA_ARCHITECTURES)");
+  if (code != cudaSuccess)
+    fail(what, "a kernel launch", cudaGetErrorString(code), "Was dinoxx built for this GPU? (CMAKE_CUDA_ARCHITECTURES)");
 }
 
 void require_float(const FlatState& state, const char* what) {
-  if (state.master.scalar_type() != at::kFloat) fail(what, "float32 masters on a GPU", c10::toString(state.master.scalar_type()), "float64 is for tests on the CPU");
+  if (state.master.scalar_type() != at::kFloat)
+    fail(what, "float32 masters on a GPU", c10::toString(state.master.scalar_type()), "float64 is for tests on the CPU");
 }
 
 uint16_t* bf16_copy(const FlatState& state) {
@@ -31,8 +33,8 @@ void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::T
   std::vector<CudaRun> table;
   for (const AdamWRun& run : runs) table.push_back({run.begin, run.numel, run.constants});
   uint16_t* const bf16 = bf16_copy(state);
-  check_launch(launch_adamw(table.data(), static_cast<int>(table.size()), state.master.data_ptr<float>(), state.grad.data_ptr<float>(), exp_avg.data_ptr<float>(),
-                            exp_avg_sq.data_ptr<float>(), bf16, c10::cuda::getCurrentCUDAStream().stream()),
+  check_launch(launch_adamw(table.data(), static_cast<int>(table.size()), state.master.data_ptr<float>(), state.grad.data_ptr<float>(),
+                            exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), bf16, c10::cuda::getCurrentCUDAStream().stream()),
                "AdamW");
   if (!bf16) state.publish();
 }
@@ -41,8 +43,8 @@ void ema_cuda(FlatState& teacher, const FlatState& student, double momentum) {
   require_float(teacher, "ema_update");
   c10::cuda::CUDAGuard guard(teacher.master.device());
   uint16_t* const bf16 = bf16_copy(teacher);
-  check_launch(launch_average(teacher.master.data_ptr<float>(), student.master.data_ptr<float>(), bf16, teacher.master.numel(), static_cast<float>(momentum),
-                              static_cast<float>(1.0 - momentum), c10::cuda::getCurrentCUDAStream().stream()),
+  check_launch(launch_average(teacher.master.data_ptr<float>(), student.master.data_ptr<float>(), bf16, teacher.master.numel(),
+                              static_cast<float>(momentum), static_cast<float>(1.0 - momentum), c10::cuda::getCurrentCUDAStream().stream()),
                "ema_update");
   if (!bf16) teacher.publish();
 }

@@ -18,8 +18,8 @@ __device__ inline uint16_t to_bf16(float x) {
 }
 
 // grid: [blocks, runs]
-__global__ void adamw(const __grid_constant__ Runs runs, float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v,
-                      uint16_t* __restrict__ bf16) {
+__global__ void adamw(const __grid_constant__ Runs runs, float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m,
+                      float* __restrict__ v, uint16_t* __restrict__ bf16) {
   const CudaRun& run = runs.run[blockIdx.y];
   const AdamWConstants<float> c = run.constants;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
@@ -52,7 +52,8 @@ int blocks_for(int64_t n, int limit) {
 
 }  // namespace
 
-cudaError_t launch_adamw(const CudaRun* runs, int count, float* p, const float* g, float* m, float* v, uint16_t* bf16, cudaStream_t stream) {
+cudaError_t launch_adamw(const CudaRun* runs, int count, float* p, const float* g, float* m, float* v, uint16_t* bf16,
+                         cudaStream_t stream) {
   for (int first = 0; first < count; first += kRunsPerLaunch) {
     const int now = count - first < kRunsPerLaunch ? count - first : kRunsPerLaunch;
     Runs part;

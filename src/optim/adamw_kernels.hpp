@@ -1,4 +1,5 @@
-// The GPU passes over flat buffers, behind raw pointers: the .cu file includes no LibTorch header. Compiled without fused multiply-adds: the same bits as on the CPU.
+// The GPU passes over flat buffers, behind raw pointers: the .cu file includes no LibTorch header. Compiled without fused multiply-adds:
+// the same bits as on the CPU.
 #pragma once
 #include <cuda_runtime_api.h>
 

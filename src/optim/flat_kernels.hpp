@@ -1,5 +1,5 @@
-// Loops over the flat buffers on the CPU, compiled for several instruction sets and chosen at run time. No fused multiply-adds (-ffp-contract=off) and fixed orders of
-// summation: all sets give the same bits, so that a run may move between processors.
+// Loops over the flat buffers on the CPU, compiled for several instruction sets and chosen at run time. No fused multiply-adds
+// (-ffp-contract=off) and fixed orders of summation: all sets give the same bits, so that a run may move between processors.
 #pragma once
 #include <cstdint>
 
@@ -8,12 +8,12 @@ namespace dinoxx::optim_detail {
 /// torch.optim.AdamW's constants of one step, computed in double and rounded once.
 template <class T>
 struct AdamWConstants {
-  T keep;              ///< 1 - lr * weight_decay
+  T keep;  ///< 1 - lr * weight_decay
   T one_minus_beta1;
   T beta2, one_minus_beta2;
   T sqrt_correction2;  ///< sqrt(1 - beta2^step)
   T eps;
-  T minus_step_size;   ///< -lr / (1 - beta1^step)
+  T minus_step_size;  ///< -lr / (1 - beta1^step)
 };
 
 struct FlatKernels {

@@ -10,7 +10,8 @@
 namespace dinoxx {
 namespace {
 
-// Four independent multiply-rotate lanes over 64-bit words, mixed at the end; memory speed. Not for files and not against malice: ranks compare it within a run.
+// Four independent multiply-rotate lanes over 64-bit words, mixed at the end; memory speed. Not for files and not against malice: ranks
+// compare it within a run.
 uint64_t hash_bytes(const unsigned char* data, size_t size) {
   constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
   uint64_t lane[4] = {kOdd, kOdd << 1 | 1, ~kOdd, size};
@@ -48,7 +49,8 @@ void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::st
   std::sort(ordered.begin(), ordered.end());
   std::vector<std::string> parts;
   for (const std::vector<int>& ranks : ordered) parts.push_back(fmt::format("rank(s) {}", fmt::join(ranks, ",")));
-  fail(fmt::format("{} at step {}", what, step), fmt::format("the same bits on all {} ranks", comm.size()), fmt::format("different ones on {}", fmt::join(parts, " | ")),
+  fail(fmt::format("{} at step {}", what, step), fmt::format("the same bits on all {} ranks", comm.size()),
+       fmt::format("different ones on {}", fmt::join(parts, " | ")),
        "Something in the step depends on the rank (or a machine computes wrongly); go on from the last checkpoint before it");
 }
 

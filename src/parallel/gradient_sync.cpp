@@ -20,7 +20,8 @@ struct Hook : torch::autograd::PostAccumulateGradHook {
 }  // namespace
 
 struct GradientSync::Impl {
-  Impl(std::shared_ptr<Communicator> comm, const ParamLayout& layout, FlatState& state) : comm(std::move(comm)), layout(layout), state(state) {}
+  Impl(std::shared_ptr<Communicator> comm, const ParamLayout& layout, FlatState& state)
+      : comm(std::move(comm)), layout(layout), state(state) {}
 
   std::shared_ptr<Communicator> comm;
   const ParamLayout layout;
@@ -38,7 +39,9 @@ struct GradientSync::Impl {
   size_t oldest = 0;  // the first work not known to be done
   std::vector<BucketEvent> events;
 
-  at::Tensor bucket_grad(size_t b) const { return state.grad.narrow(0, layout.buckets[b].begin, layout.buckets[b].end - layout.buckets[b].begin); }
+  at::Tensor bucket_grad(size_t b) const {
+    return state.grad.narrow(0, layout.buckets[b].begin, layout.buckets[b].end - layout.buckets[b].begin);
+  }
   void log(BucketEvent::Kind kind, int bucket) {
     const int64_t bytes = bucket < 0 ? 0 : (layout.buckets[bucket].end - layout.buckets[bucket].begin) * state.grad.element_size();
     events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
@@ -133,7 +136,9 @@ void GradientSync::begin(int accumulations) {
   impl.armed = true;
 }
 
-void GradientSync::progress() { impl_->progress(); }
+void GradientSync::progress() {
+  impl_->progress();
+}
 
 void GradientSync::finish() {
   Impl& impl = *impl_;
@@ -167,7 +172,9 @@ void GradientSync::finish() {
   }
 }
 
-const std::vector<BucketEvent>& GradientSync::events() const { return impl_->events; }
+const std::vector<BucketEvent>& GradientSync::events() const {
+  return impl_->events;
+}
 
 double GradientSync::overlapped_share() const {
   int64_t all = 0, during = 0;

@@ -10,7 +10,9 @@
 namespace dinoxx {
 namespace {
 
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 // FNV-1a (Fowler, Noll, Vo), 64 bits: a few hundred names, speed does not matter.
 class Fnv {
@@ -29,7 +31,9 @@ class Fnv {
   uint64_t value_ = 14695981039346656037u;
 };
 
-bool ends_with(std::string_view text, std::string_view end) { return text.ends_with(end); }
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.ends_with(end);
+}
 
 }  // namespace
 
@@ -52,7 +56,8 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
   for (auto parameter = in_execution_order.rbegin(); parameter != in_execution_order.rend(); ++parameter) {
     const at::Tensor& tensor = parameter->tensor;
     const std::string& name = parameter->name;
-    if (name.empty() || !names.insert(name).second) fail("parameter layout", "names that are there once", fmt::format("'{}' again or empty", name), "");
+    if (name.empty() || !names.insert(name).second)
+      fail("parameter layout", "names that are there once", fmt::format("'{}' again or empty", name), "");
     if (!tensor.defined() || tensor.numel() == 0) fail(name, "a parameter with elements", "an empty one", "");
     Segment segment;
     segment.name = name;
@@ -97,7 +102,8 @@ FlatState::FlatState(const ParamLayout& layout, const NamedTensors& parameters, 
   if (with_grad) grad = at::zeros_like(master);
   for (const Segment& segment : layout.segments) {
     const auto found = by_name.find(segment.name);
-    if (found == by_name.end()) fail("flat state", fmt::format("a parameter named {}", segment.name), "none", "The layout belongs to another network");
+    if (found == by_name.end())
+      fail("flat state", fmt::format("a parameter named {}", segment.name), "none", "The layout belongs to another network");
     at::Tensor tensor = found->second;  // a handle: the model's own copies see what set_data does
     if (tensor.sizes() != at::IntArrayRef(segment.shape) || tensor.device() != device) {
       fail(segment.name, fmt::format("shape [{}] on {}", fmt::join(segment.shape, ", "), device.str()),

@@ -59,7 +59,8 @@ TEST_P(CudaOptimizer, OneStepIsAtensFormula) {
   const at::Tensor before = gpu.state->master.clone(), g = gpu.state->grad;
   gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, false);
   for (const Segment& s : gpu.layout.segments) {
-    const at::Tensor p = before.narrow(0, s.offset, s.numel), gradient = g.narrow(0, s.offset, s.numel), now = gpu.state->master.narrow(0, s.offset, s.numel);
+    const at::Tensor p = before.narrow(0, s.offset, s.numel), gradient = g.narrow(0, s.offset, s.numel),
+                     now = gpu.state->master.narrow(0, s.offset, s.numel);
     if (!s.trainable) {
       EXPECT_TRUE(at::equal(p, now)) << s.name;
       continue;

@@ -119,7 +119,8 @@ TEST_F(Nccl, AveragedGradientIsTheSerialOne) {
     network.loss(toy_batch(control->rank() * kBatch, kBatch, kWidth).to(options.device)).backward();
     sync.finish();
     for (size_t i = 0; i < network.parameters.size(); ++i) {
-      EXPECT_LE((network.parameters[i].tensor.grad() - serial.parameters[i].tensor.grad()).abs().max().item<double>(), 1e-12) << network.parameters[i].name;
+      EXPECT_LE((network.parameters[i].tensor.grad() - serial.parameters[i].tensor.grad()).abs().max().item<double>(), 1e-12)
+          << network.parameters[i].name;
     }
     check_ranks_agree(*control, state.grad, "gradient", step);
     int posted = 0;

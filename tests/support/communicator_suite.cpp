@@ -25,7 +25,9 @@ at::Tensor expected_reduction(int size, int64_t count, ReduceOp op, int salt = 0
   return result;
 }
 
-bool same(const at::Tensor& actual, const at::Tensor& expected) { return at::equal(actual.cpu().to(at::kDouble), expected.to(at::kDouble)); }
+bool same(const at::Tensor& actual, const at::Tensor& expected) {
+  return at::equal(actual.cpu().to(at::kDouble), expected.to(at::kDouble));
+}
 
 std::string label(Communicator& comm, at::ScalarType type, int64_t count) {
   return fmt::format("{} rank {} of {}, {} x {}", comm.name(), comm.rank(), comm.size(), count, c10::toString(type));
@@ -39,7 +41,8 @@ void check_all_reduce(Communicator& comm, const SuiteOptions& options) {
       for (const ReduceOp op : {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin}) {
         const at::Tensor tensor = contribution(comm.rank(), count, type, options);
         comm.all_reduce(tensor, op)->wait();
-        EXPECT_TRUE(same(tensor, expected_reduction(comm.size(), count, op))) << label(comm, type, count) << ", operation " << static_cast<int>(op);
+        EXPECT_TRUE(same(tensor, expected_reduction(comm.size(), count, op)))
+            << label(comm, type, count) << ", operation " << static_cast<int>(op);
       }
     }
   }
@@ -76,7 +79,8 @@ void check_reduce_scatter(Communicator& comm, const SuiteOptions& options) {
       const at::Tensor before = input.clone();
       const at::Tensor output = at::zeros({count}, input.options());
       comm.reduce_scatter(output, input)->wait();
-      const at::Tensor expected = expected_reduction(comm.size(), count * comm.size(), ReduceOp::kSum).narrow(0, comm.rank() * count, count);
+      const at::Tensor expected =
+          expected_reduction(comm.size(), count * comm.size(), ReduceOp::kSum).narrow(0, comm.rank() * count, count);
       EXPECT_TRUE(same(output, expected)) << label(comm, type, count);
       EXPECT_TRUE(at::equal(input, before)) << "input changed: " << label(comm, type, count);
     }
@@ -145,7 +149,8 @@ void check_many_in_flight(Communicator& comm, const SuiteOptions& options) {
     works[k]->wait();
   }
   for (int k = 0; k < kOperations; ++k) {
-    const at::Tensor expected = k % 3 == 0 ? contribution(k % comm.size(), count(k), at::kDouble, {}, k) : expected_reduction(comm.size(), count(k), ReduceOp::kSum, k);
+    const at::Tensor expected = k % 3 == 0 ? contribution(k % comm.size(), count(k), at::kDouble, {}, k)
+                                           : expected_reduction(comm.size(), count(k), ReduceOp::kSum, k);
     EXPECT_TRUE(same(tensors[k], expected)) << comm.name() << " rank " << comm.rank() << ", operation " << k;
   }
   // a Work that is let go waits: its tensor is ready
@@ -180,13 +185,20 @@ void check_bad_arguments(Communicator& comm, const SuiteOptions& options) {
   const at::TensorOptions floats = at::TensorOptions(at::kFloat).device(options.device);
   const at::Tensor good = at::zeros({4}, floats);
   const std::string who = fmt::format("on rank {} of {} ({})", comm.rank(), comm.size(), comm.name());
-  EXPECT_THAT([&] { comm.all_reduce(at::zeros({4, 4}, floats).t(), ReduceOp::kSum); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("all_reduce " + who), HasSubstr("contiguous"))));
+  EXPECT_THAT(
+      [&] {
+        comm.all_reduce(at::zeros({4, 4}, floats).t(), ReduceOp::kSum);
+      },
+      ThrowsMessage<Error>(AllOf(HasSubstr("all_reduce " + who), HasSubstr("contiguous"))));
   EXPECT_THAT([&] { comm.all_reduce(at::Tensor(), ReduceOp::kSum); }, ThrowsMessage<Error>(HasSubstr("an undefined one")));
-  EXPECT_THAT([&] { comm.broadcast(good, comm.size()); }, ThrowsMessage<Error>(AllOf(HasSubstr("broadcast " + who), HasSubstr("a root in [0, "))));
-  EXPECT_THAT([&] { comm.all_gather(at::zeros({4 * comm.size() + 1}, floats), good); }, ThrowsMessage<Error>(HasSubstr("all_gather " + who)));
-  EXPECT_THAT([&] { comm.reduce_scatter(good, at::zeros({4 * comm.size() + 1}, floats)); }, ThrowsMessage<Error>(HasSubstr("reduce_scatter " + who)));
-  EXPECT_THAT([&] { comm.all_gather(at::zeros({4 * comm.size()}, floats.dtype(at::kDouble)), good); }, ThrowsMessage<Error>(HasSubstr("one type")));
+  EXPECT_THAT([&] { comm.broadcast(good, comm.size()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("broadcast " + who), HasSubstr("a root in [0, "))));
+  EXPECT_THAT([&] { comm.all_gather(at::zeros({4 * comm.size() + 1}, floats), good); },
+              ThrowsMessage<Error>(HasSubstr("all_gather " + who)));
+  EXPECT_THAT([&] { comm.reduce_scatter(good, at::zeros({4 * comm.size() + 1}, floats)); },
+              ThrowsMessage<Error>(HasSubstr("reduce_scatter " + who)));
+  EXPECT_THAT([&] { comm.all_gather(at::zeros({4 * comm.size()}, floats.dtype(at::kDouble)), good); },
+              ThrowsMessage<Error>(HasSubstr("one type")));
 }
 
 void check_communicator(Communicator& one, Communicator& two, const SuiteOptions& options) {

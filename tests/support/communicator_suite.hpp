@@ -7,8 +7,8 @@
 
 #include "dinoxx/comm/communicator.hpp"
 
-/// What every back end must do, as functions that each rank calls and that check with EXPECT_*. Expectations are computed serially from what every rank is known to
-/// contribute.
+/// What every back end must do, as functions that each rank calls and that check with EXPECT_*. Expectations are computed serially from
+/// what every rank is known to contribute.
 namespace dinoxx::testing_support {
 
 struct SuiteOptions {

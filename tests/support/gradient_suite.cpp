@@ -77,7 +77,8 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm)
     sync.finish();
     for (size_t i = 0; i < network.parameters.size(); ++i) {
       const at::Tensor& expected = serial.parameters[i].tensor.grad();
-      EXPECT_LE((network.parameters[i].tensor.grad() - expected).abs().max().item<double>(), 1e-14 + 1e-12 * expected.abs().max().item<double>())
+      EXPECT_LE((network.parameters[i].tensor.grad() - expected).abs().max().item<double>(),
+                1e-14 + 1e-12 * expected.abs().max().item<double>())
           << network.parameters[i].name << " in step " << step << ", rank " << comm->rank() << " of " << comm->size();
     }
   }
@@ -147,7 +148,8 @@ void check_overlap(const std::shared_ptr<Communicator>& comm) {
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
   FlatState state(layout, network.parameters, true, at::kDouble);
   GradientSync sync(comm, layout, network.parameters, state);
-  // backward comes from layer 5 down; at the gate in front of layer 2 it waits for the buckets of layers 5, 4 and 3, and of layer 2 itself as far as they were posted
+  // backward comes from layer 5 down; at the gate in front of layer 2 it waits for the buckets of layers 5, 4 and 3, and of layer 2 itself
+  // as far as they were posted
   constexpr int kGate = 2;
   size_t posted_at_gate = 0, completed_at_gate = 0;
   std::function<void()> gate = [&] {
@@ -161,7 +163,10 @@ void check_overlap(const std::shared_ptr<Communicator>& comm) {
   };
   state.zero_grad();
   sync.begin();
-  network.loss(toy_batch(comm->rank() * kBatch, kBatch, kWidth), [&](int i, const at::Tensor& x) { return i == kGate ? Gate::apply(x, &gate) : x; }).backward();
+  network
+      .loss(toy_batch(comm->rank() * kBatch, kBatch, kWidth),
+            [&](int i, const at::Tensor& x) { return i == kGate ? Gate::apply(x, &gate) : x; })
+      .backward();
   sync.finish();
   const size_t behind_gate = 2 * (kLayers - kGate - 1);
   EXPECT_GE(posted_at_gate, behind_gate);
@@ -169,6 +174,26 @@ void check_overlap(const std::shared_ptr<Communicator>& comm) {
   EXPECT_GE(sync.overlapped_share(), static_cast<double>(behind_gate) / (2 * kLayers));
   const std::vector<int> during = buckets_of(sync.events(), Kind::kCompleted, true);
   EXPECT_GE(during.size(), behind_gate);
+}
+
+void check_hooks_drive_progress(const std::shared_ptr<Communicator>& comm) {
+  ToyNetwork network(kLayers, kWidth);
+  const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
+  FlatState state(layout, network.parameters, true, at::kDouble);
+  GradientSync sync(comm, layout, network.parameters, state);
+  const std::shared_ptr<Communicator> meeting = comm->split(0, comm->rank());
+  constexpr int kGate = 2;
+  std::function<void()> gate = [&] {
+    // each barrier lets MPI move what is under way by some rounds; a reduction of a few numbers over four ranks needs less than ten
+    for (int i = 0; i < 200; ++i) meeting->barrier();
+  };
+  sync.begin();
+  network
+      .loss(toy_batch(comm->rank() * kBatch, kBatch, kWidth),
+            [&](int i, const at::Tensor& x) { return i == kGate ? Gate::apply(x, &gate) : x; })
+      .backward();
+  sync.finish();
+  EXPECT_GE(buckets_of(sync.events(), Kind::kCompleted, true).size(), 2u * (kLayers - kGate - 1));
 }
 
 void check_missing_gradient_is_named(const std::shared_ptr<Communicator>& comm) {
@@ -206,7 +231,8 @@ void check_divergence_is_found(const std::shared_ptr<Communicator>& comm) {
     std::string first_ranks = "0";
     for (int r = 1; r < last; ++r) first_ranks += fmt::format(",{}", r);
     EXPECT_THAT([&] { check_ranks_agree(*comm, copy, "parameters", 17); },
-                ThrowsMessage<Error>(AllOf(HasSubstr("parameters at step 17"), HasSubstr(fmt::format("different ones on rank(s) {} | rank(s) {}.", first_ranks, last)))));
+                ThrowsMessage<Error>(AllOf(HasSubstr("parameters at step 17"),
+                                           HasSubstr(fmt::format("different ones on rank(s) {} | rank(s) {}.", first_ranks, last)))));
   }
 }
 

@@ -12,9 +12,12 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm)
 void check_bf16_network(const std::shared_ptr<Communicator>& comm);
 /// Buckets are posted once each in index order, each completes after it was posted, and all are posted before backward ends.
 void check_event_log(const std::shared_ptr<Communicator>& comm);
-/// Backward waits at a layer until the buckets of the layers behind it are done, so overlap is a matter of order and not of time: with no bucket posted from hooks, or
-/// no progress driven, it would wait for ever.
+/// Backward waits at a layer until the buckets of the layers behind it are done, so overlap is a matter of order and not of time: with no
+/// bucket posted from hooks, or no progress driven, it would wait for ever.
 void check_overlap(const std::shared_ptr<Communicator>& comm);
+/// Nothing but the hooks asks for progress: what was posted before all ranks have met in backward is logged as completed before backward
+/// ends.
+void check_hooks_drive_progress(const std::shared_ptr<Communicator>& comm);
 /// A parameter without a gradient is named, and it holds back every bucket.
 void check_missing_gradient_is_named(const std::shared_ptr<Communicator>& comm);
 /// Broadcast of the start values, and the divergence check before and after one bit differs on the last rank.

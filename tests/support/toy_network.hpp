@@ -13,7 +13,8 @@ struct ToyNetwork {
   explicit ToyNetwork(int layers, int64_t width, at::ScalarType type = at::kDouble, int salt = 0) {
     for (int i = 0; i < layers; ++i) {
       const at::Tensor grid = at::arange(width * width, at::kDouble).view({width, width});
-      parameters.push_back({fmt::format("layers.{}.weight", i), (at::sin(grid * 0.37 + i + salt) / std::sqrt(static_cast<double>(width))).to(type)});
+      parameters.push_back(
+          {fmt::format("layers.{}.weight", i), (at::sin(grid * 0.37 + i + salt) / std::sqrt(static_cast<double>(width))).to(type)});
       parameters.push_back({fmt::format("layers.{}.bias", i), (at::cos(at::arange(width, at::kDouble) + i + salt) * 0.1).to(type)});
     }
   }

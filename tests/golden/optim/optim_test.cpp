@@ -23,9 +23,13 @@ std::vector<double> doubles(const std::string& name) {
 
 TEST(GoldenSchedule, CosineAtEveryStep) {
   for (const char* name : {"learning_rate", "weight_decay", "momentum", "one_warmup_step", "all_warmup", "long"}) {
-    const std::vector<double> a = doubles(fmt::format("cosine/{}/arguments", name)), expected = doubles(fmt::format("cosine/{}/values", name));
+    const std::vector<double> a = doubles(fmt::format("cosine/{}/arguments", name)),
+                              expected = doubles(fmt::format("cosine/{}/values", name));
     const int64_t per_epoch = static_cast<int64_t>(a[3]);
-    const CosineSchedule schedule{.base = a[0], .final = a[1], .start = a[5], .warmup = static_cast<int64_t>(a[4]) * per_epoch,
+    const CosineSchedule schedule{.base = a[0],
+                                  .final = a[1],
+                                  .start = a[5],
+                                  .warmup = static_cast<int64_t>(a[4]) * per_epoch,
                                   .total = static_cast<int64_t>(a[2]) * per_epoch};
     ASSERT_EQ(static_cast<int64_t>(expected.size()), schedule.total) << name;
     for (int64_t i = 0; i < schedule.total; ++i) {
@@ -38,9 +42,11 @@ TEST(GoldenSchedule, CosineAtEveryStep) {
 
 TEST(GoldenSchedule, TeacherTemperatureAtEveryEpoch) {
   for (const char* name : {"published", "none", "one", "all"}) {
-    const std::vector<double> a = doubles(fmt::format("temperature/{}/arguments", name)), expected = doubles(fmt::format("temperature/{}/values", name));
+    const std::vector<double> a = doubles(fmt::format("temperature/{}/arguments", name)),
+                              expected = doubles(fmt::format("temperature/{}/values", name));
     const TemperatureSchedule schedule{.start = a[0], .end = a[1], .warmup_epochs = static_cast<int64_t>(a[2])};
-    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(schedule.at(static_cast<int64_t>(i)), expected[i], 2e-17) << name << ", epoch " << i;
+    for (size_t i = 0; i < expected.size(); ++i)
+      EXPECT_NEAR(schedule.at(static_cast<int64_t>(i)), expected[i], 2e-17) << name << ", epoch " << i;
     EXPECT_EQ(schedule.at(1000), a[1]) << name;
   }
 }
@@ -58,7 +64,10 @@ NamedTensors student(at::ScalarType type) {
 }
 
 at::Tensor gradient(int step, const NamedTensor& parameter) {
-  const double scale = parameter.name == "pos_embed" ? 4.0 : parameter.name == "proj.weight" ? 0.3 : parameter.name == "last_layer.weight_v" ? 0.9 : 0.05;
+  const double scale = parameter.name == "pos_embed"             ? 4.0
+                       : parameter.name == "proj.weight"         ? 0.3
+                       : parameter.name == "last_layer.weight_v" ? 0.9
+                                                                 : 0.05;
   return scale * golden::uniform(fmt::format("gradient{}/{}", step, parameter.name), parameter.tensor.sizes()) * (1 + 0.3 * step);
 }
 
@@ -77,7 +86,8 @@ TEST_P(GoldenUpdate, TenStepsWithTheLastLayerFrozenAtFirst) {
   const ParamLayout layout = ParamLayout::build(parameters);
   FlatState state(layout, parameters, true, GetParam()), teacher(layout, teacher_parameters, false, GetParam());
   AdamW optimizer(layout, GetParam());
-  const CosineSchedule lr{.base = 0.02, .final = 1e-4, .start = 0.003, .warmup = 2, .total = kSteps}, decay{.base = 0.04, .final = 0.4, .start = 0, .warmup = 0, .total = kSteps},
+  const CosineSchedule lr{.base = 0.02, .final = 1e-4, .start = 0.003, .warmup = 2, .total = kSteps},
+      decay{.base = 0.04, .final = 0.4, .start = 0, .warmup = 0, .total = kSteps},
       momentum{.base = 0.9, .final = 1, .start = 0, .warmup = 0, .total = kSteps};
   for (int step = 0; step < kSteps; ++step) {
     const bool frozen = step < kFrozenSteps;
@@ -87,7 +97,8 @@ TEST_P(GoldenUpdate, TenStepsWithTheLastLayerFrozenAtFirst) {
       if (p.tensor.requires_grad()) p.tensor.mutable_grad().copy_(gradient(step, p));
     }
     const at::Tensor raw = state.grad.clone();
-    // the published code clips the last layer too and then throws its gradient away; here a frozen one is left alone, so it is clipped for the comparison alone
+    // the published code clips the last layer too and then throws its gradient away; here a frozen one is left alone, so it is clipped for
+    // the comparison alone
     const double all = clip_per_parameter(layout, state, kClip, false);
     EXPECT_NEAR(all, fixture().tensor(fmt::format("train/norms{}", step)).norm().item<double>(), tolerance * all);
     NamedTensors clipped;
@@ -106,7 +117,9 @@ TEST_P(GoldenUpdate, TenStepsWithTheLastLayerFrozenAtFirst) {
   }
   for (size_t s = 0; s < layout.segments.size(); ++s) {
     const Segment& segment = layout.segments[s];
-    EXPECT_EQ(optimizer.segment_steps[s], segment.name == "last_layer.weight_g" ? 0 : segment.name == "last_layer.weight_v" ? kSteps - kFrozenSteps : kSteps);
+    EXPECT_EQ(optimizer.segment_steps[s], segment.name == "last_layer.weight_g"   ? 0
+                                          : segment.name == "last_layer.weight_v" ? kSteps - kFrozenSteps
+                                                                                  : kSteps);
   }
 }
 

@@ -72,7 +72,8 @@ TEST(MpiCommunicator, RefusesWhatMpiCannotCarry) {
 TEST(MpiCommunicator, RefusesAnotherThread) {
   const auto comm = make_mpi_communicator();
   std::thread([&] {
-    EXPECT_THAT([&] { comm->all_reduce(at::zeros({2}), ReduceOp::kSum); }, ThrowsMessage<Error>(HasSubstr("the thread that initialised MPI")));
+    EXPECT_THAT([&] { comm->all_reduce(at::zeros({2}), ReduceOp::kSum); },
+                ThrowsMessage<Error>(HasSubstr("the thread that initialised MPI")));
     EXPECT_THAT([&] { comm->barrier(); }, ThrowsMessage<Error>(HasSubstr("the thread that initialised MPI")));
   }).join();
   const auto work = comm->all_reduce(at::zeros({100'000}), ReduceOp::kSum);

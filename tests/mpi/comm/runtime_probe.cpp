@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
       if (runtime.rank() == runtime.size() - 1) runtime.abort(85);
       control->barrier();  // never ends
     }
-    std::printf("<%s rank %d of %d, local %d of %d, sum of ranks %d>\n", gradients->name().c_str(), gradients->rank(), gradients->size(), runtime.local_rank(),
-                runtime.local_size(), static_cast<int>(ranks.item<int64_t>()));
+    std::printf("<%s rank %d of %d, local %d of %d, sum of ranks %d>\n", gradients->name().c_str(), gradients->rank(), gradients->size(),
+                runtime.local_rank(), runtime.local_size(), static_cast<int>(ranks.item<int64_t>()));
   } catch (const dinoxx::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 3;

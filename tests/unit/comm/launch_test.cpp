@@ -12,7 +12,8 @@ class LaunchedTasksTest : public testing::Test {
   void SetUp() override { clear(); }
   void TearDown() override { clear(); }
   void clear() {
-    for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"}) unsetenv(name);
+    for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"})
+      unsetenv(name);
   }
 };
 

@@ -63,15 +63,21 @@ TEST(ThreadCommunicator, NamesRanksThatCallDifferentOperations) {
           (comm->rank() == 0 ? comm->all_reduce(tensor, ReduceOp::kSum) : comm->broadcast(tensor, 0))->wait();
         });
       },
-      ThrowsMessage<Error>(AllOf(HasSubstr("the same call on all ranks"), HasSubstr("all_reduce on rank 0"), HasSubstr("broadcast on rank 1"))));
-  EXPECT_THAT([] { run_thread_ranks(2, [](std::shared_ptr<Communicator> comm) { comm->all_reduce(at::zeros({3 + comm->rank()}), ReduceOp::kSum)->wait(); }); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("count 3 on rank 0"), HasSubstr("and 4 on rank 1"))));
+      ThrowsMessage<Error>(
+          AllOf(HasSubstr("the same call on all ranks"), HasSubstr("all_reduce on rank 0"), HasSubstr("broadcast on rank 1"))));
+  EXPECT_THAT(
+      [] {
+        run_thread_ranks(
+            2, [](std::shared_ptr<Communicator> comm) { comm->all_reduce(at::zeros({3 + comm->rank()}), ReduceOp::kSum)->wait(); });
+      },
+      ThrowsMessage<Error>(AllOf(HasSubstr("count 3 on rank 0"), HasSubstr("and 4 on rank 1"))));
 }
 
 TEST(ThreadCommunicator, NamesTheRankThatDoesNotCome) {
   const auto group = make_thread_communicators(3, std::chrono::milliseconds(30));
   group[2]->all_reduce(at::zeros({1}), ReduceOp::kSum).release();  // posted, never waited for
-  EXPECT_THAT([&] { group[0]->all_reduce(at::zeros({1}), ReduceOp::kSum)->wait(); }, ThrowsMessage<Error>(HasSubstr("no call by rank(s) 1")));
+  EXPECT_THAT([&] { group[0]->all_reduce(at::zeros({1}), ReduceOp::kSum)->wait(); },
+              ThrowsMessage<Error>(HasSubstr("no call by rank(s) 1")));
 }
 
 TEST(ThreadCommunicator, AFailedRankFreesTheOthersAndIsReported) {

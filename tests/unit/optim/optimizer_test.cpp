@@ -23,11 +23,17 @@ std::vector<const FlatKernels*> sets_of_this_processor() {
   return sets;
 }
 
-at::Tensor numbers(int64_t n, double phase, at::ScalarType type) { return (at::sin(at::arange(n, at::kDouble) * 0.731 + phase) * 2.5).to(type).contiguous(); }
+at::Tensor numbers(int64_t n, double phase, at::ScalarType type) {
+  return (at::sin(at::arange(n, at::kDouble) * 0.731 + phase) * 2.5).to(type).contiguous();
+}
 
 struct Buffers {
   explicit Buffers(int64_t n, at::ScalarType type)
-      : p(numbers(n, 0, type)), g(numbers(n, 1, type)), m(numbers(n, 2, type)), v(numbers(n, 3, type).square()), bf16(at::zeros({n}, at::kBFloat16)) {}
+      : p(numbers(n, 0, type)),
+        g(numbers(n, 1, type)),
+        m(numbers(n, 2, type)),
+        v(numbers(n, 3, type).square()),
+        bf16(at::zeros({n}, at::kBFloat16)) {}
   at::Tensor p, g, m, v, bf16;
   uint16_t* bits() const { return static_cast<uint16_t*>(bf16.data_ptr()); }
 };
@@ -41,7 +47,8 @@ TEST(FlatKernels, AllInstructionSetsGiveTheSameBits) {
     for (const FlatKernels* set : sets_of_this_processor()) {
       Buffers b(n, at::kFloat), b64(n, at::kDouble);
       set->adamw_f32(b.p.data_ptr<float>(), b.g.data_ptr<float>(), b.m.data_ptr<float>(), b.v.data_ptr<float>(), b.bits(), n, c);
-      set->adamw_f64(b64.p.data_ptr<double>(), b64.g.data_ptr<double>(), b64.m.data_ptr<double>(), b64.v.data_ptr<double>(), nullptr, n, c64);
+      set->adamw_f64(b64.p.data_ptr<double>(), b64.g.data_ptr<double>(), b64.m.data_ptr<double>(), b64.v.data_ptr<double>(), nullptr, n,
+                     c64);
       set->average_f32(b.m.data_ptr<float>(), b.p.data_ptr<float>(), nullptr, n, 0.99f, 0.01f);
       set->average_f64(b64.m.data_ptr<double>(), b64.p.data_ptr<double>(), b64.bits(), n, 0.99, 0.01);
       const double s = set->squares_f32(b.g.data_ptr<float>(), n), s64 = set->squares_f64(b64.g.data_ptr<double>(), n);
@@ -63,7 +70,8 @@ TEST(FlatKernels, AllInstructionSetsGiveTheSameBits) {
 TEST(FlatKernels, Bf16RoundsAsAten) {
   // ties, the largest values, subnormal numbers, infinities and NaN
   const at::Tensor t = at::empty({9});
-  const uint32_t bits[] = {0x3f808000u, 0x3f818000u, 0x3f808001u, 0x7f7fffffu, 0x00008000u, 0x00018000u, 0x7f800000u, 0xff800000u, 0x7fc00001u};
+  const uint32_t bits[] = {0x3f808000u, 0x3f818000u, 0x3f808001u, 0x7f7fffffu, 0x00008000u,
+                           0x00018000u, 0x7f800000u, 0xff800000u, 0x7fc00001u};
   std::memcpy(t.data_ptr(), bits, sizeof bits);
   for (const FlatKernels* set : sets_of_this_processor()) {
     const at::Tensor average = t.clone(), out = at::zeros({9}, at::kBFloat16), zero = at::zeros({9});
@@ -112,8 +120,12 @@ TEST(AdamW, FrozenSegmentsKeepValuesMomentsAndStepCount) {
   t.optimizer.step(t.layout, t.state, 0.01, 0.1, false);
   for (size_t s = 0; s < t.layout.segments.size(); ++s) {
     const Segment& segment = t.layout.segments[s];
-    EXPECT_EQ(t.optimizer.segment_steps[s], segment.name == "last_layer.weight_v" ? 1 : segment.name == "last_layer.weight_g" ? 0 : 3) << segment.name;
-    EXPECT_EQ(at::equal(t.of(before, segment.name), t.of(t.state.master, segment.name)), segment.name == "last_layer.weight_g") << segment.name;
+    EXPECT_EQ(t.optimizer.segment_steps[s], segment.name == "last_layer.weight_v"   ? 1
+                                            : segment.name == "last_layer.weight_g" ? 0
+                                                                                    : 3)
+        << segment.name;
+    EXPECT_EQ(at::equal(t.of(before, segment.name), t.of(t.state.master, segment.name)), segment.name == "last_layer.weight_g")
+        << segment.name;
   }
   EXPECT_EQ(t.of(t.optimizer.exp_avg, "last_layer.weight_g").abs().sum().item<float>(), 0);
   // the first step of a layer that was frozen is a first step: lr * sign(gradient), beside decay
@@ -162,7 +174,8 @@ TEST(Clip, EachParameterByItsOwnNorm) {
   EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 0, false), std::sqrt(squares), 1e-12 * std::sqrt(squares));
   EXPECT_TRUE(at::equal(before, t.state.grad));
   EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 3.0, true),
-              std::sqrt(squares - t.of(before, "last_layer.weight_v").to(at::kDouble).square().sum().item<double>()), 1e-12 * std::sqrt(squares));
+              std::sqrt(squares - t.of(before, "last_layer.weight_v").to(at::kDouble).square().sum().item<double>()),
+              1e-12 * std::sqrt(squares));
   int clipped = 0;
   for (const Segment& s : t.layout.segments) {
     if (!s.trainable || s.last_layer) continue;

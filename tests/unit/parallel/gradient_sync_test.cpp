@@ -22,12 +22,27 @@ class GradientSyncRanks : public testing::TestWithParam<int> {
 };
 INSTANTIATE_TEST_SUITE_P(, GradientSyncRanks, testing::Values(0, 1, 2, 3, 4));
 
-TEST_P(GradientSyncRanks, AverageIsTheSerialGradient) { on_all_ranks(check_average_is_serial_gradient); }
-TEST_P(GradientSyncRanks, Bf16NetworkHasFloatGradients) { on_all_ranks(check_bf16_network); }
-TEST_P(GradientSyncRanks, BucketsArePostedFromHooksInOrder) { on_all_ranks(check_event_log); }
-TEST_P(GradientSyncRanks, CollectivesFinishDuringBackward) { on_all_ranks(check_overlap); }
-TEST_P(GradientSyncRanks, MissingGradientIsNamed) { on_all_ranks(check_missing_gradient_is_named); }
-TEST_P(GradientSyncRanks, DivergenceIsFound) { on_all_ranks(check_divergence_is_found); }
+TEST_P(GradientSyncRanks, AverageIsTheSerialGradient) {
+  on_all_ranks(check_average_is_serial_gradient);
+}
+TEST_P(GradientSyncRanks, Bf16NetworkHasFloatGradients) {
+  on_all_ranks(check_bf16_network);
+}
+TEST_P(GradientSyncRanks, BucketsArePostedFromHooksInOrder) {
+  on_all_ranks(check_event_log);
+}
+TEST_P(GradientSyncRanks, CollectivesFinishDuringBackward) {
+  on_all_ranks(check_overlap);
+}
+TEST_P(GradientSyncRanks, HooksDriveProgress) {
+  on_all_ranks(check_hooks_drive_progress);
+}
+TEST_P(GradientSyncRanks, MissingGradientIsNamed) {
+  on_all_ranks(check_missing_gradient_is_named);
+}
+TEST_P(GradientSyncRanks, DivergenceIsFound) {
+  on_all_ranks(check_divergence_is_found);
+}
 
 }  // namespace
 }  // namespace dinoxx

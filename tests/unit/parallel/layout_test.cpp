@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/parallel/ddp.hpp"
-#include "dinoxx/comm/self_communicator.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {
@@ -17,7 +17,8 @@ using namespace testing_support;
 NamedTensors example(at::ScalarType type = at::kFloat) {
   NamedTensors parameters;
   const auto add = [&](const std::string& name, at::IntArrayRef shape) {
-    parameters.push_back({name, (at::arange(1, c10::multiply_integers(shape) + 1, at::kDouble) * 0.01 + parameters.size()).view(shape).to(type)});
+    parameters.push_back(
+        {name, (at::arange(1, c10::multiply_integers(shape) + 1, at::kDouble) * 0.01 + parameters.size()).view(shape).to(type)});
   };
   add("backbone.cls_token", {1, 1, 12});
   add("backbone.pos_embed", {1, 5, 12});
@@ -64,7 +65,8 @@ TEST(ParamLayout, BucketsCoverEverythingAndAreCutEqually) {
     EXPECT_EQ(bucket.begin, begin);
     EXPECT_EQ(bucket.first_segment, first);
     ASSERT_GT(bucket.last_segment, bucket.first_segment);
-    for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 32, 48, 64}) EXPECT_EQ((bucket.end - bucket.begin) % ranks, 0) << ranks;
+    for (const int ranks : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16, 24, 32, 48, 64})
+      EXPECT_EQ((bucket.end - bucket.begin) % ranks, 0) << ranks;
     for (int s = bucket.first_segment; s < bucket.last_segment; ++s) {
       EXPECT_GE(layout.segments[s].offset, bucket.begin);
       EXPECT_LE(layout.segments[s].offset + layout.segments[s].numel, bucket.end);
@@ -81,7 +83,8 @@ TEST(ParamLayout, GroupsAreThoseOfDino) {
   for (const char* name : {"backbone.patch_embed.proj.bias", "backbone.norm.weight", "backbone.norm.bias", "head.mlp.0.bias"}) {
     EXPECT_FALSE(segment(layout, name).decay) << name;
   }
-  for (const char* name : {"backbone.cls_token", "backbone.pos_embed", "backbone.patch_embed.proj.weight", "head.mlp.0.weight", "head.last_layer.weight_v"}) {
+  for (const char* name :
+       {"backbone.cls_token", "backbone.pos_embed", "backbone.patch_embed.proj.weight", "head.mlp.0.weight", "head.last_layer.weight_v"}) {
     EXPECT_TRUE(segment(layout, name).decay) << name;
   }
   EXPECT_TRUE(segment(layout, "head.last_layer.weight_v").last_layer);
@@ -193,7 +196,8 @@ TEST(GradientSync, FindsDroppedViews) {
   network.parameters[1].tensor.mutable_grad() = at::Tensor();  // as an optimizer's zero_grad() does
   sync.begin();
   network.loss(toy_batch(0, 2, 8, at::kFloat)).backward();
-  EXPECT_THAT([&] { sync.finish(); }, ThrowsMessage<Error>(testing::AllOf(HasSubstr("layers.0.bias"), HasSubstr("FlatState::zero_grad()"))));
+  EXPECT_THAT([&] { sync.finish(); },
+              ThrowsMessage<Error>(testing::AllOf(HasSubstr("layers.0.bias"), HasSubstr("FlatState::zero_grad()"))));
 }
 
 TEST(GradientSync, IgnoresBackwardOutsideAStepAndTakesItsHooksAway) {
