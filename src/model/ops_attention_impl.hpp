@@ -52,12 +52,17 @@ inline void gather(const T* from, int64_t stride, int64_t n, int64_t head_dim, i
   for (int64_t i = 0; i < n; ++i)
     for (int64_t d = 0; d < padded; d += kLanes) store(to + i * padded + d, head_dim > d ? load(from + i * stride + d, head_dim - d) * scale : vf{});
 }
-/// [n, rows_padded] -> [columns, n_padded] with zeros behind n.
-inline void transpose(const float* from, int64_t n, int64_t from_stride, int64_t columns, int64_t n_padded, float* to) {
-  for (int64_t d = 0; d < columns; ++d) {
-    for (int64_t i = 0; i < n; ++i) to[d * n_padded + i] = from[i * from_stride + d];
-    for (int64_t i = n; i < n_padded; ++i) to[d * n_padded + i] = 0;
-  }
+/// [n, columns] -> [columns, n_padded] with zeros behind n; columns and n_padded are multiples of kLanes.
+inline void transpose(const float* from, int64_t n, int64_t columns, int64_t n_padded, float* to) {
+  for (int64_t i0 = 0; i0 < n_padded; i0 += kLanes)
+    for (int64_t d = 0; d < columns; d += kLanes) {
+      vf r[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) r[i] = i0 + i < n ? load(from + (i0 + i) * columns + d) : vf{};
+      transpose_square(r);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(to + (d + i) * n_padded + i0, r[i]);
+    }
 }
 /// Softmax of each row over the first n of `padded` columns; zeros behind.
 inline void softmax_rows(float* s, int64_t rows, int64_t n, int64_t padded) {
@@ -99,7 +104,7 @@ void attention(const Attention& a, int64_t begin, int64_t end, float* workspace)
       gather(base, 3 * dim, n, h, hp, scale, q);
       gather(base + dim, 3 * dim, n, h, hp, 1.0f, k);
       gather(base + 2 * dim, 3 * dim, n, h, hp, 1.0f, v);
-      transpose(k, n, hp, h, np, kt);
+      transpose(k, n, hp, np, kt);
       small_gemm(n, np, h, q, hp, 1, kt, p);
       softmax_rows(p, n, n, np);
       small_gemm(n, hp, n, p, np, 1, v, o);
@@ -139,10 +144,10 @@ void attention_backward(const AttentionBackward& a, int64_t begin, int64_t end, 
       gather(base + dim, 3 * dim, n, h, hp, 1.0f, k);
       gather(base + 2 * dim, 3 * dim, n, h, hp, 1.0f, v);
       gather(static_cast<const T*>(a.dout) + b * n * dim + head * h, dim, n, h, hp, 1.0f, go);
-      transpose(k, n, hp, h, np, t);
+      transpose(k, n, hp, np, t);
       small_gemm(n, np, h, q, hp, 1, t, p);
       softmax_rows(p, n, n, np);
-      transpose(v, n, hp, h, np, t);
+      transpose(v, n, hp, np, t);
       small_gemm(n, np, h, go, hp, 1, t, s);  // dP
       small_gemm(n, hp, n, p, 1, np, go, g);  // dV = P^T dO
       scatter_with_sums(g, n, h, hp, 1.0f, grad + 2 * dim, 3 * dim, sums + 2 * dim + head * h);

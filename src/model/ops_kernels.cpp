@@ -9,7 +9,7 @@ namespace dinoxx::ops {
 
 extern const KernelSet kernels_generic_float, kernels_generic_bf16;
 #ifdef DINOXX_X86_KERNELS
-extern const KernelSet kernels_avx2_float, kernels_avx2_bf16, kernels_avx512_float, kernels_avx512_bf16;
+extern const KernelSet kernels_avx2_float, kernels_avx2_bf16, kernels_avx512_float, kernels_avx512_bf16, kernels_avx512bf16_bf16;
 #endif
 
 SimdLevel simd_level() {
@@ -38,6 +38,7 @@ SimdLevel simd_level() {
 
 const KernelSet& kernel_set(bool bf16) {
 #ifdef DINOXX_X86_KERNELS
+  if (bf16 && simd_level() >= SimdLevel::kAvx512Bf16) return kernels_avx512bf16_bf16;
   if (simd_level() >= SimdLevel::kAvx512) return bf16 ? kernels_avx512_bf16 : kernels_avx512_float;
   if (simd_level() >= SimdLevel::kAvx2) return bf16 ? kernels_avx2_bf16 : kernels_avx2_float;
 #endif

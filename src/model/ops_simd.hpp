@@ -40,11 +40,17 @@ inline vf load(const Bf16* p) {
 }
 /// Round to nearest even; a NaN stays one.
 inline void store(Bf16* p, vf v) {
+#ifdef __AVX512BF16__
+  static_assert(kLanes == 16);
+  const auto h = __builtin_ia32_cvtneps2bf16_v16sf(v);  // one instruction; numbers under 1.2e-38 become zero
+  __builtin_memcpy(p, &h, sizeof h);
+#else
   const vu u = (vu)v;
   const vu rounded = u + 0x7fffu + ((u >> 16) & 1u);
   const vu bits = (v != v) ? vu{} + 0x7fc00000u : rounded;
   const vh h = __builtin_convertvector(bits >> 16, vh);
   __builtin_memcpy(p, &h, sizeof h);
+#endif
 }
 
 /// The first n lanes, zeros behind.
@@ -68,6 +74,28 @@ inline vi lane_index() {
   for (int i = 0; i < kLanes; ++i) v[i] = i;
   return v;
 }
+/// One exchange of a butterfly: bit `step` of the row number changes places with that of the lane.
+template <int step>
+inline void exchange(vf r[kLanes]) {
+  const vi lane = lane_index();
+  const vi low = (lane & step) != 0 ? lane - step + kLanes : lane;
+  const vi high = (lane & step) != 0 ? lane + kLanes : lane + step;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i & step) continue;
+    const vf a = r[i], b = r[i + step];
+    r[i] = __builtin_shuffle(a, b, low);
+    r[i + step] = __builtin_shuffle(a, b, high);
+  }
+}
+/// Square transpose in registers.
+inline void transpose_square(vf r[kLanes]) {
+  exchange<1>(r);
+  exchange<2>(r);
+  if constexpr (kLanes >= 8) exchange<4>(r);
+  if constexpr (kLanes >= 16) exchange<8>(r);
+}
+
 /// Sum and maximum over lanes by halving, in an order that depends on the lane count alone.
 inline float sum(vf v) {
   const vi lane = lane_index();
