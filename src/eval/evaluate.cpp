@@ -80,13 +80,15 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, const 
   return text;
 }
 
-json describe_checkpoint(const LoadedModel& model) {
+json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
   const VitConfig& vit = model.network->config();
   return {{"file", model.file.string()},
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
           {"step", model.step ? json(*model.step) : json(nullptr)},
           {"model",
            {{"dim", vit.dim}, {"depth", vit.depth}, {"heads", vit.heads}, {"patch_size", vit.patch_size}, {"image_size", vit.image_size}, {"mlp_ratio", vit.mlp_ratio}, {"stem", vit.stem}}},
+          {"seed", model.seed},
+          {"precision", precision == at::kBFloat16 ? "bf16" : "fp32"},
           {"notes", model.notes}};
 }
 
@@ -165,7 +167,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
 
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
-                  {"checkpoint", describe_checkpoint(model)},
+                  {"checkpoint", describe_checkpoint(model, options.model.dtype)},
                   {"data", {{"path", options.data.string()}, {"fingerprint", dataset->fingerprint()}, {"images", dataset->size()}, {"classes", dataset->class_names()}}}};
   const KnnReport report = run_knn(*dataset, data, embedders, options.knn, extract, comm);
   json& knn = results["suites"]["knn"];

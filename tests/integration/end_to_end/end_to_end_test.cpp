@@ -213,10 +213,10 @@ TEST(EndToEnd, ADamagedTestImageEndsEvalWithItsNameAndLeavesNothing) {
   Workshop& shop = Workshop::get();
   const auto data = Dataset::open(shop.data());
   const uint64_t victim = data->ids(Split::kTest).back();
-  const fs::path damaged = damaged_copy("damaged_test", victim), out = shop.folder / "eval_damaged";
+  const fs::path damaged = damaged_copy("damaged_test", victim), top = shop.folder / "eval_damaged", out = top / "a" / "b";
   for (const int ranks : {0, 2}) {
     const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + damaged.string() + " --out " + out.string(), ranks);
-    expect_refusal(run, 1, {data->key(victim)}, out);
+    expect_refusal(run, 1, {data->key(victim)}, top);
   }
 }
 
