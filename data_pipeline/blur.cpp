@@ -8,8 +8,8 @@
 namespace dinoxx {
 namespace {
 
-// Radius of one of three extended boxes that together have the variance of the Gaussian (Gwosdek et al. 2011, equations 6 and 14). Single precision
-// where Pillow has it, since the radius decides the weights' last bits.
+// Radius of one of three extended boxes that together have the variance of the Gaussian (Gwosdek et al. 2011, equations 6 and 14). Single
+// precision where Pillow has it, since the radius decides the weights' last bits.
 float box_radius(float sigma) {
   const float variance = sigma * sigma / 3;
   const float length = static_cast<float>(std::sqrt(12.0 * variance + 1.0));

@@ -25,7 +25,8 @@ void adjust_saturation(PlanarImage& image, float factor) {
 }
 
 void adjust_hue(PlanarImage& image, double factor) {
-  if (!(factor >= -0.5 && factor <= 0.5)) fail("hue factor", "a number in [-0.5, 0.5]", fmt::format("{}", factor), "Give a smaller rotation.");
+  if (!(factor >= -0.5 && factor <= 0.5))
+    fail("hue factor", "a number in [-0.5, 0.5]", fmt::format("{}", factor), "Give a smaller rotation.");
   // Also a shift of 0 quantises: the way through 8-bit HSV is part of the reference's result.
   const int shift = static_cast<int>(factor * 255.0) & 255;
   kernels::table().rotate_hue(image.plane[0], image.plane[1], image.plane[2], image.pixels(), shift);
@@ -43,9 +44,15 @@ void solarize(PlanarImage& image) {
 void apply_color_jitter(PlanarImage& image, const ColorJitter& jitter) {
   for (const ColorOp op : jitter.order) {
     switch (op) {
-      case ColorOp::kBrightness: adjust_brightness(image, static_cast<float>(jitter.brightness)); break;
-      case ColorOp::kContrast: adjust_contrast(image, static_cast<float>(jitter.contrast)); break;
-      case ColorOp::kSaturation: adjust_saturation(image, static_cast<float>(jitter.saturation)); break;
+      case ColorOp::kBrightness:
+        adjust_brightness(image, static_cast<float>(jitter.brightness));
+        break;
+      case ColorOp::kContrast:
+        adjust_contrast(image, static_cast<float>(jitter.contrast));
+        break;
+      case ColorOp::kSaturation:
+        adjust_saturation(image, static_cast<float>(jitter.saturation));
+        break;
       case ColorOp::kHue:
         if (jitter.hue) adjust_hue(image, *jitter.hue);
         break;

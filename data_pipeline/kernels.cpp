@@ -39,8 +39,12 @@ Choice& choice() {
 
 }  // namespace
 
-const Table& table() { return *choice().table.load(std::memory_order_relaxed); }
-Level level() { return choice().level.load(std::memory_order_relaxed); }
+const Table& table() {
+  return *choice().table.load(std::memory_order_relaxed);
+}
+Level level() {
+  return choice().level.load(std::memory_order_relaxed);
+}
 Level supported_level() {
   static const Level best = detect();
   return best;

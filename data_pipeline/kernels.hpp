@@ -2,14 +2,15 @@
 #include <cstddef>
 #include <cstdint>
 
-// Inner loops of resize, colour, blur and normalisation, built once per instruction set and chosen at run time. All sets give equal bytes: integers are exact,
-// floating-point steps are single operations without contraction. This header holds declarations only, because it is compiled with different flags per file.
+// Inner loops of resize, colour, blur and normalisation, built once per instruction set and chosen at run time. All sets give equal bytes:
+// integers are exact, floating-point steps are single operations without contraction. This header holds declarations only, because it is
+// compiled with different flags per file.
 
 namespace dinoxx::kernels {
 
 enum class Level : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
 
-constexpr int kWeightBits = 22;    ///< fractional bits of a resize weight, as in Pillow
+constexpr int kWeightBits = 22;      ///< fractional bits of a resize weight, as in Pillow
 constexpr int kRowGranularity = 16;  ///< filter_row reads words and writes bytes up to the next multiple
 
 /// Two planes, each padded to blocks of 16 x 16.
@@ -24,7 +25,8 @@ struct Table {
   void (*filter_row)(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, int quads, uint8_t* out, int n);
   /// RGB rows to quads (see SourceImage): planes[c][(x / 4) * stride + y].
   void (*split_to_quads)(const uint8_t* rgb, int width, int height, uint32_t* const planes[3], ptrdiff_t stride);
-  /// out[r * out_stride + c] = in[c * in_stride + r] for r < rows, c < columns; rows and columns may be exceeded up to the next multiple of 4.
+  /// out[r * out_stride + c] = in[c * in_stride + r] for r < rows, c < columns; rows and columns may be exceeded up to the next multiple
+  /// of 4.
   void (*transpose_words)(const uint32_t* in, ptrdiff_t in_stride, int rows, int columns, uint32_t* out, ptrdiff_t out_stride);
 
   /// v = clip8(trunc(pivot + factor * (v - pivot)))
@@ -35,8 +37,8 @@ struct Table {
   void (*rotate_hue)(uint8_t* r, uint8_t* g, uint8_t* b, size_t n, int shift);
   void (*solarize)(uint8_t* v, size_t n);
 
-  /// Three extended box filters along rows, then three along columns, in place: radius whole taps on each side of weight `inner`, one more of weight `edge`,
-  /// 24 fractional bits, rounded to 8 bits after each. `scratch` has room for box_scratch(width, height) bytes.
+  /// Three extended box filters along rows, then three along columns, in place: radius whole taps on each side of weight `inner`, one more
+  /// of weight `edge`, 24 fractional bits, rounded to 8 bits after each. `scratch` has room for box_scratch(width, height) bytes.
   void (*box_blur)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* scratch);
 
   /// out = v * scale + bias

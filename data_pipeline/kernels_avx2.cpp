@@ -9,10 +9,13 @@ namespace {
 #include "kernels_generic.inc"
 #include "kernels_x86.inc"
 
-inline __m256i widen(const uint8_t* p) { return _mm256_cvtepu8_epi16(load16(p)); }
+inline __m256i widen(const uint8_t* p) {
+  return _mm256_cvtepu8_epi16(load16(p));
+}
 
-// See kernels_box.inc. 16 outputs at a time: sums of taps fit in 16 bits; weights of 24 bits are split into two halves of 12, of which the upper one's products are
-// shifted up before the lower one's are added, all exactly. Sums and weights lie as pairs (inner, edge), as the multiply-add of pairs wants them.
+// See kernels_box.inc. 16 outputs at a time: sums of taps fit in 16 bits; weights of 24 bits are split into two halves of 12, of which the
+// upper one's products are shifted up before the lower one's are added, all exactly. Sums and weights lie as pairs (inner, edge), as the
+// multiply-add of pairs wants them.
 template <bool kThree>
 inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32_t edge, uint8_t* out) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>((inner >> 12) | ((edge >> 12) << 16)));
@@ -39,7 +42,8 @@ inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32
 }
 #include "kernels_box.inc"
 
-// A weight of 23 bits and sign does not fit the 16-bit multiplier: weight = high * 2^11 + low with low in [-1024, 1023]. Group: 4 high, then 4 low, int16 each.
+// A weight of 23 bits and sign does not fit the 16-bit multiplier: weight = high * 2^11 + low with low in [-1024, 1023]. Group: 4 high,
+// then 4 low, int16 each.
 constexpr int kLowBits = 11;
 
 void pack_weights(int32_t* weights, size_t quads) {
@@ -84,9 +88,9 @@ void filter_row(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, 
 }  // namespace
 }  // namespace avx2
 
-const Table kAvx2Table = {
-    avx2::pack_weights, avx2::filter_row,      avx2::split_to_quads, avx2::transpose_words, avx2::blend_with_constant, avx2::luma_sum,
-    avx2::luma,         avx2::blend_with_luma, avx2::rotate_hue,     avx2::solarize,        avx2::box_blur,            avx2::normalize};
+const Table kAvx2Table = {avx2::pack_weights,        avx2::filter_row, avx2::split_to_quads, avx2::transpose_words,
+                          avx2::blend_with_constant, avx2::luma_sum,   avx2::luma,           avx2::blend_with_luma,
+                          avx2::rotate_hue,          avx2::solarize,   avx2::box_blur,       avx2::normalize};
 
 }  // namespace dinoxx::kernels
 #endif

@@ -9,10 +9,13 @@ namespace {
 #include "kernels_generic.inc"
 #include "kernels_x86.inc"
 
-inline __m512i widen(const uint8_t* p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+inline __m512i widen(const uint8_t* p) {
+  return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
 
-// See kernels_box.inc. 32 outputs at a time: sums of taps fit in 16 bits; weights of 24 bits are split into two halves of 12, of which the upper one's products are
-// shifted up before the lower one's are added, all exactly. Sums and weights lie as pairs (inner, edge), as the 16-bit dot product wants them.
+// See kernels_box.inc. 32 outputs at a time: sums of taps fit in 16 bits; weights of 24 bits are split into two halves of 12, of which the
+// upper one's products are shifted up before the lower one's are added, all exactly. Sums and weights lie as pairs (inner, edge), as the
+// 16-bit dot product wants them.
 template <bool kThree>
 inline void box_taps(const uint8_t* const taps[5], int n, uint32_t inner, uint32_t edge, uint8_t* out) {
   const __m512i upper = _mm512_set1_epi32(static_cast<int>((inner >> 12) | ((edge >> 12) << 16)));
@@ -55,7 +58,8 @@ inline void filter_blocks(const uint32_t* rows, ptrdiff_t stride, const int32_t*
   __m512i a0[kBlocks], a1[kBlocks], a2[kBlocks];
   for (int k = 0; k < kBlocks; ++k) a0[k] = _mm512_set1_epi32(1 << (kWeightBits - 1)), a1[k] = a2[k] = _mm512_setzero_si512();
   for (int q = 0; q < quads; ++q) {
-    const __m512i w0 = _mm512_set1_epi32(weights[4 * q]), w1 = _mm512_set1_epi32(weights[4 * q + 1]), w2 = _mm512_set1_epi32(weights[4 * q + 2]);
+    const __m512i w0 = _mm512_set1_epi32(weights[4 * q]), w1 = _mm512_set1_epi32(weights[4 * q + 1]),
+                  w2 = _mm512_set1_epi32(weights[4 * q + 2]);
     const uint32_t* row = rows + q * stride;
 #pragma GCC unroll 4
     for (int k = 0; k < kBlocks; ++k) {
@@ -91,9 +95,9 @@ void filter_row(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, 
 }  // namespace
 }  // namespace avx512
 
-const Table kAvx512Table = {
-    avx512::pack_weights, avx512::filter_row,      avx512::split_to_quads, avx512::transpose_words, avx512::blend_with_constant, avx512::luma_sum,
-    avx512::luma,         avx512::blend_with_luma, avx512::rotate_hue,     avx512::solarize,        avx512::box_blur,            avx512::normalize};
+const Table kAvx512Table = {avx512::pack_weights,        avx512::filter_row, avx512::split_to_quads, avx512::transpose_words,
+                            avx512::blend_with_constant, avx512::luma_sum,   avx512::luma,           avx512::blend_with_luma,
+                            avx512::rotate_hue,          avx512::solarize,   avx512::box_blur,       avx512::normalize};
 
 }  // namespace dinoxx::kernels
 #endif

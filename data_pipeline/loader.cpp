@@ -15,27 +15,30 @@ namespace dinoxx {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-int64_t nanoseconds(Clock::duration d) { return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count(); }
+int64_t nanoseconds(Clock::duration d) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+}
 
 constexpr int kMaxWorkers = 1024, kMaxRing = 64;
 
 void check_view(const ViewSpec& v) {
   const auto probability = [](double p) { return p >= 0.0 && p <= 1.0; };
   const bool good = v.size >= 1 && v.scale_min > 0.0 && v.scale_min <= v.scale_max && v.aspect_min > 0.0 && v.aspect_min <= v.aspect_max &&
-                    probability(v.flip_p) && probability(v.jitter_p) && probability(v.gray_p) && probability(v.blur_p) && probability(v.solarize_p) &&
-                    v.brightness >= 0.0 && v.contrast >= 0.0 && v.saturation >= 0.0 && v.hue >= 0.0 && v.hue <= 0.5 && v.blur_sigma_min >= 0.0 &&
-                    v.blur_sigma_min <= v.blur_sigma_max;
+                    probability(v.flip_p) && probability(v.jitter_p) && probability(v.gray_p) && probability(v.blur_p) &&
+                    probability(v.solarize_p) && v.brightness >= 0.0 && v.contrast >= 0.0 && v.saturation >= 0.0 && v.hue >= 0.0 &&
+                    v.hue <= 0.5 && v.blur_sigma_min >= 0.0 && v.blur_sigma_min <= v.blur_sigma_max;
   if (!good) {
     ViewPlan plan;
     plan.views = {v};
-    fail_usage(fmt::format("view \"{}\"", v.name), "size >= 1, ranges in ascending order, probabilities in [0, 1], hue in [0, 0.5]", plan.describe(),
-               "Correct the view's options.");
+    fail_usage(fmt::format("view \"{}\"", v.name), "size >= 1, ranges in ascending order, probabilities in [0, 1], hue in [0, 0.5]",
+               plan.describe(), "Correct the view's options.");
   }
 }
 
 void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewPlan& plan, const LoaderConfig& c) {
   if (dataset == nullptr) fail("loader", "a data set", "none", "Open one first.");
-  if (ids.empty()) fail_usage("loader", "at least one sample", "an empty split", "Check which split is trained on and how the data was packed.");
+  if (ids.empty())
+    fail_usage("loader", "at least one sample", "an empty split", "Check which split is trained on and how the data was packed.");
   const auto bad_id = std::find_if(ids.begin(), ids.end(), [&](uint64_t id) { return id >= dataset->size(); });
   if (bad_id != ids.end()) {
     fail("loader", fmt::format("sample ids below {}", dataset->size()), fmt::format("{}", *bad_id), "Take ids from this data set.");
@@ -46,15 +49,16 @@ void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewP
   }
   if (c.global_batch % c.world_size != 0) {
     fail_usage("batch size", fmt::format("a multiple of the {} ranks", c.world_size), fmt::format("{}", c.global_batch),
-               fmt::format("Use a batch of {} or {}, or another number of ranks.", std::max(1, c.global_batch / c.world_size) * c.world_size,
-                           (c.global_batch / c.world_size + 1) * c.world_size));
+               fmt::format("Use a batch of {} or {}, or another number of ranks.",
+                           std::max(1, c.global_batch / c.world_size) * c.world_size, (c.global_batch / c.world_size + 1) * c.world_size));
   }
   if (static_cast<uint64_t>(c.global_batch) > ids.size()) {
     fail_usage("batch size", fmt::format("at most the {} samples of the data set", ids.size()), fmt::format("{}", c.global_batch),
                "Use a smaller batch or more data.");
   }
   if (c.workers < 1 || c.workers > kMaxWorkers) {
-    fail_usage("loader workers", fmt::format("1 to {}", kMaxWorkers), fmt::format("{}", c.workers), "One worker per free core is a good start.");
+    fail_usage("loader workers", fmt::format("1 to {}", kMaxWorkers), fmt::format("{}", c.workers),
+               "One worker per free core is a good start.");
   }
   if (c.ring < 2 || c.ring > kMaxRing) {
     fail_usage("loader ring", fmt::format("2 to {} batches", kMaxRing), fmt::format("{}", c.ring), "3 is a good start.");
@@ -70,7 +74,10 @@ void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewP
 
 struct Loader::Impl {
   Impl(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan view_plan, LoaderConfig loader_config)
-      : plan(std::move(view_plan)), config(loader_config), local(config.global_batch / config.world_size), source(std::move(dataset), std::move(ids), config) {
+      : plan(std::move(view_plan)),
+        config(loader_config),
+        local(config.global_batch / config.world_size),
+        source(std::move(dataset), std::move(ids), config) {
     for (int i = 0; i < config.ring; ++i) slabs.push_back(std::make_unique<Slab>(plan, local));
   }
   ~Impl() { stop(); }
@@ -91,13 +98,14 @@ struct Loader::Impl {
   std::vector<std::unique_ptr<Slab>> slabs;
   std::vector<std::thread> threads;
 
-  // Item i is slot i % local of batch i / local, counted from start(). Workers claim items in order and may work on items below `limit`: those whose slab is free.
+  // Item i is slot i % local of batch i / local, counted from start(). Workers claim items in order and may work on items below `limit`:
+  // those whose slab is free.
   uint64_t first_position = 0;
   std::atomic<uint64_t> claim{0}, limit{0};
   std::atomic<bool> stopping{false};
   std::mutex mutex;
   std::condition_variable slab_free, batch_ready;
-  uint64_t taken = 0;      ///< batches handed out since start(); the last of them is still in the consumer's hands
+  uint64_t taken = 0;  ///< batches handed out since start(); the last of them is still in the consumer's hands
   bool holding = false;
   bool started = false;
 
@@ -107,7 +115,8 @@ struct Loader::Impl {
 
 void Loader::Impl::prepare(uint64_t batch) {
   Slab& s = slab(batch);
-  s.batch.first_position = first_position + batch * static_cast<uint64_t>(config.global_batch) + static_cast<uint64_t>(config.rank) * static_cast<uint64_t>(local);
+  s.batch.first_position = first_position + batch * static_cast<uint64_t>(config.global_batch) +
+                           static_cast<uint64_t>(config.rank) * static_cast<uint64_t>(local);
   s.error = nullptr;
   s.missing.store(local, std::memory_order_relaxed);
 }
@@ -214,8 +223,12 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids
   impl_ = std::make_unique<Impl>(std::move(dataset), std::move(ids), std::move(plan), config);
 }
 Loader::~Loader() = default;
-void Loader::start(uint64_t position) { impl_->start(position); }
-const Batch& Loader::next() { return impl_->next(); }
+void Loader::start(uint64_t position) {
+  impl_->start(position);
+}
+const Batch& Loader::next() {
+  return impl_->next();
+}
 
 LoaderStats Loader::stats() {
   LoaderStats stats;

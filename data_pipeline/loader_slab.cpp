@@ -12,7 +12,9 @@ namespace {
 
 constexpr size_t kAlignFloats = 16;  // 64 bytes
 
-size_t floats_of(const ViewSpec& view) { return 3 * static_cast<size_t>(view.size) * static_cast<size_t>(view.size); }
+size_t floats_of(const ViewSpec& view) {
+  return 3 * static_cast<size_t>(view.size) * static_cast<size_t>(view.size);
+}
 
 // Calls fn(first view, number of views, offset in floats) for each run of views of one size; returns the total.
 template <typename Fn>
@@ -38,7 +40,8 @@ uint64_t batch_floats(const ViewPlan& plan, int local_batch) {
 Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, local_batch) * sizeof(float)) {
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
-    fail("loader memory", fmt::format("{} MiB for one batch", bytes_ >> 20), std::strerror(errno), "Use a smaller batch, fewer crops or a smaller ring.");
+    fail("loader memory", fmt::format("{} MiB for one batch", bytes_ >> 20), std::strerror(errno),
+         "Use a smaller batch, fewer crops or a smaller ring.");
   }
   madvise(memory, bytes_, MADV_HUGEPAGE);  // a wish: hundreds of megabytes are written once per batch
   base_ = static_cast<float*>(memory);
@@ -47,7 +50,8 @@ Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, lo
   const auto local = static_cast<size_t>(local_batch);
   for_each_group(plan, local_batch, [&](size_t first, size_t views, size_t offset) {
     const size_t floats = floats_of(plan.views[first]);
-    batch.groups.push_back({plan.views[first].size, static_cast<int>(first), static_cast<int>(views), {base_ + offset, views * local * floats}});
+    batch.groups.push_back(
+        {plan.views[first].size, static_cast<int>(first), static_cast<int>(views), {base_ + offset, views * local * floats}});
     for (size_t v = 0; v < views; ++v) {
       view_offset_[first + v] = offset + v * local * floats;
       view_floats_[first + v] = floats;
@@ -57,6 +61,8 @@ Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, lo
   batch.sample_ids.resize(local);
 }
 
-Slab::~Slab() { munmap(base_, bytes_); }
+Slab::~Slab() {
+  munmap(base_, bytes_);
+}
 
 }  // namespace dinoxx

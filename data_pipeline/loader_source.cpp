@@ -8,8 +8,9 @@
 namespace dinoxx {
 namespace {
 
-constexpr int kReplacements = 16;          // rows tried for one position before giving up
-constexpr uint64_t kFractionSamples = 1000;  // the bad fraction is taken of at least this many, so that one bad sample of a small set is tolerated
+constexpr int kReplacements = 16;  // rows tried for one position before giving up
+constexpr uint64_t kFractionSamples =
+    1000;  // the bad fraction is taken of at least this many, so that one bad sample of a small set is tolerated
 
 }  // namespace
 

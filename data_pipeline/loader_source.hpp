@@ -24,8 +24,8 @@ class SampleSource {
     const SourceImage* image = nullptr;  ///< in the cache or in `scratch`
     uint64_t id = 0;
   };
-  /// The sample at global position `position`: row Perm(position), or, when that cannot be read and decoded, another row that depends on the position alone.
-  /// Error when too many samples are bad.
+  /// The sample at global position `position`: row Perm(position), or, when that cannot be read and decoded, another row that depends on
+  /// the position alone. Error when too many samples are bad.
   Sample load(uint64_t position, Scratch& scratch);
 
   uint64_t replaced() const { return replaced_.load(std::memory_order_relaxed); }

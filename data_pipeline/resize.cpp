@@ -9,7 +9,9 @@
 namespace dinoxx {
 namespace {
 
-ptrdiff_t round_up(ptrdiff_t value, ptrdiff_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+ptrdiff_t round_up(ptrdiff_t value, ptrdiff_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 // Cubic convolution with a = -0.5 (Keys 1981), in the operation order that decides Pillow's last bits.
 double bicubic(double x) {
@@ -20,8 +22,8 @@ double bicubic(double x) {
   return 0.0;
 }
 
-// Weights of outputs [begin, begin + count) of a line of `in` pixels scaled to `out`. `offset` is where the line starts in the stored plane: groups of four are
-// aligned to the plane, taps outside the line get no weight. flip stores the outputs last to first.
+// Weights of outputs [begin, begin + count) of a line of `in` pixels scaled to `out`. `offset` is where the line starts in the stored
+// plane: groups of four are aligned to the plane, taps outside the line get no weight. flip stores the outputs last to first.
 void build_axis(ResizeScratch::Axis& axis, int in, int offset, int out, int begin, int count, bool flip) {
   const double scale = static_cast<double>(in) / out;
   const double filter_scale = std::max(scale, 1.0);
@@ -97,8 +99,8 @@ void resize_bicubic(const SourceImage& source, const Box& crop, const ResizeSpec
       window.x + window.width > spec.width || window.y + window.height > spec.height || out.width != window.width ||
       out.height != window.height) {
     fail("resize", "a positive size, a window inside it and an output of the window's size",
-         fmt::format("size {} x {}, window {} x {} at ({}, {}), output {} x {}", spec.width, spec.height, window.width, window.height, window.x,
-                     window.y, out.width, out.height),
+         fmt::format("size {} x {}, window {} x {} at ({}, {}), output {} x {}", spec.width, spec.height, window.width, window.height,
+                     window.x, window.y, out.width, out.height),
          "Correct the sizes.");
   }
   build_axis(scratch.horizontal, crop.width, crop.x, spec.width, window.x, window.width, spec.flip);
@@ -126,8 +128,8 @@ void resize_bicubic(const SourceImage& source, const Box& crop, const ResizeSpec
     }
     const ResizeScratch::Axis& v = scratch.vertical;
     for (int y = 0; y < window.height; ++y) {
-      kernel.filter_row(rows + v.first.data()[y] * row_words, row_words, v.weights.data() + static_cast<ptrdiff_t>(y) * v.quads * 4, v.count.data()[y],
-                        out.plane[c] + static_cast<ptrdiff_t>(y) * window.width, window.width);
+      kernel.filter_row(rows + v.first.data()[y] * row_words, row_words, v.weights.data() + static_cast<ptrdiff_t>(y) * v.quads * 4,
+                        v.count.data()[y], out.plane[c] + static_cast<ptrdiff_t>(y) * window.width, window.width);
     }
   }
 }

@@ -14,8 +14,8 @@ uint64_t mix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-constexpr int kRounds = 6;     // fewer leave neighbouring outputs visibly dependent for small n
-constexpr int kMinWidth = 8;   // bits of the permuted domain; narrower networks are not uniform over keys
+constexpr int kRounds = 6;    // fewer leave neighbouring outputs visibly dependent for small n
+constexpr int kMinWidth = 8;  // bits of the permuted domain; narrower networks are not uniform over keys
 
 }  // namespace
 

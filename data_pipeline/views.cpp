@@ -11,7 +11,9 @@ namespace dinoxx {
 namespace {
 
 // Python's round(): half to even, which is the default rounding mode.
-int round_half_even(double value) { return static_cast<int>(std::nearbyint(value)); }
+int round_half_even(double value) {
+  return static_cast<int>(std::nearbyint(value));
+}
 
 Box draw_crop(int width, int height, const ViewSpec& view, CounterRng& rng) {
   const double area = static_cast<double>(width) * height;
@@ -33,7 +35,9 @@ Box draw_crop(int width, int height, const ViewSpec& view, CounterRng& rng) {
   return {(width - w) / 2, (height - h) / 2, w, h};
 }
 
-double draw_factor(CounterRng& rng, double strength) { return rng.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength); }
+double draw_factor(CounterRng& rng, double strength) {
+  return rng.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
+}
 
 struct Workspace {
   SourceImage source;
@@ -48,7 +52,8 @@ void normalize_planes(const PlanarImage& image, const ViewPlan& plan, float* out
   for (int c = 0; c < 3; ++c) {
     const double deviation = plan.std[static_cast<size_t>(c)];
     kernels::table().normalize(image.plane[c], image.pixels(), static_cast<float>(1.0 / (255.0 * deviation)),
-                               static_cast<float>(-plan.mean[static_cast<size_t>(c)] / deviation), out + static_cast<size_t>(c) * image.pixels());
+                               static_cast<float>(-plan.mean[static_cast<size_t>(c)] / deviation),
+                               out + static_cast<size_t>(c) * image.pixels());
   }
 }
 
@@ -61,7 +66,8 @@ int ViewPlan::global_count() const {
 std::string ViewPlan::describe() const {
   const auto line = [](const ViewSpec& v) {
     return fmt::format(
-        "{} px, area {:g}-{:g}, aspect {:.3g}-{:.3g}, flip {:g}, jitter {:g} ({:g}/{:g}/{:g}/{:g}), gray {:g}, blur {:g} (sigma {:g}-{:g}), solarize {:g}",
+        "{} px, area {:g}-{:g}, aspect {:.3g}-{:.3g}, flip {:g}, jitter {:g} ({:g}/{:g}/{:g}/{:g}), gray {:g}, blur {:g} (sigma "
+        "{:g}-{:g}), solarize {:g}",
         v.size, v.scale_min, v.scale_max, v.aspect_min, v.aspect_max, v.flip_p, v.jitter_p, v.brightness, v.contrast, v.saturation, v.hue,
         v.gray_p, v.blur_p, v.blur_sigma_min, v.blur_sigma_max, v.solarize_p);
   };
@@ -78,11 +84,13 @@ std::string ViewPlan::describe() const {
 ViewPlan dino_v1_views(const DinoViewOptions& options) {
   if (options.global_size < 1 || options.local_size < 1 || options.local_count < 0) {
     fail_usage("views", "crop sizes of at least 1 pixel and a local count of at least 0",
-               fmt::format("global {}, local {} x {}", options.global_size, options.local_count, options.local_size), "Correct the view options.");
+               fmt::format("global {}, local {} x {}", options.global_size, options.local_count, options.local_size),
+               "Correct the view options.");
   }
   const auto check_scale = [](const char* name, double low, double high) {
     if (!(low > 0.0 && low <= high && high <= 1.0)) {
-      fail_usage(name, "0 < minimum <= maximum <= 1 (share of the image's area)", fmt::format("{} to {}", low, high), "Correct the crop scale.");
+      fail_usage(name, "0 < minimum <= maximum <= 1 (share of the image's area)", fmt::format("{} to {}", low, high),
+                 "Correct the crop scale.");
     }
   };
   check_scale("global crop scale", options.global_scale_min, options.global_scale_max);
@@ -159,11 +167,13 @@ PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, cons
   return image;
 }
 
-void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch, float* out) {
+void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch,
+                 float* out) {
   normalize_planes(render_view_u8(source, draw, view, scratch), plan, out);
 }
 
-void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index, float* out) {
+void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index,
+               float* out) {
   Workspace& work = workspace();
   work.source.assign(image);
   render_view(work.source, draw_view(image.width, image.height, view, seed, position, view_index), view, plan, work.scratch, out);
@@ -171,8 +181,8 @@ void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, u
 
 void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out) {
   if (transform.crop <= 0 || transform.resize < 0 || (transform.resize > 0 && transform.resize < transform.crop)) {
-    fail_usage("evaluation transform", "crop >= 1 and resize = 0 or at least crop", fmt::format("resize {}, crop {}", transform.resize, transform.crop),
-               "Correct the sizes.");
+    fail_usage("evaluation transform", "crop >= 1 and resize = 0 or at least crop",
+               fmt::format("resize {}, crop {}", transform.resize, transform.crop), "Correct the sizes.");
   }
   Workspace& work = workspace();
   work.source.assign(image);
@@ -183,8 +193,8 @@ void make_eval_view(const Image& image, const EvalTransform& transform, const Vi
     const int long_side = static_cast<int>(static_cast<double>(transform.resize * longer) / static_cast<double>(shorter));
     spec.width = image.width <= image.height ? transform.resize : long_side;
     spec.height = image.width <= image.height ? long_side : transform.resize;
-    spec.window = {round_half_even((spec.width - transform.crop) / 2.0), round_half_even((spec.height - transform.crop) / 2.0), transform.crop,
-                   transform.crop};
+    spec.window = {round_half_even((spec.width - transform.crop) / 2.0), round_half_even((spec.height - transform.crop) / 2.0),
+                   transform.crop, transform.crop};
   }
   PlanarImage view = work.scratch.planes.image(transform.crop, transform.crop);
   resize_bicubic(work.source, {0, 0, image.width, image.height}, spec, view, work.scratch.resize);

@@ -1,6 +1,7 @@
 // Images per second of processor time that the loader makes: read, decode, all augmentations of DINO v1, normalised floats in the batch.
 //
-//   dinoxx_bench_loader FOLDER [--images N] [--workers N] [--global S] [--local S] [--locals N] [--batch B] [--level 0|1|2] [--cache] [--stages]
+//   dinoxx_bench_loader FOLDER [--images N] [--workers N] [--global S] [--local S] [--locals N] [--batch B] [--level 0|1|2] [--cache]
+//   [--stages]
 //
 // FOLDER: photographs, packed to a temporary folder first, or a packed data folder. The last line is "images_per_core_second <number>".
 #include <sys/resource.h>
@@ -26,7 +27,8 @@ using namespace dinoxx;
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + 1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 double thread_seconds() {
@@ -92,7 +94,9 @@ void print_stages(const Dataset& dataset, const ViewPlan& plan) {
         }
         if (draw.blur_sigma) timed("7 blur", [&] { gaussian_blur(planes, *draw.blur_sigma, scratch.blur); });
         timed("8 normalize", [&] {
-          for (int c = 0; c < 3; ++c) kernels::table().normalize(planes.plane[c], planes.pixels(), 0.017f, -2.1f, out.data() + static_cast<size_t>(c) * planes.pixels());
+          for (int c = 0; c < 3; ++c)
+            kernels::table().normalize(planes.plane[c], planes.pixels(), 0.017f, -2.1f,
+                                       out.data() + static_cast<size_t>(c) * planes.pixels());
         });
       }
     }
@@ -106,7 +110,8 @@ void print_stages(const Dataset& dataset, const ViewPlan& plan) {
 }
 
 int run(int argc, char** argv) {
-  std::map<std::string, long> option{{"--images", 1000}, {"--workers", 1}, {"--global", 224}, {"--local", 96}, {"--locals", 8}, {"--batch", 25}, {"--level", -1}};
+  std::map<std::string, long> option{{"--images", 1000}, {"--workers", 1}, {"--global", 224}, {"--local", 96},
+                                     {"--locals", 8},    {"--batch", 25},  {"--level", -1}};
   bool stages = false, cache = false;
   if (argc < 2) fail_usage("dinoxx_bench_loader", "a folder", "nothing", "Name a folder of photographs or a packed data folder.");
   for (int i = 2; i < argc; ++i) {
@@ -150,9 +155,11 @@ int run(int argc, char** argv) {
   const double cpu_used = cpu_seconds() - cpu;
   const double wall_used = std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
   const LoaderStats stats = loader.stats();
-  std::printf("level %d, %ld images, %d workers: %.2f s processor time, %.2f s wall; read and decode %.0f us/image, augment %.0f us/image (check %.3f)\n",
-              static_cast<int>(kernels::level()), images, config.workers, cpu_used, wall_used, 1e6 * stats.decode_seconds / static_cast<double>(images),
-              1e6 * stats.augment_seconds / static_cast<double>(images), checksum);
+  std::printf(
+      "level %d, %ld images, %d workers: %.2f s processor time, %.2f s wall; read and decode %.0f us/image, augment %.0f us/image (check "
+      "%.3f)\n",
+      static_cast<int>(kernels::level()), images, config.workers, cpu_used, wall_used,
+      1e6 * stats.decode_seconds / static_cast<double>(images), 1e6 * stats.augment_seconds / static_cast<double>(images), checksum);
   std::printf("images_per_core_second %.1f\n", static_cast<double>(images) / cpu_used);
   return 0;
 }

@@ -83,7 +83,8 @@ class Augment : public testing::TestWithParam<kernels::Level> {
       difference.add(image, golden_.get<uint8_t>(name + "expected"));
     }
     EXPECT_GT(difference.count, 1000u);
-    std::printf("%s: largest difference %d, mean %.5f over %zu values\n", kind.c_str(), difference.maximum, difference.mean(), difference.count);
+    std::printf("%s: largest difference %d, mean %.5f over %zu values\n", kind.c_str(), difference.maximum, difference.mean(),
+                difference.count);
     return difference;
   }
 
@@ -98,7 +99,8 @@ class Augment : public testing::TestWithParam<kernels::Level> {
       resize_bicubic(source_, golden_.box(name + "box"), {width, height, {}, false}, out, scratch_.resize);
       difference.add(out, golden_.get<uint8_t>(name + "expected"));
     }
-    std::printf("%s: largest difference %d, mean %.5f over %zu values\n", kind.c_str(), difference.maximum, difference.mean(), difference.count);
+    std::printf("%s: largest difference %d, mean %.5f over %zu values\n", kind.c_str(), difference.maximum, difference.mean(),
+                difference.count);
     return difference;
   }
 
@@ -126,7 +128,8 @@ TEST_P(Augment, HueEqualsTorchvision) {
 }
 
 TEST_P(Augment, BlurEqualsPillow) {
-  const Difference difference = compare("blur", [this](PlanarImage& image, double f) { gaussian_blur(image, static_cast<float>(f), scratch_.blur); });
+  const Difference difference =
+      compare("blur", [this](PlanarImage& image, double f) { gaussian_blur(image, static_cast<float>(f), scratch_.blur); });
   EXPECT_EQ(difference.maximum, 0);
 }
 
@@ -161,7 +164,8 @@ TEST_P(Augment, WholeViewEqualsTorchvision) {
     size_t at = 0;
     for (int c = 0; c < 3; ++c) {
       for (int y = 0; y < view.size; y += 5) {
-        for (int x = 0; x < view.size; x += 3) EXPECT_NEAR(out[static_cast<size_t>((c * view.size + y) * view.size + x)], expected[at++], 1e-6f);
+        for (int x = 0; x < view.size; x += 3)
+          EXPECT_NEAR(out[static_cast<size_t>((c * view.size + y) * view.size + x)], expected[at++], 1e-6f);
       }
     }
     EXPECT_EQ(at, expected.size());
@@ -185,7 +189,8 @@ std::string level_name(const testing::TestParamInfo<kernels::Level>& info) {
   constexpr const char* kNames[] = {"portable", "avx2", "avx512"};
   return kNames[static_cast<int>(info.param)];
 }
-INSTANTIATE_TEST_SUITE_P(Levels, Augment, testing::Values(kernels::Level::kPortable, kernels::Level::kAvx2, kernels::Level::kAvx512), level_name);
+INSTANTIATE_TEST_SUITE_P(Levels, Augment, testing::Values(kernels::Level::kPortable, kernels::Level::kAvx2, kernels::Level::kAvx512),
+                         level_name);
 
 }  // namespace
 }  // namespace dinoxx

@@ -10,8 +10,8 @@
 
 namespace dinoxx {
 
-/// Sample order as a pure function: global position g belongs to epoch g / n and is row Perm(seed, epoch)(g % n) of the id list. Each epoch visits each id once;
-/// batches may straddle epochs. O(1) memory (keyed Feistel permutation with cycle walking).
+/// Sample order as a pure function: global position g belongs to epoch g / n and is row Perm(seed, epoch)(g % n) of the id list. Each epoch
+/// visits each id once; batches may straddle epochs. O(1) memory (keyed Feistel permutation with cycle walking).
 class Sampler {
  public:
   Sampler(uint64_t n, uint64_t seed);
@@ -32,9 +32,9 @@ struct CropGroup {
 
 /// Views into a slab of the loader's ring, valid until the next call of next().
 struct Batch {
-  uint64_t first_position = 0;           ///< global position of slot 0 of this rank
-  std::vector<uint64_t> positions;       ///< global position per local slot
-  std::vector<uint64_t> sample_ids;      ///< dataset id per local slot
+  uint64_t first_position = 0;       ///< global position of slot 0 of this rank
+  std::vector<uint64_t> positions;   ///< global position per local slot
+  std::vector<uint64_t> sample_ids;  ///< dataset id per local slot
   std::vector<CropGroup> groups;
 };
 
@@ -42,10 +42,11 @@ struct LoaderConfig {
   uint64_t seed = 0;
   int global_batch = 64;  ///< rank r takes slots [r * B / W, (r + 1) * B / W); W must divide B
   int rank = 0, world_size = 1;
-  int workers = 1;        ///< decode and augmentation threads, >= 1
-  int ring = 3;           ///< batches in flight, >= 2
-  double max_bad_fraction = 0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
-  bool cache_decoded = false;       ///< keep decoded images in memory (small data sets)
+  int workers = 1;  ///< decode and augmentation threads, >= 1
+  int ring = 3;     ///< batches in flight, >= 2
+  double max_bad_fraction =
+      0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
+  bool cache_decoded = false;  ///< keep decoded images in memory (small data sets)
 };
 
 /// A sample that could not be used, and why.
@@ -55,8 +56,8 @@ struct BadSample {
 };
 
 struct LoaderStats {
-  double wait_seconds = 0;      ///< consumer blocked in next() since the last stats() call
-  uint64_t bad_samples = 0;     ///< samples replaced so far, repeats counted
+  double wait_seconds = 0;         ///< consumer blocked in next() since the last stats() call
+  uint64_t bad_samples = 0;        ///< samples replaced so far, repeats counted
   std::vector<BadSample> new_bad;  ///< samples found bad for the first time since the last call: to be logged
   uint64_t bytes_read = 0;
   double decode_seconds = 0, augment_seconds = 0;  ///< worker time since the last call, summed over threads

@@ -12,7 +12,8 @@ struct Box {
   int x = 0, y = 0, width = 0, height = 0;
 };
 
-/// 8-bit planes r, g, b of width x height without row padding. One channel's plane may be written up to 63 bytes past its end (see PlanarScratch).
+/// 8-bit planes r, g, b of width x height without row padding. One channel's plane may be written up to 63 bytes past its end (see
+/// PlanarScratch).
 struct PlanarImage {
   int width = 0, height = 0;
   uint8_t* plane[3] = {nullptr, nullptr, nullptr};
@@ -28,9 +29,9 @@ class PlanarScratch {
   ScratchBuffer<uint8_t> buffer_;
 };
 
-/// A decoded image turned so that resizing runs along contiguous memory: per channel, groups of four neighbouring columns ("quads") are stored as
-/// 32-bit words, one word per row: quad(c, x / 4)[y] holds pixels (x .. x+3, y), the leftmost in the lowest byte. The horizontal filter then has the same
-/// form as the vertical one: a weighted sum of a few rows of words. Made once per image, shared by all its crops.
+/// A decoded image turned so that resizing runs along contiguous memory: per channel, groups of four neighbouring columns ("quads") are
+/// stored as 32-bit words, one word per row: quad(c, x / 4)[y] holds pixels (x .. x+3, y), the leftmost in the lowest byte. The horizontal
+/// filter then has the same form as the vertical one: a weighted sum of a few rows of words. Made once per image, shared by all its crops.
 class SourceImage {
  public:
   void assign(const Image& image);
@@ -47,7 +48,8 @@ class SourceImage {
   ScratchBuffer<uint32_t> words_;
 };
 
-/// What to make of a crop: the crop is scaled to width x height and of that the window is kept (all of it when window.width == 0), mirrored when `flip`.
+/// What to make of a crop: the crop is scaled to width x height and of that the window is kept (all of it when window.width == 0), mirrored
+/// when `flip`.
 struct ResizeSpec {
   int width = 0, height = 0;
   Box window;
@@ -67,10 +69,10 @@ struct ResizeScratch {
   ScratchBuffer<uint32_t> rows;
 };
 
-/// Antialiased bicubic (a = -0.5) of a crop, equal to Pillow's Image.crop(box).resize(size, BICUBIC) in every bit: weights in fixed point with 22 fractional bits,
-/// first horizontally, rounded to 8 bits, then vertically; taps never look outside the crop (Pillow, src/libImaging/Resample.c;
-/// version 13 filters vertically first where that shrinks more, the versions that published models were trained with do not).
-/// Error when the crop leaves the image or a size is not positive.
+/// Antialiased bicubic (a = -0.5) of a crop, equal to Pillow's Image.crop(box).resize(size, BICUBIC) in every bit: weights in fixed point
+/// with 22 fractional bits, first horizontally, rounded to 8 bits, then vertically; taps never look outside the crop (Pillow,
+/// src/libImaging/Resample.c; version 13 filters vertically first where that shrinks more, the versions that published models were trained
+/// with do not). Error when the crop leaves the image or a size is not positive.
 void resize_bicubic(const SourceImage& source, const Box& crop, const ResizeSpec& spec, PlanarImage& out, ResizeScratch& scratch);
 
 }  // namespace dinoxx

@@ -12,11 +12,11 @@
 
 namespace dinoxx {
 
-/// How one crop of an image is made. Order: random-resized-crop (bicubic), flip, colour jitter, grayscale, blur, solarise, to float, normalise
-/// (facebookresearch/dino main_dino.py, DataAugmentationDINO). All 8-bit steps follow Pillow's arithmetic.
+/// How one crop of an image is made. Order: random-resized-crop (bicubic), flip, colour jitter, grayscale, blur, solarise, to float,
+/// normalise (facebookresearch/dino main_dino.py, DataAugmentationDINO). All 8-bit steps follow Pillow's arithmetic.
 struct ViewSpec {
-  std::string name;  ///< "global1", "global2", "local1", ...
-  int size = 224;    ///< output pixels, square
+  std::string name;                         ///< "global1", "global2", "local1", ...
+  int size = 224;                           ///< output pixels, square
   double scale_min = 0.4, scale_max = 1.0;  ///< share of the image's area
   double aspect_min = 3.0 / 4.0, aspect_max = 4.0 / 3.0;
   double flip_p = 0.5;
@@ -55,8 +55,9 @@ struct ViewDraw {
   bool solarize = false;
 };
 
-/// The draws of view `view_index` for a sample of width x height at global position `position`: counter RNG with purposes kCrop, kColor, kBlur, so a pure
-/// function. Crop as torchvision's RandomResizedCrop: ten tries of area U(scale) and log-uniform aspect, sizes rounded half to even, then a central fallback.
+/// The draws of view `view_index` for a sample of width x height at global position `position`: counter RNG with purposes kCrop, kColor,
+/// kBlur, so a pure function. Crop as torchvision's RandomResizedCrop: ten tries of area U(scale) and log-uniform aspect, sizes rounded
+/// half to even, then a central fallback.
 ViewDraw draw_view(int width, int height, const ViewSpec& view, uint64_t seed, uint64_t position, uint32_t view_index);
 
 /// Memory for render_view, one per thread; nothing is allocated once it has seen the largest sizes.
@@ -67,15 +68,18 @@ struct ViewScratch {
 };
 
 /// Executes a draw. Writes [3, view.size, view.size] floats.
-void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch, float* out);
+void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch,
+                 float* out);
 
 /// The 8-bit half of render_view, before normalisation (for tests and pictures). Returned planes live in `scratch`.
 PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch);
 
 /// Makes view `view_index` of the sample at global position `position`: a pure function of its arguments. Writes [3, size, size] floats.
-void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index, float* out);
+void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index,
+               float* out);
 
-/// Evaluation transform: resize the short side to `resize` (bicubic, Pillow), centre-crop `crop`, normalise. resize == 0: resize to crop x crop only if sizes differ.
+/// Evaluation transform: resize the short side to `resize` (bicubic, Pillow), centre-crop `crop`, normalise. resize == 0: resize to crop x
+/// crop only if sizes differ.
 struct EvalTransform {
   int resize = 256, crop = 224;
 };

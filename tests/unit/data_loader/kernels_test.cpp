@@ -84,7 +84,8 @@ TEST_P(Kernels, TransposeWords) {
     portable_.transpose_words(in.data(), in_stride, rows, columns, expected.data(), out_stride);
     vector_->transpose_words(in.data(), in_stride, rows, columns, got.data(), out_stride);
     for (int r = 0; r < rows; ++r) {
-      for (int c = 0; c < columns; ++c) ASSERT_EQ(expected[static_cast<size_t>(r * out_stride + c)], got[static_cast<size_t>(r * out_stride + c)]);
+      for (int c = 0; c < columns; ++c)
+        ASSERT_EQ(expected[static_cast<size_t>(r * out_stride + c)], got[static_cast<size_t>(r * out_stride + c)]);
     }
   }
 }
@@ -127,7 +128,8 @@ TEST_P(Kernels, HueOfAllRedAndGreen) {
 TEST_P(Kernels, BoxFilters) {
   for (const auto& [width, height] : {std::pair{1, 1}, {2, 3}, {5, 4}, {16, 16}, {33, 20}, {96, 7}, {17, 3}, {70, 71}}) {
     for (const int radius : {0, 1, 2, 4}) {
-      const uint32_t inner = static_cast<uint32_t>((1u << 24) / (2.0 * radius + 1.7)), edge = ((1u << 24) - static_cast<uint32_t>(2 * radius + 1) * inner) / 2;
+      const uint32_t inner = static_cast<uint32_t>((1u << 24) / (2.0 * radius + 1.7)),
+                     edge = ((1u << 24) - static_cast<uint32_t>(2 * radius + 1) * inner) / 2;
       const size_t n = static_cast<size_t>(width * height);
       std::vector<uint8_t> expected = bytes(n + 64), got = expected, scratch(box_scratch(width, height));
       const std::vector<uint8_t> behind(expected.begin() + static_cast<ptrdiff_t>(n), expected.end());

@@ -17,7 +17,9 @@ using testing_support::make_dataset;
 using testing_support::MemoryDataset;
 
 constexpr int kCount = 41;  // no multiple of the batch: batches straddle epochs
-ViewPlan small_plan() { return dino_v1_views({.global_size = 24, .local_size = 16, .local_count = 2, .local_scale_min = 0.2}); }
+ViewPlan small_plan() {
+  return dino_v1_views({.global_size = 24, .local_size = 16, .local_count = 2, .local_scale_min = 0.2});
+}
 
 // What a consumer sees of a batch, in an order that does not depend on the number of ranks: per view, per sample.
 struct Content {
@@ -26,7 +28,9 @@ struct Content {
   bool operator==(const Content& other) const {
     if (positions != other.positions || ids != other.ids || views.size() != other.views.size()) return false;
     for (size_t v = 0; v < views.size(); ++v) {
-      if (views[v].size() != other.views[v].size() || std::memcmp(views[v].data(), other.views[v].data(), views[v].size() * sizeof(float)) != 0) return false;
+      if (views[v].size() != other.views[v].size() ||
+          std::memcmp(views[v].data(), other.views[v].data(), views[v].size() * sizeof(float)) != 0)
+        return false;
     }
     return true;
   }
@@ -49,7 +53,8 @@ struct Content {
 };
 
 // `batches` global batches from `position`, gathered over `ranks` loaders with `workers` threads each.
-std::vector<Content> load(std::shared_ptr<const Dataset> dataset, int ranks, int workers, uint64_t position, int batches, LoaderConfig config = {}) {
+std::vector<Content> load(std::shared_ptr<const Dataset> dataset, int ranks, int workers, uint64_t position, int batches,
+                          LoaderConfig config = {}) {
   std::vector<Content> out(static_cast<size_t>(batches));
   config.seed = 7;
   config.global_batch = 12;
@@ -68,7 +73,8 @@ TEST(Loader, BatchesDoNotDependOnWorkersRanksOrRestarts) {
   const auto dataset = make_dataset(kCount);
   const std::vector<Content> reference = load(dataset, 1, 1, 0, 9);
   for (const int ranks : {1, 2, 3, 4}) {
-    for (const int workers : {1, 2, 8}) EXPECT_EQ(load(dataset, ranks, workers, 0, 9), reference) << ranks << " ranks, " << workers << " workers";
+    for (const int workers : {1, 2, 8})
+      EXPECT_EQ(load(dataset, ranks, workers, 0, 9), reference) << ranks << " ranks, " << workers << " workers";
   }
   const std::vector<Content> rest = load(dataset, 2, 2, 5 * 12, 4);
   for (size_t i = 0; i < rest.size(); ++i) EXPECT_EQ(rest[i], reference[5 + i]);

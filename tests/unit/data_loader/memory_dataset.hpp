@@ -59,7 +59,9 @@ inline Image make_image(int width, int height, uint32_t seed) {
     for (int x = 0; x < width; ++x) {
       for (int c = 0; c < 3; ++c) {
         state = state * 1664525u + 1013904223u;
-        const uint32_t base = (static_cast<uint32_t>(x) * (3 + seed % 5) + static_cast<uint32_t>(y) * (2 + seed % 3) + static_cast<uint32_t>(c) * 70 + seed * 31) & 255u;
+        const uint32_t base = (static_cast<uint32_t>(x) * (3 + seed % 5) + static_cast<uint32_t>(y) * (2 + seed % 3) +
+                               static_cast<uint32_t>(c) * 70 + seed * 31) &
+                              255u;
         image.data[(static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)) * 3 + static_cast<size_t>(c)] =
             static_cast<uint8_t>((base * 3 + (state >> 24)) / 4);
       }

@@ -50,7 +50,8 @@ TEST(Sampler, DependsOnSeedEpochAndPositionAlone) {
   EXPECT_LT(equal_seeds, 8);
 }
 
-// Over many keys the pair (row of position 0, row of position 1) must be uniform over all pairs of different rows: chi-squared per degree of freedom near 1.
+// Over many keys the pair (row of position 0, row of position 1) must be uniform over all pairs of different rows: chi-squared per degree
+// of freedom near 1.
 TEST(Sampler, PairsOfNeighboursAreUniformOverSeeds) {
   for (const uint64_t n : {5u, 10u, 37u}) {
     const int draws = 60000;
@@ -97,7 +98,9 @@ TEST(Sampler, OrderIsStable) {
   EXPECT_EQ(Sampler(1000000007, 123).row(98765432109), 913716632u);
 }
 
-TEST(Sampler, RefusesAnEmptySet) { EXPECT_THROW(Sampler(0, 1), UsageError); }
+TEST(Sampler, RefusesAnEmptySet) {
+  EXPECT_THROW(Sampler(0, 1), UsageError);
+}
 
 }  // namespace
 }  // namespace dinoxx

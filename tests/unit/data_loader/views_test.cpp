@@ -15,7 +15,9 @@ namespace {
 
 using testing_support::make_image;
 
-bool operator==(const Box& a, const Box& b) { return a.x == b.x && a.y == b.y && a.width == b.width && a.height == b.height; }
+bool operator==(const Box& a, const Box& b) {
+  return a.x == b.x && a.y == b.y && a.width == b.width && a.height == b.height;
+}
 
 TEST(DinoV1Views, AreThePublishedOnes) {
   const ViewPlan plan = dino_v1_views({});
