@@ -53,7 +53,7 @@ void gemm(bool bf16, const Gemm& g, float* column_sums) {
   const ProfileScope scope(Phase::kGemm, 2.0 * static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k));
   const GemmKernels* kernels = gemm_kernels(bf16);
   if (!kernels) return gemm_by_aten(bf16, g, column_sums);
-  const int64_t panels = kernels->panels(g), chunks = (g.m + kernels->row_chunk - 1) / kernels->row_chunk;
+  const int64_t panels = kernels->panels(g), row_chunk = kernels->row_chunk(g), chunks = (g.m + row_chunk - 1) / row_chunk;
   PooledFloats packed(kernels->packed_b_size(g));
   at::parallel_for(0, panels, std::max<int64_t>(1, 65536 / (32 * std::max<int64_t>(1, g.k))),
                    [&](int64_t begin, int64_t end) { kernels->pack_b(g, packed.get(), begin, end); });
@@ -62,8 +62,8 @@ void gemm(bool bf16, const Gemm& g, float* column_sums) {
   at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
     PooledFloats workspace(kernels->workspace_size(g));
     for (int64_t c = begin; c < end; ++c) {
-      const int64_t row = c * kernels->row_chunk;
-      kernels->run(g, packed.get(), workspace.get(), row, std::min(g.m, row + kernels->row_chunk), column_sums ? sums.get() + c * g.n : nullptr);
+      const int64_t row = c * row_chunk;
+      kernels->run(g, packed.get(), workspace.get(), row, std::min(g.m, row + row_chunk), column_sums ? sums.get() + c * g.n : nullptr);
     }
   });
   if (column_sums) add_rows(sums.get(), chunks, g.n, column_sums);

@@ -23,7 +23,7 @@ void gemm(bool bf16, const Gemm& g, float* column_sums = nullptr);
 
 /// One instruction set's kernels. B is packed once, then row chunks are independent.
 struct GemmKernels {
-  int64_t row_chunk;                                        ///< rows of C that run() takes at a time, at most
+  int64_t (*row_chunk)(const Gemm&);                        ///< rows of C that run() takes at a time, at most
   int64_t (*packed_b_size)(const Gemm&);                    ///< floats
   int64_t (*workspace_size)(const Gemm&);                   ///< floats, per thread
   void (*pack_b)(const Gemm&, float* packed, int64_t panel_begin, int64_t panel_end);

@@ -2,7 +2,7 @@
 // a word is one float or a pair of bfloat16 neighbours along k (vdpbf16ps). All inner indices along k count words.
 //
 // Loops after Goto and van de Geijn (2008): B packed in panels of 32 columns, A in panels of 12 rows; 24 accumulators; a block of kc words along k keeps one B panel in the
-// first-level cache and the A block of kRowChunk rows in the second.
+// first-level cache, the packed rows of A in the second. All blocks of a panel are finished before the next panel, so that partial sums of 32 columns stay in cache.
 #pragma once
 #include <immintrin.h>
 
@@ -13,7 +13,8 @@ namespace dinoxx::ops {
 namespace DINOXX_ISA {
 
 constexpr int kMr = 12, kNr = 32;
-constexpr int64_t kGemmRowChunk = kMr * 12;
+constexpr int64_t kMaxRowChunk = kMr * 12;
+constexpr int64_t kPackedAFloats = 128 * 1024;  // of a row chunk: half of a second-level cache of 1 MiB
 constexpr int64_t kMaxKc = 256;
 
 struct FloatWords {
@@ -135,11 +136,14 @@ void micro_kernel(int64_t kc, const float* a, const float* b, float* tile, int64
 inline int64_t gemm_panels(const Gemm& g) { return (g.n + kNr - 1) / kNr; }
 template <class W>
 int64_t gemm_packed_b_size(const Gemm& g) { return gemm_panels(g) * kNr * k_words<W>(g) + 16; }
+/// Fewer rows where k is long, so that the packed rows fit.
 template <class W>
-int64_t gemm_workspace_size(const Gemm& g) {
-  const int64_t words = k_words<W>(g), kc = k_block(words);
-  return kGemmRowChunk * kc + 16 + (kc < words ? kGemmRowChunk * gemm_panels(g) * kNr : kMr * kNr);
+int64_t gemm_row_chunk(const Gemm& g) {
+  const int64_t words = k_words<W>(g), rows = words ? kPackedAFloats / words / kMr * kMr : kMaxRowChunk;
+  return rows < kMr ? kMr : rows > kMaxRowChunk ? kMaxRowChunk : rows;
 }
+template <class W>
+int64_t gemm_workspace_size(const Gemm& g) { return gemm_row_chunk<W>(g) * (k_words<W>(g) + kNr) + 16; }
 
 /// Panels lie one behind the other, each [words][32].
 template <class W>
@@ -152,38 +156,41 @@ void gemm_pack_b(const Gemm& g, float* packed, int64_t panel_begin, int64_t pane
   }
 }
 
+/// Rows [row_begin, row_end), at most gemm_row_chunk of them.
 template <class W>
 void gemm_run(const Gemm& g, const float* packed_b, float* workspace, int64_t row_begin, int64_t row_end, float* column_sums) {
   using T = typename W::Element;
-  const int64_t words = k_words<W>(g), kc_max = k_block(words), panels = gemm_panels(g);
-  float* packed_a = workspace;
-  float* scratch = workspace + kGemmRowChunk * kc_max + 16;  // whole rows of C where k has several blocks, else one tile
-  const bool several = kc_max < words;
-  const int64_t ld = several ? panels * kNr : kNr;
-  if (words == 0) memset(scratch, 0, kMr * kNr * sizeof(float));
-  for (int64_t k0 = 0; k0 < words || k0 == 0; k0 += kc_max) {
+  const int64_t words = k_words<W>(g), kc_max = k_block(words), panels = gemm_panels(g), row_chunk = gemm_row_chunk<W>(g);
+  float* tiles = workspace;                      // [rows, 32]
+  float* packed_a = workspace + row_chunk * kNr;  // [block of k][panel of 12 rows][kc][12]
+  if (words == 0) memset(tiles, 0, static_cast<size_t>(row_chunk) * kNr * sizeof(float));
+  const int64_t padded_rows = (row_end - row_begin + kMr - 1) / kMr * kMr;
+  for (int64_t k0 = 0; k0 < words; k0 += kc_max) {
     const int64_t kc = words - k0 < kc_max ? words - k0 : kc_max;
-    const bool last = k0 + kc >= words;
     for (int64_t r = row_begin; r < row_end; r += kMr) {
-      const int64_t rows = row_end - r < kMr ? row_end - r : kMr;
-      pack_panel<W, kMr>(static_cast<const T*>(g.a) + r * g.a_row + k0 * W::kPerWord * g.a_k, g.a_row, g.a_k, rows, kc, g.k - k0 * W::kPerWord,
-                         packed_a + (r - row_begin) * kc);
+      pack_panel<W, kMr>(static_cast<const T*>(g.a) + r * g.a_row + k0 * W::kPerWord * g.a_k, g.a_row, g.a_k, row_end - r < kMr ? row_end - r : kMr, kc,
+                         g.k - k0 * W::kPerWord, packed_a + k0 * padded_rows + (r - row_begin) * kc);
     }
-    for (int64_t p = 0; p < panels; ++p) {
-      const int64_t columns = g.n - p * kNr < kNr ? g.n - p * kNr : kNr;
+  }
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t columns = g.n - p * kNr < kNr ? g.n - p * kNr : kNr;
+    float* sums = column_sums ? column_sums + p * kNr : nullptr;
+    for (int64_t k0 = 0; k0 < words || k0 == 0; k0 += kc_max) {
+      const int64_t kc = words - k0 < kc_max ? words - k0 : kc_max;
+      const bool last = k0 + kc >= words;
       for (int64_t r = row_begin; r < row_end; r += kMr) {
-        float* tile = several ? scratch + (r - row_begin) * ld + p * kNr : scratch;
-        micro_kernel<W>(kc, packed_a + (r - row_begin) * kc, packed_b + (p * words + k0) * kNr, tile, ld, k0 > 0);
-        if (last) epilogue_tile<T>(g.out, tile, ld, r, row_end - r < kMr ? row_end : r + kMr, p * kNr, columns, column_sums ? column_sums + p * kNr : nullptr);
+        float* tile = tiles + (r - row_begin) * kNr;
+        micro_kernel<W>(kc, packed_a + k0 * padded_rows + (r - row_begin) * kc, packed_b + (p * words + k0) * kNr, tile, kNr, k0 > 0);
+        if (last) epilogue_tile<T>(g.out, tile, kNr, r, row_end - r < kMr ? row_end : r + kMr, p * kNr, columns, sums);
       }
+      if (words == 0) break;
     }
-    if (kc_max == 0) break;
   }
 }
 
 template <class W>
 constexpr GemmKernels make_gemm_kernels() {
-  return {kGemmRowChunk, gemm_packed_b_size<W>, gemm_workspace_size<W>, gemm_pack_b<W>, gemm_panels, gemm_run<W>};
+  return {gemm_row_chunk<W>, gemm_packed_b_size<W>, gemm_workspace_size<W>, gemm_pack_b<W>, gemm_panels, gemm_run<W>};
 }
 
 }  // namespace DINOXX_ISA
