@@ -49,7 +49,8 @@ RunFolder::~RunFolder() {
   if (lock_ >= 0) ::close(lock_);  // which releases the lock
 }
 
-void RunFolder::open_metrics(int64_t step) {
+int64_t RunFolder::open_metrics(int64_t step) {
+  int64_t evaluated = -1;
   const fs::path file = path_ / "metrics.jsonl";
   if (fs::exists(file)) {
     const std::string before = read_text(file);
@@ -57,12 +58,15 @@ void RunFolder::open_metrics(int64_t step) {
     std::string kept;
     for (std::string line; std::getline(lines, line);) {
       const nlohmann::json record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (record.is_object() && record.value("step", int64_t{0}) <= step) kept += line + "\n";
+      if (!record.is_object() || record.value("step", int64_t{0}) > step) continue;
+      kept += line + "\n";
+      if (record.contains("eval")) evaluated = record.value("step", int64_t{-1});
     }
     if (kept != before) write_file_atomically(file, kept);
   }
   metrics_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (metrics_ < 0) fail(file.string(), "to write the file", std::strerror(errno), "Choose a folder that you may write to");
+  return evaluated;
 }
 
 void RunFolder::log(const nlohmann::json& record) {

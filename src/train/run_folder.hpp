@@ -15,8 +15,9 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  /// Drops lines of metrics.jsonl after `step` (a resumed run writes them again) and a torn last line, then opens it.
-  void open_metrics(int64_t step);
+  /// Drops lines of metrics.jsonl after `step` (a resumed run writes them again) and a torn last line, then opens it. Returns the last step
+  /// whose evaluation it holds, -1 for none.
+  int64_t open_metrics(int64_t step);
   /// One line, written at once. Error on a full disk.
   void log(const nlohmann::json& record);
   /// Makes what was logged so far survive a power cut; called before a checkpoint that counts on it.

@@ -1,6 +1,7 @@
 #include "saving.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -45,6 +46,24 @@ std::vector<WeightFile> teacher_files(const TrainState& state, const RunFacts& f
   return {whole, backbone};
 }
 
+Config saved_config(const json& manifest, const fs::path& checkpoint) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
+  return config;
+}
+
+// Another shape of the network cannot be loaded; said here in the words of the configuration, not in numbers of elements.
+void check_same_network(const Config& before, const Config& now, const fs::path& checkpoint) {
+  std::vector<std::string> others;
+  for (const std::string& difference : config_differences(before, now))
+    for (const char* key : {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ",
+                            "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ", "head.layers "})
+      if (difference.starts_with(key)) others.push_back(difference);
+  if (!others.empty())
+    fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),
+               "Resume with the saved configuration, or choose another --out");
+}
+
 }  // namespace
 
 fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, const RunFacts& facts, int64_t keep) {
@@ -67,12 +86,19 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
 }
 
 std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoint, TrainState& state, const RunFacts& facts) {
+  json manifest;
+  Config before, now = default_config();
+  on_all_ranks(comm, [&] {
+    manifest = read_manifest(checkpoint);
+    before = saved_config(manifest, checkpoint);
+    apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
+    check_same_network(before, now, checkpoint);
+  });
   SavedTensors saved = saved_tensors(state);
   load_checkpoint(comm, checkpoint, saved.tensors);
   for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer.segment_steps[i] = saved.counts[i].item<int64_t>();
   state.student_flat.publish();
   state.teacher_flat.publish();
-  const json manifest = read_manifest(checkpoint);
   state.step = manifest["step"];
   state.position = manifest["position"];
 
@@ -88,10 +114,6 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   compare("build", manifest.value("build", json()), facts.build, rounding);
   compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint,
           "the images and their order are others, this is no longer one run");
-  Config before = default_config();
-  apply_settings(before, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
-  Config now = default_config();
-  apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
   for (const std::string& difference : config_differences(before, now))
     lost.push_back(difference + ": this is no longer one run with one configuration");
   return lost;

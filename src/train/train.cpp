@@ -25,16 +25,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-// Whether a schedule such as "every 2ep" falls due with the step that led here. A function of step and position alone, so that a resumed
-// run keeps the rhythm.
-bool falls_due(const Duration& every, int64_t step, uint64_t position, int64_t batch, uint64_t images) {
-  if (every.value <= 0) return false;
-  if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
-  const double period = every.value * static_cast<double>(images);
-  const auto periods = [&](uint64_t p) { return std::floor(static_cast<double>(p) / period + 1e-9); };
-  return periods(position) > periods(position - static_cast<uint64_t>(batch));
-}
-
 StepInput step_input(const Batch& batch, const Config& config) {
   StepInput input;
   const auto slots = static_cast<int64_t>(batch.positions.size());
@@ -58,7 +48,8 @@ class Run {
   void start_or_resume();
   StepMetrics one_step();
   void record(const StepMetrics& metrics, const StepValues& values);
-  void evaluate(bool due);
+  bool due(const Duration& every, int64_t step) const;
+  void evaluate();
   void save();
   bool time_is_up() const;
   ExitCode check();
@@ -80,7 +71,7 @@ class Run {
   Stopwatch watch_;
   int64_t logged_step_ = 0, saved_step_ = -1, evaluated_step_ = -1, skipped_ = 0;
   uint64_t bad_samples_ = 0;
-  double save_seconds_ = 0, step_seconds_ = 0;
+  double save_seconds_ = 0, step_seconds_ = 0, eval_seconds_ = 0;
   std::string resumed_from_;
 };
 
@@ -111,6 +102,7 @@ void Run::print_start() const {
 
 void Run::open_folder() {
   on_all_ranks(*comms_.control, [&] {
+    choose_checkpoint(options_.resume, options_.out);  // a wrong --resume must not make a folder
     if (!chief()) return;
     folder_ = std::make_unique<RunFolder>(options_.out);
   });
@@ -135,7 +127,7 @@ void Run::start_or_resume() {
   if (chosen.empty()) saved_step_ = -1;
   on_all_ranks(*comms_.control, [&] {
     if (!chief()) return;
-    folder_->open_metrics(state_.step);
+    evaluated_step_ = folder_->open_metrics(state_.step);
     write_file_atomically(options_.out / "config.cfg", facts_.config_text);
     folder_->log({{"event", "start"},
                   {"step", state_.step},
@@ -154,6 +146,9 @@ void Run::start_or_resume() {
     if (!chosen.empty()) progress_.say(fmt::format("resumed from {} at step {}", chosen, state_.step));
     for (const std::string& claim : lost) progress_.say("  resume differs: " + claim);
   });
+  at::Tensor evaluated = at::full({1}, evaluated_step_, at::kLong);
+  comms_.control->broadcast(evaluated, 0)->wait();
+  evaluated_step_ = evaluated.item<int64_t>();
 }
 
 StepMetrics Run::one_step() {
@@ -223,15 +218,28 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
       last);
 }
 
-void Run::evaluate(bool due) {
-  if (!eval_ || !due || evaluated_step_ == state_.step) return;
+// Whether a schedule such as "every 2ep" falls due with `step`, or the run ends with it. A function of the step alone, so that a resumed
+// run keeps the rhythm.
+bool Run::due(const Duration& every, int64_t step) const {
+  if (step == 0 || every.value <= 0) return false;
+  if (step >= schedules_.total_steps()) return true;
+  if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
+  const double batch = static_cast<double>(config_.train.batch_size), period = every.value * static_cast<double>(inputs_.ids.size());
+  const auto periods = [&](int64_t n) { return std::floor(static_cast<double>(n) * batch / period + 1e-9); };
+  return periods(step) > periods(step - 1);
+}
+
+void Run::evaluate() {
+  if (!eval_ || !due(config_.eval.every, state_.step) || evaluated_step_ == state_.step) return;
   watch_.pause();
+  const auto begin = Clock::now();
   json result;
   try {
     result = eval_(state_.teacher, state_.step);
   } catch (const std::exception& error) {
     result = {{"error", error.what()}};
   }
+  eval_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
   evaluated_step_ = state_.step;
   if (chief()) {
     folder_->log({{"step", state_.step},
@@ -259,10 +267,13 @@ void Run::save() {
   watch_.resume();
 }
 
-// Rank 0's clock decides; the vote travels with the step's figures. Leaves room for this step, the next and a checkpoint.
+// Rank 0's clock decides; the vote travels with the step's figures. Leaves room for this step, what may fall due behind it, the next step
+// and a checkpoint.
 bool Run::time_is_up() const {
   if (options_.max_seconds <= 0) return false;
-  return std::chrono::duration<double>(Clock::now() - born_).count() + 2 * step_seconds_ + 1.5 * save_seconds_ >= options_.max_seconds;
+  const double evaluation = due(config_.eval.every, state_.step + 1) ? eval_seconds_ : 0;
+  return std::chrono::duration<double>(Clock::now() - born_).count() + 2 * step_seconds_ + evaluation + 2.5 * save_seconds_ >=
+         options_.max_seconds;
 }
 
 ExitCode Run::check() {
@@ -333,22 +344,22 @@ ExitCode Run::go() {
   if (options_.check) return check();
   if (state_.step >= total && chief()) progress_.say(fmt::format("the run is complete: {} of {} steps are done", state_.step, total));
 
+  evaluate();  // what a stop or a crash left out
   watch_.restart();
   while (state_.step < total) {
     const StepMetrics metrics = one_step();
     const bool last = state_.step == total;
     if (config_.train.check_every > 0 && state_.step % config_.train.check_every == 0)
       check_ranks_agree(*comms_.control, state_.student_flat.master, "student weights", state_.step);
+    if (last || metrics.stop || due(config_.checkpoint.every, state_.step)) save();
     if (metrics.stop && !last) {
-      save();
       const char* signal = options_.stop_signal();
       if (chief())
         progress_.say(fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state_.step,
                                   signal ? signal : "asked to, or out of time"));
       return ExitCode::kStopped;
     }
-    evaluate(last || falls_due(config_.eval.every, state_.step, state_.position, batch, inputs_.ids.size()));
-    if (last || falls_due(config_.checkpoint.every, state_.step, state_.position, batch, inputs_.ids.size())) save();
+    evaluate();
   }
   check_ranks_agree(*comms_.control, state_.student_flat.master, "student weights", state_.step);
   if (chief()) progress_.say(fmt::format("done: {} steps, run folder {}", state_.step, options_.out.string()));

@@ -93,6 +93,26 @@ eval)
   for rank in 0 1; do cmp "with/checkpoints/step_00000008/rank_0000${rank}_of_00002.safetensors" "without/checkpoints/step_00000008/rank_0000${rank}_of_00002.safetensors" || die "rank $rank"; done
   diff <(figures with) <(figures without) || die "metrics differ"
   ;;
+eval_after_stop)
+  # an evaluation that a stop left out is made up for by the run that goes on, and only once
+  "$dinoxx" "${base[@]}" --out run --train.length 40it --eval.every 1it --checkpoint.every 0 >log 2>&1 &
+  pid=$!
+  wait_for_step run 3
+  kill -USR1 $pid
+  wait $pid
+  code=$?
+  expect 85
+  step=$(sed -n 's/.*stopped at step \([0-9]*\).*/\1/p' log)
+  run 1 "${base[@]}" --out run --train.length 40it --eval.every 1it --checkpoint.every 0
+  expect 0
+  [ "$(grep -c '"accuracy"' run/metrics.jsonl)" = 40 ] || die "expected one evaluation of each step (stopped at $step)"
+  ;;
+not_a_number)
+  run 2 "${base[@]}" --out run --train.length 40it --optim.lr 1e30 --optim.clip 0 --train.max_skipped 3
+  expect 1
+  says "3 steps in a row with no number in"
+  [ "$(grep -c '"event":"skipped"' run/metrics.jsonl)" = 3 ] || die "expected three skipped steps in metrics.jsonl"
+  ;;
 check)
   run 2 "${base[@]}" --out deep/er/run --check
   expect 0
@@ -124,3 +144,4 @@ records)
   ;;
 *) die "unknown case" ;;
 esac
+exit 0
