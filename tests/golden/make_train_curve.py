@@ -56,7 +56,9 @@ def run(vits, main_dino, utils, dtype):
         loss.backward()
         per_parameter = utils.clip_gradients(student, CLIP)
         clipped += sum(norm > CLIP for norm in per_parameter)
-        norms.append(sum(norm ** 2 for norm in per_parameter) ** 0.5)
+        names = [name for name, parameter in student.named_parameters() if parameter.grad is not None]
+        applied = [norm for name, norm in zip(names, per_parameter, strict=True) if epoch >= 1 or "last_layer" not in name]
+        norms.append(sum(norm ** 2 for norm in applied) ** 0.5)
         utils.cancel_gradients_last_layer(epoch, student, 1)
         optimizer.step()
         with torch.no_grad():

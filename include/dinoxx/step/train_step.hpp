@@ -23,7 +23,7 @@ struct StepMetrics {
   bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
   std::vector<int> bad_ranks;   ///< whose loss was no number
   bool stop = false;            ///< some rank voted to stop
-  double grad_norm = 0;         ///< of all gradients before clipping
+  double grad_norm = 0;         ///< of all gradients that are applied (not a frozen last layer), before clipping
   double overlapped_share = 0;  ///< of gradient bytes, see GradientSync
   std::vector<std::pair<std::string, double>> terms;  ///< the loss terms' own figures, means over all ranks
 };

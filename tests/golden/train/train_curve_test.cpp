@@ -1,5 +1,6 @@
 // Ten steps of the whole training step against the published code: make_train_curve.py.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dinoxx/comm/self_communicator.hpp"
