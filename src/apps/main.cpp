@@ -17,25 +17,19 @@ struct Command {
   int (*run)(int, char**);
 };
 const std::vector<Command> kCommands{
-#ifdef DINOXX_HAS_pack
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
-#endif
     {"train", "learn features from packed images without labels", run_train},
-#ifdef DINOXX_HAS_eval
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
-#endif
-#ifdef DINOXX_HAS_info
     {"info", "what this build, a data set or a run folder is", run_info},
-#endif
 };
 
 void print_help() {
   fmt::print(
       "dinoxx trains vision models by self-distillation without labels and shows what the features are worth.\n\n"
-      "  dinoxx pack  --from-folder IMAGES --out DATA                                  1. pack the images once\n"
-      "  mpirun -n 2 dinoxx train --config configs/dino_cifar10_cpu.cfg --data DATA --out RUN   2. train; the same command resumes\n"
-      "  mpirun -n 2 dinoxx eval  --checkpoint RUN --data DATA --suite knn --out DIR   3. evaluate, DIR/results.json\n"
-      "  dinoxx info  --run RUN                                                        4. look\n\n"
+      "  dinoxx pack --from-folder IMAGES --out DATA                                 1. pack the images once\n"
+      "  mpirun -n 2 dinoxx train --config FILE --data DATA --out RUN                2. train; the same command resumes\n"
+      "  mpirun -n 2 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  3. evaluate, DIR/results.json\n"
+      "  dinoxx info --run RUN                                                       4. look\n\n"
       "One process needs no mpirun. Commands, each with --help:\n");
   for (const Command& command : kCommands) fmt::print("  {:<6} {}\n", command.name, command.help);
   fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
