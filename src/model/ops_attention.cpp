@@ -26,7 +26,8 @@ at::Tensor run_attention(const at::Tensor& qkv, int64_t heads) {
   const KernelSet& kernels = kernel_set(is_bf16(qkv));
   at::Tensor out = empty_as(qkv, {batch, tokens, dim});
   const Attention args{qkv.const_data_ptr(), out.data_ptr(), tokens, heads, dim / heads};
-  for_sample_chunks(batch, kernels.attention_workspace(tokens, dim / heads), [&](int64_t begin, int64_t end, float* workspace) { kernels.attention(args, begin, end, workspace); });
+  for_sample_chunks(batch, kernels.attention_workspace(tokens, dim / heads),
+                    [&](int64_t begin, int64_t end, float* workspace) { kernels.attention(args, begin, end, workspace); });
   return out;
 }
 
@@ -64,6 +65,8 @@ class AttentionFunction : public torch::autograd::Function<AttentionFunction> {
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& qkv, int heads) { return AttentionFunction::apply(qkv, int64_t{heads}); }
+at::Tensor attention(const at::Tensor& qkv, int heads) {
+  return AttentionFunction::apply(qkv, int64_t{heads});
+}
 
 }  // namespace dinoxx::ops::cpu

@@ -1,5 +1,5 @@
-// Softmax attention for few tokens (5 to a few hundred): one (sample, head) at a time in float buffers that stay in the first- or second-level cache.
-// The matrix of probabilities is recomputed in the backward pass instead of being stored.
+// Softmax attention for few tokens (5 to a few hundred): one (sample, head) at a time in float buffers that stay in the first- or
+// second-level cache. The matrix of probabilities is recomputed in the backward pass instead of being stored.
 #pragma once
 #include "ops_kernels.hpp"
 #include "ops_simd.hpp"
@@ -7,7 +7,9 @@
 namespace dinoxx::ops {
 namespace DINOXX_ISA {
 
-inline int64_t round_up(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
+inline int64_t round_up(int64_t n) {
+  return (n + kLanes - 1) / kLanes * kLanes;
+}
 
 /// C[m, n] = sum_k A[m * a_row + k * a_k] B[k, n], n a multiple of kLanes, ldb = ldc = n. Blocks of 4 rows and up to 4 registers.
 template <int kRows, int kRegs>
@@ -50,7 +52,8 @@ inline void small_gemm(int64_t m, int64_t n, int64_t k, const float* a, int64_t 
 template <class T>
 inline void gather(const T* from, int64_t stride, int64_t n, int64_t head_dim, int64_t padded, float scale, float* to) {
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t d = 0; d < padded; d += kLanes) store(to + i * padded + d, head_dim > d ? load(from + i * stride + d, head_dim - d) * scale : vf{});
+    for (int64_t d = 0; d < padded; d += kLanes)
+      store(to + i * padded + d, head_dim > d ? load(from + i * stride + d, head_dim - d) * scale : vf{});
 }
 /// [n, columns] -> [columns, n_padded] with zeros behind n; columns and n_padded are multiples of kLanes.
 inline void transpose(const float* from, int64_t n, int64_t columns, int64_t n_padded, float* to) {
@@ -131,7 +134,8 @@ inline void scatter_with_sums(const float* from, int64_t n, int64_t h, int64_t h
 template <class T>
 void attention_backward(const AttentionBackward& a, int64_t begin, int64_t end, float* workspace) {
   const int64_t n = a.tokens, h = a.head_dim, np = round_up(n), hp = round_up(h), dim = a.heads * h, size = np * hp;
-  float *q = workspace, *k = q + size, *v = k + size, *go = v + size, *t = go + size, *g = t + size, *p = workspace + 8 * size, *s = p + np * np;
+  float *q = workspace, *k = q + size, *v = k + size, *go = v + size, *t = go + size, *g = t + size, *p = workspace + 8 * size,
+        *s = p + np * np;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(h));
   for (int64_t b = begin; b < end; ++b) {
     float* sums = a.partial + b / kSampleChunk * 3 * dim;

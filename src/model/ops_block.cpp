@@ -1,5 +1,5 @@
-// One pre-norm transformer block as a single autograd node: 4 matrix products forward and 8 backward with everything else fused into them or into five passes over the
-// activations. The gradients are written out below in the order in which they are computed.
+// One pre-norm transformer block as a single autograd node: 4 matrix products forward and 8 backward with everything else fused into them
+// or into five passes over the activations. The gradients are written out below in the order in which they are computed.
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -21,7 +21,8 @@ struct Activations {
 };
 
 /// x + s * (input W^T + b)
-at::Tensor residual_linear(const at::Tensor& x, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& scale) {
+at::Tensor residual_linear(const at::Tensor& x, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                           const at::Tensor& scale) {
   at::Tensor out = empty_as(x, x.sizes());
   const at::Tensor b = as_floats(bias);
   EpilogueArgs e;
@@ -66,19 +67,34 @@ at::Tensor block_forward(const std::array<at::Tensor, kInputs>& in, int64_t head
 
 class BlockFunction : public torch::autograd::Function<BlockFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& norm1_w, const at::Tensor& norm1_b, const at::Tensor& qkv_w,
-                            const at::Tensor& qkv_b, const at::Tensor& proj_w, const at::Tensor& proj_b, const at::Tensor& norm2_w, const at::Tensor& norm2_b,
-                            const at::Tensor& fc1_w, const at::Tensor& fc1_b, const at::Tensor& fc2_w, const at::Tensor& fc2_b, const std::optional<at::Tensor>& s1,
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& norm1_w,
+                            const at::Tensor& norm1_b, const at::Tensor& qkv_w, const at::Tensor& qkv_b, const at::Tensor& proj_w,
+                            const at::Tensor& proj_b, const at::Tensor& norm2_w, const at::Tensor& norm2_b, const at::Tensor& fc1_w,
+                            const at::Tensor& fc1_b, const at::Tensor& fc2_w, const at::Tensor& fc2_b, const std::optional<at::Tensor>& s1,
                             const std::optional<at::Tensor>& s2, int64_t heads, double eps, bool training) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
-    std::array<at::Tensor, kInputs> in{x, norm1_w, norm1_b, qkv_w, qkv_b, proj_w, proj_b, norm2_w, norm2_b, fc1_w, fc1_b, fc2_w, fc2_b, as_floats(s1.value_or(at::Tensor())), as_floats(s2.value_or(at::Tensor()))};
+    std::array<at::Tensor, kInputs> in{x,
+                                       norm1_w,
+                                       norm1_b,
+                                       qkv_w,
+                                       qkv_b,
+                                       proj_w,
+                                       proj_b,
+                                       norm2_w,
+                                       norm2_b,
+                                       fc1_w,
+                                       fc1_b,
+                                       fc2_w,
+                                       fc2_b,
+                                       as_floats(s1.value_or(at::Tensor())),
+                                       as_floats(s2.value_or(at::Tensor()))};
     for (auto& t : in)
       if (t.defined()) t = t.contiguous();
     Activations a;
     at::Tensor out = block_forward(in, heads, eps, training, a);
     if (training) {
-      ctx->save_for_backward({in[kX], in[kNorm1W], in[kQkvW], in[kProjW], in[kNorm2W], in[kFc1W], in[kFc2W], in[kS1], in[kS2], a.h1, a.mean1, a.rstd1, a.qkv,
-                              a.mixed, a.y, a.h2, a.mean2, a.rstd2, a.hidden, a.slope});
+      ctx->save_for_backward({in[kX],  in[kNorm1W], in[kQkvW], in[kProjW], in[kNorm2W], in[kFc1W], in[kFc2W], in[kS1], in[kS2],  a.h1,
+                              a.mean1, a.rstd1,     a.qkv,     a.mixed,    a.y,         a.h2,      a.mean2,   a.rstd2, a.hidden, a.slope});
       ctx->saved_data["heads"] = heads;
     }
     return out;
@@ -89,9 +105,9 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
     auto saved = ctx->get_saved_variables();
     auto next = saved.begin();
     const auto take = [&] { return std::move(*next++); };
-    const at::Tensor x = take(), norm1_w = take(), qkv_w = take(), proj_w = take(), norm2_w = take(), fc1_w = take(), fc2_w = take(), s1 = take(), s2 = take(),
-                     h1 = take(), mean1 = take(), rstd1 = take(), qkv = take(), mixed = take(), y = take(), h2 = take(), mean2 = take(), rstd2 = take(),
-                     hidden = take(), slope = take();
+    const at::Tensor x = take(), norm1_w = take(), qkv_w = take(), proj_w = take(), norm2_w = take(), fc1_w = take(), fc2_w = take(),
+                     s1 = take(), s2 = take(), h1 = take(), mean1 = take(), rstd1 = take(), qkv = take(), mixed = take(), y = take(),
+                     h2 = take(), mean2 = take(), rstd2 = take(), hidden = take(), slope = take();
     const int64_t tokens = x.size(1);
     const auto type = x.scalar_type();
     const at::Tensor dz = grads[0].contiguous();
@@ -138,14 +154,16 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
 
 }  // namespace
 
-at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2) {
+at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1,
+                             const at::Tensor& s2) {
   bool training = x.requires_grad();
-  for (const at::Tensor* t : {&w.norm1_weight, &w.norm1_bias, &w.qkv_weight, &w.qkv_bias, &w.proj_weight, &w.proj_bias, &w.norm2_weight, &w.norm2_bias, &w.fc1_weight,
-                              &w.fc1_bias, &w.fc2_weight, &w.fc2_bias})
+  for (const at::Tensor* t : {&w.norm1_weight, &w.norm1_bias, &w.qkv_weight, &w.qkv_bias, &w.proj_weight, &w.proj_bias, &w.norm2_weight,
+                              &w.norm2_bias, &w.fc1_weight, &w.fc1_bias, &w.fc2_weight, &w.fc2_bias})
     training |= t->requires_grad();
   training &= at::GradMode::is_enabled();
-  return BlockFunction::apply(x, w.norm1_weight, w.norm1_bias, w.qkv_weight, w.qkv_bias, w.proj_weight, w.proj_bias, w.norm2_weight, w.norm2_bias, w.fc1_weight,
-                              w.fc1_bias, w.fc2_weight, w.fc2_bias, maybe(s1), maybe(s2), int64_t{heads}, eps, training);
+  return BlockFunction::apply(x, w.norm1_weight, w.norm1_bias, w.qkv_weight, w.qkv_bias, w.proj_weight, w.proj_bias, w.norm2_weight,
+                              w.norm2_bias, w.fc1_weight, w.fc1_bias, w.fc2_weight, w.fc2_bias, maybe(s1), maybe(s2), int64_t{heads}, eps,
+                              training);
 }
 
 }  // namespace dinoxx::ops::cpu

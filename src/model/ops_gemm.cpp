@@ -41,7 +41,8 @@ void gemm_by_aten(bool bf16, const Gemm& g, float* column_sums) {
   if (column_sums) std::fill_n(sums.get(), chunks * g.n, 0.0f);
   at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c)
-      kernel_set(bf16).epilogue(g.out, v, g.n, c * kRowChunk, std::min(g.m, (c + 1) * kRowChunk), g.n, column_sums ? sums.get() + c * g.n : nullptr);
+      kernel_set(bf16).epilogue(g.out, v, g.n, c * kRowChunk, std::min(g.m, (c + 1) * kRowChunk), g.n,
+                                column_sums ? sums.get() + c * g.n : nullptr);
   });
   if (column_sums) add_rows(sums.get(), chunks, g.n, column_sums);
 }

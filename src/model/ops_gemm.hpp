@@ -3,8 +3,8 @@
 
 #include "ops_kernels.hpp"
 
-/// Matrix products with a fused epilogue. Own kernels where the processor has AVX-512 (and AVX512_BF16 for bfloat16), because the MKL in the wheel takes its AVX2 path on AMD
-/// processors, half of what the core can do; elsewhere at::mm and the epilogue as a second pass.
+/// Matrix products with a fused epilogue. Own kernels where the processor has AVX-512 (and AVX512_BF16 for bfloat16), because the MKL in
+/// the wheel takes its AVX2 path on AMD processors, half of what the core can do; elsewhere at::mm and the epilogue as a second pass.
 namespace dinoxx::ops {
 
 /// A(i, k) = a[i * a_row + k * a_k], B(k, j) = b[k * b_k + j * b_col]; one stride of each is 1. Elements are float or bfloat16.
@@ -23,9 +23,9 @@ void gemm(bool bf16, const Gemm& g, float* column_sums = nullptr);
 
 /// One instruction set's kernels. B is packed once, then row chunks are independent.
 struct GemmKernels {
-  int64_t (*row_chunk)(const Gemm&);                        ///< rows of C that run() takes at a time, at most
-  int64_t (*packed_b_size)(const Gemm&);                    ///< floats
-  int64_t (*workspace_size)(const Gemm&);                   ///< floats, per thread
+  int64_t (*row_chunk)(const Gemm&);       ///< rows of C that run() takes at a time, at most
+  int64_t (*packed_b_size)(const Gemm&);   ///< floats
+  int64_t (*workspace_size)(const Gemm&);  ///< floats, per thread
   void (*pack_b)(const Gemm&, float* packed, int64_t panel_begin, int64_t panel_end);
   int64_t (*panels)(const Gemm&);
   void (*run)(const Gemm&, const float* packed_b, float* workspace, int64_t row_begin, int64_t row_end, float* column_sums);

@@ -1,8 +1,10 @@
-// Blocked matrix product for AVX-512. The text is the same for float and bfloat16, because both multiply a broadcast 32-bit word of A with a register of 32-bit words of B:
-// a word is one float or a pair of bfloat16 neighbours along k (vdpbf16ps). All inner indices along k count words.
+// Blocked matrix product for AVX-512. The text is the same for float and bfloat16, because both multiply a broadcast 32-bit word of A with
+// a register of 32-bit words of B: a word is one float or a pair of bfloat16 neighbours along k (vdpbf16ps). All inner indices along k
+// count words.
 //
-// Loops after Goto and van de Geijn (2008): B packed in panels of 32 columns, A in panels of 12 rows; 24 accumulators; a block of kc words along k keeps one B panel in the
-// first-level cache, the packed rows of A in the second. All blocks of a panel are finished before the next panel, so that partial sums of 32 columns stay in cache.
+// Loops after Goto and van de Geijn (2008): B packed in panels of 32 columns, A in panels of 12 rows; 24 accumulators; a block of kc words
+// along k keeps one B panel in the first-level cache, the packed rows of A in the second. All blocks of a panel are finished before the
+// next panel, so that partial sums of 32 columns stay in cache.
 #pragma once
 #include <immintrin.h>
 
@@ -24,7 +26,9 @@ struct FloatWords {
 };
 
 template <class W>
-int64_t k_words(const Gemm& g) { return (g.k + W::kPerWord - 1) / W::kPerWord; }
+int64_t k_words(const Gemm& g) {
+  return (g.k + W::kPerWord - 1) / W::kPerWord;
+}
 /// Equal blocks, so that the last is not a sliver.
 inline int64_t k_block(int64_t words) {
   const int64_t blocks = (words + kMaxKc - 1) / kMaxKc;
@@ -69,8 +73,11 @@ inline __m512 load_words(const Bf16* p, int64_t elements) {
   return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(static_cast<__mmask32>((1u << elements) - 1), p));
 }
 
-/// Words for k = word, of 16 neighbours from p on, where rows along k are `stride` elements apart. `k_left` elements are left along k, `n` neighbours are valid.
-inline __m512 gather_word(const float* p, int64_t, int64_t, int64_t n) { return load_words(p, n); }
+/// Words for k = word, of 16 neighbours from p on, where rows along k are `stride` elements apart. `k_left` elements are left along k, `n`
+/// neighbours are valid.
+inline __m512 gather_word(const float* p, int64_t, int64_t, int64_t n) {
+  return load_words(p, n);
+}
 inline __m512 gather_word(const Bf16* p, int64_t stride, int64_t k_left, int64_t n) {
   if (n <= 0) return _mm512_setzero_ps();
   const __mmask16 mask = n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1);
@@ -83,7 +90,8 @@ inline __m512 gather_word(const Bf16* p, int64_t stride, int64_t k_left, int64_t
 /// out[w * P + i] = word w of row i, for kc words of up to `rows` <= P rows; zeros behind. Stores run up to 16 floats beyond the end.
 /// from: element (row 0, first k); row stride and k stride in elements; k_left: elements left along k from there.
 template <class W, int P>
-void pack_panel(const typename W::Element* from, int64_t row_stride, int64_t k_stride, int64_t rows, int64_t kc, int64_t k_left, float* out) {
+void pack_panel(const typename W::Element* from, int64_t row_stride, int64_t k_stride, int64_t rows, int64_t kc, int64_t k_left,
+                float* out) {
   constexpr int per = W::kPerWord;
   if (k_stride == 1) {
     for (int64_t w = 0; w < kc; w += 16) {
@@ -91,7 +99,8 @@ void pack_panel(const typename W::Element* from, int64_t row_stride, int64_t k_s
       // from the right: a block's stores spill into the columns on its right only for P = 12, where there is one block
       for (int block = 0; block < P; block += 16) {
         __m512 r[16];
-        for (int i = 0; i < 16; ++i) r[i] = block + i < rows ? load_words(from + (block + i) * row_stride + w * per, k_left - w * per) : _mm512_setzero_ps();
+        for (int i = 0; i < 16; ++i)
+          r[i] = block + i < rows ? load_words(from + (block + i) * row_stride + w * per, k_left - w * per) : _mm512_setzero_ps();
         transpose16(r);
         for (int i = 0; i < 16; ++i) {
           if (i < words) _mm512_storeu_ps(out + (w + i) * P + block, r[i]);
@@ -133,9 +142,13 @@ void micro_kernel(int64_t kc, const float* a, const float* b, float* tile, int64
   }
 }
 
-inline int64_t gemm_panels(const Gemm& g) { return (g.n + kNr - 1) / kNr; }
+inline int64_t gemm_panels(const Gemm& g) {
+  return (g.n + kNr - 1) / kNr;
+}
 template <class W>
-int64_t gemm_packed_b_size(const Gemm& g) { return gemm_panels(g) * kNr * k_words<W>(g) + 16; }
+int64_t gemm_packed_b_size(const Gemm& g) {
+  return gemm_panels(g) * kNr * k_words<W>(g) + 16;
+}
 /// Fewer rows where k is long, so that the packed rows fit.
 template <class W>
 int64_t gemm_row_chunk(const Gemm& g) {
@@ -143,7 +156,9 @@ int64_t gemm_row_chunk(const Gemm& g) {
   return rows < kMr ? kMr : rows > kMaxRowChunk ? kMaxRowChunk : rows;
 }
 template <class W>
-int64_t gemm_workspace_size(const Gemm& g) { return gemm_row_chunk<W>(g) * (k_words<W>(g) + kNr) + 16; }
+int64_t gemm_workspace_size(const Gemm& g) {
+  return gemm_row_chunk<W>(g) * (k_words<W>(g) + kNr) + 16;
+}
 
 /// Panels lie one behind the other, each [words][32].
 template <class W>
@@ -152,7 +167,8 @@ void gemm_pack_b(const Gemm& g, float* packed, int64_t panel_begin, int64_t pane
   const int64_t words = k_words<W>(g);
   for (int64_t p = panel_begin; p < panel_end; ++p) {
     const int64_t left = g.n - p * kNr;
-    pack_panel<W, kNr>(static_cast<const T*>(g.b) + p * kNr * g.b_col, g.b_col, g.b_k, left < kNr ? left : kNr, words, g.k, packed + p * kNr * words);
+    pack_panel<W, kNr>(static_cast<const T*>(g.b) + p * kNr * g.b_col, g.b_col, g.b_k, left < kNr ? left : kNr, words, g.k,
+                       packed + p * kNr * words);
   }
 }
 
@@ -161,15 +177,16 @@ template <class W>
 void gemm_run(const Gemm& g, const float* packed_b, float* workspace, int64_t row_begin, int64_t row_end, float* column_sums) {
   using T = typename W::Element;
   const int64_t words = k_words<W>(g), kc_max = k_block(words), panels = gemm_panels(g), row_chunk = gemm_row_chunk<W>(g);
-  float* tiles = workspace;                      // [rows, 32]
+  float* tiles = workspace;                       // [rows, 32]
   float* packed_a = workspace + row_chunk * kNr;  // [block of k][panel of 12 rows][kc][12]
   if (words == 0) memset(tiles, 0, static_cast<size_t>(row_chunk) * kNr * sizeof(float));
   const int64_t padded_rows = (row_end - row_begin + kMr - 1) / kMr * kMr;
   for (int64_t k0 = 0; k0 < words; k0 += kc_max) {
     const int64_t kc = words - k0 < kc_max ? words - k0 : kc_max;
     for (int64_t r = row_begin; r < row_end; r += kMr) {
-      pack_panel<W, kMr>(static_cast<const T*>(g.a) + r * g.a_row + k0 * W::kPerWord * g.a_k, g.a_row, g.a_k, row_end - r < kMr ? row_end - r : kMr, kc,
-                         g.k - k0 * W::kPerWord, packed_a + k0 * padded_rows + (r - row_begin) * kc);
+      pack_panel<W, kMr>(static_cast<const T*>(g.a) + r * g.a_row + k0 * W::kPerWord * g.a_k, g.a_row, g.a_k,
+                         row_end - r < kMr ? row_end - r : kMr, kc, g.k - k0 * W::kPerWord,
+                         packed_a + k0 * padded_rows + (r - row_begin) * kc);
     }
   }
   for (int64_t p = 0; p < panels; ++p) {

@@ -17,18 +17,23 @@ SimdLevel simd_level() {
     SimdLevel best = SimdLevel::kGeneric;
 #ifdef DINOXX_X86_KERNELS
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) best = SimdLevel::kAvx2;
-    if (best == SimdLevel::kAvx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
+    if (best == SimdLevel::kAvx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
       best = SimdLevel::kAvx512;
     if (best == SimdLevel::kAvx512 && __builtin_cpu_supports("avx512bf16")) best = SimdLevel::kAvx512Bf16;
 #endif
     if (const char* wish = std::getenv("DINOXX_SIMD")) {
       const std::string name = wish;
       SimdLevel asked = best;
-      if (name == "generic") asked = SimdLevel::kGeneric;
-      else if (name == "avx2") asked = SimdLevel::kAvx2;
-      else if (name == "avx512") asked = SimdLevel::kAvx512;
-      else if (name != "avx512bf16") fail_usage("environment variable DINOXX_SIMD", "generic, avx2, avx512 or avx512bf16", name, "Unset it to take what the processor has");
+      if (name == "generic")
+        asked = SimdLevel::kGeneric;
+      else if (name == "avx2")
+        asked = SimdLevel::kAvx2;
+      else if (name == "avx512")
+        asked = SimdLevel::kAvx512;
+      else if (name != "avx512bf16")
+        fail_usage("environment variable DINOXX_SIMD", "generic, avx2, avx512 or avx512bf16", name,
+                   "Unset it to take what the processor has");
       best = asked < best ? asked : best;
     }
     return best;

@@ -1,11 +1,11 @@
 #pragma once
 #include <cstdint>
 
-/// The fused CPU kernels behind ops.hpp: plain pointers, one table per instruction set and element type, chosen at run time. Sizes are in elements.
-/// `T*` is float* or bfloat16*, passed as void*; statistics, biases, scales and partial sums are float.
+/// The fused CPU kernels behind ops.hpp: plain pointers, one table per instruction set and element type, chosen at run time. Sizes are in
+/// elements. `T*` is float* or bfloat16*, passed as void*; statistics, biases, scales and partial sums are float.
 ///
-/// Sums over rows are made per chunk of kRowChunk rows (attention: kSampleChunk samples) into their own row of `partial` and then added in order of the chunks, so
-/// that results do not depend on the number of threads.
+/// Sums over rows are made per chunk of kRowChunk rows (attention: kSampleChunk samples) into their own row of `partial` and then added in
+/// order of the chunks, so that results do not depend on the number of threads.
 namespace dinoxx::ops {
 
 constexpr int64_t kRowChunk = 64;
@@ -21,12 +21,12 @@ enum class Epilogue {
 
 struct EpilogueArgs {
   Epilogue kind = Epilogue::kBias;
-  void* c = nullptr;              ///< T [m, n]
+  void* c = nullptr;  ///< T [m, n]
   int64_t ldc = 0;
-  const float* bias = nullptr;    ///< [n] or null for 0
-  void* aux = nullptr;            ///< T [m, n]
-  const void* residual = nullptr; ///< T [m, n]
-  const float* scale = nullptr;   ///< per group of rows, or null for 1
+  const float* bias = nullptr;     ///< [n] or null for 0
+  void* aux = nullptr;             ///< T [m, n]
+  const void* residual = nullptr;  ///< T [m, n]
+  const float* scale = nullptr;    ///< per group of rows, or null for 1
   int64_t rows_per_scale = 1;
 };
 
@@ -44,10 +44,10 @@ struct LayerNormBackward {
   const float *mean, *rstd, *weight;
   const void* residual;  ///< T [rows, dim] added to dx, or null
   void* dx;
-  const float* scale;      ///< per group of rows: `scaled` = scale * dx; null for none
+  const float* scale;  ///< per group of rows: `scaled` = scale * dx; null for none
   int64_t rows_per_scale;
-  void* scaled;            ///< T [rows, dim] or null
-  float* partial;          ///< [chunks, 3, dim]: dweight, dbias, column sums of the scaled dx
+  void* scaled;    ///< T [rows, dim] or null
+  float* partial;  ///< [chunks, 3, dim]: dweight, dbias, column sums of the scaled dx
   int64_t rows, dim;
 };
 
@@ -55,8 +55,8 @@ struct ScaleRows {
   const void* x;
   const float* scale;  ///< or null for 1
   int64_t rows_per_scale;
-  void* y;             ///< scale * x, or null when only the column sums are wanted
-  float* partial;      ///< [chunks, dim]
+  void* y;         ///< scale * x, or null when only the column sums are wanted
+  float* partial;  ///< [chunks, dim]
   int64_t rows, dim;
 };
 
@@ -89,7 +89,8 @@ struct KernelSet {
   void (*epilogue)(const EpilogueArgs&, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t n, float* column_sums);
 };
 
-/// What this processor has, or less if DINOXX_SIMD=generic|avx2|avx512|avx512bf16 in the environment asks for less (for tests and comparisons).
+/// What this processor has, or less if DINOXX_SIMD=generic|avx2|avx512|avx512bf16 in the environment asks for less (for tests and
+/// comparisons).
 enum class SimdLevel { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
 SimdLevel simd_level();
 

@@ -115,7 +115,8 @@ void gelu_backward(const void* dy, const void* x, void* dx, int64_t n) {
 }
 
 template <class T, Epilogue kind>
-void epilogue_rows(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t col, int64_t n, float* column_sums) {
+void epilogue_rows(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t col, int64_t n,
+                   float* column_sums) {
   for (int64_t r = begin; r < end; ++r) {
     const float* row = v + (r - begin) * ldv;
     const int64_t at = r * a.ldc + col;
@@ -146,12 +147,17 @@ void epilogue_rows(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t b
 
 /// Rows [begin, end) and columns [col, col + n) of c; v points at the first of them, column_sums at column col.
 template <class T>
-inline void epilogue_tile(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t col, int64_t n, float* column_sums) {
+inline void epilogue_tile(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t col, int64_t n,
+                          float* column_sums) {
   switch (a.kind) {
-    case Epilogue::kBias: return epilogue_rows<T, Epilogue::kBias>(a, v, ldv, begin, end, col, n, column_sums);
-    case Epilogue::kGelu: return epilogue_rows<T, Epilogue::kGelu>(a, v, ldv, begin, end, col, n, column_sums);
-    case Epilogue::kResidual: return epilogue_rows<T, Epilogue::kResidual>(a, v, ldv, begin, end, col, n, column_sums);
-    case Epilogue::kMultiply: return epilogue_rows<T, Epilogue::kMultiply>(a, v, ldv, begin, end, col, n, column_sums);
+    case Epilogue::kBias:
+      return epilogue_rows<T, Epilogue::kBias>(a, v, ldv, begin, end, col, n, column_sums);
+    case Epilogue::kGelu:
+      return epilogue_rows<T, Epilogue::kGelu>(a, v, ldv, begin, end, col, n, column_sums);
+    case Epilogue::kResidual:
+      return epilogue_rows<T, Epilogue::kResidual>(a, v, ldv, begin, end, col, n, column_sums);
+    case Epilogue::kMultiply:
+      return epilogue_rows<T, Epilogue::kMultiply>(a, v, ldv, begin, end, col, n, column_sums);
   }
 }
 
@@ -162,8 +168,8 @@ void epilogue(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin,
 
 template <class T>
 constexpr KernelSet make_kernel_set(const char* name) {
-  return {name,          layer_norm<T>, layer_norm_backward<T>, scale_rows<T>,       gelu_forward<T>,
-          gelu_backward<T>, attention<T>,  attention_backward<T>,  attention_workspace, epilogue<T>};
+  return {name,         layer_norm<T>,         layer_norm_backward<T>, scale_rows<T>, gelu_forward<T>, gelu_backward<T>,
+          attention<T>, attention_backward<T>, attention_workspace,    epilogue<T>};
 }
 
 }  // namespace DINOXX_ISA

@@ -39,7 +39,8 @@ std::vector<int64_t> with_last(const at::Tensor& x, int64_t last) {
 }
 
 /// dx and dw where wanted, given the gradient before the nonlinearity.
-torch::autograd::variable_list linear_grads(torch::autograd::AutogradContext* ctx, const at::Tensor& dy, const at::Tensor& x, const at::Tensor& weight) {
+torch::autograd::variable_list linear_grads(torch::autograd::AutogradContext* ctx, const at::Tensor& dy, const at::Tensor& x,
+                                            const at::Tensor& weight) {
   const bool has_bias = ctx->saved_data["bias"].toBool();
   torch::autograd::variable_list out(3);
   if (ctx->needs_input_grad(0)) {
@@ -53,7 +54,8 @@ torch::autograd::variable_list linear_grads(torch::autograd::AutogradContext* ct
 
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weights, const std::optional<at::Tensor>& bias) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weights,
+                            const std::optional<at::Tensor>& bias) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const at::Tensor x = input.contiguous(), weight = weights.contiguous(), b = as_floats(bias.value_or(at::Tensor()));
     at::Tensor y = empty_as(x, with_last(x, weight.size(0)));
@@ -74,8 +76,8 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
 /// gelu(x W^T + b); the derivative of the nonlinearity is computed with its value, because both need the same exp.
 class LinearGeluFunction : public torch::autograd::Function<LinearGeluFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weights, const std::optional<at::Tensor>& bias,
-                            bool training) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weights,
+                            const std::optional<at::Tensor>& bias, bool training) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const at::Tensor x = input.contiguous(), weight = weights.contiguous(), b = as_floats(bias.value_or(at::Tensor()));
     at::Tensor y = empty_as(x, with_last(x, weight.size(0)));
@@ -114,7 +116,9 @@ class GeluFunction : public torch::autograd::Function<GeluFunction> {
     refuse_second_derivative();
     const at::Tensor x = ctx->get_saved_variables()[0], dy = grads[0].contiguous();
     at::Tensor dx = empty_as(x, x.sizes());
-    over(x, [&](int64_t begin, int64_t n) { kernel_set(is_bf16(x)).gelu_backward(at_element(dy, begin), at_element(x, begin), at_element(dx, begin), n); });
+    over(x, [&](int64_t begin, int64_t n) {
+      kernel_set(is_bf16(x)).gelu_backward(at_element(dy, begin), at_element(x, begin), at_element(dx, begin), n);
+    });
     return {dx};
   }
 
@@ -128,13 +132,18 @@ class GeluFunction : public torch::autograd::Function<GeluFunction> {
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) { return LinearFunction::apply(x, weight, maybe(bias)); }
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  return LinearFunction::apply(x, weight, maybe(bias));
+}
 
 at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const bool training = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
+  const bool training =
+      at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
   return LinearGeluFunction::apply(x, weight, maybe(bias), training);
 }
 
-at::Tensor gelu(const at::Tensor& x) { return GeluFunction::apply(x); }
+at::Tensor gelu(const at::Tensor& x) {
+  return GeluFunction::apply(x);
+}
 
 }  // namespace dinoxx::ops::cpu

@@ -10,7 +10,9 @@
 namespace dinoxx::ops::cpu {
 namespace {
 
-int64_t row_chunks(int64_t rows) { return (rows + kRowChunk - 1) / kRowChunk; }
+int64_t row_chunks(int64_t rows) {
+  return (rows + kRowChunk - 1) / kRowChunk;
+}
 
 /// f(begin, end) over rows, cut at multiples of kRowChunk.
 template <class F>
@@ -39,25 +41,37 @@ bool supported(std::initializer_list<at::Tensor> tensors) {
 
 void refuse_second_derivative() {
   if (at::GradMode::is_enabled())
-    fail("second derivative", "backward() without create_graph", "a graph of the backward pass of a fused operation", "Call ops::set_fused(false) to use the ATen formulas");
+    fail("second derivative", "backward() without create_graph", "a graph of the backward pass of a fused operation",
+         "Call ops::set_fused(false) to use the ATen formulas");
 }
 
-at::Tensor empty_as(const at::Tensor& like, at::IntArrayRef sizes) { return pooled_empty(sizes, like.scalar_type()); }
-at::Tensor as_floats(const at::Tensor& t) { return t.defined() ? t.detach().to(at::kFloat).contiguous() : t; }
+at::Tensor empty_as(const at::Tensor& like, at::IntArrayRef sizes) {
+  return pooled_empty(sizes, like.scalar_type());
+}
+at::Tensor as_floats(const at::Tensor& t) {
+  return t.defined() ? t.detach().to(at::kFloat).contiguous() : t;
+}
 
 Norm run_layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
   const ProfileScope scope(Phase::kLayerNorm);
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0;
   const at::Tensor w = as_floats(weight), b = as_floats(bias);
   Norm out{empty_as(x, x.sizes()), pooled_empty({rows}, at::kFloat), pooled_empty({rows}, at::kFloat)};
-  const LayerNormForward args{x.const_data_ptr(), w.const_data_ptr<float>(), b.const_data_ptr<float>(), out.y.data_ptr(), out.mean.data_ptr<float>(),
-                              out.rstd.data_ptr<float>(), rows, dim, static_cast<float>(eps)};
+  const LayerNormForward args{x.const_data_ptr(),
+                              w.const_data_ptr<float>(),
+                              b.const_data_ptr<float>(),
+                              out.y.data_ptr(),
+                              out.mean.data_ptr<float>(),
+                              out.rstd.data_ptr<float>(),
+                              rows,
+                              dim,
+                              static_cast<float>(eps)};
   for_row_chunks(rows, [&](int64_t begin, int64_t end) { kernel_set(is_bf16(x)).layer_norm(args, begin, end); });
   return out;
 }
 
-NormGrads run_layer_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& weight,
-                                  const at::Tensor& residual, const at::Tensor& scale, int64_t rows_per_scale) {
+NormGrads run_layer_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd,
+                                  const at::Tensor& weight, const at::Tensor& residual, const at::Tensor& scale, int64_t rows_per_scale) {
   const ProfileScope scope(Phase::kLayerNorm);
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0, chunks = row_chunks(rows);
   const at::Tensor w = as_floats(weight);
@@ -90,7 +104,8 @@ Scaled run_scale_rows(const at::Tensor& x, const at::Tensor& scale, int64_t rows
   const int64_t dim = x.size(-1), rows = dim ? x.numel() / dim : 0, chunks = row_chunks(rows);
   Scaled out{scale.defined() ? empty_as(x, x.sizes()) : x, {}};
   PooledFloats partial(chunks * dim);
-  const ScaleRows args{x.const_data_ptr(), floats_or_null(scale), rows_per_scale, scale.defined() ? out.x.data_ptr() : nullptr, partial.get(), rows, dim};
+  const ScaleRows args{
+      x.const_data_ptr(), floats_or_null(scale), rows_per_scale, scale.defined() ? out.x.data_ptr() : nullptr, partial.get(), rows, dim};
   for_row_chunks(rows, [&](int64_t begin, int64_t end) { kernel_set(is_bf16(x)).scale_rows(args, begin, end); });
   out.column_sums = add_partials(partial.get(), chunks, dim, 0, dim);
   return out;
@@ -100,7 +115,8 @@ namespace {
 
 class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
+                            const at::Tensor& bias, double eps) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const at::Tensor x = input.contiguous();
     const Norm norm = run_layer_norm(x, weight, bias, eps);
@@ -118,6 +134,8 @@ class LayerNormFunction : public torch::autograd::Function<LayerNormFunction> {
 
 }  // namespace
 
-at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) { return LayerNormFunction::apply(x, weight, bias, eps); }
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
+  return LayerNormFunction::apply(x, weight, bias, eps);
+}
 
 }  // namespace dinoxx::ops::cpu

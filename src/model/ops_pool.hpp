@@ -3,8 +3,9 @@
 
 #include <cstddef>
 
-/// Memory for the fused operations. Blocks are kept when a tensor dies and handed out again, because glibc returns large ones to the kernel, and faulting the pages in
-/// again costs more than the arithmetic on them. Thread-safe. The pool holds the largest amount that was in use at one time.
+/// Memory for the fused operations. Blocks are kept when a tensor dies and handed out again, because glibc returns large ones to the
+/// kernel, and faulting the pages in again costs more than the arithmetic on them. Thread-safe. The pool holds the largest amount that was
+/// in use at one time.
 namespace dinoxx::ops {
 
 /// A block of at least `bytes`, aligned to 64; give it back with pool_give.

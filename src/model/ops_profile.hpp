@@ -1,7 +1,8 @@
 #pragma once
 #include <array>
 
-/// Where the fused operations spend processor time, counted always: two clock readings an operation. For the benchmark's profile. Time of the calling thread.
+/// Where the fused operations spend processor time, counted always: two clock readings an operation. For the benchmark's profile. Time of
+/// the calling thread.
 namespace dinoxx::ops {
 
 enum class Phase { kGemm, kLayerNorm, kAttention, kRowSums, kCount };

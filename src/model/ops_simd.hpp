@@ -1,6 +1,6 @@
-// Vector arithmetic for the fused kernels. Included once by each instruction-set translation unit, which defines DINOXX_LANES (floats in a register) and
-// DINOXX_ISA (its namespace). GCC vector extensions, so the same text serves AVX-512, AVX2 and any other machine.
-// No standard header with inline functions may be included here: the linker could keep the AVX-512 copy of one for the whole program.
+// Vector arithmetic for the fused kernels. Included once by each instruction-set translation unit, which defines DINOXX_LANES (floats in a
+// register) and DINOXX_ISA (its namespace). GCC vector extensions, so the same text serves AVX-512, AVX2 and any other machine. No standard
+// header with inline functions may be included here: the linker could keep the AVX-512 copy of one for the whole program.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -19,19 +19,33 @@ struct Bf16 {
   uint16_t bits;
 };
 
-inline vf splat(float x) { return vf{} + x; }
-inline vi as_int(vf x) { return (vi)x; }
-inline vf as_float(vi x) { return (vf)x; }
-inline vf select(vi mask, vf a, vf b) { return mask ? a : b; }
-inline vf vmax(vf a, vf b) { return a > b ? a : b; }
-inline vf vabs(vf x) { return as_float(as_int(x) & 0x7fffffff); }
+inline vf splat(float x) {
+  return vf{} + x;
+}
+inline vi as_int(vf x) {
+  return (vi)x;
+}
+inline vf as_float(vi x) {
+  return (vf)x;
+}
+inline vf select(vi mask, vf a, vf b) {
+  return mask ? a : b;
+}
+inline vf vmax(vf a, vf b) {
+  return a > b ? a : b;
+}
+inline vf vabs(vf x) {
+  return as_float(as_int(x) & 0x7fffffff);
+}
 
 inline vf load(const float* p) {
   vf v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-inline void store(float* p, vf v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store(float* p, vf v) {
+  __builtin_memcpy(p, &v, sizeof v);
+}
 
 inline vf load(const Bf16* p) {
   vh h;
@@ -108,7 +122,8 @@ inline float maximum(vf v) {
   return v[0];
 }
 
-/// exp to about 1e-7 relative on [-87, 88]; below, a number under 1e-37. Cody-Waite reduction, polynomial of degree 6 fitted for minimal relative error.
+/// exp to about 1e-7 relative on [-87, 88]; below, a number under 1e-37. Cody-Waite reduction, polynomial of degree 6 fitted for minimal
+/// relative error.
 inline vf exp(vf x) {
   x = x < -87.0f ? splat(-87.0f) : x;  // in this form a NaN passes
   x = x > 88.0f ? splat(88.0f) : x;
@@ -128,8 +143,9 @@ inline vf exp(vf x) {
 struct Gelu {
   vf value, derivative;
 };
-/// x Phi(x) and its derivative Phi(x) + x phi(x). Phi through erfc: exp(z^2) erfc(z), z = |x| / sqrt 2, is a polynomial of degree 8 in 1 / (1 + 0.3275911 z), the
-/// substitution of Hastings (1955); coefficients fitted for minimal relative error (1.4e-7), so that the negative tail keeps its relative accuracy. One exp serves both results.
+/// x Phi(x) and its derivative Phi(x) + x phi(x). Phi through erfc: exp(z^2) erfc(z), z = |x| / sqrt 2, is a polynomial of degree 8 in 1 /
+/// (1 + 0.3275911 z), the substitution of Hastings (1955); coefficients fitted for minimal relative error (1.4e-7), so that the negative
+/// tail keeps its relative accuracy. One exp serves both results.
 inline Gelu gelu(vf x) {
   const vf z = vabs(x) * 0.707106781f;
   const vf t = 1.0f / (1.0f + 0.3275911f * z);

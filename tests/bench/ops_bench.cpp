@@ -1,4 +1,5 @@
-// Micro-benchmarks: fused operations against the ATen formula. Argument 0: rows = batch of samples, 1: tokens, 2: 0 fp32 / 1 bf16, 3: 0 formula / 1 fused.
+// Micro-benchmarks: fused operations against the ATen formula. Argument 0: rows = batch of samples, 1: tokens, 2: 0 fp32 / 1 bf16, 3: 0
+// formula / 1 fused.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
@@ -17,7 +18,9 @@ struct Case {
     at::set_num_threads(1);
     ops::set_fused(state.range(3) != 0);
   }
-  at::Tensor tensor(at::IntArrayRef sizes, double scale = 1.0) const { return (at::randn(sizes, at::kFloat) * scale).to(type).requires_grad_(true); }
+  at::Tensor tensor(at::IntArrayRef sizes, double scale = 1.0) const {
+    return (at::randn(sizes, at::kFloat) * scale).to(type).requires_grad_(true);
+  }
   int64_t batch, tokens;
   at::ScalarType type;
 };
@@ -33,18 +36,9 @@ void block(benchmark::State& state) {
   const Case c(state);
   const at::Tensor x = c.tensor({c.batch, c.tokens, kDim});
   const auto ones = [&] { return at::ones({kDim}, c.type).requires_grad_(true); };
-  const ops::BlockWeights w{ones(),
-                            c.tensor({kDim}),
-                            c.tensor({3 * kDim, kDim}, 0.05),
-                            c.tensor({3 * kDim}),
-                            c.tensor({kDim, kDim}, 0.05),
-                            c.tensor({kDim}),
-                            ones(),
-                            c.tensor({kDim}),
-                            c.tensor({4 * kDim, kDim}, 0.05),
-                            c.tensor({4 * kDim}),
-                            c.tensor({kDim, 4 * kDim}, 0.05),
-                            c.tensor({kDim})};
+  const ops::BlockWeights w{
+      ones(), c.tensor({kDim}), c.tensor({3 * kDim, kDim}, 0.05), c.tensor({3 * kDim}), c.tensor({kDim, kDim}, 0.05),     c.tensor({kDim}),
+      ones(), c.tensor({kDim}), c.tensor({4 * kDim, kDim}, 0.05), c.tensor({4 * kDim}), c.tensor({kDim, 4 * kDim}, 0.05), c.tensor({kDim})};
   forward_backward(state, [&] { return ops::transformer_block(x, w, 3, 1e-6, {}, {}); });
 }
 

@@ -1,4 +1,5 @@
-// Processor time of the whole training step on random crops (no data pipeline), the rate of matrix products measured in the same run, and where the step's time goes.
+// Processor time of the whole training step on random crops (no data pipeline), the rate of matrix products measured in the same run, and
+// where the step's time goes.
 //
 //   dinoxx_bench_step CONFIG [--steps N] [--any.key value ...]
 //
@@ -19,7 +20,9 @@
 namespace dinoxx {
 namespace {
 
-double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+double cpu_seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
 
 /// Median processor seconds of a call, over about 0.2 s.
 template <class F>
@@ -36,11 +39,13 @@ double seconds_per_call(const F& f) {
   return times[times.size() / 2];
 }
 
-/// Operations per second of y = x W^T over the shapes of a block and the head, weighted by their cost: by at::mm (MKL or oneDNN) or by the own kernels.
+/// Operations per second of y = x W^T over the shapes of a block and the head, weighted by their cost: by at::mm (MKL or oneDNN) or by the
+/// own kernels.
 double gemm_rate(at::ScalarType type, bool own, int64_t rows, int64_t dim) {
   at::NoGradGuard no_grad;
   double seconds = 0, flops = 0;
-  for (const auto& [m, n, k] : std::vector<std::array<int64_t, 3>>{{rows, 3 * dim, dim}, {rows, dim, dim}, {rows, 4 * dim, dim}, {rows, dim, 4 * dim}, {384, 2048, 2048}}) {
+  for (const auto& [m, n, k] : std::vector<std::array<int64_t, 3>>{
+           {rows, 3 * dim, dim}, {rows, dim, dim}, {rows, 4 * dim, dim}, {rows, dim, 4 * dim}, {384, 2048, 2048}}) {
     const at::Tensor x = at::rand({m, k}, at::kFloat).to(type), w = at::rand({n, k}, at::kFloat).to(type);
     at::Tensor y = at::empty({m, n}, x.options());
     const at::Tensor wt = w.t();
@@ -55,7 +60,8 @@ double gemm_rate(at::ScalarType type, bool own, int64_t rows, int64_t dim) {
 
 /// Matrix-product operations of one image in the textbook step (every token through every block and every product, backward = 2 x forward).
 double textbook_flops(const Config& c) {
-  const double dim = static_cast<double>(*c.model.dim), hidden = dim * c.model.mlp_ratio, patch = static_cast<double>(c.model.patch_size * c.model.patch_size * 3);
+  const double dim = static_cast<double>(*c.model.dim), hidden = dim * c.model.mlp_ratio,
+               patch = static_cast<double>(c.model.patch_size * c.model.patch_size * 3);
   const auto forward = [&](double views, double size) {
     const double patches = size * size / static_cast<double>(c.model.patch_size * c.model.patch_size), tokens = patches + 1;
     const double block = tokens * 2 * (4 * dim * dim + 2 * dim * hidden) + 4 * tokens * tokens * dim;
@@ -66,7 +72,8 @@ double textbook_flops(const Config& c) {
     return rows * 2 * (dim * h + static_cast<double>(c.head.layers - 2) * h * h + h * b + b * static_cast<double>(*c.head.out_dim));
   };
   const double global = forward(2, static_cast<double>(c.views.global_size)) + head(2);
-  const double local = forward(static_cast<double>(c.views.local_count), static_cast<double>(c.views.local_size)) + head(static_cast<double>(c.views.local_count));
+  const double local = forward(static_cast<double>(c.views.local_count), static_cast<double>(c.views.local_size)) +
+                       head(static_cast<double>(c.views.local_count));
   return global + 3 * (global + local);  // teacher forward, student forward and backward
 }
 
@@ -76,13 +83,16 @@ struct Options {
 };
 
 Options parse(int argc, char** argv) {
-  if (argc < 2) fail_usage("dinoxx_bench_step", "CONFIG [--steps N] [--any.key value ...]", "no configuration", "Try configs/dino_cifar10_parity.cfg");
+  if (argc < 2)
+    fail_usage("dinoxx_bench_step", "CONFIG [--steps N] [--any.key value ...]", "no configuration", "Try configs/dino_cifar10_parity.cfg");
   Options options;
   std::vector<Setting> settings = read_settings(argv[1]);
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string key = argv[i] + 2;
-    if (key == "steps") options.steps = std::stoi(argv[i + 1]);
-    else settings.push_back({key, argv[i + 1], "command line"});
+    if (key == "steps")
+      options.steps = std::stoi(argv[i + 1]);
+    else
+      settings.push_back({key, argv[i + 1], "command line"});
   }
   Config config = default_config();
   apply_settings(config, settings);
@@ -104,10 +114,15 @@ void run(const Options& options) {
   StepInput input;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
   input.crops.push_back(at::randn({2 * batch, 3, config.views.global_size, config.views.global_size}, generator, at::kFloat));
-  if (config.views.local_count > 0) input.crops.push_back(at::randn({config.views.local_count * batch, 3, config.views.local_size, config.views.local_size}, generator, at::kFloat));
+  if (config.views.local_count > 0)
+    input.crops.push_back(
+        at::randn({config.views.local_count * batch, 3, config.views.local_size, config.views.local_size}, generator, at::kFloat));
   for (int64_t i = 0; i < batch; ++i) input.positions.push_back(static_cast<uint64_t>(i));
   input.global_batch = batch;
-  const auto step = [&] { return train_step(state, spec, input, schedules.at(state.step, state.position), config.optim.clip, config.loss.student_temp, sync, *statistics); };
+  const auto step = [&] {
+    return train_step(state, spec, input, schedules.at(state.step, state.position), config.optim.clip, config.loss.student_temp, sync,
+                      *statistics);
+  };
 
   step();
   step();
@@ -126,7 +141,8 @@ void run(const Options& options) {
 
   const auto type = compute_type(config);
   const int64_t tokens = (config.views.global_size / config.model.patch_size) * (config.views.global_size / config.model.patch_size) + 1;
-  const double library = gemm_rate(type, false, 2 * batch * tokens, *config.model.dim), own = gemm_rate(type, true, 2 * batch * tokens, *config.model.dim);
+  const double library = gemm_rate(type, false, 2 * batch * tokens, *config.model.dim),
+               own = gemm_rate(type, true, 2 * batch * tokens, *config.model.dim);
   const double textbook = textbook_flops(config);
   fmt::print("kernels {}\n", ops::kernels_in_use());
   fmt::print("step_ms {:.2f}\nimages_per_core_second {:.2f}\n", 1e3 * median, images / median);
@@ -144,7 +160,8 @@ void run(const Options& options) {
   fmt::print("share_rest {:.3f}\n", 1.0 - known / total);
   const double gemm_seconds = after[0].seconds - before[0].seconds, gemm_flops = after[0].flops - before[0].flops;
   if (gemm_seconds > 0)
-    fmt::print("gflop_per_image_executed {:.4f}\ngemm_gflops_in_step {:.1f}\n", 1e-9 * gemm_flops / (images * options.steps), 1e-9 * gemm_flops / gemm_seconds);
+    fmt::print("gflop_per_image_executed {:.4f}\ngemm_gflops_in_step {:.1f}\n", 1e-9 * gemm_flops / (images * options.steps),
+               1e-9 * gemm_flops / gemm_seconds);
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The training step of the official DINO code on one CPU rank and random crops: its own train_one_epoch, models, loss and clipping, called from here.
+"""The training step of the official DINO code on one CPU rank and random crops: its own train_one_epoch, models, loss and clipping.
 
-  python step_peer.py DINO_CHECKOUT [--batch 64] [--steps 12] [--dim 192] [--depth 6] [--heads 3] [--patch 8] [--global 32] [--local 16] [--locals 4] [--out 4096] [--bf16]
+  python step_peer.py DINO_CHECKOUT [--batch 64] [--steps 12] [--dim 192] [--depth 6] [--heads 3] [--patch 8] [--global 32] [--local 16]
+                      [--locals 4] [--out 4096] [--threads 1] [--bf16]
 
-Only devices are redirected to the CPU (gloo, one rank). --bf16 wraps both forward passes in torch.autocast("cpu", bfloat16), which the official code does on GPUs only.
-Prints "name value" lines; time is processor time of the process.
+Only devices are redirected to the CPU (gloo, one rank). --bf16 wraps both forward passes in torch.autocast("cpu", bfloat16), which the
+official code does on GPUs only. Prints "name value" lines; time is processor time of the process.
 """
 import argparse, functools, io, contextlib, os, sys, time
 
@@ -31,14 +32,14 @@ os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=os.environ.get("MASTER_PO
 dist.init_process_group("gloo")
 
 
-def network(drop_last_gradient):
-    backbone = vits.VisionTransformer(img_size=[options.global_size], patch_size=options.patch, embed_dim=options.dim, depth=options.depth, num_heads=options.heads,
-                                      mlp_ratio=4, qkv_bias=True, norm_layer=functools.partial(nn.LayerNorm, eps=1e-6))
-    return utils.MultiCropWrapper(backbone, vits.DINOHead(options.dim, options.out, use_bn=False, norm_last_layer=drop_last_gradient))
+def network():
+    backbone = vits.VisionTransformer(img_size=[options.global_size], patch_size=options.patch, embed_dim=options.dim, depth=options.depth,
+                                      num_heads=options.heads, mlp_ratio=4, qkv_bias=True, norm_layer=functools.partial(nn.LayerNorm, eps=1e-6))
+    return utils.MultiCropWrapper(backbone, vits.DINOHead(options.dim, options.out, use_bn=False, norm_last_layer=True))
 
 
 torch.manual_seed(0)
-student, teacher = network(True), network(True)
+student, teacher = network(), network()
 student = nn.parallel.DistributedDataParallel(student)
 teacher.load_state_dict(student.module.state_dict())
 for p in teacher.parameters():

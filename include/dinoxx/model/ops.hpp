@@ -3,14 +3,16 @@
 
 #include <string>
 
-/// The few tensor operations of which the networks are made, differentiable. On CPU in float32 and bfloat16 they run own fused kernels (ops_cpu*.cpp); everywhere else
-/// (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare against.
+/// The few tensor operations of which the networks are made, differentiable. On CPU in float32 and bfloat16 they run own fused kernels
+/// (ops_cpu*.cpp); everywhere else (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare
+/// against.
 namespace dinoxx::ops {
 
 void set_fused(bool on);  ///< default on; process-wide
 bool fused();
 
-/// The fused operations keep freed blocks for reuse; this returns them to the system (after training, before something else needs the memory).
+/// The fused operations keep freed blocks for reuse; this returns them to the system (after training, before something else needs the
+/// memory).
 void release_cached_memory();
 /// One line for logs: which kernels this processor gets.
 std::string kernels_in_use();
@@ -32,6 +34,7 @@ struct BlockWeights {
 };
 /// One pre-norm block: x += s1 * proj(attention(qkv(norm1 x))); x += s2 * fc2(gelu(fc1(norm2 x))). x [B, N, D].
 /// s1, s2: per-sample stochastic-depth scale [B] (0 or 1 / keep), or undefined for 1.
-at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& weights, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2);
+at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& weights, int heads, double eps, const at::Tensor& s1,
+                             const at::Tensor& s2);
 
 }  // namespace dinoxx::ops

@@ -10,9 +10,10 @@ namespace {
 /// x, twelve weights in the order of BlockWeights.
 Tensors block_inputs(int64_t batch, int64_t tokens, int64_t dim, int64_t hidden) {
   const double w = 1.0 / std::sqrt(static_cast<double>(dim));
-  return {normal({batch, tokens, dim}, 1), 1.0 + 0.1 * normal({dim}, 2), 0.1 * normal({dim}, 3), normal({3 * dim, dim}, 4, w), 0.1 * normal({3 * dim}, 5),
-          normal({dim, dim}, 6, w),        0.1 * normal({dim}, 7),       1.0 + 0.1 * normal({dim}, 8), 0.1 * normal({dim}, 9), normal({hidden, dim}, 10, w),
-          0.1 * normal({hidden}, 11),      normal({dim, hidden}, 12, w), 0.1 * normal({dim}, 13)};
+  return {normal({batch, tokens, dim}, 1), 1.0 + 0.1 * normal({dim}, 2), 0.1 * normal({dim}, 3),     normal({3 * dim, dim}, 4, w),
+          0.1 * normal({3 * dim}, 5),      normal({dim, dim}, 6, w),     0.1 * normal({dim}, 7),     1.0 + 0.1 * normal({dim}, 8),
+          0.1 * normal({dim}, 9),          normal({hidden, dim}, 10, w), 0.1 * normal({hidden}, 11), normal({dim, hidden}, 12, w),
+          0.1 * normal({dim}, 13)};
 }
 
 Operation block(int heads, at::Tensor s1 = {}, at::Tensor s2 = {}) {
@@ -42,7 +43,9 @@ TEST(Block, StochasticDepthScales) {
   EXPECT_TRUE(at::equal(block(2, s1, s2)(single)[3], single[0][3]));
 }
 
-TEST(Block, ManyTokensTakeTheOtherWay) { compare(block(2), block_inputs(1, 330, 32, 64)); }
+TEST(Block, ManyTokensTakeTheOtherWay) {
+  compare(block(2), block_inputs(1, 330, 32, 64));
+}
 
 TEST(Block, WithoutGradientGivesTheSameBits) {
   Tensors in;
@@ -83,7 +86,8 @@ TEST(Block, SamplesDoNotDependOnTheirNeighbours) {
 }
 
 TEST(Block, ThreadsDoNotChangeTheBits) {
-  if (ops::kernels_in_use().find("float32 own") == std::string::npos) GTEST_SKIP() << "matrix products by ATen here, which promises this for a fixed number of threads only";
+  if (ops::kernels_in_use().find("float32 own") == std::string::npos)
+    GTEST_SKIP() << "matrix products by ATen here, which promises this for a fixed number of threads only";
   const Tensors in = block_inputs(40, 17, 96, 384);
   const int before = at::get_num_threads();
   at::set_num_threads(1);

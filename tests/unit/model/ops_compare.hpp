@@ -34,11 +34,16 @@ inline Tensors run_with_grads(const Operation& f, const Tensors& inputs, at::Sca
   return results;
 }
 
-inline double largest(const at::Tensor& t) { return t.numel() ? t.abs().max().item<double>() : 0.0; }
-inline double rms(const at::Tensor& t) { return t.numel() ? t.square().mean().sqrt().item<double>() : 0.0; }
+inline double largest(const at::Tensor& t) {
+  return t.numel() ? t.abs().max().item<double>() : 0.0;
+}
+inline double rms(const at::Tensor& t) {
+  return t.numel() ? t.square().mean().sqrt().item<double>() : 0.0;
+}
 
 /// float32: the fused result within 1e-5 of the float64 formula, relative to the largest element.
-/// bfloat16: its root mean square error against float64 at most 1.5 times that of the ATen formula in bfloat16 (plus rounding of exactly representable results).
+/// bfloat16: its root mean square error against float64 at most 1.5 times that of the ATen formula in bfloat16 (plus rounding of exactly
+/// representable results).
 inline void compare(const Operation& f, const Tensors& inputs) {
   const Tensors exact = run_with_grads(f, inputs, at::kDouble, false), single = run_with_grads(f, inputs, at::kFloat, true);
   for (size_t i = 0; i < exact.size(); ++i) {
@@ -47,8 +52,8 @@ inline void compare(const Operation& f, const Tensors& inputs) {
   }
   Tensors rounded;
   for (const auto& t : inputs) rounded.push_back(t.defined() ? t.to(at::kBFloat16).to(at::kDouble) : t);
-  const Tensors exact_of_rounded = run_with_grads(f, rounded, at::kDouble, false), formula = run_with_grads(f, rounded, at::kBFloat16, false),
-                fused = run_with_grads(f, rounded, at::kBFloat16, true);
+  const Tensors exact_of_rounded = run_with_grads(f, rounded, at::kDouble, false),
+                formula = run_with_grads(f, rounded, at::kBFloat16, false), fused = run_with_grads(f, rounded, at::kBFloat16, true);
   for (size_t i = 0; i < exact.size(); ++i) {
     const double ours = rms(fused[i] - exact_of_rounded[i]), theirs = rms(formula[i] - exact_of_rounded[i]);
     EXPECT_LE(ours, 1.5 * theirs + 1e-4 * rms(exact_of_rounded[i])) << "bfloat16, result " << i << " (0 is the output)";
