@@ -33,7 +33,7 @@ Line parse(int argc, char** argv) {
   Line line;
   TrainOptions& options = line.options;
   std::string config, data, out, max_time;
-  po::options_description run("the run");
+  po::options_description run("the run", 140, 70);
   run.add_options()("help,h", "this text")("print-config", "print the configuration with all its keys and stop")(
       "config", po::value(&config)->value_name("FILE"), "INI file; without one the defaults below")(
       "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"),
