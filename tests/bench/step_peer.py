@@ -34,7 +34,8 @@ dist.init_process_group("gloo")
 
 def network():
     backbone = vits.VisionTransformer(img_size=[options.global_size], patch_size=options.patch, embed_dim=options.dim, depth=options.depth,
-                                      num_heads=options.heads, mlp_ratio=4, qkv_bias=True, norm_layer=functools.partial(nn.LayerNorm, eps=1e-6))
+                                      num_heads=options.heads, mlp_ratio=4, qkv_bias=True,
+                                      norm_layer=functools.partial(nn.LayerNorm, eps=1e-6))
     return utils.MultiCropWrapper(backbone, vits.DINOHead(options.dim, options.out, use_bn=False, norm_last_layer=True))
 
 

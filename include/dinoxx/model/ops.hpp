@@ -4,7 +4,7 @@
 #include <string>
 
 /// The few tensor operations of which the networks are made, differentiable. On CPU in float32 and bfloat16 they run own fused kernels
-/// (ops_cpu*.cpp); everywhere else (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare
+/// (src/model/ops_*.cpp); everywhere else (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare
 /// against.
 namespace dinoxx::ops {
 
