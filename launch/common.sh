@@ -22,13 +22,13 @@ build_jobs() {
   echo $((n < available ? n : available))
 }
 
-# Set-up, configuration and build of the release preset; does nothing where nothing changed.
+# build_release TARGET: set-up, configuration and build of the release preset; does nothing where nothing changed.
 build_release() {
-  "$launch_dir/setup.sh" "$@"
+  "$launch_dir/setup.sh"
   local log=$root/build/configure.log
   mkdir -p "$root/build"
   (cd "$root" && cmake --preset release >"$log" 2>&1) || { cat "$log"; return 1; }
-  cmake --build "$root/build/release" -j "$(build_jobs)"
+  cmake --build "$root/build/release" --target "$1" -j "$(build_jobs)"
 }
 
 # Path of the program: DINOXX names another one.

@@ -3,7 +3,7 @@
 #
 #   launch/quickstart.sh [IMAGE_FOLDER]
 #
-#   IMAGE_FOLDER  images in class folders (for the k-NN table), JPEG or PNG; without it, a self-drawn set of textured objects
+#   IMAGE_FOLDER  JPEG or PNG images, in class folders for a k-NN table; without it, a self-drawn set of textured objects
 #
 # Run it again and it goes on where it stopped. QUICKSTART_OUT names another output folder than run/quickstart.
 set -euo pipefail
@@ -14,7 +14,7 @@ case ${1:-} in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exi
 images=${1:-}
 [ -z "$images" ] || [ -d "$images" ] || die "'$images' is not a folder"
 if [ "$installed" = no ]; then
-  build_release
+  build_release dinoxx
 fi
 program=$(dinoxx_program)
 
@@ -36,6 +36,10 @@ else
   "$program" pack "${source_options[@]}" --out "$data"
 fi
 "$launch_dir/local.sh" -n 2 train --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto
-"$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --suite knn --out "$run/eval"
+if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
+  echo "quickstart: these images have no labels, so there is nothing to score: put each class into a folder of its own for a k-NN table"
+else
+  "$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --suite knn --out "$run/eval"
+fi
 echo
 echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, checkpoints/, eval/results.json)"
