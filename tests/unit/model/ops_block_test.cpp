@@ -103,3 +103,11 @@ TEST(Block, SecondDerivativeIsRefused) {
   for (const auto& t : block_inputs(2, 5, 32, 64)) in.push_back(t.to(at::kFloat).requires_grad_(true));
   EXPECT_THROW(block(2)(in).sum().backward({}, /*retain_graph=*/true, /*create_graph=*/true), std::exception);
 }
+
+TEST(Block, Float64AndFusedOffTakeTheFormula) {
+  const Tensors in = block_inputs(3, 5, 32, 64);
+  const Tensors on = run_with_grads(block(2), in, at::kDouble, true), off = run_with_grads(block(2), in, at::kDouble, false);
+  for (size_t i = 0; i < on.size(); ++i) EXPECT_TRUE(at::equal(on[i], off[i])) << "result " << i;
+  const Tensors single = run_with_grads(block(2), in, at::kFloat, false);
+  EXPECT_FALSE(at::equal(single[0], run_with_grads(block(2), in, at::kFloat, true)[0])) << "the switch has no effect";
+}
