@@ -7,7 +7,8 @@
 namespace dinoxx {
 
 Centre::Centre(int64_t out_dim, double momentum, at::ScalarType dtype) : value_(at::zeros({out_dim}, dtype)), momentum_(momentum) {
-  if (!(momentum >= 0.0 && momentum <= 1.0)) fail_usage("centre momentum", "a value in [0, 1]", fmt::format("{}", momentum), "Correct the configuration");
+  if (!(momentum >= 0.0 && momentum <= 1.0))
+    fail_usage("centre momentum", "a value in [0, 1]", fmt::format("{}", momentum), "Correct the configuration");
 }
 
 void Centre::update(const at::Tensor& sum, int64_t rows) {

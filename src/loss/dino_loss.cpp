@@ -20,26 +20,31 @@ struct Sums {
 };
 
 void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp) {
-  if (student.dim() != 3 || teacher.dim() != 3 || centre.dim() != 1 || student.size(1) != teacher.size(1) || student.size(2) != teacher.size(2) ||
-      student.size(2) != centre.size(0) || student.size(1) < 1 || student.size(2) < 1)
+  if (student.dim() != 3 || teacher.dim() != 3 || centre.dim() != 1 || student.size(1) != teacher.size(1) ||
+      student.size(2) != teacher.size(2) || student.size(2) != centre.size(0) || student.size(1) < 1 || student.size(2) < 1)
     fail("dino loss", "student [V, B, K], teacher [G, B, K] and centre [K]",
-         fmt::format("[{}], [{}] and [{}]", fmt::join(student.sizes(), ", "), fmt::join(teacher.sizes(), ", "), fmt::join(centre.sizes(), ", ")),
+         fmt::format("[{}], [{}] and [{}]", fmt::join(student.sizes(), ", "), fmt::join(teacher.sizes(), ", "),
+                     fmt::join(centre.sizes(), ", ")),
          "Student and teacher must see the same batch with heads of equal width");
   if (teacher.size(0) < 1 || student.size(0) < teacher.size(0) || student.size(0) < 2)
     fail("dino loss", "at least two student views, the first of which are the teacher's",
-         fmt::format("{} student and {} teacher views", student.size(0), teacher.size(0)), "Add views: pairs of different views are compared");
+         fmt::format("{} student and {} teacher views", student.size(0), teacher.size(0)),
+         "Add views: pairs of different views are compared");
   if (!(student_temp > 0) || !(teacher_temp > 0))
     fail("dino loss", "positive temperatures", fmt::format("{} and {}", student_temp, teacher_temp), "Correct the temperatures");
 }
 
-int64_t pair_count(const at::Tensor& student, const at::Tensor& teacher) { return teacher.size(0) * (student.size(0) - 1); }
+int64_t pair_count(const at::Tensor& student, const at::Tensor& teacher) {
+  return teacher.size(0) * (student.size(0) - 1);
+}
 
 dino_kernel::Storage storage_of(const at::Tensor& t) {
   return t.scalar_type() == at::kFloat ? dino_kernel::Storage::kFloat : dino_kernel::Storage::kBFloat16;
 }
 
 /// Runs the kernel over all images; sums are added in the order of images, so that they do not depend on the number of threads.
-Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp, const at::Tensor& grad) {
+Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp,
+                const at::Tensor& grad) {
   dino_kernel::Problem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
@@ -71,8 +76,8 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
 /// Forward computes the gradient as well, while the row is in the cache; backward scales it.
 class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp,
-                            double teacher_temp, Sums* sums) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
+                            const at::Tensor& centre, double student_temp, double teacher_temp, Sums* sums) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     at::Tensor grad;
     if (student.requires_grad()) {
@@ -80,7 +85,8 @@ class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
       ctx->save_for_backward({grad});
     }
     *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), student_temp, teacher_temp, grad);
-    return at::full({}, sums->loss / static_cast<double>(pair_count(student, teacher) * student.size(1)), student.options().dtype(at::kFloat));
+    return at::full({}, sums->loss / static_cast<double>(pair_count(student, teacher) * student.size(1)),
+                    student.options().dtype(at::kFloat));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     const at::Tensor grad = ctx->get_saved_variables()[0];
@@ -90,13 +96,13 @@ class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
 };
 
 /// The same sums as ATen formulas, differentiated by ATen: float64, GPUs, and the reference of the tests.
-at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp, double teacher_temp,
-                        Sums* sums) {
+at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
+                        double teacher_temp, Sums* sums) {
   const at::ScalarType wide = student_logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor sharp = (teacher_logits.to(wide) - centre.to(wide)) / teacher_temp;
-  const at::Tensor log_p = at::log_softmax(sharp, -1), p = log_p.exp();                       // [G, B, K]
-  const at::Tensor log_q = at::log_softmax(student_logits.to(wide) / student_temp, -1);       // [V, B, K]
-  at::Tensor others = p.sum(0, /*keepdim=*/true).expand_as(log_q).clone();                    // Q_v
+  const at::Tensor log_p = at::log_softmax(sharp, -1), p = log_p.exp();                  // [G, B, K]
+  const at::Tensor log_q = at::log_softmax(student_logits.to(wide) / student_temp, -1);  // [V, B, K]
+  at::Tensor others = p.sum(0, /*keepdim=*/true).expand_as(log_q).clone();               // Q_v
   others.narrow(0, 0, p.size(0)).sub_(p);
   const at::Tensor total = -(others * log_q).sum();
   sums->loss = total.item<double>();
@@ -106,10 +112,13 @@ at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teac
 
 }  // namespace
 
-DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp, double teacher_temp) {
+DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
+                         double teacher_temp) {
   check(student_logits, teacher_logits, centre, student_temp, teacher_temp);
   const at::Tensor teacher = teacher_logits.detach(), middle = centre.detach();
-  const auto narrow = [](const at::Tensor& t) { return t.device().is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16); };
+  const auto narrow = [](const at::Tensor& t) {
+    return t.device().is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16);
+  };
   const bool fused = ops::fused() && narrow(student_logits) && narrow(teacher) && middle.scalar_type() == at::kFloat;
 
   Sums sums;

@@ -9,20 +9,25 @@
 namespace dinoxx::dino_kernel {
 namespace {
 
-// Sixteen lanes of GCC's vector extension: one AVX-512 register, two of AVX2, four of SSE2. All helpers are inlined into the three entry points at the end of the
-// file, each of which is compiled for its own instruction set.
+// Sixteen lanes of GCC's vector extension: one AVX-512 register, two of AVX2, four of SSE2. All helpers are inlined into the three entry
+// points at the end of the file, each of which is compiled for its own instruction set.
 constexpr int64_t kLanes = 16;
 typedef float Vec __attribute__((vector_size(64)));
 typedef uint32_t IntVec __attribute__((vector_size(64)));
-// Logit of the lanes beyond the row: far below any real one, yet finite after division by any temperature, so that its product with probability 0 is 0.
+// Logit of the lanes beyond the row: far below any real one, yet finite after division by any temperature, so that its product with
+// probability 0 is 0.
 constexpr float kPadding = -1e30f;
 #define DINOXX_INLINE [[gnu::always_inline]] inline
 
-DINOXX_INLINE void load(Vec& v, const float* p) { std::memcpy(&v, p, sizeof v); }
-DINOXX_INLINE void store(float* p, const Vec& v) { std::memcpy(p, &v, sizeof v); }
+DINOXX_INLINE void load(Vec& v, const float* p) {
+  std::memcpy(&v, p, sizeof v);
+}
+DINOXX_INLINE void store(float* p, const Vec& v) {
+  std::memcpy(p, &v, sizeof v);
+}
 
-/// e^x for x <= 0 to about 2 units in the last place; below -87 a number near 1e-38; NaN stays NaN. Range reduction by ln 2 in two parts, Taylor polynomial of
-/// degree 7 on [-ln 2 / 2, ln 2 / 2], scaling through the exponent bits.
+/// e^x for x <= 0 to about 2 units in the last place; below -87 a number near 1e-38; NaN stays NaN. Range reduction by ln 2 in two parts,
+/// Taylor polynomial of degree 7 on [-ln 2 / 2, ln 2 / 2], scaling through the exponent bits.
 DINOXX_INLINE void exp_lanes(Vec& x) {
   constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that sits in the low mantissa bits
@@ -60,7 +65,8 @@ DINOXX_INLINE float max_lanes(const Vec& v) {
 }
 
 /// A row as floats, padded to whole vectors with `fill`. Rows of the right type and length are used where they are.
-DINOXX_INLINE const float* row_as_float(const void* base, Storage type, int64_t row, int64_t dim, int64_t padded, float fill, float* scratch) {
+DINOXX_INLINE const float* row_as_float(const void* base, Storage type, int64_t row, int64_t dim, int64_t padded, float fill,
+                                        float* scratch) {
   if (type == Storage::kFloat) {
     const float* p = static_cast<const float*>(base) + row * dim;
     if (dim == padded) return p;
@@ -87,7 +93,8 @@ DINOXX_INLINE void write_row(void* base, Storage type, int64_t row, int64_t dim,
 }
 
 /// probabilities = softmax((teacher - centre) * inv_temp), padding 0; returns the entropy.
-DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64_t padded, int64_t dim, float inv_temp, float* probabilities) {
+DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64_t padded, int64_t dim, float inv_temp,
+                                 float* probabilities) {
   Vec max = Vec{} - std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < padded; i += kLanes) {
     Vec x, c;
@@ -123,7 +130,8 @@ DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64
 
 /// Cross-entropy of one student row against `target`, which sums to `mass`: mass * log-sum-exp - target . s, s = student * inv_temp.
 /// With `grad`: grad = coefficient * (mass * softmax(s) - target).
-DINOXX_INLINE double student_row(const float* logits, const float* target, int64_t padded, float mass, float inv_temp, float coefficient, float* work, bool want_grad) {
+DINOXX_INLINE double student_row(const float* logits, const float* target, int64_t padded, float mass, float inv_temp, float coefficient,
+                                 float* work, bool want_grad) {
   Vec max = Vec{} - std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < padded; i += kLanes) {
     Vec x;
@@ -155,16 +163,18 @@ DINOXX_INLINE double student_row(const float* logits, const float* target, int64
   return mass * std::log(static_cast<double>(total)) - sum_lanes(dot);
 }
 
-DINOXX_INLINE int64_t padded_dim(const Problem& p) { return (p.dim + kLanes - 1) / kLanes * kLanes; }
+DINOXX_INLINE int64_t padded_dim(const Problem& p) {
+  return (p.dim + kLanes - 1) / kLanes * kLanes;
+}
 
 DINOXX_INLINE void images_impl(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
   const int64_t dim = p.dim, padded = padded_dim(p);
-  float* const centre = scratch;                                    // [padded]
-  float* const row = centre + padded;                               // a converted or padded row
-  float* const work = row + padded;                                 // exponentials, then the gradient
-  float* const total = work + padded;                               // sum of the teacher rows
-  float* const target = total + padded;                             // sum without the student's own view
-  float* const probabilities = target + padded;                     // [G, padded]
+  float* const centre = scratch;                 // [padded]
+  float* const row = centre + padded;            // a converted or padded row
+  float* const work = row + padded;              // exponentials, then the gradient
+  float* const total = work + padded;            // sum of the teacher rows
+  float* const target = total + padded;          // sum without the student's own view
+  float* const probabilities = target + padded;  // [G, padded]
   std::copy(p.centre, p.centre + dim, centre);
   std::fill(centre + dim, centre + padded, 0.0f);
 
@@ -200,12 +210,15 @@ DINOXX_INLINE void images_impl(const Problem& p, int64_t begin, int64_t end, flo
   }
 }
 
-void images_generic(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) { images_impl(p, begin, end, scratch, sums); }
+void images_generic(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
+  images_impl(p, begin, end, scratch, sums);
+}
 #if defined(__x86_64__)
 [[gnu::target("avx2,fma")]] void images_avx2(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
   images_impl(p, begin, end, scratch, sums);
 }
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] void images_avx512(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
+[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] void images_avx512(const Problem& p, int64_t begin, int64_t end, float* scratch,
+                                                                             ImageSums* sums) {
   images_impl(p, begin, end, scratch, sums);
 }
 #endif
@@ -214,22 +227,28 @@ void images_generic(const Problem& p, int64_t begin, int64_t end, float* scratch
 
 Level best_level() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     return Level::kAvx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Level::kAvx2;
 #endif
   return Level::kGeneric;
 }
 
-int64_t scratch_size(const Problem& problem) { return padded_dim(problem) * (5 + problem.teacher_views); }
+int64_t scratch_size(const Problem& problem) {
+  return padded_dim(problem) * (5 + problem.teacher_views);
+}
 
 void images(const Problem& problem, int64_t begin, int64_t end, float* scratch, ImageSums* sums, Level level) {
   switch (level) {
 #if defined(__x86_64__)
-    case Level::kAvx512: return images_avx512(problem, begin, end, scratch, sums);
-    case Level::kAvx2: return images_avx2(problem, begin, end, scratch, sums);
+    case Level::kAvx512:
+      return images_avx512(problem, begin, end, scratch, sums);
+    case Level::kAvx2:
+      return images_avx2(problem, begin, end, scratch, sums);
 #endif
-    default: return images_generic(problem, begin, end, scratch, sums);
+    default:
+      return images_generic(problem, begin, end, scratch, sums);
   }
 }
 

@@ -37,7 +37,8 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
   const std::string subject = fmt::format("method {}, loss term {}", spec.name, term.name);
   switch (need) {
     case Need::kTeacher:
-      if (spec.teacher == TeacherPolicy::kNone) fail_usage(subject, "a teacher network", "none", "Give the method a teacher, or drop the term");
+      if (spec.teacher == TeacherPolicy::kNone)
+        fail_usage(subject, "a teacher network", "none", "Give the method a teacher, or drop the term");
       return;
     case Need::kCentre:
       if (!spec.centre) fail_usage(subject, "a centre of the teacher's logits", "none", "Let the method keep a centre, or drop the term");
@@ -58,12 +59,14 @@ void check_views(const MethodSpec& spec) {
   std::set<int> finished;
   for (size_t i = 1; i < views.size(); ++i) {
     const ViewSpec &before = views[i - 1], &view = views[i];
-    if (view.global && !before.global) fail_usage(subject, "global views before local ones", view.name + " after " + before.name, "Reorder the views");
+    if (view.global && !before.global)
+      fail_usage(subject, "global views before local ones", view.name + " after " + before.name, "Reorder the views");
     if (view.global && view.size != before.size)
       fail_usage(subject, "global views of one size", fmt::format("{} and {} pixels", before.size, view.size), "Give them the same size");
     if (view.size != before.size) finished.insert(before.size);
     if (finished.contains(view.size))
-      fail_usage(subject, "views of equal size side by side", fmt::format("{} pixels again at {}", view.size, view.name), "Reorder the views");
+      fail_usage(subject, "views of equal size side by side", fmt::format("{} pixels again at {}", view.size, view.name),
+                 "Reorder the views");
   }
 }
 

@@ -35,8 +35,8 @@ at::Tensor Network::forward(std::span<const at::Tensor> crops_by_size, std::span
   for (size_t i = 0; i < crops_by_size.size(); ++i) {
     const at::Tensor& crops = crops_by_size[i];
     if (crops.size(0) == 0 || crops.size(0) % batch != 0)
-      fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", batch), fmt::format("{} rows", crops.size(0)),
-           "Rows are [view][slot]");
+      fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", batch),
+           fmt::format("{} rows", crops.size(0)), "Rows are [view][slot]");
     features.push_back(backbone.forward(crops, origins.empty() ? nullptr : &origins[i]));
   }
   const at::Tensor logits = head.forward(features.size() == 1 ? features.front() : at::cat(features));
@@ -51,7 +51,8 @@ std::vector<at::Tensor> first_views(std::span<const at::Tensor> crops_by_size, i
     first.push_back(crops_by_size[i].narrow(0, 0, take));
     rows -= take;
   }
-  if (rows > 0) fail("crops", fmt::format("at least {} views of {} images", views, batch), fmt::format("{} rows too few", rows), "Check the view plan");
+  if (rows > 0)
+    fail("crops", fmt::format("at least {} views of {} images", views, batch), fmt::format("{} rows too few", rows), "Check the view plan");
   return first;
 }
 

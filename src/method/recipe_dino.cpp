@@ -9,7 +9,8 @@ MethodSpec recipe_dino(const MethodOptions& options) {
   spec.head = options.head;
   spec.teacher = TeacherPolicy::kEma;
   spec.centre = true;
-  spec.terms.push_back({"dino", 1.0,
+  spec.terms.push_back({"dino",
+                        1.0,
                         [](const LossInputs& in) {
                           DinoLossResult r = dino_loss(in.student_logits, in.teacher_logits, in.centre, in.student_temp, in.teacher_temp);
                           return LossOutputs{r.loss, r.teacher_sum, r.teacher_rows, {{"teacher_entropy", r.teacher_entropy}, {"kl", r.kl}}};

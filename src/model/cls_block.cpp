@@ -14,12 +14,14 @@ at::Tensor add_scaled(const at::Tensor& x, const at::Tensor& branch, const at::T
 at::Tensor cls_attention(const at::Tensor& h, const at::Tensor& qkv_weight, const at::Tensor& qkv_bias, int heads) {
   const int64_t batch = h.size(0), dim = h.size(2), head_dim = dim / heads;
   const auto rows = [&](const at::Tensor& t, int part) { return t.narrow(0, part * dim, dim); };  // of q, k or v
-  const at::Tensor key_weight = rows(qkv_weight, 1).view({heads, head_dim, dim}), value_weight = rows(qkv_weight, 2).view({heads, head_dim, dim});
+  const at::Tensor key_weight = rows(qkv_weight, 1).view({heads, head_dim, dim}),
+                   value_weight = rows(qkv_weight, 2).view({heads, head_dim, dim});
 
-  const at::Tensor query = ops::linear(h.select(1, 0), rows(qkv_weight, 0), rows(qkv_bias, 0)) * (1.0 / std::sqrt(static_cast<double>(head_dim)));
+  const at::Tensor query =
+      ops::linear(h.select(1, 0), rows(qkv_weight, 0), rows(qkv_bias, 0)) * (1.0 / std::sqrt(static_cast<double>(head_dim)));
   const at::Tensor probe = at::bmm(query.view({batch, heads, head_dim}).transpose(0, 1), key_weight);  // [heads, B, D]
-  const at::Tensor attention = at::softmax(at::bmm(probe.transpose(0, 1), h.transpose(1, 2)), -1);      // [B, heads, N]
-  const at::Tensor mixed = at::bmm(attention, h).transpose(0, 1);                                       // [heads, B, D]
+  const at::Tensor attention = at::softmax(at::bmm(probe.transpose(0, 1), h.transpose(1, 2)), -1);     // [B, heads, N]
+  const at::Tensor mixed = at::bmm(attention, h).transpose(0, 1);                                      // [heads, B, D]
   const at::Tensor value = at::bmm(mixed, value_weight.transpose(1, 2)) + rows(qkv_bias, 2).view({heads, 1, head_dim});
   return value.transpose(0, 1).reshape({batch, dim});
 }

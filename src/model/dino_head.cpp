@@ -11,9 +11,12 @@ namespace dinoxx {
 DinoHead::DinoHead(const DinoHeadConfig& config, at::ScalarType dtype) : config_(config) {
   if (config.in_dim < 1 || config.hidden_dim < 1 || config.bottleneck_dim < 1 || config.out_dim < 1 || config.layers < 1)
     fail_usage("projection head", "positive sizes",
-               fmt::format("{} -> {} -> {} -> {} with {} layers", config.in_dim, config.hidden_dim, config.bottleneck_dim, config.out_dim, config.layers),
+               fmt::format("{} -> {} -> {} -> {} with {} layers", config.in_dim, config.hidden_dim, config.bottleneck_dim, config.out_dim,
+                           config.layers),
                "Correct the head's sizes");
-  const auto add = [&](const std::string& name, at::IntArrayRef shape) { parameters_.push_back({name, init::uninitialized(shape, dtype)}); };
+  const auto add = [&](const std::string& name, at::IntArrayRef shape) {
+    parameters_.push_back({name, init::uninitialized(shape, dtype)});
+  };
   int64_t in = config.in_dim;
   for (int i = 0; i < config.layers; ++i) {
     const int64_t out = i + 1 < config.layers ? config.hidden_dim : config.bottleneck_dim;

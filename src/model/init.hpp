@@ -9,7 +9,8 @@ namespace dinoxx::init {
 /// Where a network's parameter indices begin, so that backbone and head draw different numbers from one seed.
 inline constexpr uint64_t kBackbone = 0, kHead = 1u << 20;
 
-/// Normal with mean 0, drawn again beyond +-2 (not +-2 std: torch's trunc_normal_ with its default bounds, as facebookresearch/dino calls it).
+/// Normal with mean 0, drawn again beyond +-2 (not +-2 std: torch's trunc_normal_ with its default bounds, as facebookresearch/dino calls
+/// it).
 void truncated_normal(const at::Tensor& parameter, double std, uint64_t seed, uint64_t index);
 /// Uniform in +-1 / sqrt(fan_in): torch.nn.Linear's and torch.nn.Conv2d's default for weights and biases.
 void fan_in_uniform(const at::Tensor& parameter, int64_t fan_in, uint64_t seed, uint64_t index);

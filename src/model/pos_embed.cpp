@@ -16,9 +16,11 @@ at::Tensor resize_pos_embed(const at::Tensor& pos_embed, int64_t rows, int64_t c
   // bicubic weights in bfloat16 would lose the positions; float32 and float64 stay as they are
   const at::Tensor grid = pos_embed.narrow(1, 1, learned).view({1, side, side, dim}).permute({0, 3, 1, 2});
   const at::Tensor wide = pos_embed.scalar_type() == at::kBFloat16 ? grid.to(at::kFloat) : grid;
-  const at::Tensor resized = at::upsample_bicubic2d(wide, at::OptionalIntArrayRef(), false, at::ArrayRef<double>(scale)).to(pos_embed.scalar_type());
+  const at::Tensor resized =
+      at::upsample_bicubic2d(wide, at::OptionalIntArrayRef(), false, at::ArrayRef<double>(scale)).to(pos_embed.scalar_type());
   if (resized.size(2) != rows || resized.size(3) != columns)
-    fail("position embedding", fmt::format("a grid of {} x {}", rows, columns), fmt::format("{} x {} after interpolation", resized.size(2), resized.size(3)),
+    fail("position embedding", fmt::format("a grid of {} x {}", rows, columns),
+         fmt::format("{} x {} after interpolation", resized.size(2), resized.size(3)),
          "Use an image size nearer to the one that the positions were learned for");
   return at::cat({pos_embed.narrow(1, 0, 1), resized.permute({0, 2, 3, 1}).reshape({1, rows * columns, dim})}, 1);
 }

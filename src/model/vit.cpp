@@ -14,7 +14,8 @@ namespace {
 /// CLS row and patch rows with their positions, [B, 1 + N, D], written once. cls [1, 1, D], pos [1, 1 + N, D], patches [B, N, D].
 class AssembleTokens : public torch::autograd::Function<AssembleTokens> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& patches, const at::Tensor& cls, const at::Tensor& pos) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& patches, const at::Tensor& cls,
+                            const at::Tensor& pos) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const int64_t batch = patches.size(0), n = patches.size(1), dim = patches.size(2);
     at::Tensor tokens = at::empty({batch, n + 1, dim}, patches.options());
@@ -39,7 +40,8 @@ at::Tensor VisionTransformer::embed_patches(const at::Tensor& images) const {
     // the convolution as one product: [B, C, h, p, w, p] -> [B, h, w, C, p, p]; copy and conversion in one pass
     const at::Tensor cut = images.view({batch, channels, rows, patch, columns, patch}).permute({0, 2, 4, 1, 3, 5});
     const at::Tensor pixels = at::empty(cut.sizes(), images.options().dtype(dtype_)).copy_(cut);
-    return ops::linear(pixels.view({batch, rows * columns, channels * patch * patch}), patch_weight_.view({dim, channels * patch * patch}), patch_bias_);
+    return ops::linear(pixels.view({batch, rows * columns, channels * patch * patch}), patch_weight_.view({dim, channels * patch * patch}),
+                       patch_bias_);
   }
   // channels last throughout, so that the normalisation over channels sees contiguous rows without a copy
   at::Tensor x = images.to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
@@ -53,12 +55,12 @@ at::Tensor VisionTransformer::embed_patches(const at::Tensor& images) const {
 
 at::Tensor VisionTransformer::embed_tokens(const at::Tensor& images) const {
   if (images.dim() != 4 || images.size(0) < 1 || images.size(1) != config_.channels)
-    fail("vision transformer input", fmt::format("images [B, {}, H, W]", config_.channels), fmt::format("{}", fmt::join(images.sizes(), " x ")),
-         "Check the number of channels of the data and of the model");
+    fail("vision transformer input", fmt::format("images [B, {}, H, W]", config_.channels),
+         fmt::format("{}", fmt::join(images.sizes(), " x ")), "Check the number of channels of the data and of the model");
   const int64_t height = images.size(2), width = images.size(3), patch = config_.patch_size;
   if (height < patch || width < patch || height % patch != 0 || width % patch != 0)
-    fail("vision transformer input", fmt::format("sides that are multiples of the patch size {}", patch), fmt::format("{} x {} pixels", height, width),
-         "Change the crop size or the patch size");
+    fail("vision transformer input", fmt::format("sides that are multiples of the patch size {}", patch),
+         fmt::format("{} x {} pixels", height, width), "Change the crop size or the patch size");
   return AssembleTokens::apply(embed_patches(images.contiguous()), cls_token_, resize_pos_embed(pos_embed_, height / patch, width / patch));
 }
 
@@ -82,14 +84,16 @@ at::Tensor VisionTransformer::drop_scale(const RowOrigin* origin, int64_t rows, 
 
 at::Tensor VisionTransformer::run_blocks(at::Tensor x, const RowOrigin* origin, size_t count) const {
   for (size_t i = 0; i < count; ++i)
-    x = ops::transformer_block(x, blocks_[i], config_.heads, config_.norm_eps, drop_scale(origin, x.size(0), i, 0), drop_scale(origin, x.size(0), i, 1));
+    x = ops::transformer_block(x, blocks_[i], config_.heads, config_.norm_eps, drop_scale(origin, x.size(0), i, 0),
+                               drop_scale(origin, x.size(0), i, 1));
   return x;
 }
 
 at::Tensor VisionTransformer::forward(const at::Tensor& images, const RowOrigin* origin) const {
   const size_t last = blocks_.size() - 1;
   const at::Tensor x = run_blocks(embed_tokens(images), origin, last);
-  const at::Tensor cls = cls_block(x, blocks_[last], config_.heads, config_.norm_eps, drop_scale(origin, x.size(0), last, 0), drop_scale(origin, x.size(0), last, 1));
+  const at::Tensor cls = cls_block(x, blocks_[last], config_.heads, config_.norm_eps, drop_scale(origin, x.size(0), last, 0),
+                                   drop_scale(origin, x.size(0), last, 1));
   return ops::layer_norm(cls, norm_weight_, norm_bias_, config_.norm_eps);
 }
 

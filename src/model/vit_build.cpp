@@ -38,20 +38,23 @@ void require(bool ok, const std::string& expected, const std::string& found, con
 }
 
 void check(const VitConfig& c, at::ScalarType dtype) {
-  require(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble, "float32, bfloat16 or float64", c10::toString(dtype), "Choose one of these types");
-  require(c.dim > 0 && c.depth > 0 && c.heads > 0 && c.channels > 0 && c.patch_size > 0 && c.image_size > 0 && c.mlp_ratio > 0, "positive sizes",
-          fmt::format("dim {}, depth {}, heads {}, channels {}, patch {}, image {}, MLP ratio {}", c.dim, c.depth, c.heads, c.channels, c.patch_size, c.image_size,
-                      c.mlp_ratio),
+  require(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble, "float32, bfloat16 or float64", c10::toString(dtype),
+          "Choose one of these types");
+  require(c.dim > 0 && c.depth > 0 && c.heads > 0 && c.channels > 0 && c.patch_size > 0 && c.image_size > 0 && c.mlp_ratio > 0,
+          "positive sizes",
+          fmt::format("dim {}, depth {}, heads {}, channels {}, patch {}, image {}, MLP ratio {}", c.dim, c.depth, c.heads, c.channels,
+                      c.patch_size, c.image_size, c.mlp_ratio),
           "Correct the architecture");
   require(c.dim % c.heads == 0, "a width that the heads divide", fmt::format("dim {} with {} heads", c.dim, c.heads), "Change one of them");
-  require(c.image_size % c.patch_size == 0, "an image size that is a multiple of the patch size", fmt::format("image {}, patch {}", c.image_size, c.patch_size),
-          "Change one of them");
+  require(c.image_size % c.patch_size == 0, "an image size that is a multiple of the patch size",
+          fmt::format("image {}, patch {}", c.image_size, c.patch_size), "Change one of them");
   require(c.depth <= 128, "at most 128 blocks", std::to_string(c.depth), "Stochastic depth numbers its draws by block");
   require(c.drop_path >= 0 && c.drop_path < 1, "a stochastic depth rate in [0, 1)", fmt::format("{}", c.drop_path), "Correct drop_path");
   require(c.stem == "patch" || c.stem == "conv", "stem \"patch\" or \"conv\"", fmt::format("\"{}\"", c.stem), "Choose one of them");
   if (c.stem == "conv") {
     const auto p = static_cast<unsigned>(c.patch_size);
-    require(std::has_single_bit(p) && p >= 2 && p <= 16, "patch size 2, 4, 8 or 16 for the convolutional stem", std::to_string(p), "Change the patch size or the stem");
+    require(std::has_single_bit(p) && p >= 2 && p <= 16, "patch size 2, 4, 8 or 16 for the convolutional stem", std::to_string(p),
+            "Change the patch size or the stem");
     require(c.dim % (c.patch_size / 2) == 0, "a width that can be halved once per convolution of the stem",
             fmt::format("dim {} with patch {}", c.dim, c.patch_size), "Change one of them");
   }

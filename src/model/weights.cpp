@@ -50,7 +50,8 @@ std::map<std::string, TensorView> tensor_views(const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     if (!tensor.device().is_cpu() || !tensor.is_contiguous())
       fail("tensor " + name, "a contiguous tensor in host memory", "another", "Copy it to the host before it is saved");
-    TensorView view{dtype_of(tensor.scalar_type()), tensor.sizes().vec(), {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()}};
+    TensorView view{
+        dtype_of(tensor.scalar_type()), tensor.sizes().vec(), {static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes()}};
     if (!views.emplace(name, std::move(view)).second) fail("tensor " + name, "unique names", "it twice", "This is a defect of the program");
   }
   return views;
@@ -59,7 +60,8 @@ std::map<std::string, TensorView> tensor_views(const NamedTensors& tensors) {
 void load_named(const SafetensorsFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options) {
   std::map<std::string, const TensorView*> offered;
   for (const auto& [name, view] : file.tensors()) {
-    const bool ignored = std::any_of(options.ignore_prefixes.begin(), options.ignore_prefixes.end(), [&](const auto& p) { return name.starts_with(p); });
+    const bool ignored =
+        std::any_of(options.ignore_prefixes.begin(), options.ignore_prefixes.end(), [&](const auto& p) { return name.starts_with(p); });
     if (name.starts_with(options.prefix) && !ignored) offered.emplace(name.substr(options.prefix.size()), &view);
   }
 
@@ -73,7 +75,8 @@ void load_named(const SafetensorsFile& file, const std::string& source, const Na
       continue;
     }
     if (at::IntArrayRef(found.back()->shape) != tensor.sizes())
-      reshaped.push_back(fmt::format("{} [{}] instead of [{}]", name, fmt::join(found.back()->shape, ", "), fmt::join(tensor.sizes(), ", ")));
+      reshaped.push_back(
+          fmt::format("{} [{}] instead of [{}]", name, fmt::join(found.back()->shape, ", "), fmt::join(tensor.sizes(), ", ")));
     offered.erase(entry);
   }
   for (const auto& [name, view] : offered) unexpected.push_back(name);

@@ -29,7 +29,9 @@ uint64_t splitmix64(uint64_t z) {
 
 Fixture::Fixture(const std::string& name) : file_(std::string(DINOXX_GOLDEN_DATA) + "/" + name + ".safetensors") {}
 
-at::Tensor Fixture::tensor(const std::string& name) const { return to_tensor(file_.at(name)); }
+at::Tensor Fixture::tensor(const std::string& name) const {
+  return to_tensor(file_.at(name));
+}
 
 testing::AssertionResult Fixture::matches(const std::string& name, const at::Tensor& actual, double tolerance) const {
   if (has(name)) return near(name, actual, tensor(name), tolerance);
@@ -41,7 +43,8 @@ testing::AssertionResult Fixture::matches(const std::string& name, const at::Ten
   // the product of n numbers adds their errors up, as the norm does: both against the norm
   auto result = near(name + " (norm)", norm, expected[0], tolerance);
   if (result && !(std::abs(product.item<double>() - expected[1].item<double>()) <= tolerance * scale))
-    result = testing::AssertionFailure() << name << " (product): " << product.item<double>() << " instead of " << expected[1].item<double>();
+    result = testing::AssertionFailure() << name << " (product): " << product.item<double>() << " instead of "
+                                         << expected[1].item<double>();
   return result ? near(name + " (samples)", flat.index_select(0, index), expected.narrow(0, 2, samples), tolerance) : result;
 }
 
@@ -49,7 +52,8 @@ at::Tensor uniform(const std::string& name, at::IntArrayRef shape) {
   at::Tensor values = at::empty(shape, at::kDouble);
   double* out = values.data_ptr<double>();
   const uint64_t start = fnv1a64(name);
-  for (int64_t i = 0; i < values.numel(); ++i) out[i] = static_cast<double>(splitmix64(start + static_cast<uint64_t>(i)) >> 11) * 0x1.0p-52 - 1.0;
+  for (int64_t i = 0; i < values.numel(); ++i)
+    out[i] = static_cast<double>(splitmix64(start + static_cast<uint64_t>(i)) >> 11) * 0x1.0p-52 - 1.0;
   return values;
 }
 
@@ -73,14 +77,16 @@ void fill_parameters(const NamedTensors& parameters, const std::string& keep) {
 testing::AssertionResult near(const std::string& what, const at::Tensor& actual, const at::Tensor& expected, double tolerance) {
   if (!actual.defined()) return testing::AssertionFailure() << what << ": undefined tensor";
   if (actual.sizes() != expected.sizes())
-    return testing::AssertionFailure() << fmt::format("{}: shape [{}] instead of [{}]", what, fmt::join(actual.sizes(), ", "), fmt::join(expected.sizes(), ", "));
+    return testing::AssertionFailure() << fmt::format("{}: shape [{}] instead of [{}]", what, fmt::join(actual.sizes(), ", "),
+                                                      fmt::join(expected.sizes(), ", "));
   const at::Tensor a = actual.detach().to(at::kDouble).reshape(-1), e = expected.detach().to(at::kDouble).reshape(-1);
   const at::Tensor difference = (a - e).abs();
   const double scale = std::max(e.abs().max().item<double>(), 1e-300), worst = difference.max().item<double>();
   if (worst <= tolerance * scale) return testing::AssertionSuccess();  // false for NaN
   const int64_t place = difference.argmax().item<int64_t>();
-  return testing::AssertionFailure() << fmt::format("{}: error {:.3e} of the largest value {:.3e}, allowed {:.1e}; element {}: {:.17g} instead of {:.17g}", what,
-                                                    worst / scale, scale, tolerance, place, a[place].item<double>(), e[place].item<double>());
+  return testing::AssertionFailure() << fmt::format(
+             "{}: error {:.3e} of the largest value {:.3e}, allowed {:.1e}; element {}: {:.17g} instead of {:.17g}", what, worst / scale,
+             scale, tolerance, place, a[place].item<double>(), e[place].item<double>());
 }
 
 }  // namespace dinoxx::golden

@@ -77,8 +77,8 @@ const std::vector<MethodRow>& method_table();
 /// The named method's spec, checked. UsageError with the nearest name for an unknown one.
 MethodSpec make_method(const std::string& name, const MethodOptions& options);
 
-/// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size apart from each other,
-/// a global view after a local one, global views of different sizes.
+/// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size
+/// apart from each other, a global view after a local one, global views of different sizes.
 void check_method(const MethodSpec& spec);
 
 }  // namespace dinoxx

@@ -22,12 +22,14 @@ struct Network {
   void initialize(uint64_t seed);
 
   /// Crops of one size in one forward of the backbone, all features through ONE forward of the head.
-  /// crops_by_size: in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]. Returns the logits [V, batch, K], V = sum of views_i.
-  /// origins: one per group (training, stochastic depth on), or empty (evaluation, teacher). Error when a group's rows are no multiple of batch.
+  /// crops_by_size: in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]. Returns the logits [V, batch, K], V = sum of
+  /// views_i. origins: one per group (training, stochastic depth on), or empty (evaluation, teacher). Error when a group's rows are no
+  /// multiple of batch.
   at::Tensor forward(std::span<const at::Tensor> crops_by_size, std::span<const RowOrigin> origins, int64_t batch) const;
 };
 
-/// The crops of the first `views` views (the global ones, for the teacher), as narrowed views of the same storage. Error when there are fewer.
+/// The crops of the first `views` views (the global ones, for the teacher), as narrowed views of the same storage. Error when there are
+/// fewer.
 std::vector<at::Tensor> first_views(std::span<const at::Tensor> crops_by_size, int64_t batch, int views);
 
 }  // namespace dinoxx

@@ -17,16 +17,17 @@ DType dtype_of(at::ScalarType type);
 /// A copy of a stored tensor, CPU, contiguous, in the stored type.
 at::Tensor to_tensor(const TensorView& view);
 
-/// The tensors' storage as views for write_safetensors: CPU and contiguous, else an Error naming the tensor. Valid as long as the tensors keep their storage.
+/// The tensors' storage as views for write_safetensors: CPU and contiguous, else an Error naming the tensor. Valid as long as the tensors
+/// keep their storage.
 std::map<std::string, TensorView> tensor_views(const NamedTensors& tensors);
 
 struct LoadOptions {
-  std::string prefix;                        ///< only entries of the file that begin with it take part, their names without it ("backbone.")
+  std::string prefix;  ///< only entries of the file that begin with it take part, their names without it ("backbone.")
   std::vector<std::string> ignore_prefixes;  ///< entries (full name) that may be there and are not wanted
 };
-/// Copies values from `file` into `into` (converted to each tensor's type and device). Every tensor must be in the file with its shape, and every entry that
-/// takes part must be wanted: else one Error lists the missing, the unexpected and the differently shaped names, and nothing has been written.
-/// `source` names the file in the message.
+/// Copies values from `file` into `into` (converted to each tensor's type and device). Every tensor must be in the file with its shape, and
+/// every entry that takes part must be wanted: else one Error lists the missing, the unexpected and the differently shaped names, and
+/// nothing has been written. `source` names the file in the message.
 void load_named(const SafetensorsFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options = {});
 
 }  // namespace dinoxx

@@ -20,7 +20,8 @@ class GoldenDinoLoss : public testing::TestWithParam<LossCase> {};
 TEST_P(GoldenDinoLoss, StepsWithCentre) {
   const LossCase& c = GetParam();
   const Fixture fixture("loss");
-  const at::Tensor losses = fixture.tensor(fmt::format("{}/losses", c.name)), temps = fixture.tensor(fmt::format("{}/teacher_temps", c.name));
+  const at::Tensor losses = fixture.tensor(fmt::format("{}/losses", c.name)),
+                   temps = fixture.tensor(fmt::format("{}/teacher_temps", c.name));
   struct Precision {
     at::ScalarType dtype;
     bool fused;
@@ -51,7 +52,8 @@ TEST_P(GoldenDinoLoss, StepsWithCentre) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, GoldenDinoLoss,
-                         testing::Values(LossCase{"heads", 5, 3, 37, 1.0}, LossCase{"two_views", 2, 4, 64, 1.0}, LossCase{"sharp", 4, 2, 48, 12.0}),
+                         testing::Values(LossCase{"heads", 5, 3, 37, 1.0}, LossCase{"two_views", 2, 4, 64, 1.0},
+                                         LossCase{"sharp", 4, 2, 48, 12.0}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

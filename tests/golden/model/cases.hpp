@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include "dinoxx/model/dino_head.hpp"
+#include "dinoxx/model/vit.hpp"
 #include "golden.hpp"
 
 /// The networks of make_model.py and how its gradients are taken.
@@ -32,7 +34,9 @@ struct Precision {
   bool fused;
   double tolerance;
 };
-inline std::vector<Precision> precisions() { return {{at::kDouble, true, 1e-9}, {at::kFloat, true, 1e-5}, {at::kFloat, false, 1e-5}}; }
+inline std::vector<Precision> precisions() {
+  return {{at::kDouble, true, 1e-9}, {at::kFloat, true, 1e-5}, {at::kFloat, false, 1e-5}};
+}
 
 /// Sets the kernels for one scope.
 class FusedScope {

@@ -1,7 +1,6 @@
 // The projection head against facebookresearch/dino's, with frozen and free gain.
 #include "dinoxx/model/dino_head.hpp"
 
-#include "dinoxx/model/vit.hpp"
 #include "cases.hpp"
 
 namespace dinoxx::golden {
@@ -35,7 +34,9 @@ TEST_P(GoldenHead, LogitsAndGradients) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, GoldenHead, testing::Values(HeadCase{"frozen_gain", true, 3}, HeadCase{"free_gain", false, 3}, HeadCase{"one_layer", false, 1}),
+INSTANTIATE_TEST_SUITE_P(Kinds, GoldenHead,
+                         testing::Values(HeadCase{"frozen_gain", true, 3}, HeadCase{"free_gain", false, 3},
+                                         HeadCase{"one_layer", false, 1}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -1,7 +1,6 @@
 // The vision transformer against facebookresearch/dino's, at the learned size and at others.
 #include "dinoxx/model/vit.hpp"
 
-#include "dinoxx/model/dino_head.hpp"
 #include "cases.hpp"
 
 namespace dinoxx::golden {
@@ -37,7 +36,9 @@ TEST_P(GoldenVit, FeaturesTokensAndGradients) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sizes, GoldenVit, testing::Values(ImageCase{"native", 16, 16}, ImageCase{"larger", 24, 24}, ImageCase{"local", 8, 8}, ImageCase{"oblong", 12, 20}),
+INSTANTIATE_TEST_SUITE_P(Sizes, GoldenVit,
+                         testing::Values(ImageCase{"native", 16, 16}, ImageCase{"larger", 24, 24}, ImageCase{"local", 8, 8},
+                                         ImageCase{"oblong", 12, 20}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

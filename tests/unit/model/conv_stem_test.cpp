@@ -41,9 +41,9 @@ TEST(ConvStem, IsConvolutionsNormsAndGelus) {
   x = at::cat({p["cls_token"].expand({2, 1, 32}), x}, 1) + p["pos_embed"];
   for (int i = 0; i < 3; ++i) {
     const std::string b = fmt::format("blocks.{}.", i);
-    const ops::BlockWeights w{p[b + "norm1.weight"], p[b + "norm1.bias"], p[b + "attn.qkv.weight"], p[b + "attn.qkv.bias"], p[b + "attn.proj.weight"],
-                              p[b + "attn.proj.bias"], p[b + "norm2.weight"], p[b + "norm2.bias"], p[b + "mlp.fc1.weight"], p[b + "mlp.fc1.bias"],
-                              p[b + "mlp.fc2.weight"], p[b + "mlp.fc2.bias"]};
+    const ops::BlockWeights w{p[b + "norm1.weight"],     p[b + "norm1.bias"],     p[b + "attn.qkv.weight"], p[b + "attn.qkv.bias"],
+                              p[b + "attn.proj.weight"], p[b + "attn.proj.bias"], p[b + "norm2.weight"],    p[b + "norm2.bias"],
+                              p[b + "mlp.fc1.weight"],   p[b + "mlp.fc1.bias"],   p[b + "mlp.fc2.weight"],  p[b + "mlp.fc2.bias"]};
     x = ops::transformer_block(x, w, 2, 1e-6, {}, {});
   }
   const at::Tensor expected = at::layer_norm(x, {32}, p["norm.weight"], p["norm.bias"], 1e-6).select(1, 0);

@@ -23,7 +23,8 @@ struct Problem {
   at::Tensor student, teacher, centre;
 };
 Problem problem(int64_t views, int64_t teachers, int64_t batch, int64_t dim, at::ScalarType dtype, double size = 1.0) {
-  return {(uniform("student", {views, batch, dim}) * size).to(dtype).set_requires_grad(true), (uniform("teacher", {teachers, batch, dim}) * size).to(dtype),
+  return {(uniform("student", {views, batch, dim}) * size).to(dtype).set_requires_grad(true),
+          (uniform("teacher", {teachers, batch, dim}) * size).to(dtype),
           (uniform("centre", {dim}) * 0.2).to(dtype == at::kDouble ? at::kDouble : at::kFloat)};
 }
 
@@ -58,13 +59,15 @@ TEST(DinoLoss, KernelEqualsFormula) {
     for (const auto& [views, teachers] : {std::pair<int64_t, int64_t>{2, 2}, {5, 2}, {3, 1}}) {
       for (const double size : {1.0, 15.0}) {
         SCOPED_TRACE(fmt::format("K {} V {} G {} size {}", dim, views, teachers, size));
-        const Problem exact = problem(views, teachers, 3, dim, at::kDouble, size), single = problem(views, teachers, 3, dim, at::kFloat, size);
+        const Problem exact = problem(views, teachers, 3, dim, at::kDouble, size),
+                      single = problem(views, teachers, 3, dim, at::kFloat, size);
         const DinoLossResult e = dino_loss(exact.student, exact.teacher, exact.centre, 0.1, 0.04);
         const DinoLossResult f = dino_loss(single.student, single.teacher, single.centre, 0.1, 0.04);
         e.loss.backward();
         f.loss.backward();
         EXPECT_NEAR(f.loss.item<double>(), e.loss.item<double>(), 1e-5 * std::max(1.0, e.loss.item<double>()));
-        const double scale = 1.0 / (0.1 * 3 * static_cast<double>(teachers * (views - 1)));  // of a gradient's element; with one prototype all are zero
+        const double scale =
+            1.0 / (0.1 * 3 * static_cast<double>(teachers * (views - 1)));  // of a gradient's element; with one prototype all are zero
         EXPECT_LE((single.student.grad().to(at::kDouble) - exact.student.grad()).abs().max().item<double>(), 1e-5 * scale);
         EXPECT_NEAR(f.teacher_entropy, e.teacher_entropy, 1e-5);
         EXPECT_NEAR(f.kl, e.kl, 1e-5 * std::max(1.0, e.kl));
@@ -87,7 +90,8 @@ TEST(DinoLoss, KernelOnEveryInstructionSet) {
     for (const Level level : levels) {
       SCOPED_TRACE(fmt::format("level {} K {}", static_cast<int>(level), dim));
       at::Tensor grad = at::full_like(p.student.detach(), std::numeric_limits<float>::quiet_NaN());
-      dino_kernel::Problem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(), grad.mutable_data_ptr()};
+      dino_kernel::Problem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(),
+                             grad.mutable_data_ptr()};
       k.views = 4, k.teacher_views = 2, k.batch = 2, k.dim = dim;
       std::vector<float> scratch(static_cast<size_t>(scratch_size(k)));
       std::vector<ImageSums> sums(2);
@@ -101,7 +105,8 @@ TEST(DinoLoss, KernelOnEveryInstructionSet) {
 TEST(DinoLoss, Bfloat16Logits) {
   // the same rounded logits in double: the kernel computes in float32 and rounds its gradient once
   const Problem narrow = problem(4, 2, 3, 75, at::kBFloat16);
-  Problem wide{narrow.student.detach().to(at::kDouble).set_requires_grad(true), narrow.teacher.to(at::kDouble), narrow.centre.to(at::kDouble)};
+  Problem wide{narrow.student.detach().to(at::kDouble).set_requires_grad(true), narrow.teacher.to(at::kDouble),
+               narrow.centre.to(at::kDouble)};
   const DinoLossResult a = dino_loss(narrow.student, narrow.teacher, narrow.centre, 0.1, 0.04);
   const DinoLossResult b = dino_loss(wide.student, wide.teacher, wide.centre, 0.1, 0.04);
   a.loss.backward();
@@ -175,14 +180,17 @@ TEST(DinoLoss, EntropyAndKl) {
 TEST(DinoLoss, NonFiniteLogitsShow) {
   for (const bool fused : {true, false}) {
     ops::set_fused(fused);
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), std::bit_cast<float>(0x7fc00001u), std::bit_cast<float>(0xffffffffu)}) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            std::bit_cast<float>(0x7fc00001u), std::bit_cast<float>(0xffffffffu)}) {
       for (const int64_t place : {0, 17, 39}) {
         Problem p = problem(3, 2, 2, 40, at::kFloat);
         p.student.detach()[1][1][place] = bad;
-        EXPECT_FALSE(std::isfinite(dino_loss(p.student, p.teacher, p.centre, 0.1, 0.04).loss.item<float>())) << "student " << bad << " at " << place;
+        EXPECT_FALSE(std::isfinite(dino_loss(p.student, p.teacher, p.centre, 0.1, 0.04).loss.item<float>()))
+            << "student " << bad << " at " << place;
         Problem q = problem(3, 2, 2, 40, at::kFloat);
         q.teacher[1][0][place] = bad;
-        EXPECT_FALSE(std::isfinite(dino_loss(q.student, q.teacher, q.centre, 0.1, 0.04).loss.item<float>())) << "teacher " << bad << " at " << place;
+        EXPECT_FALSE(std::isfinite(dino_loss(q.student, q.teacher, q.centre, 0.1, 0.04).loss.item<float>()))
+            << "teacher " << bad << " at " << place;
       }
     }
   }

@@ -58,10 +58,14 @@ TEST(Method, NeedsAreCheckedByName) {
     change(spec);
     return usage_message([&] { check_method(spec); });
   };
-  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views.resize(1); }), AllOf(HasSubstr("method dino, loss term dino"), HasSubstr("two views")));
+  EXPECT_THAT(refused([](MethodSpec& s) { s.views.views.resize(1); }),
+              AllOf(HasSubstr("method dino, loss term dino"), HasSubstr("two views")));
   EXPECT_THAT(refused([](MethodSpec& s) { s.teacher = TeacherPolicy::kNone; }), AllOf(HasSubstr("loss term dino"), HasSubstr("teacher")));
   EXPECT_THAT(refused([](MethodSpec& s) { s.centre = false; }), AllOf(HasSubstr("loss term dino"), HasSubstr("centre")));
-  EXPECT_THAT(refused([](MethodSpec& s) { for (auto& v : s.views.views) v.global = false; }), HasSubstr("global"));
+  EXPECT_THAT(refused([](MethodSpec& s) {
+                for (auto& v : s.views.views) v.global = false;
+              }),
+              HasSubstr("global"));
   EXPECT_THAT(refused([](MethodSpec& s) { s.terms.clear(); }), HasSubstr("loss term"));
   EXPECT_THAT(refused([](MethodSpec& s) { s.views.views.clear(); }), HasSubstr("at least one view"));
   EXPECT_THAT(refused([](MethodSpec& s) { s.views.views[1].size = 96; }), HasSubstr("global views of one size"));

@@ -28,7 +28,8 @@ TEST(Init, AFunctionOfSeedAndIndexAlone) {
   at::empty({100}).normal_();  // another generator's state has no influence
   other.initialize(5);
   reseeded.initialize(6);
-  for (size_t i = 0; i < one.parameters().size(); ++i) EXPECT_TRUE(at::equal(one.parameters()[i].tensor, other.parameters()[i].tensor)) << one.parameters()[i].name;
+  for (size_t i = 0; i < one.parameters().size(); ++i)
+    EXPECT_TRUE(at::equal(one.parameters()[i].tensor, other.parameters()[i].tensor)) << one.parameters()[i].name;
   EXPECT_FALSE(at::equal(parameter(one.parameters(), "pos_embed"), parameter(reseeded.parameters(), "pos_embed")));
   // equal shapes, different draws
   EXPECT_FALSE(at::equal(parameter(one.parameters(), "blocks.0.mlp.fc1.weight"), parameter(one.parameters(), "blocks.1.mlp.fc1.weight")));

@@ -13,7 +13,9 @@ namespace {
 using golden::near;
 using testing::HasSubstr;
 
-at::Tensor images(int64_t rows, int64_t size = 16, at::ScalarType dtype = at::kDouble) { return golden::uniform("images", {rows, 3, size, size}).to(dtype); }
+at::Tensor images(int64_t rows, int64_t size = 16, at::ScalarType dtype = at::kDouble) {
+  return golden::uniform("images", {rows, 3, size, size}).to(dtype);
+}
 
 TEST(Vit, ClsShortcutIsTheFullBlock) {
   const VisionTransformer vit = lively_vit(small_vit(0.3), at::kDouble);
@@ -25,7 +27,8 @@ TEST(Vit, ClsShortcutIsTheFullBlock) {
   const auto full_gradients = gradients_of(vit, full_way);
 
   EXPECT_TRUE(near("features", short_way, full_way, 1e-12));
-  for (size_t i = 0; i < short_gradients.size(); ++i) EXPECT_TRUE(near(vit.parameters()[i].name, short_gradients[i], full_gradients[i], 1e-11));
+  for (size_t i = 0; i < short_gradients.size(); ++i)
+    EXPECT_TRUE(near(vit.parameters()[i].name, short_gradients[i], full_gradients[i], 1e-11));
 }
 
 TEST(Vit, KernelsAndFormulasAgree) {
@@ -44,7 +47,8 @@ TEST(Vit, KernelsAndFormulasAgree) {
     const auto formula_gradients = gradients_of(vit, formula);
     ops::set_fused(true);
     EXPECT_TRUE(near("features", fused, formula, 1e-5)) << size;
-    for (size_t i = 0; i < fused_gradients.size(); ++i) EXPECT_TRUE(near(vit.parameters()[i].name, fused_gradients[i], formula_gradients[i], 1e-5)) << size;
+    for (size_t i = 0; i < fused_gradients.size(); ++i)
+      EXPECT_TRUE(near(vit.parameters()[i].name, fused_gradients[i], formula_gradients[i], 1e-5)) << size;
   }
 }
 
@@ -72,7 +76,8 @@ TEST(VitDropPath, DropsByTheDocumentedDraws) {
     at::Tensor s = at::ones({6}, at::kDouble);
     for (int64_t row = 0; row < 6; ++row) {
       const uint32_t view = 2 + static_cast<uint32_t>(row / 3);
-      CounterRng rng(99, positions[static_cast<size_t>(row % 3)], view * 256 + static_cast<uint32_t>(2 * block + branch), Purpose::kDropPath);
+      CounterRng rng(99, positions[static_cast<size_t>(row % 3)], view * 256 + static_cast<uint32_t>(2 * block + branch),
+                     Purpose::kDropPath);
       s[row] = rng.uniform() < rate ? 0.0 : 1.0 / (1.0 - rate);
     }
     return s;
@@ -83,9 +88,9 @@ TEST(VitDropPath, DropsByTheDocumentedDraws) {
   tokens = at::cat({p["cls_token"].expand({6, 1, 32}), tokens}, 1) + p["pos_embed"];
   for (int i = 0; i < 3; ++i) {
     const std::string b = fmt::format("blocks.{}.", i);
-    const ops::BlockWeights w{p[b + "norm1.weight"], p[b + "norm1.bias"], p[b + "attn.qkv.weight"], p[b + "attn.qkv.bias"], p[b + "attn.proj.weight"],
-                              p[b + "attn.proj.bias"], p[b + "norm2.weight"], p[b + "norm2.bias"], p[b + "mlp.fc1.weight"], p[b + "mlp.fc1.bias"],
-                              p[b + "mlp.fc2.weight"], p[b + "mlp.fc2.bias"]};
+    const ops::BlockWeights w{p[b + "norm1.weight"],     p[b + "norm1.bias"],     p[b + "attn.qkv.weight"], p[b + "attn.qkv.bias"],
+                              p[b + "attn.proj.weight"], p[b + "attn.proj.bias"], p[b + "norm2.weight"],    p[b + "norm2.bias"],
+                              p[b + "mlp.fc1.weight"],   p[b + "mlp.fc1.bias"],   p[b + "mlp.fc2.weight"],  p[b + "mlp.fc2.bias"]};
     tokens = ops::transformer_block(tokens, w, 2, 1e-6, scale(i, 0), scale(i, 1));
   }
   const at::Tensor expected = at::layer_norm(tokens, {32}, p["norm.weight"], p["norm.bias"], 1e-6);

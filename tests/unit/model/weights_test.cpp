@@ -18,7 +18,8 @@ using testing::HasSubstr;
 class Weights : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / fmt::format("dinoxx_weights_{}_{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = std::filesystem::temp_directory_path() /
+              fmt::format("dinoxx_weights_{}_{}", ::getpid(), testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -29,7 +30,10 @@ class Weights : public testing::Test {
   std::filesystem::path folder_;
 };
 
-NamedTensors three() { return {{"a.weight", at::arange(6, at::kFloat).view({2, 3})}, {"a.bias", at::ones({3}, at::kFloat)}, {"b", at::full({}, 4.0, at::kFloat)}}; }
+NamedTensors three() {
+  return {
+      {"a.weight", at::arange(6, at::kFloat).view({2, 3})}, {"a.bias", at::ones({3}, at::kFloat)}, {"b", at::full({}, 4.0, at::kFloat)}};
+}
 
 TEST_F(Weights, RoundTripOfEveryType) {
   for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16, at::kHalf, at::kLong, at::kInt, at::kByte}) {
