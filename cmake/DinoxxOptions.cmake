@@ -28,13 +28,11 @@ if(DINOXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
-# libtorch_cpu.so has 430 MB: mold and lld link a test program in well under a second, GNU ld takes several.
+# libtorch_cpu.so has 430 MB: mold links a test program in well under a second, GNU ld takes several. Not lld: version 14 can put the start of the
+# read-only-after-relocation range into an unmapped page behind a small .tbss, and the program then does not start.
 find_program(DINOXX_MOLD mold)
-find_program(DINOXX_LLD ld.lld)
 if(DINOXX_MOLD)
   add_link_options(-fuse-ld=mold)
-elseif(DINOXX_LLD)
-  add_link_options(-fuse-ld=lld)
 endif()
 # DT_RPATH, not DT_RUNPATH: it comes before LD_LIBRARY_PATH and holds for libraries of libraries, so that a cluster's module cannot put another NCCL,
 # cuDNN or libgomp under the wheel, and an installed folder finds its own libraries.

@@ -30,7 +30,7 @@ g++                            cmd:c++
 cmake                          cmd:cmake
 ninja-build                    cmd:ninja
 ccache                         cmd:ccache
-mold                           cmd:mold|ld.lld
+mold                           cmd:mold
 pkg-config                     cmd:pkg-config
 git                            cmd:git
 openmpi-bin                    cmd:mpirun
