@@ -8,6 +8,7 @@
 
 #include "build_info.hpp"
 #include "dinoxx/apps/commands.hpp"
+#include "dinoxx/comm/nccl_communicator.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/data/describe.hpp"
@@ -61,11 +62,7 @@ void print_build() {
   for (const auto& [name, value] : build.items()) row(name, value.is_string() ? value.get<std::string>() : value.dump());
   row("MPI", mpi_library());
   row("HDF5", hdf5_description());
-#if defined(DINOXX_HAVE_CUDA)
-  row("CUDA", "built in, with NCCL");
-#else
-  row("CUDA", "not built in");
-#endif
+  row("CUDA", built_with_nccl() ? "built in, with NCCL" : "not built in");
   row("cores", fmt::format("{}", std::thread::hardware_concurrency()));
   row("processor", cpu_features());
 }

@@ -4,6 +4,7 @@
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/comm/nccl_communicator.hpp"
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/core/signals.hpp"
 #include "dinoxx/train/train.hpp"
@@ -68,18 +69,31 @@ Line parse(int argc, char** argv) {
   return line;
 }
 
+// A GPU for each rank of this machine, or the CPU; what "auto" became stands in the saved configuration.
+void choose_device(TrainOptions& options, TrainComms& comms, int local_rank) {
+  std::string& device = options.config.train.device;
+  if (device == "auto") device = visible_gpus() > 0 ? "cuda" : "cpu";
+  if (device == "cpu") return;
+  const int gpu = visible_gpus() == 1 ? 0 : local_rank;  // a launcher that binds GPUs to tasks shows each its own
+  use_gpu(gpu);
+  options.device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(gpu));
+  comms.gradients = make_nccl_communicator(comms.control, gpu);
+  comms.statistics = make_nccl_communicator(comms.control, gpu);
+}
+
 }  // namespace
 
 int run_train(int argc, char** argv) {
   MpiRuntime mpi(&argc, &argv);
   return run_under_mpi(mpi, [&] {
-    const TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
+    TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
     Line line;
     on_all_ranks(*comms.control, [&] { line = parse(argc, argv); });
     if (!line.answer.empty()) {
       if (mpi.rank() == 0) fmt::print("{}", line.answer);
       return static_cast<int>(ExitCode::kDone);
     }
+    choose_device(line.options, comms, mpi.local_rank());
     const StopSignals signals;
     line.options.stop_signal = [&] { return signals.received(); };
     line.options.cores = cores_of_rank(mpi.local_size());

@@ -274,6 +274,19 @@ bool built_with_nccl() {
   return true;
 }
 
+int visible_gpus() {
+  return c10::cuda::device_count();  // 0 without a driver, with a warning from LibTorch only when the driver is too old
+}
+
+void use_gpu(int device) {
+  const int count = visible_gpus();
+  if (device < 0 || device >= count)
+    fail(fmt::format("GPU {}", device), "one GPU for each rank of this machine", fmt::format("{} visible", count),
+         "Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES, or choose --train.device cpu");
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+}
+
+
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& control, int device) {
   check_one_gpu_per_rank(*control, device);
   c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));

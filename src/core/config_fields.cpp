@@ -227,6 +227,8 @@ std::vector<Field> make_fields() {
       field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),
       choice<train, &TrainingConfig::precision>("train.precision", "fp32", {"fp32", "bf16"},
                                                 "of the networks; masters, gradients and averages are fp32 under both"),
+      not_training(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
+                                                          "where the networks compute; auto: a GPU for each rank where there are any")),
       field<train, &TrainingConfig::fused_kernels>("train.fused_kernels", "yes", "own CPU kernels; no: LibTorch's operations one by one (slower)"),
       field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB", {0.001, 1024}),
       not_training(field<train, &TrainingConfig::threads>(

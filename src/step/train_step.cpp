@@ -8,14 +8,15 @@
 namespace dinoxx {
 namespace {
 
-// The figures that all ranks add up in one small collective: loss, one flag per rank, stop votes, terms' metrics. float64, so that the mean
-// does not depend on rounding.
+// The figures that all ranks add up in one small collective, on the device of the statistics communicator: loss, one flag per rank, stop
+// votes, terms' metrics. float64, so that the mean does not depend on rounding.
 struct SharedFigures {
   at::Tensor sums;
   std::unique_ptr<Work> under_way;
 };
 
-SharedFigures post_figures(double loss, bool stop, const std::vector<std::pair<std::string, double>>& terms, Communicator& comm) {
+SharedFigures post_figures(double loss, bool stop, const std::vector<std::pair<std::string, double>>& terms, at::Device device,
+                           Communicator& comm) {
   const int size = comm.size();
   at::Tensor sums = at::zeros({size + 2 + static_cast<int64_t>(terms.size())}, at::kDouble);
   double* out = sums.data_ptr<double>();
@@ -24,11 +25,13 @@ SharedFigures post_figures(double loss, bool stop, const std::vector<std::pair<s
   out[size] = finite ? loss : 0;
   out[size + 1] = stop ? 1 : 0;
   for (size_t i = 0; i < terms.size(); ++i) out[size + 2 + static_cast<int>(i)] = terms[i].second;
+  sums = sums.to(device);
   return {sums, comm.all_reduce(sums, ReduceOp::kSum)};
 }
 
 void read_figures(const SharedFigures& figures, int size, StepMetrics& metrics) {
-  const double* in = figures.sums.data_ptr<double>();
+  const at::Tensor sums = figures.sums.cpu();
+  const double* in = sums.data_ptr<double>();
   for (int rank = 0; rank < size; ++rank)
     if (in[rank] != 0) metrics.bad_ranks.push_back(rank);
   metrics.finite = metrics.bad_ranks.empty();
@@ -44,11 +47,12 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   StepMetrics metrics;
   const auto batch = static_cast<int64_t>(input.positions.size());
   const at::ScalarType type = state.student_flat.compute.scalar_type();
+  const at::Device device = state.student_flat.compute.device();
   std::vector<at::Tensor> crops;  // per size [views * B, C, S, S]
   std::vector<RowOrigin> origins;
   int first_view = 0;
   for (const at::Tensor& group : input.crops) {
-    crops.push_back(group.to(state.student_flat.compute.device(), type));
+    crops.push_back(group.to(device, type));
     origins.push_back({input.seed, input.positions, first_view});
     first_view += static_cast<int>(group.size(0) / batch);
   }
@@ -80,7 +84,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   }
 
   // 4. statistics travel while backward computes
-  SharedFigures figures = post_figures(loss.item<double>(), input.wants_stop, metrics.terms, statistics);
+  SharedFigures figures = post_figures(loss.item<double>(), input.wants_stop, metrics.terms, device, statistics);
   std::unique_ptr<Work> centre_work;
   if (centre_sum.defined()) centre_work = statistics.all_reduce(centre_sum, ReduceOp::kSum);
 

@@ -12,20 +12,27 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Handles to everything that is saved; the optimizer's step counts travel as scalars of their own.
+// Everything that is saved, in main memory: handles to the live tensors where those are on the CPU, else copies. The optimizer's step counts
+// travel as scalars of their own.
 struct SavedTensors {
   CheckpointTensors tensors;
   std::vector<at::Tensor> counts;
+  std::vector<std::pair<at::Tensor, at::Tensor>> copies;  ///< live, in main memory
+  at::Tensor host(const at::Tensor& live) {
+    if (live.device().is_cpu()) return live;
+    copies.emplace_back(live, live.cpu());
+    return copies.back().second;
+  }
 };
 
 SavedTensors saved_tensors(TrainState& state) {
   SavedTensors saved;
   saved.tensors.layout = &state.layout;
-  saved.tensors.split = {{"student", state.student_flat.master},
-                         {"teacher", state.teacher_flat.master},
-                         {"adamw.exp_avg", state.optimizer.exp_avg},
-                         {"adamw.exp_avg_sq", state.optimizer.exp_avg_sq}};
-  saved.tensors.replicated = {{"centre", state.centre.value()}};
+  saved.tensors.split = {{"student", saved.host(state.student_flat.master)},
+                         {"teacher", saved.host(state.teacher_flat.master)},
+                         {"adamw.exp_avg", saved.host(state.optimizer.exp_avg)},
+                         {"adamw.exp_avg_sq", saved.host(state.optimizer.exp_avg_sq)}};
+  saved.tensors.replicated = {{"centre", saved.host(state.centre.value())}};
   for (size_t i = 0; i < state.layout.segments.size(); ++i) {
     saved.counts.push_back(at::full({}, state.optimizer.segment_steps[i], at::kLong));
     saved.tensors.replicated.push_back({"adamw.step/" + state.layout.segments[i].name, saved.counts.back()});
@@ -38,8 +45,9 @@ std::vector<WeightFile> teacher_files(const TrainState& state, const RunFacts& f
   WeightFile whole{"teacher.safetensors", {}, {{"format", "pt"}, {"dinoxx.config", facts.config_text}}};
   WeightFile backbone{"backbone.safetensors", {}, whole.metadata};
   const std::string prefix = "backbone.";
+  const at::Tensor teacher = state.teacher_flat.master.cpu();
   for (const Segment& segment : state.layout.segments) {
-    const at::Tensor values = state.teacher_flat.master.narrow(0, segment.offset, segment.numel).view(segment.shape);
+    const at::Tensor values = teacher.narrow(0, segment.offset, segment.numel).view(segment.shape);
     whole.tensors.push_back({segment.name, values});
     if (segment.name.starts_with(prefix)) backbone.tensors.push_back({segment.name.substr(prefix.size()), values});
   }
@@ -96,6 +104,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   });
   SavedTensors saved = saved_tensors(state);
   load_checkpoint(comm, checkpoint, saved.tensors);
+  for (const auto& [live, host] : saved.copies) live.copy_(host);
   for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer.segment_steps[i] = saved.counts[i].item<int64_t>();
   state.student_flat.publish();
   state.teacher_flat.publish();

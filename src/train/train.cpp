@@ -82,7 +82,7 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
       config_(inputs_.config),
       spec_(method_spec(config_)),
       schedules_(config_, inputs_.ids.size()),
-      state_(config_, spec_, compute_type(config_)) {
+      state_(config_, spec_, compute_type(config_), options.device) {
   at::set_num_threads(static_cast<int>(config_.train.threads.value()));
   ops::set_fused(config_.train.fused_kernels);
   facts_ = {print_config(config_),   inputs_.dataset->fingerprint(), inputs_.ids.size(),      options.build, cpu_model(),
@@ -137,6 +137,7 @@ void Run::start_or_resume() {
                   {"communicator", facts_.communicator},
                   {"world_size", comms_.control->size()},
                   {"threads", facts_.threads},
+                  {"device", options_.device.str()},
                   {"data", options_.data.string()},
                   {"fingerprint", facts_.fingerprint},
                   {"images", facts_.images},

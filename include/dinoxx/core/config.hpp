@@ -50,7 +50,7 @@ struct LossConfig {
   bool operator==(const LossConfig&) const = default;
 };
 struct TrainingConfig {
-  std::string method, precision;
+  std::string method, precision, device;
   Duration length;
   int64_t batch_size = 0, seed = 0, log_every = 0, check_every = 0, max_skipped = 0;
   double bucket_mb = 0;

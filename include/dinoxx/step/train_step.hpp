@@ -30,7 +30,8 @@ struct StepMetrics {
 
 /// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have
 /// agreed that the numbers are finite: clip, AdamW, publish, teacher average, centre. The gradient is that of the mean over the global
-/// batch. `statistics` is a communicator of its own.
+/// batch. `statistics` is a communicator of its own, for tensors on the
+/// networks' device.
 StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip,
                        double student_temp, GradientSync& sync, Communicator& statistics);
 

@@ -93,7 +93,7 @@ TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
   expect_refusal(dinoxx_run(train_line(shop_.data(), again, "--resume never")), 2, {"--resume never"});
   EXPECT_TRUE(fs::exists(again / "checkpoints" / "step_00000006" / "manifest.json"));
   // another network's checkpoint
-  expect_refusal(dinoxx_run(train_line(shop_.data(), shop_.folder / "other", "--model.dim 48 --resume " + (again / "checkpoints" / "step_00000006").string())), 1, {});
+  expect_refusal(dinoxx_run(train_line(shop_.data(), shop_.folder / "other", "--model.dim 48 --resume " + (again / "checkpoints" / "step_00000006").string())), 2, {"model.dim was 32 and is 48"});
 }
 
 TEST_F(BadTrainInput, OutputThatCannotBeWritten) {
