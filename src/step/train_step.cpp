@@ -104,7 +104,6 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   metrics.finite = metrics.finite && std::isfinite(metrics.grad_norm);
   if (metrics.finite) {
     state.optimizer.step(state.layout, state.student_flat, values.lr, values.weight_decay, values.freeze_last_layer);
-    state.student_flat.publish();
     if (spec.teacher == TeacherPolicy::kEma) ema_update(state.teacher_flat, state.student_flat, values.momentum);
     if (centre_sum.defined()) state.centre.update(centre_sum, centre_rows * statistics.size());
   }

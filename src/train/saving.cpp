@@ -12,8 +12,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Everything that is saved, in main memory: handles to the live tensors where those are on the CPU, else copies. The optimizer's step counts
-// travel as scalars of their own.
+// Everything that is saved, in main memory: handles to the live tensors where those are on the CPU, else copies. The optimizer's step
+// counts travel as scalars of their own.
 struct SavedTensors {
   CheckpointTensors tensors;
   std::vector<at::Tensor> counts;

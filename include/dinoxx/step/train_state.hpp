@@ -9,7 +9,8 @@ namespace dinoxx {
 
 /// Everything that a step changes, and so everything that a checkpoint holds.
 struct TrainState {
-  /// Student and teacher with equal weights, a function of the seed, on `device`. `compute`: float32, bfloat16 (masters float32) or, for tests, float64.
+  /// Student and teacher with equal weights, a function of the seed, on `device`. `compute`: float32, bfloat16 (masters float32) or, for
+  /// tests, float64.
   TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device = at::kCPU);
   TrainState(const TrainState&) = delete;
 

@@ -18,8 +18,8 @@ using EvalHook = std::function<nlohmann::json(const Network& teacher, int64_t st
 /// Made once at start-up, when the data is open and the configuration resolved. May return an empty hook.
 using EvalHookFactory = std::function<EvalHook(std::shared_ptr<const Dataset> dataset, const Config& resolved)>;
 
-/// One communicator for each kind of traffic, so that their order cannot cross: `control` for tensors on the CPU, the others for tensors on the
-/// networks' device.
+/// One communicator for each kind of traffic, so that their order cannot cross: `control` for tensors on the CPU, the others for tensors on
+/// the networks' device.
 struct TrainComms {
   std::shared_ptr<Communicator> control, gradients, statistics;
 };
@@ -27,11 +27,11 @@ struct TrainComms {
 struct TrainOptions {
   Config config;  ///< not resolved yet
   std::filesystem::path data, out;
-  std::string resume = "auto";  ///< "auto", "never" or a checkpoint folder
-  bool check = false;           ///< start-up and a step or two, then say what the run will take; leaves nothing behind
-  double max_seconds = 0;       ///< of this process; 0: no limit
+  std::string resume = "auto";   ///< "auto", "never" or a checkpoint folder
+  bool check = false;            ///< start-up and a step or two, then say what the run will take; leaves nothing behind
+  double max_seconds = 0;        ///< of this process; 0: no limit
   at::Device device = at::kCPU;  ///< of the networks
-  int cores = 1;                ///< this rank's share of the machine
+  int cores = 1;                 ///< this rank's share of the machine
   std::string command_line;
   nlohmann::json build;  ///< versions, for the run's records
   EvalHookFactory make_eval_hook;

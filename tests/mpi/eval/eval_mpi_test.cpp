@@ -7,6 +7,7 @@
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/knn_suite.hpp"
 #include "dinoxx/eval/train_probe.hpp"
+#include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 
 namespace dinoxx::eval {
@@ -15,21 +16,9 @@ namespace {
 using namespace dinoxx::testing_support;
 using testing::HasSubstr;
 
-VisionTransformer network() {
-  VitConfig config;
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.dim = 32;
-  config.depth = 2;
-  config.heads = 2;
-  VisionTransformer result(config, at::kFloat);
-  result.initialize(11);
-  return result;
-}
-
 TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
   const auto comm = make_mpi_communicator(), self = make_self_communicator();
-  const VisionTransformer net = network();
+  const VisionTransformer net = small_vit(2, 11);
   const std::vector<Embedder> embedders{backbone_embedder("untrained", "", net), pixel_embedder(16)};
   // sizes that no number of ranks divides, and fewer images than ranks
   for (const auto& [train, test] : std::vector<std::pair<int, int>>{{2, 1}, {65, 67}, {331, 131}}) {
@@ -50,7 +39,7 @@ TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
 
 TEST(EvalMpi, FeaturesAreBitForBitThoseOfOneRankAndEachIdIsThereOnce) {
   const auto comm = make_mpi_communicator(), self = make_self_communicator();
-  const VisionTransformer net = network();
+  const VisionTransformer net = small_vit(2, 11);
   const Embedder embedder = backbone_embedder("untrained", "", net);
   const auto data = class_dataset(331, 1, 3);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
@@ -68,7 +57,7 @@ TEST(EvalMpi, AnUnreadableImageIsReportedByEveryRankAndTheRanksStayInStep) {
   ProbeConfig config;
   config.image_size = 16;
   const TrainProbe probe(data, comm, config);
-  const VisionTransformer net = network();
+  const VisionTransformer net = small_vit(2, 11);
   const nlohmann::json result = probe(net, 3);
   ASSERT_TRUE(result.contains("error"));
   EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("image330.png"));

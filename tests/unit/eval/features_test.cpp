@@ -7,6 +7,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/knn.hpp"
+#include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"
 
@@ -15,18 +16,6 @@ namespace {
 
 using namespace dinoxx::testing_support;
 using testing::HasSubstr;
-
-VisionTransformer small_network(uint64_t seed) {
-  VitConfig config;
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.dim = 32;
-  config.depth = 2;
-  config.heads = 2;
-  VisionTransformer network(config, at::kFloat);
-  network.initialize(seed);
-  return network;
-}
 
 TEST(EvalFeatures, TransformLeavesImagesOfTheModelsSizeAlone) {
   MemoryDataset data;
@@ -44,7 +33,7 @@ TEST(EvalFeatures, TransformLeavesImagesOfTheModelsSizeAlone) {
 
 TEST(EvalFeatures, RowsAreTheNormalizedFeaturesOfTheirImages) {
   const auto data = class_dataset(70, 0, 3);
-  const VisionTransformer network = small_network(1);
+  const VisionTransformer network = small_vit(2, 1);
   const std::vector<Embedder> embedders{backbone_embedder("net", "", network), pixel_embedder(16)};
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
   ExtractOptions options{{0, 16}, ViewPlan{}, 1};
@@ -70,7 +59,7 @@ TEST(EvalFeatures, RowsAreTheNormalizedFeaturesOfTheirImages) {
 
 TEST(EvalFeatures, BitsDoNotDependOnThreadsOrRanks) {
   const auto data = class_dataset(200, 0, 3);
-  const VisionTransformer network = small_network(2);
+  const VisionTransformer network = small_vit(2, 2);
   const Embedder embedder = backbone_embedder("net", "", network);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
   const auto comm = make_self_communicator();

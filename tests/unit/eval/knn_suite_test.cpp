@@ -5,6 +5,7 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/eval/train_probe.hpp"
+#include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"
 
@@ -88,16 +89,6 @@ TEST(KnnSuite, NumbersThatAreNotFiniteAreAnError) {
   EXPECT_THROW(run_knn(*data, choose_eval_data(*data, std::nullopt, 0), {&broken, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *comm), Error);
 }
 
-VisionTransformer probe_network() {
-  VitConfig config;
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.dim = 32;
-  config.depth = 1;
-  config.heads = 2;
-  return VisionTransformer(config, at::kFloat);
-}
-
 ProbeConfig probe_config() {
   ProbeConfig config;
   config.image_size = 16;
@@ -106,7 +97,7 @@ ProbeConfig probe_config() {
 
 TEST(TrainProbe, ScoresValAndLeavesTheTeacherAndTheGraphAlone) {
   const auto data = class_dataset(90, 30, 3, 16, 21);
-  VisionTransformer teacher = probe_network();
+  VisionTransformer teacher = small_vit(1);
   teacher.initialize(7);
   std::vector<at::Tensor> before;
   for (const NamedTensor& p : teacher.parameters()) {
@@ -135,7 +126,7 @@ TEST(TrainProbe, ScoresValAndLeavesTheTeacherAndTheGraphAlone) {
 
 TEST(TrainProbe, FailureIsReportedNotThrown) {
   const auto data = class_dataset(90, 30, 3, 16, 21);
-  const VisionTransformer never_initialized = probe_network();  // NaN
+  const VisionTransformer never_initialized = small_vit(1);  // NaN
   const TrainProbe probe(data, make_self_communicator(), probe_config());
   const json result = probe(never_initialized, 1);
   ASSERT_TRUE(result.contains("error"));
@@ -147,7 +138,7 @@ TEST(TrainProbe, DataThatCannotBeScoredTurnsItOff) {
   for (int i = 0; i < 10; ++i) data->add_image(Split::kTrain, -1, class_image(0, i));
   const TrainProbe probe(data, make_self_communicator(), probe_config());
   EXPECT_THAT(probe.off_reason(), HasSubstr("labels"));
-  VisionTransformer teacher = probe_network();
+  VisionTransformer teacher = small_vit(1);
   EXPECT_TRUE(probe(teacher, 0).contains("error"));
 }
 
