@@ -60,8 +60,9 @@ class WeightFile {
 
  private:
   struct State;
+  static State open_single(const std::filesystem::path& path, FileAccess access);
+  static State open_index(const std::filesystem::path& path, FileAccess access);
   explicit WeightFile(std::shared_ptr<const State> state) : state_(std::move(state)) {}
-  friend class WeightFileBuilder;
   std::shared_ptr<const State> state_;  // what copies share
 };
 
