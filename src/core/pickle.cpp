@@ -12,7 +12,7 @@ namespace dinoxx::pickle {
 namespace {
 
 constexpr size_t max_bytes = size_t{64} << 20;  // the largest published ones have 300 kB
-constexpr size_t max_stack = 2'000'000;         // and as many names in the memo
+constexpr size_t max_stack = 1'000'000;         // and as many names in the memo
 constexpr size_t max_marks = 1000;              // Python's own recursion limit keeps writers below
 
 // Instructions that protocols 2 to 5 write, by their names in pickletools.

@@ -9,7 +9,7 @@ namespace dinoxx::pickle {
 namespace {
 
 // A value takes up to a hundred bytes and an instruction one: this bounds the memory that a small hostile file can ask for.
-constexpr size_t max_values = 2'000'000;
+constexpr size_t max_values = 1'000'000;
 constexpr size_t max_places = 2 * max_values;
 constexpr size_t max_dimensions = 64;
 

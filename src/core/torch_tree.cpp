@@ -19,7 +19,7 @@ using pickle::Role;
 using pickle::Value;
 
 // Shared values are visited once for each path: lists of lists of the same list would otherwise be as long as one likes.
-constexpr size_t max_visits = 2'000'000;
+constexpr size_t max_visits = 1'000'000;
 constexpr int max_depth = 100;
 constexpr size_t max_name = 1024;
 constexpr size_t max_text = size_t{32} << 20;  // of all names and settings

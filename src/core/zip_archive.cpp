@@ -136,7 +136,8 @@ struct Place {
 Place locate(const Reader& file, const Central& central, uint64_t directory_begin, const std::string& subject) {
   if (central.flags & 1) defect(subject, "an entry without encryption", "an encrypted one");
   if (central.method != 0 || central.compressed != central.uncompressed)
-    defect(subject, "a stored entry (torch.save does not compress)", fmt::format("compression method {}", central.method));
+    fail(subject, "a stored entry, as torch.save writes it", fmt::format("compression method {}", central.method),
+         "Save the tensors alone: torch.save(model.state_dict(), \"new.pth\"), for a TorchScript program after torch.jit.load");
   const auto header = file.range(central.local, local_size, "a local header");
   if (number<uint32_t>(header, 0) != local_signature)
     defect(subject, fmt::format("a local header at byte {}", central.local), "something else");
