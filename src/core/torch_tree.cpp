@@ -19,7 +19,7 @@ using pickle::Role;
 using pickle::Value;
 
 // Shared values are visited once for each path: lists of lists of the same list would otherwise be as long as one likes.
-constexpr size_t max_visits = 1'000'000;
+constexpr size_t visits_constant = 1000, visits_factor = 16;  // of the number of values
 constexpr int max_depth = 100;
 constexpr size_t max_name = 1024;
 constexpr size_t max_text = size_t{32} << 20;  // of all names and settings
@@ -93,8 +93,9 @@ std::optional<json> numpy_scalar(const std::vector<Value*>& arguments) {
 
 class Flattener {
  public:
-  Flattener(const std::function<std::span<const std::byte>(std::string_view)>& storage, uint64_t budget, const std::string& subject)
-      : storage_(storage), budget_(budget), subject_(subject) {}
+  Flattener(const std::function<std::span<const std::byte>(std::string_view)>& storage, uint64_t budget, size_t values,
+            const std::string& subject)
+      : storage_(storage), budget_(budget), max_visits_(visits_constant + visits_factor * values), subject_(subject) {}
 
   TorchContent run(const Value& root) {
     if (root.kind != Kind::kDict && root.kind != Kind::kList && root.kind != Kind::kTuple && root.kind != Kind::kObject)
@@ -113,7 +114,7 @@ class Flattener {
   // Tensors go to the list, everything else is returned; nothing for what held only tensors.
   std::optional<json> walk(const Value& value, const std::string& path, int depth) {
     if (depth > max_depth) refuse(fmt::format("values nested at most {} deep", max_depth), "deeper ones, or a list that contains itself");
-    if (++visits_ > max_visits) refuse(fmt::format("at most {} values", max_visits), "more");
+    if (++visits_ > max_visits_) refuse(fmt::format("values that are shared at most {} times on average", visits_factor), "more");
     switch (value.kind) {
       case Kind::kNone:
         return json(nullptr);
@@ -274,6 +275,7 @@ class Flattener {
 
   const std::function<std::span<const std::byte>(std::string_view)>& storage_;
   uint64_t budget_, used_ = 0;
+  size_t max_visits_;
   const std::string& subject_;
   size_t visits_ = 0, text_ = 0;
   TorchContent content_;
@@ -283,7 +285,7 @@ class Flattener {
 
 TorchContent flatten_checkpoint(const pickle::Tree& tree, const std::function<std::span<const std::byte>(std::string_view)>& storage,
                                 uint64_t budget, const std::string& subject) {
-  return Flattener(storage, budget, subject).run(*tree.root);
+  return Flattener(storage, budget, tree.values.size(), subject).run(*tree.root);
 }
 
 }  // namespace dinoxx

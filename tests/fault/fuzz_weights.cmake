@@ -1,0 +1,32 @@
+# The parsers of weight files on mutated bytes. They are compiled here again, with coverage, so that the fuzzer can tell new code from old.
+# Ten minutes each, as an untrusted-input parser deserves before a release:
+#   cmake --preset asan && cmake --build --preset asan --target fuzz_weights
+#   for t in safetensors torch_archive torch_pickle; do
+#     build/asan/tests/fault/fuzz_weights $t --seconds 600 --crash /tmp/crash_$t $(find tests/golden/data/weight_files -type f -size -64k)
+#   done
+# With Clang, libFuzzer programs are built as well: fuzz_weights_<entry> -max_total_time=600 CORPUS_FOLDER.
+set(fuzz_parsers crc32c error files mapped_file safetensors strict_json weight_file weight_file_shards torch_archive torch_tree zip_archive pickle pickle_call
+  pickle_globals)
+list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/core/\\1.cpp")
+
+function(dinoxx_fuzz_program name)
+  add_executable(${name} ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fuzz_weights.cpp ${fuzz_parsers})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src/core)
+  target_link_libraries(${name} PRIVATE dinoxx_flags fmt::fmt nlohmann_json::nlohmann_json)
+endfunction()
+
+dinoxx_fuzz_program(fuzz_weights ${CMAKE_CURRENT_LIST_DIR}/fuzz_driver.cpp)
+target_compile_options(fuzz_weights PRIVATE -fsanitize-coverage=trace-pc)
+set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fuzz_driver.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize-coverage=trace-pc)
+
+file(GLOB_RECURSE fuzz_seeds CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/golden/data/weight_files/*)
+foreach(target safetensors torch_archive torch_pickle)
+  add_test(NAME fuzz_weights_${target} COMMAND fuzz_weights ${target} --runs 3000 ${fuzz_seeds})
+  set_tests_properties(fuzz_weights_${target} PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "${DINOXX_TEST_ENVIRONMENT}")
+  if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    dinoxx_fuzz_program(fuzz_weights_${target})
+    target_compile_definitions(fuzz_weights_${target} PRIVATE DINOXX_FUZZ_ENTRY=${target})
+    target_compile_options(fuzz_weights_${target} PRIVATE -fsanitize=fuzzer)
+    target_link_options(fuzz_weights_${target} PRIVATE -fsanitize=fuzzer)
+  endif()
+endforeach()

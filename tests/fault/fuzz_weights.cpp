@@ -1,0 +1,106 @@
+// What the parsers of weight files do with bytes that nobody meant: an Error or a result whose every tensor can be copied, nothing else.
+// Three entry points, one of which DINOXX_FUZZ_ENTRY makes LLVMFuzzerTestOneInput for libFuzzer; fuzz_driver.cpp calls all of them.
+#include "fuzz_weights.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/weight_file.hpp"
+#include "pickle.hpp"
+#include "torch_archive.hpp"
+#include "weight_file_state.hpp"
+#include "zip_archive.hpp"
+
+namespace dinoxx::fuzz {
+namespace {
+
+void require(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "fuzz_weights: broken promise: %s\n", what);
+  std::abort();
+}
+
+// Reads each tensor as a user would, so that a wrong range becomes an access that the sanitizer sees.
+void use(const TorchContent& content, uint64_t file_bytes) {
+  uint64_t total = 0;
+  for (const WeightEntry& entry : content.tensors) {
+    require(entry.shape.size() == entry.strides.size(), "as many strides as extents");
+    const uint64_t bytes = entry.byte_count();
+    total += bytes;
+    require(bytes <= (uint64_t{64} << 20) + 4 * file_bytes, "no tensor beyond the budget");
+    if (total > (uint64_t{1} << 20)) continue;  // enough copied for one input
+    std::vector<std::byte> copy(bytes);
+    copy_contiguous(entry, copy);
+  }
+  require(total <= (uint64_t{64} << 20) + 4 * file_bytes, "a sum within the budget");
+  (void)content.settings.dump().size();  // throws on text that is not UTF-8
+}
+
+}  // namespace
+
+int safetensors(const uint8_t* data, size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  for (const bool whole : {true, false}) {
+    try {
+      // the header of a file whose data are elsewhere
+      const SafetensorsContent content = parse_safetensors(bytes, whole ? size : size + (uint64_t{1} << 40), "fuzz");
+      uint64_t total = 0;
+      for (const auto& [name, view] : content.tensors) {
+        require(view.bytes.size() == (whole ? contiguous_bytes(name, view.dtype, view.shape) : 0), "bytes as the shape says");
+        for (const std::byte byte : view.bytes) total += static_cast<uint8_t>(byte);
+      }
+      require(total <= size * uint64_t{255}, "each byte once");
+    } catch (const Error&) {
+    }
+  }
+  try {
+    nlohmann::json settings;
+    for (const auto& [tensor, shard] : parse_weight_map({reinterpret_cast<const char*>(data), size}, "fuzz", settings)) {
+      require(shard.find('/') == std::string::npos && shard.find("..") == std::string::npos && shard.find('\0') == std::string::npos,
+              "shards beside the index");
+    }
+  } catch (const Error&) {
+  }
+  return 0;
+}
+
+int torch_archive(const uint8_t* data, size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  try {
+    for (const ZipEntry& entry : read_zip(bytes, "fuzz")) {
+      require(entry.bytes.empty() || (entry.bytes.data() >= bytes.data() && entry.bytes.data() + entry.bytes.size() <= bytes.data() + size),
+              "entries inside the archive");
+    }
+    use(read_torch_archive(bytes, "fuzz"), size);
+  } catch (const Error&) {
+  }
+  return 0;
+}
+
+int torch_pickle(const uint8_t* data, size_t size) {
+  static const std::vector<std::byte> record(96);
+  try {
+    // exactly as many bytes as the seeds' smaller storages have
+    const pickle::Tree tree = pickle::parse(std::as_bytes(std::span(data, size)), "fuzz");
+    use(flatten_checkpoint(
+            tree,
+            [](std::string_view key) {
+              const size_t number = key.empty() ? 0 : static_cast<unsigned char>(key.back()) % 8u;
+              return std::span(record).first(number * 12);
+            },
+            uint64_t{64} << 20, "fuzz"),
+        size);
+  } catch (const Error&) {
+  }
+  return 0;
+}
+
+}  // namespace dinoxx::fuzz
+
+#ifdef DINOXX_FUZZ_ENTRY
+extern "C" __attribute__((visibility("default"))) int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  return dinoxx::fuzz::DINOXX_FUZZ_ENTRY(data, size);
+}
+#endif
