@@ -53,6 +53,22 @@ def fill_parameters(module, keep=()):
                 parameter.copy_(parameter_value(name, tuple(parameter.shape)))
 
 
+def named_value(name, shape):
+    """A lively value for a parameter or buffer of a convolutional network, from its name and shape alone (tests/support/named_values.hpp)."""
+    u = uniform(name, shape)
+    if name.endswith("num_batches_tracked"):
+        return torch.full(shape, 3, dtype=torch.int64)
+    if name.endswith("running_var"):
+        return 1.0 + 0.5 * u
+    if name.endswith("running_mean") or name.endswith("bias"):
+        return 0.2 * u
+    if name.endswith("gamma"):
+        return 0.5 * u
+    if len(shape) == 1:
+        return 1.0 + 0.2 * u
+    return u * math.sqrt(3.0 / (u.numel() / shape[0]))
+
+
 LARGEST = 512  # numbers that a tensor is stored with in full
 SAMPLES = 61   # of a larger one
 
