@@ -1,8 +1,8 @@
 // A small mutation fuzzer for builds without libFuzzer: mutates seeds, keeps what reaches new code.
-//   fuzz_weights (safetensors|torch_archive|torch_pickle) [--runs N] [--seconds S] [--seed N] [--crash FILE] SEED...
+//   fuzz_weights (safetensors|torch_archive|torch_pickle) [--runs N] [--seconds S] [--seed N] [--crash FILE] [--keep FOLDER] SEED...
 // The parsers are compiled with -fsanitize-coverage=trace-pc, which GCC and Clang know: each basic block reports itself. The same seed
 // and number of runs give the same inputs. Before each run the input lies in the file of --crash, from where a crash can be repeated
-// with --runs 0.
+// with --runs 0. --keep writes the seeds and what was kept, for libFuzzer to go on from.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -134,8 +134,9 @@ constexpr std::string_view words[] = {"PK\3\4",
                                       "\"../x.safetensors\"",
                                       "\\u0000"};
 
-Input mutate(const std::vector<Input>& corpus, Random& random) {
-  Input input = corpus[random.below(corpus.size())];
+// Half of the inputs come from the first `seeds`, the whole files: most of what is kept for its new code ends in an early refusal.
+Input mutate(const std::vector<Input>& corpus, size_t seeds, Random& random) {
+  Input input = corpus[random.below(random.below(2) ? seeds : corpus.size())];
   const size_t steps = 1 + random.below(random.below(4) ? 3 : 16);
   for (size_t step = 0; step < steps; ++step) {
     const size_t at = random.below(input.size() + 1);
@@ -147,7 +148,12 @@ Input mutate(const std::vector<Input>& corpus, Random& random) {
       case 1:
         if (at < input.size()) input[at] = static_cast<char>(random.next());
         break;
-      case 2:
+      case 2: {  // a neighbouring number: off by one; half the time the operand of a pickle's BININT1, such as an offset or an extent
+        const size_t instruction = random.below(2) ? input.find('K', at) : Input::npos;
+        const size_t place = instruction < input.size() ? instruction + 1 : at;
+        if (place < input.size()) input[place] = static_cast<char>(input[place] + static_cast<int>(random.below(5)) - 2);
+        break;
+      }
       case 3: {
         const uint64_t value = edges[random.below(std::size(edges))] + (random.below(3) ? 0 : random.below(5) - 2);
         const size_t width = std::min<size_t>(size_t{1} << random.below(4), input.size() - at);
@@ -266,7 +272,7 @@ int main(int argc, char** argv) {
                                                  : nullptr;
   uint64_t runs = UINT64_MAX, seed = 1;
   double seconds = 1e9;
-  std::string crash;
+  std::string crash, keep;
   std::vector<Input> corpus;
   for (int i = 2; i < argc; ++i) {
     const std::string_view option = argv[i];
@@ -278,10 +284,15 @@ int main(int argc, char** argv) {
       seed = std::strtoull(argv[++i], nullptr, 10);
     else if (option == "--crash" && i + 1 < argc)
       crash = argv[++i];
+    else if (option == "--keep" && i + 1 < argc)
+      keep = argv[++i];
     else {
       std::ifstream file{std::string(option), std::ios::binary};
       Input content{std::istreambuf_iterator<char>(file), {}};
-      if (target == "torch_pickle" && content.starts_with("PK")) content = pickle_in(content);
+      // seeds of this target's kind alone
+      const bool archive = content.starts_with("PK");
+      if (target == "torch_pickle" && archive) content = pickle_in(content);
+      if (target == "torch_pickle" ? !content.starts_with("\x80") : archive != (target == "torch_archive")) content.clear();
       if (file && !content.empty()) corpus.push_back(std::move(content));
     }
   }
@@ -314,11 +325,13 @@ int main(int argc, char** argv) {
   };
   for (size_t i = 0; i < seeds; ++i) run(corpus[i]);
   while (done < runs && passed() < seconds) {
-    Input input = mutate(corpus, random);
+    Input input = mutate(corpus, seeds, random);
     if (target == "torch_archive" && random.below(2)) mend_checksum(input);
     if (run(input)) corpus.push_back(std::move(input));
     ++done;
   }
+  for (size_t i = 0; !keep.empty() && i < corpus.size(); ++i)
+    std::ofstream(std::filesystem::path(keep) / std::to_string(i), std::ios::binary) << corpus[i];
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
   std::printf("%s: %llu runs in %.0f s from %zu seeds, %zu inputs kept, %zu places reached, slowest %.2f s, at most %ld MB\n", argv[1],

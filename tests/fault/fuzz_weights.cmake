@@ -4,7 +4,8 @@
 #   for t in safetensors torch_archive torch_pickle; do
 #     build/asan/tests/fault/fuzz_weights $t --seconds 600 --crash /tmp/crash_$t $(find tests/golden/data/weight_files -type f -size -64k)
 #   done
-# With Clang, libFuzzer programs are built as well: fuzz_weights_<entry> -max_total_time=600 CORPUS_FOLDER.
+# With Clang, libFuzzer programs are built as well: fuzz_weights_<entry> -max_total_time=600 FOLDER, of which fuzz_weights ... --keep FOLDER
+# makes the first content.
 set(fuzz_parsers crc32c error files mapped_file safetensors strict_json weight_file weight_file_shards torch_archive torch_tree zip_archive pickle pickle_call
   pickle_globals)
 list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/core/\\1.cpp")

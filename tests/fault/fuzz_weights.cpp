@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "dinoxx/core/error.hpp"
@@ -80,18 +81,24 @@ int torch_archive(const uint8_t* data, size_t size) {
 }
 
 int torch_pickle(const uint8_t* data, size_t size) {
-  static const std::vector<std::byte> record(96);
   try {
-    // exactly as many bytes as the seeds' smaller storages have
     const pickle::Tree tree = pickle::parse(std::as_bytes(std::span(data, size)), "fuzz");
-    use(flatten_checkpoint(
-            tree,
-            [](std::string_view key) {
-              const size_t number = key.empty() ? 0 : static_cast<unsigned char>(key.back()) % 8u;
-              return std::span(record).first(number * 12);
-            },
-            uint64_t{64} << 20, "fuzz"),
-        size);
+    // Records of the size that the pickle says, each an allocation of its own, so that a tensor beyond its storage is seen.
+    std::map<std::string_view, std::vector<std::byte>> records;
+    size_t total = 0;
+    for (const pickle::Value& value : tree.values) {
+      if (value.kind != pickle::Kind::kStorage) continue;
+      const pickle::Storage& storage = value.storage();
+      const size_t element = storage.dtype ? dtype_size(*storage.dtype) : 1;
+      if (static_cast<uint64_t>(storage.count) > (size_t{1} << 16) || records.contains(storage.key)) continue;
+      total += static_cast<size_t>(storage.count) * element;
+      if (total < size_t{1} << 20) records.emplace(storage.key, static_cast<size_t>(storage.count) * element);
+    }
+    const auto find = [&](std::string_view key) {
+      const auto found = records.find(key);
+      return found == records.end() ? std::span<const std::byte>() : std::span<const std::byte>(found->second);
+    };
+    use(flatten_checkpoint(tree, find, uint64_t{64} << 20, "fuzz"), size);
   } catch (const Error&) {
   }
   return 0;
