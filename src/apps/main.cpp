@@ -20,6 +20,7 @@ const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
     {"info", "what this build, a data set or a run folder is", run_info},
 };
 
@@ -31,7 +32,7 @@ void print_help() {
       "  mpirun -n 2 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  3. evaluate, DIR/results.json\n"
       "  dinoxx info --run RUN                                                       4. look\n\n"
       "One process needs no mpirun. Commands, each with --help:\n");
-  for (const Command& command : kCommands) fmt::print("  {:<6} {}\n", command.name, command.help);
+  for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.help);
   fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
 }
 
@@ -57,7 +58,7 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval or info", fmt::format("\"{}\"", name),
+  fail_usage("command", "pack, train, eval, weights or info", fmt::format("\"{}\"", name),
              near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 

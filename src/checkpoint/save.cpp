@@ -55,7 +55,7 @@ void publish(const fs::path& partial, const fs::path& final_path) {
 }  // namespace
 
 fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors,
-                         const std::vector<WeightFile>& weights, nlohmann::json facts) {
+                         const std::vector<SideFile>& weights, nlohmann::json facts) {
   const std::string name = fmt::format("step_{:08}", step);
   const fs::path partial = checkpoints / ("." + name + ".partial"), final_path = checkpoints / name;
   const int rank = comm.rank(), size = comm.size();
@@ -71,7 +71,7 @@ fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_
     on_all_ranks(comm, [&] {
       crcs[rank] = static_cast<int64_t>(write_safetensors(partial / rank_file(rank, size), owned_entries(tensors, rank, size)));
       if (rank != 0) return;
-      for (const WeightFile& file : weights) {
+      for (const SideFile& file : weights) {
         std::map<std::string, TensorView> views;
         for (const auto& [tensor_name, tensor] : file.tensors) views[tensor_name] = view_of(tensor);
         const uint32_t crc = write_safetensors(partial / file.file, views, file.metadata);

@@ -8,6 +8,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "dinoxx/core/vit_config.hpp"
+
 namespace dinoxx {
 namespace {
 
@@ -136,6 +138,15 @@ Field choice(std::string key, std::string default_text, std::vector<std::string>
   return f;
 }
 
+/// Free text, such as a path; empty: none.
+template <auto Part, auto Member>
+Field text(std::string key, std::string help) {
+  Field f{std::move(key), "text", "", std::move(help), true, {}, {}};
+  f.set = [](Config& config, std::string_view value) { (config.*Part).*Member = std::string(value); };
+  f.get = [](const Config& config) { return (config.*Part).*Member; };
+  return f;
+}
+
 Field not_training(Field f) {
   f.training = false;
   return f;
@@ -154,8 +165,9 @@ std::vector<Field> make_fields() {
   constexpr auto eval = &Config::eval;
   constexpr Range positive{1, 1e9}, count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, size{1, 16384}, temperature{1e-6, 1e3};
   return {
-      choice<model, &ModelConfig::arch>("model.arch", "vit_small", {"vit_tiny", "vit_small", "vit_base"},
-                                        "network: vision transformer of width/heads 192/3, 384/6 or 768/12, 12 blocks"),
+      choice<model, &ModelConfig::arch>("model.arch", "vit_small", vit_archs(), "network: width, blocks, heads and hidden width by name"),
+      choice<model, &ModelConfig::style>("model.style", "dino", vit_styles(),
+                                         "generation: positions, registers, LayerScale and feed-forward part as in that paper"),
       field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive),
       field<model, &ModelConfig::depth>("model.depth", "auto", "number of blocks; auto: the architecture's", positive),
       field<model, &ModelConfig::heads>("model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's",
@@ -163,11 +175,15 @@ std::vector<Field> make_fields() {
       field<model, &ModelConfig::patch_size>("model.patch_size", "16", "patch, pixels", size),
       field<model, &ModelConfig::image_size>("model.image_size", "auto",
                                              "size for which positions are learned, pixels; auto: views.global_size", size),
-      field<model, &ModelConfig::mlp_ratio>("model.mlp_ratio", "4", "hidden width of a block's MLP over its width", {0.01, 64}),
-      field<model, &ModelConfig::drop_path>("model.drop_path", "0.1", "stochastic depth of the last block, linear from 0 in the first",
+      field<model, &ModelConfig::mlp_ratio>("model.mlp_ratio", "auto",
+                                            "hidden width of a block's MLP over its width; auto: the architecture's", {0.01, 64}),
+      field<model, &ModelConfig::drop_path>("model.drop_path", "0.1", "stochastic depth: in style dino of the last block, linear from 0 in the first; in the others of every block",
                                             {0, 0.99}),
       choice<model, &ModelConfig::stem>("model.stem", "patch", {"patch", "conv"},
                                         "how an image becomes tokens: one convolution, or a stack of 3x3 ones"),
+      field<model, &ModelConfig::recompute>("model.recompute", "no",
+                                            "keep no activations inside a block, compute them again in the backward pass (less memory, slower)"),
+      text<model, &ModelConfig::init_from>("model.init_from", "weights that student and teacher begin with (dinoxx weights inspect); empty: random"),
 
       field<head, &HeadConfig::out_dim>("head.out_dim", "auto", "prototypes; auto: 1024 to 65536 by the number of training images",
                                         positive),

@@ -7,16 +7,10 @@
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/vit_config.hpp"
 
 namespace dinoxx {
 namespace {
-
-struct ArchRow {
-  std::string_view name;
-  int64_t dim, depth, heads;
-};
-// facebookresearch/dino vision_transformer.py
-constexpr std::array<ArchRow, 3> arch_rows{{{"vit_tiny", 192, 12, 3}, {"vit_small", 384, 12, 6}, {"vit_base", 768, 12, 12}}};
 
 // lightly-train, _methods/dino/dino.py
 int64_t prototypes_for(uint64_t images) {
@@ -83,12 +77,12 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
   Resolver r(before, notes);
   Config& c = r.config;
-  const auto arch = std::find_if(arch_rows.begin(), arch_rows.end(), [&](const ArchRow& row) { return row.name == c.model.arch; });
-  if (arch == arch_rows.end()) fail_usage("model.arch", "a known architecture", c.model.arch, "See --help");
+  const VitConfig arch = vit_config(c.model.arch, c.model.style);
   const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
-  r.set("model.dim", c.model.dim, arch->dim, from_arch);
-  r.set("model.depth", c.model.depth, arch->depth, from_arch);
-  r.set("model.heads", c.model.heads, arch->heads, from_arch);
+  r.set("model.dim", c.model.dim, int64_t{arch.dim}, from_arch);
+  r.set("model.depth", c.model.depth, int64_t{arch.depth}, from_arch);
+  r.set("model.heads", c.model.heads, int64_t{arch.heads}, from_arch);
+  r.set("model.mlp_ratio", c.model.mlp_ratio, arch.mlp_ratio, from_arch);
   r.set("model.image_size", c.model.image_size, c.views.global_size, "as views.global_size");
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
 

@@ -73,8 +73,7 @@ enum Opcode : uint8_t {
 
 class Machine {
  public:
-  Machine(std::span<const std::byte> bytes, const std::string& subject, Tree& tree)
-      : bytes_(bytes), subject_(subject), builder_(tree, subject) {}
+  Machine(std::span<const std::byte> bytes, const std::string& subject, Tree& tree) : bytes_(bytes), builder_(tree, subject) {}
 
   const Value* run() {
     if (bytes_.size() > max_bytes) refuse(fmt::format("a pickle of at most {} bytes", max_bytes), std::to_string(bytes_.size()));
@@ -325,7 +324,6 @@ class Machine {
 
   std::span<const std::byte> bytes_;
   size_t at_ = 0;
-  const std::string& subject_;
   Builder builder_;
   std::vector<Value*> stack_;
   std::vector<size_t> marks_;

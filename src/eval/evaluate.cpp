@@ -10,6 +10,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/eval/knn_suite.hpp"
+#include "dinoxx/model/backbone_json.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -81,20 +82,18 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, const 
 }
 
 json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
-  const VitConfig& vit = model.network->config();
   return {{"file", model.file.string()},
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
           {"step", model.step ? json(*model.step) : json(nullptr)},
-          {"model",
-           {{"dim", vit.dim}, {"depth", vit.depth}, {"heads", vit.heads}, {"patch_size", vit.patch_size}, {"image_size", vit.image_size}, {"mlp_ratio", vit.mlp_ratio}, {"stem", vit.stem}}},
+          {"model", to_json(model.network->config())},
           {"seed", model.seed},
           {"precision", precision == at::kBFloat16 ? "bf16" : "fp32"},
           {"notes", model.notes}};
 }
 
 // A network of the same shape with the weights that the run began with.
-std::unique_ptr<VisionTransformer> untrained_like(const VisionTransformer& network, uint64_t seed, at::ScalarType dtype) {
-  auto fresh = std::make_unique<VisionTransformer>(network.config(), dtype);
+std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed, at::ScalarType dtype) {
+  auto fresh = make_backbone(network.config(), dtype);
   fresh->initialize(seed);
   return fresh;
 }
@@ -143,8 +142,8 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     model = load_model(options.model);
     data = choose_eval_data(*dataset, options.split, model.seed);
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
-    if (options.image_size && *options.image_size % model.network->config().patch_size != 0) {
-      fail_usage("--image-size", fmt::format("a multiple of the patch size {}", model.network->config().patch_size), std::to_string(*options.image_size), "Change it.");
+    if (options.image_size && *options.image_size % side_multiple(model.network->config()) != 0) {
+      fail_usage("--image-size", fmt::format("a multiple of the patch size {}", side_multiple(model.network->config())), std::to_string(*options.image_size), "Change it.");
     }
     if (comm.rank() == 0) out.emplace(options.out);
   });
@@ -155,7 +154,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   const ExtractOptions extract{choose_transform(*dataset, all, image_size), ViewPlan{}, options.threads};
 
   std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};
-  std::unique_ptr<VisionTransformer> untrained;
+  std::unique_ptr<Backbone> untrained;
   for (const std::string& baseline : options.baselines) {
     if (baseline == "raw") {
       embedders.push_back(pixel_embedder(image_size));

@@ -17,13 +17,21 @@ namespace {
 constexpr int kLargestPixels = 64;
 constexpr int kReducedPixels = 32;
 
-}  // namespace
-
-Embedder backbone_embedder(std::string name, std::string description, const VisionTransformer& network) {
+template <class Network>
+Embedder embedder_of(std::string name, std::string description, const Network& network) {
   return {std::move(name), std::move(description), network.feature_dim(), [&network](const at::Tensor& images) {
             const at::Tensor& parameter = network.parameters().front().tensor;
             return network.forward(images.to(parameter.options().requires_grad(false)));
           }};
+}
+
+}  // namespace
+
+Embedder backbone_embedder(std::string name, std::string description, const VisionTransformer& network) {
+  return embedder_of(std::move(name), std::move(description), network);
+}
+Embedder backbone_embedder(std::string name, std::string description, const Backbone& network) {
+  return embedder_of(std::move(name), std::move(description), network);
 }
 
 Embedder pixel_embedder(int image_size) {

@@ -7,7 +7,9 @@
 #include <cmath>
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
+#include "dinoxx/core/crc32c.hpp"
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/mapped_file.hpp"
 #include "dinoxx/model/weights.hpp"
 #include "dinoxx/step/build.hpp"
 
@@ -20,7 +22,6 @@ constexpr const char* kWeights = "teacher.safetensors";
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kConfigKey = "dinoxx.config";  // metadata of the weight files that training writes
 constexpr const char* kBackbone = "backbone.";
-constexpr int kPublishedHeadDim = 64;
 
 std::string step_name(const fs::path& checkpoint) {
   const std::string name = checkpoint.filename().string();
@@ -44,11 +45,19 @@ fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
              "Name one of these, or none for the newest.");
 }
 
+/// A folder of a published model.
+bool holds_weights(const fs::path& folder) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"})
+    if (fs::exists(folder / name)) return true;
+  return false;
+}
+
 fs::path weights_file(const ModelRequest& request) {
   const fs::path& path = request.checkpoint;
   if (!fs::exists(path)) fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
-  if (fs::is_directory(path) && !fs::exists(path / kManifest)) return checkpoint_of_run(path, request.step) / kWeights;
+  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !holds_weights(path)) return checkpoint_of_run(path, request.step) / kWeights;
   if (request.step) fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
+  if (fs::is_directory(path) && holds_weights(path)) return path;
   if (fs::is_directory(path) && !fs::exists(path / kWeights)) {
     fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file", fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
   }
@@ -69,97 +78,59 @@ void compare_with_manifest(LoadedModel& model) {
   }
 }
 
-std::string backbone_prefix(const SafetensorsFile& file) {
-  const auto& tensors = file.tensors();
-  return std::any_of(tensors.begin(), tensors.end(), [](const auto& t) { return t.first.starts_with(kBackbone); }) ? kBackbone : "";
-}
-
-void use_shapes(Config& config, const VitConfig& vit) {
-  config.model.dim = vit.dim;
-  config.model.depth = vit.depth;
-  config.model.heads = vit.heads;
-  config.model.patch_size = vit.patch_size;
-  config.model.image_size = vit.image_size;
-  config.model.mlp_ratio = vit.mlp_ratio;
-  config.model.stem = vit.stem;
-  config.views.global_size = vit.image_size;
-}
-
-bool sets(const std::vector<Setting>& settings, const char* key) {
-  return std::any_of(settings.begin(), settings.end(), [&](const Setting& s) { return s.key == key; });
-}
-
-// A size that is named for the positions is the size to look at, unless the run was shown another one.
-Config configuration(const SafetensorsFile& file, const std::string& prefix, const ModelRequest& request, LoadedModel& model) {
+/// A file that training wrote: its configuration says all.
+void load_own(const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
   Config config = default_config();
-  const auto stored = file.metadata().find(kConfigKey);
-  if (stored != file.metadata().end()) {
-    apply_settings(config, parse_settings(stored->second, model.file.string()));
-    model.seed = static_cast<uint64_t>(config.train.seed);
-    apply_settings(config, request.model_settings);
-    return config;
-  }
-  const VitConfig vit = infer_vit_config(file, prefix, model.file.string());
-  use_shapes(config, vit);
-  if (!sets(request.model_settings, "model.heads")) {
-    model.notes.push_back(fmt::format("{} holds no dinoxx configuration: shape from its tensors, {} heads assumed (width / {}; --model.heads to say otherwise)",
-                                      model.file.filename().string(), vit.heads, kPublishedHeadDim));
-  }
+  apply_settings(config, parse_settings(config_text, model.file.string()));
+  model.seed = static_cast<uint64_t>(config.train.seed);
   apply_settings(config, request.model_settings);
-  config.views.global_size = *config.model.image_size;
-  return config;
+  model.image_size = static_cast<int>(config.views.global_size);
+  model.network = make_backbone(backbone_config(config), request.dtype);
+  const SafetensorsFile file(model.file);
+  const bool with_head = std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
+  LoadOptions options;
+  options.prefix = with_head ? kBackbone : "";
+  load_named(file, model.file.string(), model.network->parameters(), options);
+}
+
+/// A backbone from elsewhere. A size that is named for the positions is the size to look at.
+void load_foreign(const ModelRequest& request, LoadedModel& model) {
+  RecognizeOptions which = request.which;
+  for (const Setting& setting : request.model_settings) {
+    if (setting.key != "model.heads")
+      fail_usage(setting.where, "model.heads alone for weights that dinoxx did not write", setting.key, "Their shapes say the rest.");
+    Config config = default_config();
+    apply_settings(config, {setting});
+    if (config.model.heads) which.heads = static_cast<int>(*config.model.heads);
+  }
+  ImportedBackbone imported = import_backbone(model.file, request.dtype, which);
+  model.network = std::move(imported.backbone);
+  model.notes = imported.recognized.notes;
+  if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) model.image_size = vit->image_size;
+}
+
+uint32_t checksum(const WeightFile& file) {
+  uint32_t crc = 0;
+  for (const std::string& shard : file.shards()) {
+    const MappedFile mapped{FileDescriptor(file.path().parent_path() / shard)};
+    crc = crc32c(mapped.bytes().data(), mapped.bytes().size(), crc);
+  }
+  return crc;
 }
 
 }  // namespace
 
-VitConfig infer_vit_config(const SafetensorsFile& file, const std::string& prefix, const std::string& source) {
-  const auto shape = [&](const std::string& name, size_t dims) -> const std::vector<int64_t>& {
-    const auto entry = file.tensors().find(prefix + name);
-    if (entry == file.tensors().end() || entry->second.shape.size() != dims) {
-      fail(source, fmt::format("the weights of a vision transformer (\"{}\" with {} dimensions)", prefix + name, dims),
-           entry == file.tensors().end() ? "no such tensor" : "another number of dimensions", "Give a run folder of dinoxx or a DINO backbone as safetensors.");
-    }
-    return entry->second.shape;
-  };
-  VitConfig vit;
-  const std::vector<int64_t>& positions = shape("pos_embed", 3);
-  vit.dim = static_cast<int>(positions[2]);
-  const bool conv = std::any_of(file.tensors().begin(), file.tensors().end(), [&](const auto& t) { return t.first.starts_with(prefix + "patch_embed.stem."); });
-  vit.stem = conv ? "conv" : "patch";
-  const std::vector<int64_t>& projection = shape("patch_embed.proj.weight", 4);
-  if (conv) {
-    // every 3 x 3 layer of the stem halves the grid
-    int layers = 0;
-    while (file.tensors().contains(fmt::format("{}patch_embed.stem.{}.conv.weight", prefix, layers))) ++layers;
-    vit.patch_size = 1 << std::min(layers, 8);
-    vit.channels = static_cast<int>(shape("patch_embed.stem.0.conv.weight", 4)[1]);
-  } else {
-    vit.patch_size = static_cast<int>(projection[2]);
-    vit.channels = static_cast<int>(projection[1]);
-  }
-  const auto side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(std::max<int64_t>(positions[1] - 1, 0)))));
-  vit.image_size = side * vit.patch_size;
-  vit.mlp_ratio = static_cast<double>(shape("blocks.0.mlp.fc1.weight", 2)[0]) / static_cast<double>(std::max(1, vit.dim));
-  vit.depth = 0;
-  while (file.tensors().contains(fmt::format("{}blocks.{}.norm1.weight", prefix, vit.depth))) ++vit.depth;
-  vit.heads = std::max(1, vit.dim / kPublishedHeadDim);
-  return vit;
-}
-
 LoadedModel load_model(const ModelRequest& request) {
   LoadedModel model;
   model.file = weights_file(request);
-  const SafetensorsFile file(model.file);
-  model.crc32c = file.file_crc32c();
+  const WeightFile file = WeightFile::open(model.file);
+  model.crc32c = checksum(file);
   compare_with_manifest(model);
-  const std::string prefix = backbone_prefix(file);
-  const Config config = configuration(file, prefix, request, model);
-  model.image_size = static_cast<int>(config.views.global_size);
-  model.network = std::make_unique<VisionTransformer>(backbone_config(config), request.dtype);
-  LoadOptions options;
-  options.prefix = prefix;
-  if (prefix.empty()) options.ignore_prefixes = {"head."};
-  load_named(file, model.file.string(), model.network->parameters(), options);
+  const nlohmann::json& settings = file.settings();
+  if (settings.is_object() && settings.contains(kConfigKey) && settings[kConfigKey].is_string())
+    load_own(settings[kConfigKey].get<std::string>(), request, model);
+  else
+    load_foreign(request, model);
   return model;
 }
 

@@ -7,15 +7,18 @@
 namespace dinoxx {
 
 VitConfig backbone_config(const Config& config) {
-  VitConfig vit;
+  VitConfig vit = vit_config(config.model.arch, config.model.style);
+  vit.mask_token = false;  // no method masks patches yet, and a parameter without gradient stops the overlap
+  vit.untied_local_cls_norm = false;
   vit.image_size = static_cast<int>(config.model.image_size.value());
   vit.patch_size = static_cast<int>(config.model.patch_size);
   vit.dim = static_cast<int>(config.model.dim.value());
   vit.depth = static_cast<int>(config.model.depth.value());
   vit.heads = static_cast<int>(config.model.heads.value());
-  vit.mlp_ratio = config.model.mlp_ratio;
+  vit.mlp_ratio = config.model.mlp_ratio.value();
   vit.drop_path = config.model.drop_path;
   vit.stem = config.model.stem;
+  vit.recompute = config.model.recompute;
   return vit;
 }
 

@@ -53,7 +53,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   int first_view = 0;
   for (const at::Tensor& group : input.crops) {
     crops.push_back(group.to(device, type));
-    origins.push_back({input.seed, input.positions, first_view});
+    origins.push_back({input.seed, input.positions, first_view, static_cast<uint64_t>(state.step)});
     first_view += static_cast<int>(group.size(0) / batch);
   }
 

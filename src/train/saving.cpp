@@ -5,6 +5,7 @@
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/model/backbone_json.hpp"
 
 namespace dinoxx {
 namespace {
@@ -41,9 +42,11 @@ SavedTensors saved_tensors(TrainState& state) {
 }
 
 // The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
-std::vector<WeightFile> teacher_files(const TrainState& state, const RunFacts& facts) {
-  WeightFile whole{"teacher.safetensors", {}, {{"format", "pt"}, {"dinoxx.config", facts.config_text}}};
-  WeightFile backbone{"backbone.safetensors", {}, whole.metadata};
+std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& facts) {
+  SideFile whole{"teacher.safetensors",
+                 {},
+                 {{"format", "pt"}, {"dinoxx.config", facts.config_text}, {"dinoxx.backbone", to_json(state.teacher.backbone.config()).dump()}}};
+  SideFile backbone{"backbone.safetensors", {}, whole.metadata};
   const std::string prefix = "backbone.";
   const at::Tensor teacher = state.teacher_flat.master.cpu();
   for (const Segment& segment : state.layout.segments) {
@@ -86,7 +89,7 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
   const fs::path checkpoints = run / "checkpoints";
   const SavedTensors saved = saved_tensors(state);
   const fs::path path = save_checkpoint(comm, checkpoints, state.step, saved.tensors,
-                                        comm.rank() == 0 ? teacher_files(state, facts) : std::vector<WeightFile>{}, record);
+                                        comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
   on_all_ranks(comm, [&] {
     if (comm.rank() == 0) prune_checkpoints(checkpoints, keep);
   });

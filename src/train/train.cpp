@@ -12,6 +12,7 @@
 #include "dinoxx/data/loader.hpp"
 #include "dinoxx/parallel/ddp.hpp"
 #include "dinoxx/step/train_step.hpp"
+#include "init_from.hpp"
 #include "machine.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
@@ -120,6 +121,12 @@ void Run::start_or_resume() {
     lost = load_state(*comms_.control, chosen, state_, facts_);
     resumed_from_ = chosen;
   } else {
+    on_all_ranks(*comms_.control, [&] {
+      if (config_.model.init_from.empty()) return;
+      const std::vector<std::string> lines = init_from(config_.model.init_from, config_, state_);
+      for (const std::string& line : lines)
+        if (chief()) progress_.say(line);
+    });
     broadcast_parameters(*comms_.gradients, state_.student_flat);
     broadcast_parameters(*comms_.gradients, state_.teacher_flat);
   }

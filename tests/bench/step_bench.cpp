@@ -60,7 +60,7 @@ double gemm_rate(at::ScalarType type, bool own, int64_t rows, int64_t dim) {
 
 /// Matrix-product operations of one image in the textbook step (every token through every block and every product, backward = 2 x forward).
 double textbook_flops(const Config& c) {
-  const double dim = static_cast<double>(*c.model.dim), hidden = dim * c.model.mlp_ratio,
+  const double dim = static_cast<double>(*c.model.dim), hidden = dim * c.model.mlp_ratio.value(),
                patch = static_cast<double>(c.model.patch_size * c.model.patch_size * 3);
   const auto forward = [&](double views, double size) {
     const double patches = size * size / static_cast<double>(c.model.patch_size * c.model.patch_size), tokens = patches + 1;

@@ -19,7 +19,7 @@ struct CheckpointTensors {
 };
 
 /// Weights that rank 0 writes beside, for other programs: file name -> tensors and metadata.
-struct WeightFile {
+struct SideFile {
   std::string file;
   NamedTensors tensors;  ///< CPU, contiguous
   std::map<std::string, std::string> metadata;
@@ -30,7 +30,7 @@ struct WeightFile {
 /// number of ranks can load them. `facts` go into the manifest (step is added). Collective; an Error on any rank is thrown on all, and
 /// nothing half written stays.
 std::filesystem::path save_checkpoint(Communicator& comm, const std::filesystem::path& checkpoints, int64_t step,
-                                      const CheckpointTensors& tensors, const std::vector<WeightFile>& weights, nlohmann::json facts);
+                                      const CheckpointTensors& tensors, const std::vector<SideFile>& weights, nlohmann::json facts);
 
 /// The manifest of a checkpoint folder, validated as far as load_checkpoint needs it. Error when it is missing, foreign or damaged.
 nlohmann::json read_manifest(const std::filesystem::path& checkpoint);

@@ -14,12 +14,14 @@ template <class T>
 using Auto = std::optional<T>;
 
 struct ModelConfig {
-  std::string arch;
+  std::string arch, style;
   Auto<int64_t> dim, depth, heads;  ///< auto: the architecture's
   int64_t patch_size = 0;
   Auto<int64_t> image_size;  ///< auto: views.global_size
-  double mlp_ratio = 0, drop_path = 0;
-  std::string stem;
+  Auto<double> mlp_ratio;    ///< auto: the architecture's
+  double drop_path = 0;
+  std::string stem, init_from;
+  bool recompute = false;
   bool operator==(const ModelConfig&) const = default;
 };
 struct HeadConfig {

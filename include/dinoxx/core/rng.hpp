@@ -20,6 +20,7 @@ enum class Purpose : uint16_t {
   kSplit = 7,     ///< held-out part of train
   kEval = 8,
   kMask = 9,
+  kRope = 10,     ///< rotary augmentations: (step, first view and block)
 };
 
 /// Random numbers as a function of (seed, position, lane, purpose): Philox4x32-10 (Salmon et al., SC'11; Random123).

@@ -9,7 +9,7 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/data/dataset.hpp"
 #include "dinoxx/data/views.hpp"
-#include "dinoxx/model/vit.hpp"
+#include "dinoxx/model/backbone.hpp"
 
 namespace dinoxx::eval {
 
@@ -21,8 +21,10 @@ struct Embedder {
   std::function<at::Tensor(const at::Tensor& images)> embed;  ///< [B, 3, S, S] float32 on CPU -> [B, dim]; called from several threads
 };
 
-/// CLS feature of `network` in evaluation mode, on the network's device and in its type. `network` must outlive the embedder.
+/// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must outlive
+/// the embedder.
 Embedder backbone_embedder(std::string name, std::string description, const VisionTransformer& network);
+Embedder backbone_embedder(std::string name, std::string description, const Backbone& network);
 /// The normalised pixels themselves; images larger than 64 are averaged down to 32 x 32 (stated in the description).
 Embedder pixel_embedder(int image_size);
 

@@ -1,73 +1,98 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "dinoxx/core/vit_config.hpp"
 #include "dinoxx/model/ops.hpp"
+#include "dinoxx/model/row_origin.hpp"
 #include "dinoxx/tensor/named_tensor.hpp"
 
 namespace dinoxx {
 
-struct VitConfig {
-  int image_size = 224;  ///< size for which positions are learned; other sizes interpolate them
-  int patch_size = 16;
-  int channels = 3;
-  int dim = 384, depth = 12, heads = 6;
-  double mlp_ratio = 4.0;
-  double drop_path = 0.0;  ///< rate of the last block, linear from 0 (DINO v1)
-  double norm_eps = 1e-6;
-  std::string stem = "patch";  ///< "patch": one p x p convolution; "conv": 3x3 stride-2 convolutions (early convolutions, Xiao et al. 2021)
-                               ///< down to the same grid
-};
-/// "vit_tiny" 192/3, "vit_small" 384/6, "vit_base" 768/12, all depth 12 (facebookresearch/dino vision_transformer.py). UsageError for
-/// another name.
-VitConfig vit_config(const std::string& arch);
+struct VitBlock;
+struct TokenGroup;
+struct BlockContext;
 
-/// Which samples a batch row holds: for stochastic depth, whose draws are a function of (seed, position, view, block).
-struct RowOrigin {
-  uint64_t seed = 0;
-  std::span<const uint64_t> positions;  ///< per slot of the local batch; rows are [view][slot]
-  int first_view = 0;
+/// What a backbone says about each image, after its final norm.
+struct Features {
+  at::Tensor cls;        ///< [B, D]
+  at::Tensor patches;    ///< [B, N, D], rows of the grid first
+  at::Tensor registers;  ///< [B, R, D]
 };
 
-/// DINO v1 vision transformer. Names as in facebookresearch/dino: cls_token, pos_embed, patch_embed.proj.*, blocks.i.*, norm.*; the
-/// convolutional stem adds patch_embed.stem.i.{conv,norm}.*.
+/// Crops of one size.
+struct Crops {
+  at::Tensor images;                  ///< [B, C, H, W]
+  const RowOrigin* origin = nullptr;  ///< given: training (stochastic depth, rotary augmentations); absent: evaluation
+  at::Tensor masked;                  ///< [B, N] bool: patches that the mask token replaces; undefined: none
+  bool local = false;                 ///< local crops: their CLS gets a final norm of its own where the network has one
+};
+
+/// Vision transformer of the DINO family, all styles of VitConfig. Names as in facebookresearch/dinov2: cls_token, pos_embed,
+/// register_tokens, mask_token, patch_embed.proj.*, blocks.i.{norm1,attn.qkv,attn.proj,ls1.gamma,norm2,mlp.fc1,mlp.fc2,mlp.w12,mlp.w3,
+/// ls2.gamma}, norm.*, cls_norm.*, local_cls_norm.*; those of a plain network are DINO v1's. The convolutional stem adds
+/// patch_embed.stem.i.{conv,norm}.*.
 class VisionTransformer {
  public:
   /// Parameters are filled with NaN until initialize() or load. `dtype`: float32, bfloat16 or float64. UsageError for a configuration that
   /// has no such network.
   VisionTransformer(const VitConfig& config, at::ScalarType dtype);
+  ~VisionTransformer();
+  VisionTransformer(VisionTransformer&&) noexcept;
+  VisionTransformer& operator=(VisionTransformer&&) noexcept;
+
   const VitConfig& config() const { return config_; }
   int feature_dim() const { return config_.dim; }
 
   /// In order of execution.
   const NamedTensors& parameters() const { return parameters_; }
-  /// Truncated normal std 0.02 for weights, zero biases, convolution as torch.nn.Conv2d; a function of (seed, parameter index) alone.
+  /// Truncated normal std 0.02 for weights, zero biases and mask token, convolution as torch.nn.Conv2d, LayerScale at its configured gain;
+  /// a function of (seed, parameter index) alone.
   void initialize(uint64_t seed);
 
-  /// images [B, C, H, W] -> CLS feature after the final norm, [B, D]. H and W must be multiples of the patch size.
-  /// `origin` given: training (stochastic depth on); absent: evaluation.
-  /// The last block is computed for the CLS token alone (cls_block.hpp): the same function and gradient, less work.
+  /// images [B, C, H, W] -> CLS feature after the final norm, [B, D]. `origin` given: training; absent: evaluation. H and W must be
+  /// multiples of the patch size, or config().fit says what to do. The last block of a plain network is computed for the CLS token alone
+  /// (cls_block.hpp): the same function and gradient, less work.
   at::Tensor forward(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
-  /// All tokens after the final norm [B, 1 + N, D].
+  /// All tokens after the final norm [B, 1 + R + N, D].
   at::Tensor forward_tokens(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
+  Features forward_features(const Crops& crops) const;
+  /// Crops of several sizes in one pass: tokens concatenated for norms and linear layers, attention for each size. Equal to
+  /// forward_features of each group up to rounding.
+  std::vector<Features> forward_packed(std::span<const Crops> groups) const;
+  /// Of the last n blocks, the earliest first; `normed`: after the final norm. Evaluation. UsageError when n is not in [1, depth].
+  std::vector<Features> last_blocks(const at::Tensor& images, int n, bool normed = true) const;
+  /// Attention probabilities of the last block, [B, heads, T, T] over CLS, registers and patches. Evaluation.
+  at::Tensor last_attention(const at::Tensor& images) const;
 
  private:
   struct StemLayer {
     at::Tensor conv_weight, norm_weight, norm_bias;
   };
-  at::Tensor embed_patches(const at::Tensor& images) const;                                      ///< [B, N, D]
-  at::Tensor embed_tokens(const at::Tensor& images) const;                                       ///< [B, 1 + N, D]
-  at::Tensor run_blocks(at::Tensor x, const RowOrigin* origin, size_t count) const;              ///< the first `count` blocks
-  at::Tensor drop_scale(const RowOrigin* origin, int64_t rows, size_t block, int branch) const;  ///< [B], undefined for 1
+  struct Grid {
+    int64_t rows, columns;
+  };
+  at::Tensor fitted(const at::Tensor& images) const;  ///< sides that the patch divides
+  Grid grid(const at::Tensor& images) const;
+  at::Tensor embed_patches(const at::Tensor& images) const;                           ///< [B, N, D]
+  at::Tensor embed_tokens(const at::Tensor& images, const at::Tensor& masked) const;  ///< [B, 1 + R + N, D]
+  BlockContext context() const;
+  TokenGroup group(const Crops& crops) const;
+  void run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const;
+  void prepare(size_t block, TokenGroup& group, const Crops& crops) const;  ///< the block's draws
+  at::Tensor final_norm(const at::Tensor& x, bool local_in_training) const;
+  Features split(const at::Tensor& tokens) const;
 
   VitConfig config_;
   at::ScalarType dtype_;
   NamedTensors parameters_;
-  at::Tensor cls_token_, pos_embed_, patch_weight_, patch_bias_, norm_weight_, norm_bias_;
+  at::Tensor cls_token_, pos_embed_, register_tokens_, mask_token_, patch_weight_, patch_bias_;
+  at::Tensor norm_weight_, norm_bias_, cls_norm_weight_, cls_norm_bias_, local_norm_weight_, local_norm_bias_;
   std::vector<StemLayer> stem_;
-  std::vector<ops::BlockWeights> blocks_;
+  std::vector<VitBlock> blocks_;
 };
 
 }  // namespace dinoxx

@@ -1,0 +1,66 @@
+#include "dinoxx/model/backbone.hpp"
+
+#include <ATen/ATen.h>
+
+namespace dinoxx {
+namespace {
+
+template <class Network, class Config>
+class Adapter : public Backbone {
+ public:
+  Adapter(const Config& config, at::ScalarType dtype) : network_(config, dtype) {}
+  BackboneConfig config() const override { return network_.config(); }
+  int feature_dim() const override { return network_.feature_dim(); }
+  const NamedTensors& parameters() const override { return network_.parameters(); }
+  const NamedTensors& buffers() const override {
+    static const NamedTensors none;
+    if constexpr (requires { network_.buffers(); })
+      return network_.buffers();
+    else
+      return none;
+  }
+  void initialize(uint64_t seed) override { network_.initialize(seed); }
+  at::Tensor forward(const at::Tensor& images, const RowOrigin* origin) const override { return network_.forward(images, origin); }
+  Features forward_features(const at::Tensor& images, const RowOrigin* origin) const override {
+    if constexpr (std::is_same_v<Network, VisionTransformer>) {
+      return network_.forward_features({images, origin, {}, false});
+    } else {
+      const ConvFeatures f = network_.forward_features(images, origin);
+      return {f.cls, f.patches, f.registers};
+    }
+  }
+
+ private:
+  Network network_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backbone> make_backbone(const BackboneConfig& config, at::ScalarType dtype) {
+  if (const auto* vit = std::get_if<VitConfig>(&config)) return std::make_unique<Adapter<VisionTransformer, VitConfig>>(*vit, dtype);
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config))
+    return std::make_unique<Adapter<ConvNext, ConvNextConfig>>(*convnext, dtype);
+  return std::make_unique<Adapter<ResNet, ResNetConfig>>(std::get<ResNetConfig>(config), dtype);
+}
+
+NamedTensors stored_state(const Backbone& backbone) {
+  NamedTensors all = backbone.parameters();
+  all.insert(all.end(), backbone.buffers().begin(), backbone.buffers().end());
+  return all;
+}
+
+int channels_of(const BackboneConfig& config) {
+  return std::visit([](const auto& c) { return c.channels; }, config);
+}
+
+int side_multiple(const BackboneConfig& config) {
+  const auto* vit = std::get_if<VitConfig>(&config);
+  return vit && vit->fit == "error" ? vit->patch_size : 1;
+}
+
+BackboneConfig with_channels(BackboneConfig config, int channels) {
+  std::visit([&](auto& c) { c.channels = channels; }, config);
+  return config;
+}
+
+}  // namespace dinoxx

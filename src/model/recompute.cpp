@@ -1,0 +1,69 @@
+#include "recompute.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace dinoxx {
+namespace {
+
+struct Holder : torch::CustomClassHolder {
+  explicit Holder(Recomputed function) : f(std::move(function)) {}
+  Recomputed f;
+};
+
+class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
+ public:
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const c10::intrusive_ptr<Holder>& holder,
+                                                int64_t inputs, at::TensorList tensors) {
+    // the first `inputs` tensors are the inputs, the rest the weights
+    ctx->saved_data["f"] = c10::IValue::make_capsule(holder);
+    ctx->saved_data["inputs"] = inputs;
+    ctx->save_for_backward(tensors.vec());
+    at::NoGradGuard no_grad;
+    return holder->f(tensors.slice(0, static_cast<size_t>(inputs)).vec());
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
+    const auto inputs = static_cast<size_t>(ctx->saved_data["inputs"].toInt());
+    torch::autograd::variable_list leaves = ctx->get_saved_variables();
+    std::vector<at::Tensor> arguments;
+    for (size_t i = 0; i < inputs; ++i) {
+      leaves[i] = leaves[i].detach().requires_grad_(leaves[i].requires_grad());
+      arguments.push_back(leaves[i]);
+    }
+    torch::autograd::variable_list outputs;
+    {
+      at::AutoGradMode enable(true);
+      outputs = holder->f(arguments);
+    }
+    torch::autograd::variable_list wanted, roots, root_grads;
+    for (const at::Tensor& leaf : leaves)
+      if (leaf.requires_grad()) wanted.push_back(leaf);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!grads[i].defined() || !outputs[i].requires_grad()) continue;
+      roots.push_back(outputs[i]);
+      root_grads.push_back(grads[i]);
+    }
+    torch::autograd::variable_list found;
+    if (!roots.empty() && !wanted.empty())
+      found =
+          torch::autograd::grad(roots, wanted, root_grads, /*retain_graph=*/std::nullopt, /*create_graph=*/false, /*allow_unused=*/true);
+    torch::autograd::variable_list result(2);  // the function and the count
+    for (size_t i = 0, next = 0; i < leaves.size(); ++i)
+      result.push_back(leaves[i].requires_grad() && next < found.size() ? found[next++] : at::Tensor());
+    return result;
+  }
+};
+
+}  // namespace
+
+std::vector<at::Tensor> recompute(const Recomputed& f, const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& weights) {
+  if (!at::GradMode::is_enabled()) return f(inputs);
+  std::vector<at::Tensor> tensors = inputs;
+  tensors.insert(tensors.end(), weights.begin(), weights.end());
+  return RecomputeFunction::apply(c10::make_intrusive<Holder>(f), static_cast<int64_t>(inputs.size()), at::TensorList(tensors));
+}
+
+}  // namespace dinoxx
