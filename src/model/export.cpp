@@ -151,13 +151,11 @@ void check_transformers(const BackboneConfig& config) {
     if (c->rope.coords != "separate" || c->rope.min_period) refuse("rotary positions of another form than base 100 and separate axes");
     if (c->untied_cls_norm) refuse("a final norm of its own for CLS");
     if (c->layer_scale == 0) refuse("DINOv3 without LayerScale");
-    if (!c->mask_token) refuse("DINOv3 without a mask token");
     return;
   }
   if (dino_v1(*c)) return;
   if (c->layer_scale == 0) refuse("registers or a mask token without LayerScale");
   if (c->mlp_ratio != std::floor(c->mlp_ratio)) refuse(fmt::format("an MLP ratio of {}", c->mlp_ratio));
-  if (c->registers > 0 && !c->mask_token) refuse("registers without a mask token");
 }
 
 json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
@@ -182,14 +180,14 @@ json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
 
 /// What timm.create_model("local-dir:FOLDER") wants: an architecture and its arguments.
 json timm_config(const BackboneConfig& config, const ExportOptions& o) {
-  json arguments, pretrained{{"input_size", {channels_of(config), o.image_size, o.image_size}},
-                             {"fixed_input_size", false},
-                             {"interpolation", "bicubic"},
-                             {"crop_pct", 0.875},
-                             {"mean", o.mean},
-                             {"std", o.std},
-                             {"num_classes", 0},
-                             {"license", "unknown"}};
+  json arguments = json::object(), pretrained{{"input_size", {channels_of(config), o.image_size, o.image_size}},
+                                              {"fixed_input_size", false},
+                                              {"interpolation", "bicubic"},
+                                              {"crop_pct", 0.875},
+                                              {"mean", o.mean},
+                                              {"std", o.std},
+                                              {"num_classes", 0},
+                                              {"license", "unknown"}};
   std::string architecture;
   if (const auto* c = std::get_if<VitConfig>(&config)) {
     arguments = {{"img_size", c->positions == "rope" ? o.image_size : c->image_size},
@@ -241,6 +239,14 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
   Written written = renamed(naming, config, state);
   const auto* vit = std::get_if<VitConfig>(&config);
   if (naming == Naming::kOfficial && vit) add_official_buffers(*vit, state, written);
+  // these classes have a mask token, which only training with masks uses
+  const bool wants_mask_token =
+      naming == Naming::kTransformers && vit && !vit->mask_token && (vit->positions == "rope" || vit->registers > 0);
+  if (wants_mask_token) {
+    const auto type = state.front().tensor.scalar_type();
+    written.tensors["embeddings.mask_token"] =
+        vit->positions == "rope" ? at::zeros({1, 1, vit->dim}, type) : at::zeros({1, vit->dim}, type);
+  }
   std::map<std::string, json> files;
   std::map<std::string, std::string> metadata{{"format", "pt"}};
   if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", to_json(config).dump()}};

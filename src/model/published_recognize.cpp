@@ -209,7 +209,8 @@ VitConfig vit(Recognized& r, Kind kind, const RecognizeOptions& options, const j
   c.layer_scale = shapes.has(b0 + "ls1.gamma") || shapes.has(b0 + "gamma_1") || shapes.has(b0 + "layer_scale1.lambda1") ? 1e-5 : 0;
   for (const char* name : {"register_tokens", "storage_tokens", "reg_token", "embeddings.register_tokens"})
     if (shapes.has(name)) c.registers = static_cast<int>(shapes.of(name, 3)[1]);
-  const bool timm_names = eva || shapes.has("reg_token") || (official && learned && c.layer_scale > 0 && !shapes.has("mask_token"));
+  const bool timm_names = eva || shapes.has("reg_token") ||
+                          (official && learned && c.layer_scale > 0 && !shapes.has("mask_token") && !shapes.has("register_tokens"));
   const bool timm_swiglu_v2 = timm_names && !eva && shapes.has(b0 + "mlp.fc1.weight") &&
                               shapes.of(b0 + "mlp.fc1.weight", 2)[0] == 2 * shapes.of(b0 + "mlp.fc2.weight", 2)[1];
   r.naming = !official ? Naming::kTransformers : timm_names ? Naming::kTimm : Naming::kOfficial;

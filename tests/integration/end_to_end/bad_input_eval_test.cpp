@@ -121,7 +121,7 @@ TEST_F(BadEvalInput, CheckpointsThatAreForeignOrDamaged) {
   const std::vector<float> numbers(12);
   const TensorView other{DType::kF32, {3, 4}, std::as_bytes(std::span(numbers))};
   write_safetensors(file("other.safetensors"), {{"encoder.weight", other}});
-  expect_refusal(eval(file("other.safetensors"), data), 1, {"other.safetensors", "pos_embed"}, out_);
+  expect_refusal(eval(file("other.safetensors"), data), 2, {"other.safetensors", "a backbone that dinoxx knows"}, out_);
 
   const fs::path teacher = shop_.run() / "checkpoints" / "step_00000006" / "teacher.safetensors";
   expect_refusal(eval(teacher.string(), data, "--model.depth 3"), 1, {"blocks.2", "missing"}, out_);
