@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "dinoxx/apps/commands.hpp"
+#include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/model/import.hpp"
 #include "dinoxx/model/weights.hpp"
@@ -32,7 +33,7 @@ facebookresearch, timm, transformers and torchvision, bare or inside training ch
 struct Options {
   std::string action;
   std::vector<std::string> files;
-  std::string out, naming, key;
+  std::string out, naming;
   RecognizeOptions which;
   ImportOptions import;
   ExportOptions export_options;
@@ -102,11 +103,9 @@ fs::path weights_in(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
   if (fs::exists(path / "teacher.safetensors")) return path / "teacher.safetensors";
   if (!fs::is_directory(path / "checkpoints")) return path;
-  fs::path newest;
-  for (const auto& entry : fs::directory_iterator(path / "checkpoints"))
-    if (fs::exists(entry.path() / "manifest.json") && entry.path().filename() > newest.filename()) newest = entry.path();
-  if (newest.empty()) fail_usage(path.string(), "a run folder with a checkpoint", "none", "Train first, or name a file of weights");
-  return newest / "teacher.safetensors";
+  const std::vector<fs::path> all = list_checkpoints(path / "checkpoints");
+  if (all.empty()) fail_usage(path.string(), "a run folder with a checkpoint", "none", "Train first, or name a file of weights");
+  return all.back() / "teacher.safetensors";
 }
 
 std::string size_text(uint64_t bytes) {

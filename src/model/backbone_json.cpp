@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <bit>
-#include <cmath>
-#include <cstring>
-
 #include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
@@ -146,33 +142,6 @@ BackboneConfig backbone_from_json(const json& in, const std::string& source) {
   if (kind == "resnet") return read_config<ResNetConfig>(in, source);
   fail(source, "the description of a vit, convnext or resnet", kind.empty() ? "none" : "\"" + kind + "\"",
        "The file was changed or is of another version");
-}
-
-double to_bfloat16(double value) {
-  const auto bits = std::bit_cast<uint32_t>(static_cast<float>(value));
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
-  return std::bit_cast<float>(rounded);
-}
-
-std::vector<double> as_doubles(DType dtype, std::span<const std::byte> bytes) {
-  std::vector<double> values(bytes.size() / dtype_size(dtype));
-  for (size_t i = 0; i < values.size(); ++i) {
-    const std::byte* at = bytes.data() + i * dtype_size(dtype);
-    if (dtype == DType::kF64) {
-      std::memcpy(&values[i], at, 8);
-    } else if (dtype == DType::kF32) {
-      float value;
-      std::memcpy(&value, at, 4);
-      values[i] = value;
-    } else if (dtype == DType::kBF16) {
-      uint16_t half;
-      std::memcpy(&half, at, 2);
-      values[i] = std::bit_cast<float>(static_cast<uint32_t>(half) << 16);
-    } else {
-      fail("element type", "F64, F32 or BF16", std::string(dtype_name(dtype)), "Convert the tensor");
-    }
-  }
-  return values;
 }
 
 }  // namespace dinoxx

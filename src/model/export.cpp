@@ -8,6 +8,7 @@
 #include "dinoxx/model/backbone_json.hpp"
 #include "dinoxx/model/import.hpp"
 #include "dinoxx/model/weights.hpp"
+#include "rope.hpp"
 
 namespace dinoxx {
 namespace {
@@ -53,13 +54,7 @@ Written renamed(Naming naming, const BackboneConfig& config, const NamedTensors&
 /// What official DINOv3 files carry beside the parameters.
 void add_official_buffers(const VitConfig& c, const NamedTensors& state, Written& written) {
   if (c.positions != "rope") return;
-  const int64_t quarter = c.dim / c.heads / 4;
-  std::vector<float> periods;
-  for (int64_t i = 0; i < quarter; ++i) {
-    const double exact = std::pow(c.rope.base, static_cast<double>(i) / static_cast<double>(quarter));
-    periods.push_back(static_cast<float>(c.rope.bf16_periods ? to_bfloat16(exact) : exact));
-  }
-  written.tensors["rope_embed.periods"] = at::tensor(periods);
+  written.tensors["rope_embed.periods"] = rope_periods(c.rope, c.dim / c.heads).to(at::kFloat);
   if (!c.mask_key_bias) return;
   const auto type = state.front().tensor.scalar_type();
   for (int i = 0; i < c.depth; ++i) {

@@ -38,19 +38,6 @@ std::vector<NamedShape> expected_shapes(const NamedTensors& into, int file_chann
   return shapes;
 }
 
-at::Tensor read(const WeightEntry& entry) {
-  at::Tensor tensor = at::empty(entry.shape, scalar_type(entry.dtype));
-  copy_contiguous(entry, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
-  return tensor;
-}
-
-std::string listed(const char* what, const std::vector<std::string>& names) {
-  if (names.empty()) return {};
-  constexpr size_t kShown = 8;
-  const std::vector<std::string> head(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
-  return fmt::format("{} {}: {}{}; ", names.size(), what, fmt::join(head, ", "), names.size() > kShown ? ", ..." : "");
-}
-
 /// One of our tensors from the file's parts.
 at::Tensor assembled(const StoredTensor& stored, const Recognized& r) {
   std::vector<at::Tensor> parts;
@@ -58,7 +45,7 @@ at::Tensor assembled(const StoredTensor& stored, const Recognized& r) {
   for (const StoredPart& part : stored.parts)
     if (!part.name.empty()) type = scalar_type(r.tensors.at(part.name)->dtype);
   for (const StoredPart& part : stored.parts)
-    parts.push_back(part.name.empty() ? at::zeros(part.shape, type).flatten() : read(*r.tensors.at(part.name)).flatten().to(type));
+    parts.push_back(part.name.empty() ? at::zeros(part.shape, type).flatten() : read_entry(*r.tensors.at(part.name)).flatten().to(type));
   return (parts.size() == 1 ? parts.front() : at::cat(parts)).view(stored.ours.shape);
 }
 
@@ -101,8 +88,8 @@ ImportReport import_weights(const Recognized& r, const std::string& source, cons
                    (!report.unexpected.empty() && !options.allow_unexpected);
   if (bad)
     fail_usage("weights in " + source, fmt::format("the {} tensors of a {}", into.size(), describe(r.config)),
-               listed("missing", report.missing) + listed("of another shape", report.reshaped) + listed("unexpected", report.unexpected) +
-                   "nothing was loaded",
+               listed_names("missing", report.missing) + listed_names("of another shape", report.reshaped) +
+                   listed_names("unexpected", report.unexpected) + "nothing was loaded",
                "Check which network this is; --allow-missing and --allow-unexpected go on without them");
 
   at::NoGradGuard no_grad;

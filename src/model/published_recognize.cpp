@@ -1,4 +1,5 @@
 // Which backbone a file of weights holds: found by a tensor that only one naming has, then described by the shapes of its tensors.
+#include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/model/backbone_json.hpp"
 #include "dinoxx/model/published.hpp"
+#include "dinoxx/model/weights.hpp"
+#include "rope.hpp"
 
 namespace dinoxx {
 namespace {
@@ -161,17 +164,16 @@ void set_heads(Recognized& r, VitConfig& c, const RecognizeOptions& options, con
 /// Reads the periods of an official DINOv3 file, to see whether they are those of the configuration, exact or rounded to bfloat16.
 void set_periods(Recognized& r, VitConfig& c, const std::string& source) {
   const auto entry = r.tensors.find("rope_embed.periods");
-  if (entry == r.tensors.end() || entry->second->bytes.empty()) return;
-  std::vector<std::byte> raw(entry->second->byte_count());
-  copy_contiguous(*entry->second, raw);
-  const std::vector<double> stored = as_doubles(entry->second->dtype, raw);
-  const int64_t head_dim = c.dim / c.heads;
-  double exact_error = 0, rounded_error = 0;
-  for (size_t i = 0; i < stored.size(); ++i) {
-    const double exact = std::pow(c.rope.base, 4.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-    exact_error = std::max(exact_error, std::abs(stored[i] / exact - 1));
-    rounded_error = std::max(rounded_error, std::abs(stored[i] / to_bfloat16(exact) - 1));
-  }
+  if (entry == r.tensors.end() || entry->second->bytes.empty() ||
+      entry->second->element_count() * 4 != static_cast<uint64_t>(c.dim / c.heads))
+    return;
+  const at::Tensor stored = read_entry(*entry->second).to(at::kDouble);
+  const auto error_of = [&](bool rounded) {
+    RopeConfig rope = c.rope;
+    rope.bf16_periods = rounded;
+    return (stored / rope_periods(rope, c.dim / c.heads) - 1).abs().max().item<double>();
+  };
+  const double exact_error = error_of(false), rounded_error = error_of(true);
   if (exact_error > 0.01)
     fail(source, fmt::format("rotary periods of base {}", c.rope.base), fmt::format("others, {:.1f} % apart", 100 * exact_error),
          "dinoxx knows these periods by base alone; say which network this is");

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "cls_block.hpp"
 #include "dinoxx/core/error.hpp"
 #include "recompute.hpp"
 #include "vit_block.hpp"

@@ -18,13 +18,6 @@ constexpr std::array<std::pair<DType, at::ScalarType>, 7> kTypes{{{DType::kF64, 
                                                                   {DType::kI32, at::kInt},
                                                                   {DType::kU8, at::kByte}}};
 
-std::string listed(const char* what, const std::vector<std::string>& names) {
-  if (names.empty()) return {};
-  constexpr size_t kShown = 8;
-  const std::vector<std::string> head(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
-  return fmt::format("{} {}: {}{}; ", names.size(), what, fmt::join(head, ", "), names.size() > kShown ? ", ..." : "");
-}
-
 }  // namespace
 
 at::ScalarType scalar_type(DType dtype) {
@@ -43,6 +36,19 @@ at::Tensor to_tensor(const TensorView& view) {
   at::Tensor tensor = at::empty(view.shape, scalar_type(view.dtype));
   if (!view.bytes.empty()) std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
   return tensor;
+}
+
+at::Tensor read_entry(const WeightEntry& entry) {
+  at::Tensor tensor = at::empty(entry.shape, scalar_type(entry.dtype));
+  copy_contiguous(entry, {static_cast<std::byte*>(tensor.data_ptr()), tensor.nbytes()});
+  return tensor;
+}
+
+std::string listed_names(const char* what, const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  constexpr size_t kShown = 8;
+  const std::vector<std::string> head(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kShown)));
+  return fmt::format("{} {}: {}{}; ", names.size(), what, fmt::join(head, ", "), names.size() > kShown ? ", ..." : "");
 }
 
 std::map<std::string, TensorView> tensor_views(const NamedTensors& tensors) {
@@ -82,7 +88,8 @@ void load_named(const SafetensorsFile& file, const std::string& source, const Na
   for (const auto& [name, view] : offered) unexpected.push_back(name);
   if (!missing.empty() || !reshaped.empty() || !unexpected.empty())
     fail("weights in " + source, fmt::format("the {} tensors of this network", into.size()),
-         listed("missing", missing) + listed("of another shape", reshaped) + listed("unexpected", unexpected) + "nothing was loaded",
+         listed_names("missing", missing) + listed_names("of another shape", reshaped) + listed_names("unexpected", unexpected) +
+             "nothing was loaded",
          "Use the architecture, patch size and head that the file was made with");
 
   at::NoGradGuard no_grad;

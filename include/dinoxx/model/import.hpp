@@ -47,8 +47,9 @@ struct ExportOptions {
 };
 /// Writes `folder`/model.safetensors under a naming, with config.json and preprocessor_config.json where the naming's tools want them
 /// (transformers: the model class's configuration and image processor; timm: architecture and arguments for
-/// timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with one exception: timm adds the first position
-/// to CLS where registers are. Error when the folder already holds a model, or when the naming has no such network.
+/// timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two exceptions: timm adds the first position
+/// to CLS where registers are, and has no mask token, while transformers wants one (zeros where the network has none). Error when the
+/// folder already holds a model, or when the naming has no such network.
 void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const std::filesystem::path& folder,
                      const ExportOptions& options = {});
 

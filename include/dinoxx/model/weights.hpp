@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/core/safetensors.hpp"
+#include "dinoxx/core/weight_file.hpp"
 #include "dinoxx/tensor/named_tensor.hpp"
 
 namespace dinoxx {
@@ -16,6 +16,12 @@ DType dtype_of(at::ScalarType type);
 
 /// A copy of a stored tensor, CPU, contiguous, in the stored type.
 at::Tensor to_tensor(const TensorView& view);
+
+/// The same for an entry of a weight file, of any strides.
+at::Tensor read_entry(const WeightEntry& entry);
+
+/// "3 missing: a, b, c; " for messages about names, cut after eight; "" for none.
+std::string listed_names(const char* what, const std::vector<std::string>& names);
 
 /// The tensors' storage as views for write_safetensors: CPU and contiguous, else an Error naming the tensor. Valid as long as the tensors
 /// keep their storage.

@@ -18,6 +18,36 @@ inline VitConfig tiny_vit() {
   return config;
 }
 
+/// The networks of make_vit_family.py and make_published.py.
+struct FamilyCase {
+  const char *name, *style;
+  bool swiglu;
+};
+inline VitConfig family_vit(const FamilyCase& c) {
+  VitConfig config = vit_config("vit_tiny", c.style);
+  config.image_size = 16;
+  config.patch_size = 4;
+  config.dim = 48;
+  config.depth = 3;
+  config.heads = 3;
+  if (config.registers > 0) config.registers = 2;
+  if (c.swiglu) {
+    config.ffn = "swiglu";
+    config.mlp_ratio = std::string(c.style) == "dinov3" ? 6 : 4;
+  }
+  return config;
+}
+/// `without_key_bias`: what an import makes of a bias whose keys' part is masked.
+inline void fill_family(const NamedTensors& parameters, bool without_key_bias = false) {
+  fill_parameters(parameters);
+  at::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : parameters) {
+    if (name.ends_with("gamma")) tensor.copy_(0.7 + 0.3 * uniform(name, tensor.sizes()));
+    if (name == "register_tokens" || name == "mask_token") tensor.copy_(0.5 * uniform(name, tensor.sizes()));
+    if (without_key_bias && name.ends_with("attn.qkv.bias")) tensor.narrow(0, tensor.size(0) / 3, tensor.size(0) / 3).zero_();
+  }
+}
+
 inline DinoHeadConfig tiny_head(int layers = 3) {
   DinoHeadConfig config;
   config.in_dim = 48;

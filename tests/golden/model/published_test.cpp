@@ -15,44 +15,14 @@ namespace {
 
 using testing_support::TemporaryFolder;
 
-struct Case {
-  const char *name, *style;
-  bool swiglu;
-};
-
-VitConfig published_vit(const Case& c) {
-  VitConfig config = vit_config("vit_tiny", c.style);
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.dim = 48;
-  config.depth = 3;
-  config.heads = 3;
-  if (config.registers > 0) config.registers = 2;
-  if (c.swiglu) {
-    config.ffn = "swiglu";
-    config.mlp_ratio = std::string(c.style) == "dinov3" ? 6 : 4;
-  }
-  return config;
-}
-
-void fill(const NamedTensors& parameters, bool masked_key_bias) {
-  fill_parameters(parameters);
-  at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : parameters) {
-    if (name.ends_with("gamma")) tensor.copy_(0.7 + 0.3 * uniform(name, tensor.sizes()));
-    if (name == "register_tokens" || name == "mask_token") tensor.copy_(0.5 * uniform(name, tensor.sizes()));
-    if (masked_key_bias && name.ends_with("attn.qkv.bias")) tensor.narrow(0, 48, 48).zero_();
-  }
-}
-
-class Published : public testing::TestWithParam<Case> {};
+class Published : public testing::TestWithParam<FamilyCase> {};
 
 TEST_P(Published, ExportHasTheirNamesShapesAndValues) {
-  const Case& c = GetParam();
+  const FamilyCase& c = GetParam();
   const Fixture fixture("published");
   const nlohmann::json names = nlohmann::json::parse(fixture.metadata().at("names"));
-  VisionTransformer vit(published_vit(c), at::kDouble);
-  fill(vit.parameters(), vit.config().mask_key_bias);
+  VisionTransformer vit(family_vit(c), at::kDouble);
+  fill_family(vit.parameters(), vit.config().mask_key_bias);
   for (const Naming naming : {Naming::kOfficial, Naming::kTimm, Naming::kTransformers}) {
     const std::string key = fmt::format("{}/{}", c.name, naming_name(naming));
     SCOPED_TRACE(key);
@@ -83,10 +53,10 @@ TEST_P(Published, ExportHasTheirNamesShapesAndValues) {
 }
 
 TEST_P(Published, ImportAfterExportIsTheIdentityAndGivesTheirFeatures) {
-  const Case& c = GetParam();
+  const FamilyCase& c = GetParam();
   const Fixture published("published"), family("vit_family");
-  VisionTransformer vit(published_vit(c), at::kDouble);
-  fill(vit.parameters(), vit.config().mask_key_bias);
+  VisionTransformer vit(family_vit(c), at::kDouble);
+  fill_family(vit.parameters(), vit.config().mask_key_bias);
   std::map<std::string, at::Tensor> original;
   for (const auto& [name, tensor] : vit.parameters()) original[name] = tensor;
   for (const Naming naming : {Naming::kDinoxx, Naming::kOfficial, Naming::kTimm, Naming::kTransformers}) {
@@ -121,9 +91,9 @@ TEST_P(Published, ImportAfterExportIsTheIdentityAndGivesTheirFeatures) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Styles, Published,
-                         testing::Values(Case{"dino", "dino", false}, Case{"dinov2", "dinov2", false},
-                                         Case{"dinov2_swiglu", "dinov2", true}, Case{"dinov2_reg", "dinov2_reg", false},
-                                         Case{"dinov3", "dinov3", false}, Case{"dinov3_swiglu", "dinov3", true}),
+                         testing::Values(FamilyCase{"dino", "dino", false}, FamilyCase{"dinov2", "dinov2", false},
+                                         FamilyCase{"dinov2_swiglu", "dinov2", true}, FamilyCase{"dinov2_reg", "dinov2_reg", false},
+                                         FamilyCase{"dinov3", "dinov3", false}, FamilyCase{"dinov3_swiglu", "dinov3", true}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 // Training checkpoints, wrappers, chunks, several networks, what is missing.
@@ -145,7 +115,7 @@ std::string message_of(const std::function<void()>& f) {
 
 TEST(Recognize, TeacherStudentWrappersAndChunks) {
   const TemporaryFolder folder;
-  VisionTransformer teacher(published_vit({"", "dinov2", false}), at::kFloat), student(published_vit({"", "dinov2", false}), at::kFloat);
+  VisionTransformer teacher(family_vit({"", "dinov2", false}), at::kFloat), student(family_vit({"", "dinov2", false}), at::kFloat);
   teacher.initialize(1);
   student.initialize(2);
   NamedTensors all = with_prefix(student.parameters(), "student.module.backbone.");
@@ -167,7 +137,7 @@ TEST(Recognize, TeacherStudentWrappersAndChunks) {
 
 TEST(Recognize, NothingIsLoadedPartiallyInSilence) {
   const TemporaryFolder folder;
-  VisionTransformer vit(published_vit({"", "dino", false}), at::kFloat);
+  VisionTransformer vit(family_vit({"", "dino", false}), at::kFloat);
   vit.initialize(1);
   NamedTensors named = vit.parameters();
   named.erase(named.begin() + 6);
@@ -188,8 +158,8 @@ TEST(Recognize, NothingIsLoadedPartiallyInSilence) {
 
 TEST(Recognize, ChannelsAreAdaptedByTheStatedRule) {
   const TemporaryFolder folder;
-  VisionTransformer vit(published_vit({"", "dino", false}), at::kDouble);
-  fill(vit.parameters(), false);
+  VisionTransformer vit(family_vit({"", "dino", false}), at::kDouble);
+  fill_family(vit.parameters());
   export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m");
   const at::Tensor gray = uniform("gray", {2, 1, 16, 16});
   const auto features = [&](int channels, const at::Tensor& images) {

@@ -4,40 +4,10 @@
 namespace dinoxx::golden {
 namespace {
 
-struct Case {
-  const char *name, *style;
-  bool swiglu;
-};
-
-VitConfig family_vit(const Case& c) {
-  VitConfig config = vit_config("vit_tiny", c.style);
-  config.image_size = 16;
-  config.patch_size = 4;
-  config.dim = 48;
-  config.depth = 3;
-  config.heads = 3;
-  if (config.registers > 0) config.registers = 2;
-  if (c.swiglu) {
-    config.ffn = "swiglu";
-    config.mlp_ratio = std::string(c.style) == "dinov3" ? 6 : 4;
-  }
-  config.position_offset = 0;  // transformers interpolates by exact sizes
-  return config;
-}
-
-void fill(const NamedTensors& parameters) {
-  fill_parameters(parameters);
-  at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : parameters) {
-    if (name.ends_with("gamma")) tensor.copy_(0.7 + 0.3 * uniform(name, tensor.sizes()));
-    if (name == "register_tokens" || name == "mask_token") tensor.copy_(0.5 * uniform(name, tensor.sizes()));
-  }
-}
-
-class GoldenFamily : public testing::TestWithParam<Case> {};
+class GoldenFamily : public testing::TestWithParam<FamilyCase> {};
 
 TEST_P(GoldenFamily, TokensMasksAndGradients) {
-  const Case& c = GetParam();
+  const FamilyCase& c = GetParam();
   const Fixture fixture("vit_family");
   struct Size {
     const char* name;
@@ -48,8 +18,10 @@ TEST_P(GoldenFamily, TokensMasksAndGradients) {
       SCOPED_TRACE(fmt::format("{} {} {}", c10::toString(p.dtype), p.fused ? "kernels" : "formulas", size.name));
       const double tolerance = p.dtype == at::kDouble ? 1e-10 : p.tolerance;
       const FusedScope scope(p.fused);
-      VisionTransformer vit(family_vit(c), p.dtype);
-      fill(vit.parameters());
+      VitConfig config = family_vit(c);
+      config.position_offset = 0;  // transformers interpolates by exact sizes
+      VisionTransformer vit(config, p.dtype);
+      fill_family(vit.parameters());
       require_gradients(vit.parameters(), "mask_token");
       const at::Tensor images = uniform(std::string("images/") + size.name, {2, 3, size.height, size.width}).to(p.dtype);
       const std::string prefix = fmt::format("{}/{}", c.name, size.name);
@@ -71,9 +43,9 @@ TEST_P(GoldenFamily, TokensMasksAndGradients) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Styles, GoldenFamily,
-                         testing::Values(Case{"dinov2", "dinov2", false}, Case{"dinov2_swiglu", "dinov2", true},
-                                         Case{"dinov2_reg", "dinov2_reg", false}, Case{"dinov3", "dinov3", false},
-                                         Case{"dinov3_swiglu", "dinov3", true}),
+                         testing::Values(FamilyCase{"dinov2", "dinov2", false}, FamilyCase{"dinov2_swiglu", "dinov2", true},
+                                         FamilyCase{"dinov2_reg", "dinov2_reg", false}, FamilyCase{"dinov3", "dinov3", false},
+                                         FamilyCase{"dinov3_swiglu", "dinov3", true}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
