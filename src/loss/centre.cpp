@@ -1,8 +1,11 @@
+#include "dinoxx/loss/centre.hpp"
+
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include "column_sums.hpp"
 #include "dinoxx/core/error.hpp"
-#include "dinoxx/loss/dino_loss.hpp"
+#include "loss_common.hpp"
 
 namespace dinoxx {
 
@@ -18,6 +21,37 @@ void Centre::update(const at::Tensor& sum, int64_t rows) {
   at::NoGradGuard no_grad;
   // by steps, as the published code rounds: centre * m + (sum / rows) * (1 - m)
   value_.mul_(momentum_).add_((sum.to(value_.scalar_type()) / static_cast<double>(rows)).mul_(1.0 - momentum_));
+}
+
+CentreSum centre_sum(const at::Tensor& logits) {
+  if (logits.dim() != 2)
+    fail("centre sum", "logits [M, K]", fmt::format("[{}]", fmt::join(logits.sizes(), ", ")), "This is a defect of the program");
+  at::NoGradGuard no_grad;
+  return {logits.detach().sum(0, false, loss_common::wide_type(logits)), logits.size(0)};
+}
+
+CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_slot, int64_t group_size) {
+  if (logits.dim() != 2 || row_slot.dim() != 1 || row_slot.size(0) != logits.size(0) || row_slot.scalar_type() != at::kLong ||
+      group_size < 1)
+    fail("centre sum by group", "logits [M, K], an int64 slot for each row [M] and groups of at least one slot",
+         fmt::format("[{}], {} [{}] and {}", fmt::join(logits.sizes(), ", "), c10::toString(row_slot.scalar_type()),
+                     fmt::join(row_slot.sizes(), ", "), group_size),
+         "This is a defect of the program");
+  at::NoGradGuard no_grad;
+  const at::ScalarType wide = loss_common::wide_type(logits);
+  const at::Tensor rows = logits.detach();
+  CentreSum result{at::zeros({rows.size(1)}, rows.options().dtype(wide)), 0};
+  if (rows.size(0) == 0) return result;
+  const at::Tensor group = row_slot.to(rows.device()).div(group_size, "floor");
+  const at::Tensor counts = at::bincount(group);
+  const at::Tensor weight = counts.index_select(0, group).to(wide).reciprocal_();  // of each row
+  result.rows = counts.count_nonzero().item<int64_t>();
+  const int64_t block = loss_columns::block_rows(rows.size(1));
+  for (int64_t i = 0; i < rows.size(0); i += block) {
+    const int64_t count = std::min(block, rows.size(0) - i);
+    result.sum.addmv_(rows.narrow(0, i, count).to(wide).t(), weight.narrow(0, i, count));
+  }
+  return result;
 }
 
 }  // namespace dinoxx

@@ -6,7 +6,7 @@
 
 #include "dino_loss_kernel.hpp"
 #include "dinoxx/core/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "loss_common.hpp"
 
 // For student view v the teachers g != v enter only through their sum Q_v = sum_g p_g - [v < G] p_v:
 //   loss = 1 / (pairs B) sum_{v,b} (n_v logsumexp(s_v) - Q_v . s_v),  s = student / student_temp,  n_v = number of teachers g != v,
@@ -15,8 +15,11 @@
 namespace dinoxx {
 namespace {
 
-struct Sums {
-  double loss = 0, entropy = 0;
+using loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of, loss_common::wide_type;
+using Sums = loss_kernel::ImageSums;
+
+struct Settings {
+  double student_temp, teacher_temp, local_weight;
 };
 
 void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp) {
@@ -38,14 +41,10 @@ int64_t pair_count(const at::Tensor& student, const at::Tensor& teacher) {
   return teacher.size(0) * (student.size(0) - 1);
 }
 
-dino_kernel::Storage storage_of(const at::Tensor& t) {
-  return t.scalar_type() == at::kFloat ? dino_kernel::Storage::kFloat : dino_kernel::Storage::kBFloat16;
-}
-
 /// Runs the kernel over all images; sums are added in the order of images, so that they do not depend on the number of threads.
-Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp,
+Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
                 const at::Tensor& grad) {
-  dino_kernel::Problem problem;
+  loss_kernel::DinoProblem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
   problem.centre = centre.const_data_ptr<float>();
@@ -56,19 +55,22 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   problem.teacher_views = teacher.size(0);
   problem.batch = student.size(1);
   problem.dim = student.size(2);
-  problem.student_temp = student_temp;
-  problem.teacher_temp = teacher_temp;
+  problem.student_temp = settings.student_temp;
+  problem.teacher_temp = settings.teacher_temp;
+  problem.local_weight = settings.local_weight;
 
-  std::vector<dino_kernel::ImageSums> per_image(static_cast<size_t>(problem.batch));
-  const dino_kernel::Level level = dino_kernel::best_level();
+  std::vector<Sums> per_image(static_cast<size_t>(problem.batch));
+  const loss_kernel::Level level = loss_kernel::best_level();
   at::parallel_for(0, problem.batch, 1, [&](int64_t begin, int64_t end) {
-    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(dino_kernel::scratch_size(problem)));
-    dino_kernel::images(problem, begin, end, scratch.get(), per_image.data(), level);
+    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::dino_scratch_size(problem)));
+    loss_kernel::dino_images({&problem, begin, end, scratch.get(), per_image.data()}, level);
   });
   Sums sums;
-  for (const auto& image : per_image) {
+  for (const Sums& image : per_image) {
     sums.loss += image.loss;
+    sums.cross_entropy += image.cross_entropy;
     sums.entropy += image.entropy;
+    sums.student_entropy += image.student_entropy;
   }
   return sums;
 }
@@ -77,59 +79,61 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
 class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
-                            const at::Tensor& centre, double student_temp, double teacher_temp, Sums* sums) {
+                            const at::Tensor& centre, const Settings& settings, Sums* sums) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     at::Tensor grad;
     if (student.requires_grad()) {
       grad = at::empty_like(student, at::MemoryFormat::Contiguous);
       ctx->save_for_backward({grad});
     }
-    *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), student_temp, teacher_temp, grad);
+    *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), settings, grad);
     return at::full({}, sums->loss / static_cast<double>(pair_count(student, teacher) * student.size(1)),
                     student.options().dtype(at::kFloat));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    const at::Tensor grad = ctx->get_saved_variables()[0];
-    const double scale = grads[0].item<double>();
-    return {scale == 1.0 ? grad : grad * scale, {}, {}, {}, {}, {}};
+    return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}};
   }
 };
 
 /// The same sums as ATen formulas, differentiated by ATen: float64, GPUs, and the reference of the tests.
-at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
-                        double teacher_temp, Sums* sums) {
-  const at::ScalarType wide = student_logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor sharp = (teacher_logits.to(wide) - centre.to(wide)) / teacher_temp;
-  const at::Tensor log_p = at::log_softmax(sharp, -1), p = log_p.exp();                  // [G, B, K]
-  const at::Tensor log_q = at::log_softmax(student_logits.to(wide) / student_temp, -1);  // [V, B, K]
-  at::Tensor others = p.sum(0, /*keepdim=*/true).expand_as(log_q).clone();               // Q_v
+at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre,
+                        const Settings& settings, Sums* sums) {
+  const at::ScalarType wide = wide_type(student_logits);
+  const at::Tensor sharp = (teacher_logits.to(wide) - centre.to(wide)) / settings.teacher_temp;
+  const at::Tensor log_p = at::log_softmax(sharp, -1), p = log_p.exp();                           // [G, B, K]
+  const at::Tensor log_q = at::log_softmax(student_logits.to(wide) / settings.student_temp, -1);  // [V, B, K]
+  at::Tensor others = p.sum(0, /*keepdim=*/true).expand_as(log_q).clone();                        // Q_v
   others.narrow(0, 0, p.size(0)).sub_(p);
-  const at::Tensor total = -(others * log_q).sum();
+  const at::Tensor per_view = -(others * log_q).sum({1, 2});  // [V]
+  const int64_t locals = log_q.size(0) - p.size(0);
+  const at::Tensor local = per_view.narrow(0, p.size(0), locals).sum(), global = per_view.narrow(0, 0, p.size(0)).sum();
+  const at::Tensor total = locals == 0 ? global : global + local * settings.local_weight;
   sums->loss = total.item<double>();
+  sums->cross_entropy = per_view.sum().item<double>();
   sums->entropy = -(p * log_p).sum().item<double>();
+  sums->student_entropy = entropy_sum(log_q.detach());
   return total / static_cast<double>(pair_count(student_logits, teacher_logits) * student_logits.size(1));
 }
 
 }  // namespace
 
 DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
-                         double teacher_temp) {
+                         double teacher_temp, double local_weight, bool want_teacher_sum) {
   check(student_logits, teacher_logits, centre, student_temp, teacher_temp);
   const at::Tensor teacher = teacher_logits.detach(), middle = centre.detach();
-  const auto narrow = [](const at::Tensor& t) {
-    return t.device().is_cpu() && (t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16);
-  };
-  const bool fused = ops::fused() && narrow(student_logits) && narrow(teacher) && middle.scalar_type() == at::kFloat;
+  const Settings settings{student_temp, teacher_temp, local_weight};
 
   Sums sums;
   DinoLossResult result;
-  result.loss = fused ? FusedDinoLoss::apply(student_logits, teacher, middle, student_temp, teacher_temp, &sums)
-                      : formula_loss(student_logits, teacher, middle, student_temp, teacher_temp, &sums);
-  const std::array<int64_t, 2> rows{0, 1};
-  result.teacher_sum = teacher.sum(rows, false, teacher.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  result.loss = runs_in_kernel({student_logits, teacher}, middle) ? FusedDinoLoss::apply(student_logits, teacher, middle, settings, &sums)
+                                                                  : formula_loss(student_logits, teacher, middle, settings, &sums);
+  if (want_teacher_sum) result.teacher_sum = teacher.sum(at::IntArrayRef({0, 1}), false, wide_type(teacher));
   result.teacher_rows = teacher.size(0) * teacher.size(1);
+  const auto rows = static_cast<double>(student_logits.size(0) * student_logits.size(1));
   result.teacher_entropy = sums.entropy / static_cast<double>(result.teacher_rows);
-  result.kl = sums.loss / static_cast<double>(pair_count(student_logits, teacher) * student_logits.size(1)) - result.teacher_entropy;
+  result.student_entropy = sums.student_entropy / rows;
+  result.kl =
+      sums.cross_entropy / static_cast<double>(pair_count(student_logits, teacher) * student_logits.size(1)) - result.teacher_entropy;
   return result;
 }
 

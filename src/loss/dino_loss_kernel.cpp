@@ -1,175 +1,14 @@
 #include "dino_loss_kernel.hpp"
 
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstring>
-#include <limits>
+#include "row_lanes.hpp"
 
-namespace dinoxx::dino_kernel {
+namespace dinoxx::loss_kernel {
 namespace {
 
-// Sixteen lanes of GCC's vector extension: one AVX-512 register, two of AVX2, four of SSE2. All helpers are inlined into the three entry
-// points at the end of the file, each of which is compiled for its own instruction set.
-constexpr int64_t kLanes = 16;
-typedef float Vec __attribute__((vector_size(64)));
-typedef uint32_t IntVec __attribute__((vector_size(64)));
-// Logit of the lanes beyond the row: far below any real one, yet finite after division by any temperature, so that its product with
-// probability 0 is 0.
-constexpr float kPadding = -1e30f;
-#define DINOXX_INLINE [[gnu::always_inline]] inline
-
-DINOXX_INLINE void load(Vec& v, const float* p) {
-  std::memcpy(&v, p, sizeof v);
-}
-DINOXX_INLINE void store(float* p, const Vec& v) {
-  std::memcpy(p, &v, sizeof v);
-}
-
-/// e^x for x <= 0 to about 2 units in the last place; below -87 a number near 1e-38; NaN stays NaN. Range reduction by ln 2 in two parts,
-/// Taylor polynomial of degree 7 on [-ln 2 / 2, ln 2 / 2], scaling through the exponent bits.
-DINOXX_INLINE void exp_lanes(Vec& x) {
-  constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer that sits in the low mantissa bits
-  const Vec low = Vec{} - 87.0f, input = x;
-  x = x < low ? low : x;
-  const Vec shifted = x * kLog2e + kRound;
-  const Vec n = shifted - kRound;
-  const Vec r = (x - n * kLn2High) - n * kLn2Low;
-  Vec p = r * (1.0f / 5040.0f) + (1.0f / 720.0f);
-  p = p * r + (1.0f / 120.0f);
-  p = p * r + (1.0f / 24.0f);
-  p = p * r + (1.0f / 6.0f);
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  IntVec bits, exponent;
-  std::memcpy(&bits, &p, sizeof bits);
-  std::memcpy(&exponent, &shifted, sizeof exponent);
-  bits += exponent << 23;  // the low bits of `shifted` are n; the rest leaves at the top
-  std::memcpy(&x, &bits, sizeof x);
-  x = input == input ? x : input;  // the integer addition may turn a NaN into a number
-}
-
-DINOXX_INLINE float sum_lanes(const Vec& v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof v);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2)
-    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
-}
-DINOXX_INLINE float max_lanes(const Vec& v) {
-  float lanes[kLanes];
-  std::memcpy(lanes, &v, sizeof v);
-  return *std::max_element(lanes, lanes + kLanes);
-}
-
-/// A row as floats, padded to whole vectors with `fill`. Rows of the right type and length are used where they are.
-DINOXX_INLINE const float* row_as_float(const void* base, Storage type, int64_t row, int64_t dim, int64_t padded, float fill,
-                                        float* scratch) {
-  if (type == Storage::kFloat) {
-    const float* p = static_cast<const float*>(base) + row * dim;
-    if (dim == padded) return p;
-    std::memcpy(scratch, p, static_cast<size_t>(dim) * sizeof(float));
-  } else {
-    const uint16_t* p = static_cast<const uint16_t*>(base) + row * dim;
-    uint32_t* bits = reinterpret_cast<uint32_t*>(scratch);
-    for (int64_t i = 0; i < dim; ++i) bits[i] = static_cast<uint32_t>(p[i]) << 16;
-  }
-  std::fill(scratch + dim, scratch + padded, fill);
-  return scratch;
-}
-
-/// Writes a row back, bfloat16 rounded to nearest even.
-DINOXX_INLINE void write_row(void* base, Storage type, int64_t row, int64_t dim, const float* values) {
-  if (type == Storage::kFloat) {
-    float* p = static_cast<float*>(base) + row * dim;
-    if (p != values) std::memcpy(p, values, static_cast<size_t>(dim) * sizeof(float));
-    return;
-  }
-  uint16_t* p = static_cast<uint16_t*>(base) + row * dim;
-  const uint32_t* bits = reinterpret_cast<const uint32_t*>(values);
-  for (int64_t i = 0; i < dim; ++i) p[i] = static_cast<uint16_t>((bits[i] + 0x7fffu + ((bits[i] >> 16) & 1u)) >> 16);
-}
-
-/// probabilities = softmax((teacher - centre) * inv_temp), padding 0; returns the entropy.
-DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64_t padded, int64_t dim, float inv_temp,
-                                 float* probabilities) {
-  Vec max = Vec{} - std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    Vec x, c;
-    load(x, logits + i);
-    load(c, centre + i);
-    x = (x - c) * inv_temp;
-    max = x > max ? x : max;
-    store(probabilities + i, x);
-  }
-  const float top = max_lanes(max);
-  Vec sum{}, weighted{};
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    Vec t;
-    load(t, probabilities + i);
-    t -= top;
-    Vec e = t;
-    exp_lanes(e);
-    store(probabilities + i, e);
-    if (i + kLanes > dim)  // padding takes no part
-      for (int64_t j = dim - i; j < kLanes; ++j) e[j] = t[j] = 0.0f;
-    sum += e;
-    weighted += e * t;
-  }
-  const float total = sum_lanes(sum), scale = 1.0f / total;
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    Vec e;
-    load(e, probabilities + i);
-    store(probabilities + i, e * scale);
-  }
-  std::fill(probabilities + dim, probabilities + padded, 0.0f);
-  return std::log(static_cast<double>(total)) - static_cast<double>(sum_lanes(weighted)) / total;
-}
-
-/// Cross-entropy of one student row against `target`, which sums to `mass`: mass * log-sum-exp - target . s, s = student * inv_temp.
-/// With `grad`: grad = coefficient * (mass * softmax(s) - target).
-DINOXX_INLINE double student_row(const float* logits, const float* target, int64_t padded, float mass, float inv_temp, float coefficient,
-                                 float* work, bool want_grad) {
-  Vec max = Vec{} - std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    Vec x;
-    load(x, logits + i);
-    max = x > max ? x : max;
-  }
-  const float top = max_lanes(max);
-  Vec sum{}, dot{};
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    Vec s, q;
-    load(s, logits + i);
-    load(q, target + i);
-    s = (s - top) * inv_temp;
-    dot += q * s;
-    exp_lanes(s);
-    sum += s;
-    if (want_grad) store(work + i, s);
-  }
-  const float total = sum_lanes(sum);
-  if (want_grad) {
-    const float scale = coefficient * mass / total;
-    for (int64_t i = 0; i < padded; i += kLanes) {
-      Vec e, q;
-      load(e, work + i);
-      load(q, target + i);
-      store(work + i, e * scale - q * coefficient);
-    }
-  }
-  return mass * std::log(static_cast<double>(total)) - sum_lanes(dot);
-}
-
-DINOXX_INLINE int64_t padded_dim(const Problem& p) {
-  return (p.dim + kLanes - 1) / kLanes * kLanes;
-}
-
-DINOXX_INLINE void images_impl(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
-  const int64_t dim = p.dim, padded = padded_dim(p);
-  float* const centre = scratch;                 // [padded]
+DINOXX_INLINE void dino_images_impl(const DinoImages& images) {
+  const DinoProblem& p = *images.problem;
+  const int64_t dim = p.dim, padded = padded_dim(dim);
+  float* const centre = images.scratch;          // [padded]
   float* const row = centre + padded;            // a converted or padded row
   float* const work = row + padded;              // exponentials, then the gradient
   float* const total = work + padded;            // sum of the teacher rows
@@ -180,15 +19,15 @@ DINOXX_INLINE void images_impl(const Problem& p, int64_t begin, int64_t end, flo
 
   const auto pairs = static_cast<double>(p.teacher_views * (p.views - 1));
   const auto inv_student = static_cast<float>(1.0 / p.student_temp), inv_teacher = static_cast<float>(1.0 / p.teacher_temp);
-  const auto coefficient = static_cast<float>(1.0 / (pairs * static_cast<double>(p.batch) * p.student_temp));
+  const double coefficient = 1.0 / (pairs * static_cast<double>(p.batch) * p.student_temp);
 
-  for (int64_t b = begin; b < end; ++b) {
-    sums[b] = {};
+  for (int64_t b = images.begin; b < images.end; ++b) {
+    ImageSums sums;
     std::fill(total, total + padded, 0.0f);
     for (int64_t g = 0; g < p.teacher_views; ++g) {
       float* const own = probabilities + g * padded;
       const float* logits = row_as_float(p.teacher, p.teacher_type, g * p.batch + b, dim, padded, kPadding, row);
-      sums[b].entropy += teacher_row(logits, centre, padded, dim, inv_teacher, own);
+      sums.entropy += teacher_row(logits, centre, padded, dim, inv_teacher, own);
       for (int64_t i = 0; i < padded; ++i) total[i] += own[i];
     }
     for (int64_t v = 0; v < p.views; ++v) {
@@ -199,29 +38,46 @@ DINOXX_INLINE void images_impl(const Problem& p, int64_t begin, int64_t end, flo
         for (int64_t i = 0; i < padded; ++i) target[i] = total[i] - own[i];
         goal = target;
       }
+      const double weight = paired_with_itself ? 1.0 : p.local_weight;
       const auto mass = static_cast<float>(p.teacher_views - (paired_with_itself ? 1 : 0));
       const int64_t index = v * p.batch + b;
       const float* logits = row_as_float(p.student, p.student_type, index, dim, padded, kPadding, row);
       const bool in_place = p.student_grad && p.student_type == Storage::kFloat && dim == padded;
       float* out = in_place ? static_cast<float*>(p.student_grad) + index * dim : work;
-      sums[b].loss += student_row(logits, goal, padded, mass, inv_student, coefficient, out, p.student_grad != nullptr);
+      const StudentRow result =
+          student_row(logits, goal, padded, mass, inv_student, static_cast<float>(coefficient * weight), out, p.student_grad != nullptr);
+      sums.loss += weight * result.cross_entropy;
+      sums.cross_entropy += result.cross_entropy;
+      sums.student_entropy += result.entropy;
       if (p.student_grad) write_row(p.student_grad, p.student_type, index, dim, out);
     }
+    images.sums[b] = sums;
   }
 }
 
-void images_generic(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
-  images_impl(p, begin, end, scratch, sums);
+DINOXX_INLINE void patch_rows_impl(const PatchRows& rows) {
+  const PatchProblem& p = *rows.problem;
+  const int64_t dim = p.dim, padded = padded_dim(dim);
+  float* const centre = rows.scratch;          // [padded]
+  float* const row = centre + padded;          // a converted or padded row
+  float* const work = row + padded;            // exponentials, then the gradient
+  float* const probabilities = work + padded;  // of the teacher
+  std::copy(p.centre, p.centre + dim, centre);
+  std::fill(centre + dim, centre + padded, 0.0f);
+  const auto inv_student = static_cast<float>(1.0 / p.student_temp), inv_teacher = static_cast<float>(1.0 / p.teacher_temp);
+
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const float* teacher = row_as_float(p.teacher, p.teacher_type, i, dim, padded, kPadding, row);
+    const double entropy = teacher_row(teacher, centre, padded, dim, inv_teacher, probabilities);
+    const float* student = row_as_float(p.student, p.student_type, i, dim, padded, kPadding, row);
+    const bool in_place = p.student_grad && p.student_type == Storage::kFloat && dim == padded;
+    float* out = in_place ? static_cast<float*>(p.student_grad) + i * dim : work;
+    const auto coefficient = static_cast<float>(static_cast<double>(p.row_weight[i]) / (p.divisor * p.student_temp));
+    const StudentRow result = student_row(student, probabilities, padded, 1.0f, inv_student, coefficient, out, p.student_grad != nullptr);
+    if (p.student_grad) write_row(p.student_grad, p.student_type, i, dim, out);
+    rows.sums[i] = {result.cross_entropy, entropy, result.entropy};
+  }
 }
-#if defined(__x86_64__)
-[[gnu::target("avx2,fma")]] void images_avx2(const Problem& p, int64_t begin, int64_t end, float* scratch, ImageSums* sums) {
-  images_impl(p, begin, end, scratch, sums);
-}
-[[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] void images_avx512(const Problem& p, int64_t begin, int64_t end, float* scratch,
-                                                                             ImageSums* sums) {
-  images_impl(p, begin, end, scratch, sums);
-}
-#endif
 
 }  // namespace
 
@@ -235,21 +91,14 @@ Level best_level() {
   return Level::kGeneric;
 }
 
-int64_t scratch_size(const Problem& problem) {
-  return padded_dim(problem) * (5 + problem.teacher_views);
+int64_t dino_scratch_size(const DinoProblem& problem) {
+  return padded_dim(problem.dim) * (5 + problem.teacher_views);
 }
+DINOXX_LOSS_LEVELS(dino_images, DinoImages)
 
-void images(const Problem& problem, int64_t begin, int64_t end, float* scratch, ImageSums* sums, Level level) {
-  switch (level) {
-#if defined(__x86_64__)
-    case Level::kAvx512:
-      return images_avx512(problem, begin, end, scratch, sums);
-    case Level::kAvx2:
-      return images_avx2(problem, begin, end, scratch, sums);
-#endif
-    default:
-      return images_generic(problem, begin, end, scratch, sums);
-  }
+int64_t patch_scratch_size(const PatchProblem& problem) {
+  return padded_dim(problem.dim) * 4;
 }
+DINOXX_LOSS_LEVELS(patch_rows, PatchRows)
 
-}  // namespace dinoxx::dino_kernel
+}  // namespace dinoxx::loss_kernel

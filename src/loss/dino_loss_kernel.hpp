@@ -1,18 +1,14 @@
 #pragma once
 #include <cstdint>
 
-/// The DINO loss row by row on the CPU: for one image, the teacher's probabilities of its G views stay in the cache while each student row
-/// is read once from memory and its gradient written once.
-namespace dinoxx::dino_kernel {
+#include "kernel_level.hpp"
 
-/// Instruction sets that the kernel is compiled for; best_level() is what this processor runs.
-enum class Level { kGeneric, kAvx2, kAvx512 };
-Level best_level();
-
-enum class Storage { kFloat, kBFloat16 };
+/// The DINO and patch losses row by row on the CPU: the teacher's probabilities of one image stay in the cache while each student row is
+/// read once from memory and its gradient written once.
+namespace dinoxx::loss_kernel {
 
 /// Row-major [V, B, K] and [G, B, K].
-struct Problem {
+struct DinoProblem {
   const void* student = nullptr;
   const void* teacher = nullptr;
   const float* centre = nullptr;  ///< [K]
@@ -20,17 +16,50 @@ struct Problem {
   Storage student_type = Storage::kFloat, teacher_type = Storage::kFloat;
   int64_t views = 0, teacher_views = 0, batch = 0, dim = 0;
   double student_temp = 0.1, teacher_temp = 0.04;
+  double local_weight = 1.0;  ///< of pairs whose student view has no teacher
 };
 
-/// Sums over the pairs of image b (loss; divide by pairs * batch) and over its teacher rows (entropy; divide by teacher_views * batch), in
-/// nats.
+/// Sums in nats: over the pairs of image b (loss with, cross_entropy without local_weight; divide by pairs * batch), over its teacher rows
+/// (entropy; by teacher_views * batch) and student rows (student_entropy; by views * batch).
 struct ImageSums {
-  double loss = 0, entropy = 0;
+  double loss = 0, cross_entropy = 0, entropy = 0, student_entropy = 0;
 };
 
-/// Floats of scratch that images() needs.
-int64_t scratch_size(const Problem& problem);
 /// Images [begin, end), sums[b] for each. Not finite when a logit is not.
-void images(const Problem& problem, int64_t begin, int64_t end, float* scratch, ImageSums* sums, Level level);
+struct DinoImages {
+  const DinoProblem* problem = nullptr;
+  int64_t begin = 0, end = 0;
+  float* scratch = nullptr;  ///< dino_scratch_size() floats
+  ImageSums* sums = nullptr;
+};
+int64_t dino_scratch_size(const DinoProblem& problem);
+void dino_images(const DinoImages& images, Level level);
 
-}  // namespace dinoxx::dino_kernel
+/// Row-major [M, K].
+struct PatchProblem {
+  const void* student = nullptr;
+  const void* teacher = nullptr;
+  const float* centre = nullptr;      ///< [K]
+  const float* row_weight = nullptr;  ///< [M]
+  void* student_grad = nullptr;       ///< like student, or null
+  Storage student_type = Storage::kFloat, teacher_type = Storage::kFloat;
+  int64_t dim = 0;
+  double student_temp = 0.1, teacher_temp = 0.04, divisor = 1.0;
+};
+
+/// Of one row, in nats; the loss without weight and divisor.
+struct PatchSums {
+  double cross_entropy = 0, entropy = 0, student_entropy = 0;
+};
+
+/// Rows [begin, end), sums[i] for each.
+struct PatchRows {
+  const PatchProblem* problem = nullptr;
+  int64_t begin = 0, end = 0;
+  float* scratch = nullptr;  ///< patch_scratch_size() floats
+  PatchSums* sums = nullptr;
+};
+int64_t patch_scratch_size(const PatchProblem& problem);
+void patch_rows(const PatchRows& rows, Level level);
+
+}  // namespace dinoxx::loss_kernel

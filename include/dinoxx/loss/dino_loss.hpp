@@ -1,35 +1,28 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "dinoxx/loss/centre.hpp"
+
 namespace dinoxx {
 
 struct DinoLossResult {
-  at::Tensor
-      loss;  ///< scalar float32 (float64 for float64 logits), differentiable w.r.t. student_logits: mean over the local batch and the pairs
-  at::Tensor teacher_sum;      ///< [K] sum of raw teacher logits over views and local batch, for the centre
-  int64_t teacher_rows = 0;    ///< how many rows teacher_sum adds up
-  double teacher_entropy = 0;  ///< mean over rows, nats
-  double kl = 0;               ///< loss - teacher entropy: mean KL(teacher || student)
+  at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student_logits
+  at::Tensor teacher_sum;      ///< [K] sum of raw teacher logits over views and local batch, for the centre; undefined when not wanted
+  int64_t teacher_rows = 0;    ///< rows of the teacher: what teacher_sum adds up
+  double teacher_entropy = 0;  ///< mean over teacher rows, nats
+  double student_entropy = 0;  ///< mean over student rows, nats
+  double kl = 0;               ///< mean over pairs of KL(teacher || student), all pairs alike whatever local_weight is
 };
 
-/// DINO v1 loss (dino_family.md 1.2): cross-entropy between softmax((teacher - centre) / teacher_temp) and softmax(student / student_temp)
-/// over all pairs of different views, each a batch mean, divided by the number of pairs. student_logits [V, B, K], teacher_logits [G, B, K]
-/// (G <= V, the first G views), centre [K]. One pass forward and backward on CPU; no [pairs, B, K] tensor.
+/// DINO loss (dino_family.md 1.2; 2.2 and 3.2 are the same sum): cross-entropy between softmax((teacher - centre) / teacher_temp) and
+/// softmax(student / student_temp) over all pairs of different views, each a batch mean, divided by the number of pairs G (V - 1).
+/// student_logits [V, B, K], teacher_logits [G, B, K] (G <= V, the first G views), centre [K] (a Centre's value or sinkhorn_centre()).
+/// local_weight multiplies the pairs whose student view has no teacher (v >= G) and not the divisor: DINOv3's reweight_dino_local_loss.
+/// want_teacher_sum: false saves a pass where nothing keeps a running centre.
+///
+/// float32 and bfloat16 on the CPU: one pass forward and backward, no [pairs, B, K] tensor; memory beyond the logits is the student's
+/// gradient in the logits' type and (5 + G) K floats a thread. Elsewhere ATen formulas: 2 G + 3 V tensors of [B, K].
 DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
-                         double teacher_temp);
-
-/// Centre of the teacher's logits, EMA of the batch mean over all ranks; updated after the loss that used it.
-class Centre {
- public:
-  Centre(int64_t out_dim, double momentum, at::ScalarType dtype = at::kFloat);
-  const at::Tensor& value() const { return value_; }  ///< [K]; saved in checkpoints as a buffer
-  at::Tensor& value() { return value_; }
-  /// value = m * value + (1 - m) * sum / rows, with sum and rows already reduced over ranks.
-  void update(const at::Tensor& sum, int64_t rows);
-
- private:
-  at::Tensor value_;
-  double momentum_;
-};
+                         double teacher_temp, double local_weight = 1.0, bool want_teacher_sum = true);
 
 }  // namespace dinoxx

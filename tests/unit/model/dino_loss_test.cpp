@@ -78,7 +78,7 @@ TEST(DinoLoss, KernelEqualsFormula) {
 }
 
 TEST(DinoLoss, KernelOnEveryInstructionSet) {
-  using namespace dino_kernel;
+  using namespace loss_kernel;
   std::vector<Level> levels{Level::kGeneric};
   if (best_level() != Level::kGeneric) levels.push_back(Level::kAvx2);
   if (best_level() == Level::kAvx512) levels.push_back(Level::kAvx512);
@@ -90,12 +90,12 @@ TEST(DinoLoss, KernelOnEveryInstructionSet) {
     for (const Level level : levels) {
       SCOPED_TRACE(fmt::format("level {} K {}", static_cast<int>(level), dim));
       at::Tensor grad = at::full_like(p.student.detach(), std::numeric_limits<float>::quiet_NaN());
-      dino_kernel::Problem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(),
+      DinoProblem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(),
                              grad.mutable_data_ptr()};
       k.views = 4, k.teacher_views = 2, k.batch = 2, k.dim = dim;
-      std::vector<float> scratch(static_cast<size_t>(scratch_size(k)));
+      std::vector<float> scratch(static_cast<size_t>(dino_scratch_size(k)));
       std::vector<ImageSums> sums(2);
-      images(k, 0, 2, scratch.data(), sums.data(), level);
+      dino_images({&k, 0, 2, scratch.data(), sums.data()}, level);
       EXPECT_NEAR((sums[0].loss + sums[1].loss) / 12.0, expected.item<double>(), 1e-5 * expected.item<double>());
       EXPECT_TRUE(near("gradient", grad, reference.student.grad(), 1e-5));
     }

@@ -1,0 +1,25 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace dinoxx {
+
+struct PatchLossResult {
+  at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student
+  double teacher_entropy = 0;  ///< mean over rows, nats; 0 when M = 0
+  double student_entropy = 0;
+  double kl = 0;  ///< mean over rows of KL(teacher || student)
+};
+
+/// iBOT's loss at masked patches: sum_i row_weight_i CE_i / divisor, CE_i the cross-entropy between softmax((teacher_i - centre) /
+/// teacher_temp) and softmax(student_i / student_temp), of tokens at the same place of the same view. student and teacher [M, K], one row
+/// for each masked patch; centre [K]; row_weight [M]. M = 0: loss 0, still connected to student.
+///
+/// DINOv2 and DINOv3 (dino_family.md 2.2): row_weight 1 / (number of masked patches in the row's crop), divisor the number of this rank's
+/// global crops, masked or not. The original iBOT (4.1) averages over images and then over its global views, where a crop without a mask
+/// counts as 0: the same numbers. For its other reading, a mean over masked patches alone, give weights 1 and the count of patches.
+///
+/// The sums for a running patch centre: loss/centre.hpp. Memory as dino_loss: the student's gradient and 6 K floats a thread.
+PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                           double student_temp, double teacher_temp, double divisor);
+
+}  // namespace dinoxx

@@ -1,0 +1,40 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <initializer_list>
+
+#include "dinoxx/model/ops.hpp"
+#include "kernel_level.hpp"
+
+/// What the losses share: which type they compute in, and when a kernel does it.
+namespace dinoxx::loss_common {
+
+/// float32, or float64 for float64.
+inline at::ScalarType wide_type(const at::Tensor& t) {
+  return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+/// Kernels take float32 and bfloat16 logits on the CPU with a float32 centre; all else goes the way of ATen's formulas.
+inline bool runs_in_kernel(std::initializer_list<at::Tensor> logits, const at::Tensor& centre = {}) {
+  if (!ops::fused() || (centre.defined() && centre.scalar_type() != at::kFloat)) return false;
+  for (const at::Tensor& t : logits)
+    if (!t.device().is_cpu() || (t.scalar_type() != at::kFloat && t.scalar_type() != at::kBFloat16)) return false;
+  return true;
+}
+
+inline loss_kernel::Storage storage_of(const at::Tensor& t) {
+  return t.scalar_type() == at::kFloat ? loss_kernel::Storage::kFloat : loss_kernel::Storage::kBFloat16;
+}
+
+/// A gradient that forward computed, times the weight that backward arrives with.
+inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& weight) {
+  const double scale = weight.item<double>();
+  return scale == 1.0 ? gradient : gradient * scale;
+}
+
+/// Sum of the rows' entropies; a probability of 0 counts 0.
+inline double entropy_sum(const at::Tensor& log_p) {
+  return at::special_entr(log_p.exp()).sum().item<double>();
+}
+
+}  // namespace dinoxx::loss_common

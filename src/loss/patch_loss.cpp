@@ -1,0 +1,123 @@
+#include "dinoxx/loss/patch_loss.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/ranges.h>
+
+#include "dino_loss_kernel.hpp"
+#include "dinoxx/core/error.hpp"
+#include "loss_common.hpp"
+
+namespace dinoxx {
+namespace {
+
+using loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of, loss_common::wide_type;
+
+struct Settings {
+  double student_temp, teacher_temp, divisor;
+};
+
+struct Sums : loss_kernel::PatchSums {
+  double loss = 0;  // weighted, divided
+};
+
+void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+           const Settings& settings) {
+  if (student.dim() != 2 || student.sizes() != teacher.sizes() || centre.dim() != 1 || centre.size(0) != student.size(1) ||
+      row_weight.dim() != 1 || row_weight.size(0) != student.size(0) || student.size(1) < 1)
+    fail("patch loss", "student and teacher [M, K], centre [K] and a weight for each row [M]",
+         fmt::format("[{}], [{}], [{}] and [{}]", fmt::join(student.sizes(), ", "), fmt::join(teacher.sizes(), ", "),
+                     fmt::join(centre.sizes(), ", "), fmt::join(row_weight.sizes(), ", ")),
+         "Student and teacher give one row for each masked patch, with heads of equal width");
+  if (!(settings.student_temp > 0) || !(settings.teacher_temp > 0) || !(settings.divisor > 0))
+    fail("patch loss", "positive temperatures and divisor",
+         fmt::format("{}, {} and {}", settings.student_temp, settings.teacher_temp, settings.divisor), "Correct the temperatures");
+}
+
+/// Rows are added in their order, so that the sums do not depend on the number of threads.
+Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                const Settings& settings, const at::Tensor& grad) {
+  loss_kernel::PatchProblem problem;
+  problem.student = student.const_data_ptr();
+  problem.teacher = teacher.const_data_ptr();
+  problem.centre = centre.const_data_ptr<float>();
+  problem.row_weight = row_weight.const_data_ptr<float>();
+  problem.student_grad = grad.defined() ? grad.mutable_data_ptr() : nullptr;
+  problem.student_type = storage_of(student);
+  problem.teacher_type = storage_of(teacher);
+  problem.dim = student.size(1);
+  problem.student_temp = settings.student_temp;
+  problem.teacher_temp = settings.teacher_temp;
+  problem.divisor = settings.divisor;
+
+  std::vector<loss_kernel::PatchSums> per_row(static_cast<size_t>(student.size(0)));
+  const loss_kernel::Level level = loss_kernel::best_level();
+  at::parallel_for(0, student.size(0), 1, [&](int64_t begin, int64_t end) {
+    const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::patch_scratch_size(problem)));
+    loss_kernel::patch_rows({&problem, begin, end, scratch.get(), per_row.data()}, level);
+  });
+  Sums sums;
+  for (size_t i = 0; i < per_row.size(); ++i) {
+    sums.loss += static_cast<double>(problem.row_weight[i]) * per_row[i].cross_entropy;
+    sums.cross_entropy += per_row[i].cross_entropy;
+    sums.entropy += per_row[i].entropy;
+    sums.student_entropy += per_row[i].student_entropy;
+  }
+  sums.loss /= settings.divisor;
+  return sums;
+}
+
+/// Forward computes the gradient as well, while the row is in the cache; backward scales it.
+class FusedPatchLoss : public torch::autograd::Function<FusedPatchLoss> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
+                            const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings, Sums* sums) {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    at::Tensor grad;
+    if (student.requires_grad()) {
+      grad = at::empty_like(student, at::MemoryFormat::Contiguous);
+      ctx->save_for_backward({grad});
+    }
+    *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), row_weight.contiguous(), settings, grad);
+    return at::full({}, sums->loss, student.options().dtype(at::kFloat));
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}, {}};
+  }
+};
+
+/// The same sums as ATen formulas: float64, GPUs, and the reference of the tests.
+at::Tensor formula_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                        const Settings& settings, Sums* sums) {
+  const at::ScalarType wide = wide_type(student);
+  const at::Tensor log_p = at::log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, -1);
+  const at::Tensor log_q = at::log_softmax(student.to(wide) / settings.student_temp, -1);
+  const at::Tensor per_row = -(log_p.exp() * log_q).sum(-1);  // [M]
+  const at::Tensor loss = (per_row * row_weight.to(wide)).sum() / settings.divisor;
+  sums->cross_entropy = per_row.sum().item<double>();
+  sums->entropy = entropy_sum(log_p);
+  sums->student_entropy = entropy_sum(log_q.detach());
+  return loss;
+}
+
+}  // namespace
+
+PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                           double student_temp, double teacher_temp, double divisor) {
+  const Settings settings{student_temp, teacher_temp, divisor};
+  check(student, teacher, centre, row_weight, settings);
+  const at::Tensor target = teacher.detach(), middle = centre.detach();
+  const at::Tensor weight = row_weight.detach().to(student.device(), wide_type(student));
+  Sums sums;
+  PatchLossResult result;
+  result.loss = runs_in_kernel({student, target}, middle) ? FusedPatchLoss::apply(student, target, middle, weight, settings, &sums)
+                                                          : formula_loss(student, target, middle, weight, settings, &sums);
+  if (student.size(0) == 0) return result;
+  const auto rows = static_cast<double>(student.size(0));
+  result.teacher_entropy = sums.entropy / rows;
+  result.student_entropy = sums.student_entropy / rows;
+  result.kl = sums.cross_entropy / rows - result.teacher_entropy;
+  return result;
+}
+
+}  // namespace dinoxx
