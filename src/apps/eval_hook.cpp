@@ -1,7 +1,7 @@
 #include "eval_hook.hpp"
 
 #include "dinoxx/eval/train_probe.hpp"
-#include "dinoxx/step/build.hpp"
+#include "dinoxx/method/method.hpp"
 
 namespace dinoxx {
 
@@ -10,7 +10,7 @@ EvalHookFactory knn_hook(std::shared_ptr<Communicator> comm) {
     eval::ProbeConfig probe_config;
     probe_config.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
     probe_config.image_size = static_cast<int>(config.views.global_size);
-    probe_config.plan = method_spec(config).views;
+    probe_config.plan = make_method(config).views;
     probe_config.seed = static_cast<uint64_t>(config.train.seed);
     probe_config.threads = static_cast<int>(config.train.threads.value());
     auto probe = std::make_shared<const eval::TrainProbe>(std::move(dataset), comm, std::move(probe_config));
@@ -18,7 +18,7 @@ EvalHookFactory knn_hook(std::shared_ptr<Communicator> comm) {
       if (comm->rank() == 0) fmt::print("no evaluation during training: {}\n", probe->off_reason());
       return {};
     }
-    return [probe](const Network& teacher, int64_t step) { return (*probe)(teacher.backbone, step); };
+    return [probe](const Network& teacher, int64_t step) { return (*probe)(teacher.backbone(), step); };
   };
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "dinoxx/core/architectures.hpp"
 #include "dinoxx/core/vit_config.hpp"
 
 namespace dinoxx {
@@ -165,9 +166,9 @@ std::vector<Field> make_fields() {
   constexpr auto eval = &Config::eval;
   constexpr Range positive{1, 1e9}, count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, size{1, 16384}, temperature{1e-6, 1e3};
   return {
-      choice<model, &ModelConfig::arch>("model.arch", "vit_small", vit_archs(), "network: width, blocks, heads and hidden width by name"),
+      choice<model, &ModelConfig::arch>("model.arch", "vit_small", architectures(), "network by name"),
       choice<model, &ModelConfig::style>("model.style", "dino", vit_styles(),
-                                         "generation: positions, registers, LayerScale and feed-forward part as in that paper"),
+                                         "generation of a vision transformer: positions, registers, LayerScale and feed-forward part as in that paper"),
       field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive),
       field<model, &ModelConfig::depth>("model.depth", "auto", "number of blocks; auto: the architecture's", positive),
       field<model, &ModelConfig::heads>("model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's",
@@ -177,10 +178,21 @@ std::vector<Field> make_fields() {
                                              "size for which positions are learned, pixels; auto: views.global_size", size),
       field<model, &ModelConfig::mlp_ratio>("model.mlp_ratio", "auto",
                                             "hidden width of a block's MLP over its width; auto: the architecture's", {0.01, 64}),
-      field<model, &ModelConfig::drop_path>("model.drop_path", "0.1", "stochastic depth: in style dino of the last block, linear from 0 in the first; in the others of every block",
+      field<model, &ModelConfig::drop_path>("model.drop_path", "0.1", "stochastic depth: in style dino and ConvNeXt of the last block, linear from 0 in the first; in the others of every block; ResNets have none",
                                             {0, 0.99}),
-      choice<model, &ModelConfig::stem>("model.stem", "patch", {"patch", "conv"},
-                                        "how an image becomes tokens: one convolution, or a stack of 3x3 ones"),
+      choice<model, &ModelConfig::drop_path_form>("model.drop_path_form", "auto", {"auto", "mask", "subset"},
+                                                  "mask: each image by a draw of its own; subset: a fixed share of the images runs; auto: the style's"),
+      choice<model, &ModelConfig::stem>("model.stem", "auto", {"auto", "patch", "conv", "small", "large"},
+                                        "how an image becomes tokens: patch (one convolution) or conv (a stack of 3x3 ones); of a ResNet: "
+                                        "small (3x3, no pooling) or large (7x7, pooling); auto: patch; small for crops up to 64 pixels"),
+      choice<model, &ModelConfig::fit>("model.fit", "error", {"error", "crop", "pad"},
+                                       "crops whose sides no patch divides: refuse them, crop or pad with zeros"),
+      field<model, &ModelConfig::registers>("model.registers", "auto", "tokens without position behind CLS; auto: the style's", {0, 64}),
+      field<model, &ModelConfig::rope_shift>("model.rope_shift", "0",
+                                             "rotary positions in training: shift of both axes, uniform in +- this (style dinov3)", not_negative),
+      field<model, &ModelConfig::rope_jitter>("model.rope_jitter", "0", "the same: factor of each axis, log-uniform between 1 / this and this; 0: off",
+                                              not_negative),
+      field<model, &ModelConfig::rope_rescale>("model.rope_rescale", "0", "the same: one factor for both axes; 0: off", not_negative),
       field<model, &ModelConfig::recompute>("model.recompute", "no",
                                             "keep no activations inside a block, compute them again in the backward pass (less memory, slower)"),
       text<model, &ModelConfig::init_from>("model.init_from", "weights that student and teacher begin with (dinoxx weights inspect); empty: random"),

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "dinoxx/core/architectures.hpp"
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/error.hpp"
@@ -46,17 +47,55 @@ class Resolver {
   std::vector<std::string>* notes_;
 };
 
-void check_together(const Config& c, uint64_t images) {
+void check_vit(const Config& c) {
   const int64_t dim = *c.model.dim, heads = *c.model.heads, patch = c.model.patch_size;
   if (dim % heads != 0)
     fail_usage("model.heads", fmt::format("a divisor of model.dim = {}", dim), std::to_string(heads), "Change one of them");
+  if (c.model.stem != "patch" && c.model.stem != "conv")
+    fail_usage("model.stem", "patch or conv for a vision transformer", c.model.stem, "Change model.stem or model.arch");
   const auto multiple = [&](const char* key, int64_t size) {
-    if (size % patch != 0)
-      fail_usage(key, fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(size), "Change one of them");
+    if (size < patch || (size % patch != 0 && c.model.fit == "error"))
+      fail_usage(key, fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(size),
+                 "Change one of them, or let model.fit crop or pad");
   };
-  multiple("model.image_size", *c.model.image_size);
+  if (*c.model.image_size % patch != 0)
+    fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model.image_size),
+               "Change one of them");
   multiple("views.global_size", c.views.global_size);
   if (c.views.local_count > 0) multiple("views.local_size", c.views.local_size);
+}
+
+// Keys that only a vision transformer has must not be set in vain; a stage that would be left without a pixel is refused.
+void check_convolutional(const Config& c, Family family) {
+  const auto only_vit = [&](bool given, const char* key) {
+    if (given) fail_usage(key, "nothing: it is a key of vision transformers", "a value", fmt::format("Leave it out for {}", c.model.arch));
+  };
+  only_vit(c.model.dim.has_value(), "model.dim");
+  only_vit(c.model.depth.has_value(), "model.depth");
+  only_vit(c.model.heads.has_value(), "model.heads");
+  only_vit(c.model.mlp_ratio.has_value(), "model.mlp_ratio");
+  only_vit(c.model.registers.has_value(), "model.registers");
+  only_vit(c.model.recompute, "model.recompute");
+  only_vit(c.model.style != "dino", "model.style");
+  if (family == Family::kResNet && c.model.stem != "small" && c.model.stem != "large")
+    fail_usage("model.stem", "small or large for a ResNet", c.model.stem, "Change model.stem or model.arch");
+  if (family == Family::kConvNext && c.model.stem != "patch")
+    fail_usage("model.stem", "auto or patch for a ConvNeXt", c.model.stem, "Change model.stem or model.arch");
+  const int64_t least = family == Family::kResNet && c.model.stem == "small" ? 8 : 32;
+  const auto at_least = [&](const char* key, int64_t size) {
+    if (size < least)
+      fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model.arch), std::to_string(size), "Change one of them");
+  };
+  at_least("views.global_size", c.views.global_size);
+  if (c.views.local_count > 0) at_least("views.local_size", c.views.local_size);
+}
+
+void check_together(const Config& c, uint64_t images) {
+  const Family family = family_of(c.model.arch);
+  if (family == Family::kVit)
+    check_vit(c);
+  else
+    check_convolutional(c, family);
   const auto ordered = [](const char* key, double low, double high) {
     if (!(low > 0 && low <= high))
       fail_usage(key, "a smallest share above 0 and not above the largest", fmt::format("{} to {}", low, high), "Correct the two values");
@@ -77,12 +116,18 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
   Resolver r(before, notes);
   Config& c = r.config;
-  const VitConfig arch = vit_config(c.model.arch, c.model.style);
+  const Family family = family_of(c.model.arch);
   const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
-  r.set("model.dim", c.model.dim, int64_t{arch.dim}, from_arch);
-  r.set("model.depth", c.model.depth, int64_t{arch.depth}, from_arch);
-  r.set("model.heads", c.model.heads, int64_t{arch.heads}, from_arch);
-  r.set("model.mlp_ratio", c.model.mlp_ratio, arch.mlp_ratio, from_arch);
+  if (family == Family::kVit) {
+    const VitConfig arch = vit_config(c.model.arch, c.model.style);
+    r.set("model.dim", c.model.dim, int64_t{arch.dim}, from_arch);
+    r.set("model.depth", c.model.depth, int64_t{arch.depth}, from_arch);
+    r.set("model.heads", c.model.heads, int64_t{arch.heads}, from_arch);
+    r.set("model.mlp_ratio", c.model.mlp_ratio, arch.mlp_ratio, from_arch);
+    r.set("model.registers", c.model.registers, int64_t{arch.registers}, "as style " + c.model.style);
+    if (c.model.drop_path_form == "auto") c.model.drop_path_form = arch.drop_path_form;
+  }
+  if (c.model.stem == "auto") c.model.stem = family != Family::kResNet ? "patch" : c.views.global_size <= 64 ? "small" : "large";
   r.set("model.image_size", c.model.image_size, c.views.global_size, "as views.global_size");
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
 

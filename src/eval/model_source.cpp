@@ -11,7 +11,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/mapped_file.hpp"
 #include "dinoxx/model/weights.hpp"
-#include "dinoxx/step/build.hpp"
+#include "dinoxx/method/method.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -90,7 +90,7 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   const bool with_head = std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
   LoadOptions options;
   options.prefix = with_head ? kBackbone : "";
-  load_named(file, model.file.string(), model.network->parameters(), options);
+  load_named(file, model.file.string(), stored_state(*model.network), options);
 }
 
 /// A backbone from elsewhere. A size that is named for the positions is the size to look at.

@@ -22,7 +22,7 @@ TrainProbe::TrainProbe(std::shared_ptr<const Dataset> dataset, std::shared_ptr<C
   extract_ = {choose_transform(*dataset_, all, config_.image_size), config_.plan, config_.threads};
 }
 
-json TrainProbe::operator()(const VisionTransformer& teacher, int64_t step) const {
+json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
   json result = {{"suite", "knn"}, {"step", step}};
   if (!data_) {
     result["error"] = off_reason_;

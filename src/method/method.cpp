@@ -16,11 +16,13 @@ const std::vector<MethodRow>& method_table() {
   return table;
 }
 
-MethodSpec make_method(const std::string& name, const MethodOptions& options) {
+MethodSpec make_method(const Config& resolved) {
+  const std::string& name = resolved.train.method;
   std::vector<std::string> names;
   for (const MethodRow& row : method_table()) {
     if (row.name == name) {
-      MethodSpec spec = row.make(options);
+      MethodSpec spec = row.make(resolved);
+      spec.name = name;
       check_method(spec);
       return spec;
     }

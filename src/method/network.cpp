@@ -6,41 +6,94 @@
 
 namespace dinoxx {
 
-Network::Network(const VitConfig& backbone_config, const DinoHeadConfig& head_config, at::ScalarType dtype)
-    : backbone(backbone_config, dtype), head(head_config, dtype) {
-  if (head_config.in_dim != backbone.feature_dim())
-    fail("projection head", fmt::format("an input width of {} (the backbone's feature)", backbone.feature_dim()),
-         std::to_string(head_config.in_dim), "Set the head's in_dim to the backbone's dim");
+Network::Network(const NetworkConfig& config, at::ScalarType dtype) : backbone_(make_backbone(config.backbone, dtype)) {
+  const auto add = [&](const HeadPlan& plan, int64_t width, const std::string& what) {
+    if (in_dim(plan.config) != width)
+      fail(plan.name, fmt::format("an input width of {} ({})", width, what), std::to_string(in_dim(plan.config)),
+           "Set the head's in_dim to it");
+    heads_.push_back({plan.name, ProjectionHead(plan.config, dtype)});
+    return static_cast<int>(heads_.size()) - 1;
+  };
+  add(config.head, backbone_->feature_dim(), "the backbone's feature");
+  if (config.patch_head) patch_head_ = add(*config.patch_head, backbone_->feature_dim(), "the backbone's feature");
+  if (config.predictor) predictor_ = add(*config.predictor, out_dim(config.head.config), "the output of " + config.head.name);
 }
+
+namespace {
+
+void append(NamedTensors& all, const std::string& prefix, const NamedTensors& part) {
+  for (const auto& [name, tensor] : part) all.push_back({prefix + "." + name, tensor});
+}
+
+}  // namespace
 
 NamedTensors Network::parameters() const {
   NamedTensors all;
-  for (const auto& [name, tensor] : backbone.parameters()) all.push_back({"backbone." + name, tensor});
-  for (const auto& [name, tensor] : head.parameters()) all.push_back({"head." + name, tensor});
+  append(all, "backbone", backbone_->parameters());
+  for (const NamedHead& h : heads_) append(all, h.name, h.head.parameters());
+  return all;
+}
+
+NamedTensors Network::buffers() const {
+  NamedTensors all;
+  append(all, "backbone", backbone_->buffers());
+  for (const NamedHead& h : heads_) append(all, h.name, h.head.buffers());
   return all;
 }
 
 void Network::initialize(uint64_t seed) {
-  backbone.initialize(seed);
-  head.initialize(seed);
+  backbone_->initialize(seed);
+  for (size_t i = 0; i < heads_.size(); ++i) heads_[i].head.initialize(seed, static_cast<int>(i));
 }
 
-at::Tensor Network::forward(std::span<const at::Tensor> crops_by_size, std::span<const RowOrigin> origins, int64_t batch) const {
-  if (crops_by_size.empty() || batch < 1) fail("network input", "at least one group of crops and one image", "none", "Check the view plan");
-  if (!origins.empty() && origins.size() != crops_by_size.size())
-    fail("network input", fmt::format("one row origin for each of {} groups", crops_by_size.size()), std::to_string(origins.size()),
+void Network::to(at::Device device) {
+  for (const NamedTensors& list : {parameters(), buffers()})
+    for (const NamedTensor& t : list) t.tensor.set_data(t.tensor.to(device));
+}
+
+ForwardOutput Network::forward(const ForwardInput& input) const {
+  const auto& crops = input.crops_by_size;
+  if (crops.empty() || input.batch < 1) fail("network input", "at least one group of crops and one image", "none", "Check the view plan");
+  if (!input.origins.empty() && input.origins.size() != crops.size())
+    fail("network input", fmt::format("one row origin for each of {} groups", crops.size()), std::to_string(input.origins.size()),
          "Pass as many origins as groups, or none for evaluation");
+  ForwardOutput out;
   std::vector<at::Tensor> features;
-  features.reserve(crops_by_size.size());
-  for (size_t i = 0; i < crops_by_size.size(); ++i) {
-    const at::Tensor& crops = crops_by_size[i];
-    if (crops.size(0) == 0 || crops.size(0) % batch != 0)
-      fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", batch),
-           fmt::format("{} rows", crops.size(0)), "Rows are [view][slot]");
-    features.push_back(backbone.forward(crops, origins.empty() ? nullptr : &origins[i]));
+  for (size_t i = 0; i < crops.size(); ++i) {
+    if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
+      fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", input.batch),
+           fmt::format("{} rows", crops[i].size(0)), "Rows are [view][slot]");
+    const RowOrigin* origin = input.origins.empty() ? nullptr : &input.origins[i];
+    if (i == 0 && (input.patches || input.masked_rows.defined())) {
+      const Features f = backbone_->forward_features({crops[i], origin, input.masked, /*local=*/false});
+      features.push_back(f.cls);
+      if (input.patches) out.patches = f.patches;
+      if (input.masked_rows.defined())
+        out.patch_logits = heads_[patch_head_].head.forward(f.patches.flatten(0, 1).index_select(0, input.masked_rows), origin != nullptr);
+    } else {
+      features.push_back(backbone_->forward(crops[i], origin));
+    }
   }
-  const at::Tensor logits = head.forward(features.size() == 1 ? features.front() : at::cat(features));
-  return logits.view({-1, batch, logits.size(1)});
+  const bool training = !input.origins.empty();
+  const at::Tensor rows = features.size() == 1 ? features.front() : at::cat(features);
+  at::Tensor logits = heads_.front().head.forward(rows, training);
+  if (input.predict && predictor_ >= 0) logits = heads_[predictor_].head.forward(logits, training);
+  out.features = rows.view({-1, input.batch, rows.size(1)});
+  out.logits = logits.view({-1, input.batch, logits.size(1)});
+  return out;
+}
+
+void Network::set_statistics_group(const std::shared_ptr<Communicator>& group) {
+  backbone_->set_statistics_group(group);
+  for (NamedHead& h : heads_) h.head.set_statistics_group(group);
+}
+void Network::commit_statistics() {
+  backbone_->commit_statistics();
+  for (NamedHead& h : heads_) h.head.commit_statistics();
+}
+void Network::discard_statistics() {
+  backbone_->discard_statistics();
+  for (NamedHead& h : heads_) h.head.discard_statistics();
 }
 
 std::vector<at::Tensor> first_views(std::span<const at::Tensor> crops_by_size, int64_t batch, int views) {

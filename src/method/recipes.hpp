@@ -5,6 +5,6 @@
 namespace dinoxx {
 
 /// DINO v1 (Caron et al. 2021): two global and any number of local views, EMA teacher, cross-entropy with centring.
-MethodSpec recipe_dino(const MethodOptions& options);
+MethodSpec recipe_dino(const Config& config);
 
 }  // namespace dinoxx

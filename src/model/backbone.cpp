@@ -2,11 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include "dinoxx/core/error.hpp"
+
 namespace dinoxx {
 namespace {
 
 template <class Network, class Config>
 class Adapter : public Backbone {
+  static constexpr bool kStatistics = std::is_same_v<Network, ResNet>;
+
  public:
   Adapter(const Config& config, at::ScalarType dtype) : network_(config, dtype) {}
   BackboneConfig config() const override { return network_.config(); }
@@ -14,20 +18,31 @@ class Adapter : public Backbone {
   const NamedTensors& parameters() const override { return network_.parameters(); }
   const NamedTensors& buffers() const override {
     static const NamedTensors none;
-    if constexpr (requires { network_.buffers(); })
+    if constexpr (kStatistics)
       return network_.buffers();
     else
       return none;
   }
   void initialize(uint64_t seed) override { network_.initialize(seed); }
   at::Tensor forward(const at::Tensor& images, const RowOrigin* origin) const override { return network_.forward(images, origin); }
-  Features forward_features(const at::Tensor& images, const RowOrigin* origin) const override {
+  Features forward_features(const Crops& crops) const override {
     if constexpr (std::is_same_v<Network, VisionTransformer>) {
-      return network_.forward_features({images, origin, {}, false});
+      return network_.forward_features(crops);
     } else {
-      const ConvFeatures f = network_.forward_features(images, origin);
+      if (crops.masked.defined())
+        fail_usage("masked patches", "a backbone with a mask token", describe(config()), "Choose a vision transformer");
+      const ConvFeatures f = network_.forward_features(crops.images, crops.origin);
       return {f.cls, f.patches, f.registers};
     }
+  }
+  void set_statistics_group(const std::shared_ptr<Communicator>& group) override {
+    if constexpr (kStatistics) network_.set_statistics_group(group);
+  }
+  void commit_statistics() override {
+    if constexpr (kStatistics) network_.commit_statistics();
+  }
+  void discard_statistics() override {
+    if constexpr (kStatistics) network_.discard_statistics();
   }
 
  private:
@@ -47,6 +62,18 @@ NamedTensors stored_state(const Backbone& backbone) {
   NamedTensors all = backbone.parameters();
   all.insert(all.end(), backbone.buffers().begin(), backbone.buffers().end());
   return all;
+}
+
+int feature_dim(const BackboneConfig& config) {
+  if (const auto* vit = std::get_if<VitConfig>(&config)) return vit->dim;
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return convnext->dims[3];
+  const auto& resnet = std::get<ResNetConfig>(config);
+  return resnet.width * 8 * (resnet.bottleneck ? 4 : 1);
+}
+
+bool has_mask_token(const BackboneConfig& config) {
+  const auto* vit = std::get_if<VitConfig>(&config);
+  return vit && vit->mask_token;
 }
 
 int channels_of(const BackboneConfig& config) {

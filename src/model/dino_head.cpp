@@ -26,21 +26,25 @@ DinoHead::DinoHead(const DinoHeadConfig& config, at::ScalarType dtype) : config_
     add(prefix + "bias", {out});
     in = out;
   }
+  if (!config.weight_norm) {
+    add("last_layer.weight", {config.out_dim, config.bottleneck_dim});
+    return;
+  }
   add("last_layer.weight_g", {config.out_dim, 1});
   add("last_layer.weight_v", {config.out_dim, config.bottleneck_dim});
 }
 
-void DinoHead::initialize(uint64_t seed) {
+void DinoHead::initialize(uint64_t seed, uint64_t first) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const auto& [name, tensor] = parameters_[i];
     if (name == "last_layer.weight_g")
       init::constant(tensor, 1.0);
     else if (name == "last_layer.weight_v")
-      init::fan_in_uniform(tensor, config_.bottleneck_dim, seed, init::kHead + i);
+      init::fan_in_uniform(tensor, config_.bottleneck_dim, seed, first + i);
     else if (name.ends_with(".bias"))
       init::constant(tensor, 0.0);
     else
-      init::truncated_normal(tensor, 0.02, seed, init::kHead + i);
+      init::truncated_normal(tensor, 0.02, seed, first + i);
   }
 }
 
@@ -61,6 +65,7 @@ at::Tensor DinoHead::forward(const at::Tensor& x) const {
     y = ops::linear(y, parameters_[2 * i].tensor, parameters_[2 * i + 1].tensor);
     if (i + 1 < layers) y = ops::gelu(y);
   }
+  if (!config_.weight_norm) return ops::linear(normalize_rows(y), parameters_[2 * layers].tensor, {});
   // g v / |v| per row (Salimans & Kingma 2016), without bias
   const at::Tensor weight = at::_weight_norm(parameters_[2 * layers + 1].tensor, parameters_[2 * layers].tensor, 0);
   return ops::linear(normalize_rows(y), weight, {});

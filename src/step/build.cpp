@@ -6,40 +6,6 @@
 
 namespace dinoxx {
 
-VitConfig backbone_config(const Config& config) {
-  VitConfig vit = vit_config(config.model.arch, config.model.style);
-  vit.mask_token = false;  // no method masks patches yet, and a parameter without gradient stops the overlap
-  vit.untied_local_cls_norm = false;
-  vit.image_size = static_cast<int>(config.model.image_size.value());
-  vit.patch_size = static_cast<int>(config.model.patch_size);
-  vit.dim = static_cast<int>(config.model.dim.value());
-  vit.depth = static_cast<int>(config.model.depth.value());
-  vit.heads = static_cast<int>(config.model.heads.value());
-  vit.mlp_ratio = config.model.mlp_ratio.value();
-  vit.drop_path = config.model.drop_path;
-  vit.stem = config.model.stem;
-  vit.recompute = config.model.recompute;
-  return vit;
-}
-
-MethodSpec method_spec(const Config& config) {
-  MethodOptions options;
-  const ViewsConfig& views = config.views;
-  options.views = {static_cast<int>(views.global_size),
-                   static_cast<int>(views.local_size),
-                   static_cast<int>(views.local_count),
-                   views.global_scale_min,
-                   views.global_scale_max,
-                   views.local_scale_min,
-                   views.local_scale_max,
-                   views.blur};
-  options.head.config = {static_cast<int>(config.model.dim.value()), static_cast<int>(config.head.hidden_dim),
-                         static_cast<int>(config.head.bottleneck_dim), static_cast<int>(config.head.out_dim.value()),
-                         static_cast<int>(config.head.layers)};
-  options.head.norm_last_layer = config.head.norm_last_layer;
-  return make_method(config.train.method, options);
-}
-
 AdamWConfig adamw_config(const Config& config) {
   return {config.optim.beta1, config.optim.beta2, 1e-8};
 }

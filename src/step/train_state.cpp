@@ -11,10 +11,9 @@ at::ScalarType master_type(at::ScalarType compute) {
 
 // Weights are drawn on the CPU, so that they are equal on every kind of device, and moved before FlatState makes them views.
 Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device) {
-  Network network(backbone_config(config), spec.head.config, compute);
+  Network network(spec.network, compute);
   network.initialize(static_cast<uint64_t>(config.train.seed));
-  if (!device.is_cpu())
-    for (NamedTensor& parameter : network.parameters()) parameter.tensor.set_data(parameter.tensor.to(device));
+  if (!device.is_cpu()) network.to(device);
   return network;
 }
 
@@ -23,11 +22,13 @@ Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType
 TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device)
     : student(initialized(config, spec, compute, device)),
       teacher(initialized(config, spec, compute, device)),
-      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train.bucket_mb * 1048576.0), spec.head.norm_last_layer)),
+      student_buffers(student.buffers()),
+      teacher_buffers(teacher.buffers()),
+      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train.bucket_mb * 1048576.0), spec.norm_last_layer)),
       student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute)),
       teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute)),
       optimizer(layout, master_type(compute), adamw_config(config)),
-      centre(spec.head.config.out_dim, config.loss.centre_momentum, master_type(compute)) {
+      centre(out_dim(spec.network.head.config), config.loss.centre_momentum, master_type(compute)) {
   centre.value() = centre.value().to(device);
 }
 

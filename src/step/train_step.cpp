@@ -61,14 +61,18 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   LossInputs in;
   in.centre = state.centre.value();
   in.student_temp = student_temp;
-  in.teacher_temp = values.teacher_temp;
+  in.values = values;
   if (spec.teacher != TeacherPolicy::kNone) {
     at::NoGradGuard no_grad;
-    in.teacher_logits = state.teacher.forward(first_views(crops, batch, spec.views.global_count()), {}, batch);  // [G, B, K]
+    const std::vector<at::Tensor> globals = first_views(crops, batch, spec.views.global_count());
+    // batch statistics, as published, where the network has them; no stochastic depth
+    const std::span<const RowOrigin> training =
+        std::span<const RowOrigin>(origins).first(state.teacher_buffers.empty() ? 0 : globals.size());
+    in.teacher = state.teacher.forward({.crops_by_size = globals, .origins = training, .batch = batch});
   }
 
   // 2. student forward on all views
-  in.student_logits = state.student.forward(crops, origins, batch);  // [V, B, K]
+  in.student = state.student.forward({.crops_by_size = crops, .origins = origins, .batch = batch});
 
   // 3. loss
   at::Tensor loss, centre_sum;
@@ -106,6 +110,11 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
     state.optimizer.step(state.layout, state.student_flat, values.lr, values.weight_decay, values.freeze_last_layer);
     if (spec.teacher == TeacherPolicy::kEma) ema_update(state.teacher_flat, state.student_flat, values.momentum);
     if (centre_sum.defined()) state.centre.update(centre_sum, centre_rows * statistics.size());
+    state.student.commit_statistics();
+    state.teacher.commit_statistics();
+  } else {
+    state.student.discard_statistics();
+    state.teacher.discard_statistics();
   }
   ++state.step;
   state.position += static_cast<uint64_t>(input.global_batch);

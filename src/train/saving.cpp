@@ -34,6 +34,10 @@ SavedTensors saved_tensors(TrainState& state) {
                          {"adamw.exp_avg", saved.host(state.optimizer.exp_avg)},
                          {"adamw.exp_avg_sq", saved.host(state.optimizer.exp_avg_sq)}};
   saved.tensors.replicated = {{"centre", saved.host(state.centre.value())}};
+  for (const auto& [name, tensor] : state.student_buffers)
+    saved.tensors.replicated.push_back({"student.buffer/" + name, saved.host(tensor)});
+  for (const auto& [name, tensor] : state.teacher_buffers)
+    saved.tensors.replicated.push_back({"teacher.buffer/" + name, saved.host(tensor)});
   for (size_t i = 0; i < state.layout.segments.size(); ++i) {
     saved.counts.push_back(at::full({}, state.optimizer.segment_steps[i], at::kLong));
     saved.tensors.replicated.push_back({"adamw.step/" + state.layout.segments[i].name, saved.counts.back()});
@@ -43,17 +47,20 @@ SavedTensors saved_tensors(TrainState& state) {
 
 // The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
 std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& facts) {
-  SideFile whole{"teacher.safetensors",
-                 {},
-                 {{"format", "pt"}, {"dinoxx.config", facts.config_text}, {"dinoxx.backbone", to_json(state.teacher.backbone.config()).dump()}}};
+  SideFile whole{
+      "teacher.safetensors",
+      {},
+      {{"format", "pt"}, {"dinoxx.config", facts.config_text}, {"dinoxx.backbone", to_json(state.teacher.backbone().config()).dump()}}};
   SideFile backbone{"backbone.safetensors", {}, whole.metadata};
   const std::string prefix = "backbone.";
+  const auto add = [&](const std::string& name, const at::Tensor& values) {
+    whole.tensors.push_back({name, values});
+    if (name.starts_with(prefix)) backbone.tensors.push_back({name.substr(prefix.size()), values});
+  };
   const at::Tensor teacher = state.teacher_flat.master.cpu();
-  for (const Segment& segment : state.layout.segments) {
-    const at::Tensor values = teacher.narrow(0, segment.offset, segment.numel).view(segment.shape);
-    whole.tensors.push_back({segment.name, values});
-    if (segment.name.starts_with(prefix)) backbone.tensors.push_back({segment.name.substr(prefix.size()), values});
-  }
+  for (const Segment& segment : state.layout.segments)
+    add(segment.name, teacher.narrow(0, segment.offset, segment.numel).view(segment.shape));
+  for (const auto& [name, tensor] : state.teacher_buffers) add(name, tensor.cpu());
   return {whole, backbone};
 }
 
@@ -67,8 +74,9 @@ Config saved_config(const json& manifest, const fs::path& checkpoint) {
 void check_same_network(const Config& before, const Config& now, const fs::path& checkpoint) {
   std::vector<std::string> others;
   for (const std::string& difference : config_differences(before, now))
-    for (const char* key : {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ",
-                            "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ", "head.layers "})
+    for (const char* key :
+         {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ", "model.arch ",
+          "model.style ", "model.registers ", "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ", "head.layers "})
       if (difference.starts_with(key)) others.push_back(difference);
   if (!others.empty())
     fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),

@@ -81,7 +81,7 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
       comms_(comms),
       inputs_(open_inputs(options, *comms.control)),
       config_(inputs_.config),
-      spec_(method_spec(config_)),
+      spec_(make_method(config_)),
       schedules_(config_, inputs_.ids.size()),
       state_(config_, spec_, compute_type(config_), options.device) {
   at::set_num_threads(static_cast<int>(config_.train.threads.value()));
@@ -89,6 +89,10 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
   facts_ = {print_config(config_),   inputs_.dataset->fingerprint(), inputs_.ids.size(),      options.build, cpu_model(),
             comms.gradients->name(), config_.train.threads.value(),  config_.train.batch_size};
   ranks_must_agree(*comms_.control, fmt::format("{:016x}", state_.layout.hash), "parameter layout");
+  if (state_.student_buffers.empty()) return;
+  const auto group = comms_.statistics->split(0, comms_.statistics->rank());  // its order must not cross that of the figures
+  state_.student.set_statistics_group(group);
+  state_.teacher.set_statistics_group(group);
 }
 
 void Run::print_start() const {

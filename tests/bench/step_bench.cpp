@@ -104,7 +104,7 @@ void run(const Options& options) {
   const Config& config = options.config;
   at::set_num_threads(static_cast<int>(config.train.threads.value_or(1)));
   ops::set_fused(config.train.fused_kernels);
-  const MethodSpec spec = method_spec(config);
+  const MethodSpec spec = make_method(config);
   const Schedules schedules(config, 50000);
   TrainState state(config, spec, compute_type(config));
   const auto comm = make_self_communicator(), statistics = make_self_communicator();

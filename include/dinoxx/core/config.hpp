@@ -19,8 +19,9 @@ struct ModelConfig {
   int64_t patch_size = 0;
   Auto<int64_t> image_size;  ///< auto: views.global_size
   Auto<double> mlp_ratio;    ///< auto: the architecture's
-  double drop_path = 0;
-  std::string stem, init_from;
+  Auto<int64_t> registers;   ///< auto: the style's
+  double drop_path = 0, rope_shift = 0, rope_jitter = 0, rope_rescale = 0;
+  std::string drop_path_form, stem, fit, init_from;
   bool recompute = false;
   bool operator==(const ModelConfig&) const = default;
 };

@@ -30,7 +30,7 @@ class TrainProbe {
 
   /// {"suite": "knn", "step", "queries", "k", "accuracy", "balanced_accuracy", "by_k": {"10": ..}, "count", "seconds"}, or {"suite": "knn", "step", "error": text}. Collective; equal
   /// on all ranks except for seconds.
-  nlohmann::json operator()(const VisionTransformer& teacher, int64_t step) const;
+  nlohmann::json operator()(const Backbone& teacher, int64_t step) const;
 
  private:
   std::shared_ptr<const Dataset> dataset_;

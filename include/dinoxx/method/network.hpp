@@ -1,31 +1,79 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "dinoxx/model/dino_head.hpp"
-#include "dinoxx/model/vit.hpp"
+#include "dinoxx/model/backbone.hpp"
+#include "dinoxx/model/projection_head.hpp"
 
 namespace dinoxx {
 
-/// Backbone and projection head: what a student is and what a teacher is (facebookresearch/dino utils.py, MultiCropWrapper).
-struct Network {
-  /// `head.in_dim` must be the backbone's feature_dim(). All parameters are NaN until initialize() or a load.
-  Network(const VitConfig& backbone_config, const DinoHeadConfig& head_config, at::ScalarType dtype);
+/// A head and the name that its tensors get in state dicts.
+struct HeadPlan {
+  std::string name;  ///< "head", "dino_head", "ibot_head", "projector", "predictor"
+  ProjectionConfig config;
+};
 
-  VisionTransformer backbone;
-  DinoHead head;
+/// Backbone and heads: what a student is and what a teacher is.
+struct NetworkConfig {
+  BackboneConfig backbone;
+  HeadPlan head;                       ///< on the feature
+  std::optional<HeadPlan> patch_head;  ///< on masked patches; absent: none, or `head` for both
+  std::optional<HeadPlan> predictor;   ///< on what `head` gives (BYOL's student)
+};
 
-  /// "backbone.*", then "head.*", in order of execution. Handles: see NamedTensor.
+/// One forward of all crops.
+struct ForwardInput {
+  std::span<const at::Tensor> crops_by_size;  ///< in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]
+  std::span<const RowOrigin> origins;         ///< one per group: training (stochastic depth, batch statistics); empty: evaluation
+  int64_t batch = 0;
+  at::Tensor masked;       ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
+  at::Tensor masked_rows;  ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
+  bool patches = false;    ///< the first group's patches are wanted
+  bool predict = false;    ///< logits go through the predictor
+};
+
+struct ForwardOutput {
+  at::Tensor features;      ///< [V, B, D], V = sum of views_i
+  at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
+  at::Tensor logits;        ///< [V, B, K]
+  at::Tensor patch_logits;  ///< [M, K']; undefined without masked_rows
+};
+
+class Network {
+ public:
+  /// All parameters are NaN until initialize() or a load. Error when a head's input does not fit what it stands on.
+  Network(const NetworkConfig& config, at::ScalarType dtype);
+
+  const Backbone& backbone() const { return *backbone_; }
+  /// "backbone.*", then each head's under its name, in order of execution. Handles: see NamedTensor.
   NamedTensors parameters() const;
+  /// Running statistics, under the same prefixes.
+  NamedTensors buffers() const;
   /// A function of the seed alone; two networks of equal configuration and seed are equal bit for bit.
   void initialize(uint64_t seed);
+  /// Of parameters and buffers; before anything holds views of them.
+  void to(at::Device device);
 
-  /// Crops of one size in one forward of the backbone, all features through ONE forward of the head.
-  /// crops_by_size: in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]. Returns the logits [V, batch, K], V = sum of
-  /// views_i. origins: one per group (training, stochastic depth on), or empty (evaluation, teacher). Error when a group's rows are no
-  /// multiple of batch.
-  at::Tensor forward(std::span<const at::Tensor> crops_by_size, std::span<const RowOrigin> origins, int64_t batch) const;
+  /// Crops of one size in one forward of the backbone, all features through ONE forward of the head (facebookresearch/dino utils.py,
+  /// MultiCropWrapper). Error when a group's rows are no multiple of the batch.
+  ForwardOutput forward(const ForwardInput& input) const;
+
+  /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm.
+  void set_statistics_group(const std::shared_ptr<Communicator>& group);
+  void commit_statistics();
+  void discard_statistics();
+
+ private:
+  struct NamedHead {
+    std::string name;
+    ProjectionHead head;
+  };
+  std::unique_ptr<Backbone> backbone_;
+  std::vector<NamedHead> heads_;  // `head`, then the patch head and the predictor where there are
+  int patch_head_ = 0, predictor_ = -1;
 };
 
 /// The crops of the first `views` views (the global ones, for the teacher), as narrowed views of the same storage. Error when there are

@@ -2,12 +2,13 @@
 #include <cstdint>
 #include <memory>
 
+#include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/model/published.hpp"
 #include "dinoxx/model/vit.hpp"
 
 namespace dinoxx {
 
-/// Any backbone, for whoever wants features and weights and no more: ViT, ConvNeXt, ResNet.
+/// Any backbone: ViT, ConvNeXt, ResNet.
 class Backbone {
  public:
   virtual ~Backbone() = default;
@@ -20,7 +21,13 @@ class Backbone {
   virtual void initialize(uint64_t seed) = 0;
   /// images [B, C, H, W] -> one feature for each, [B, feature_dim()]. `origin` given: training; absent: evaluation.
   virtual at::Tensor forward(const at::Tensor& images, const RowOrigin* origin = nullptr) const = 0;
-  virtual Features forward_features(const at::Tensor& images, const RowOrigin* origin = nullptr) const = 0;
+  /// Everything about crops of one size. Error for masks when the network has no mask token.
+  virtual Features forward_features(const Crops& crops) const = 0;
+
+  /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm. Without effect where there are no buffers.
+  virtual void set_statistics_group(const std::shared_ptr<Communicator>& group) = 0;
+  virtual void commit_statistics() = 0;
+  virtual void discard_statistics() = 0;
 };
 
 /// Parameters are NaN until initialize() or a load. UsageError for a configuration that has no such network.
@@ -29,6 +36,10 @@ std::unique_ptr<Backbone> make_backbone(const BackboneConfig& config, at::Scalar
 /// Parameters and buffers.
 NamedTensors stored_state(const Backbone& backbone);
 
+/// Width of the feature of such a network.
+int feature_dim(const BackboneConfig& config);
+/// Whether patches can be masked.
+bool has_mask_token(const BackboneConfig& config);
 /// Input channels of a configuration.
 int channels_of(const BackboneConfig& config);
 /// What the sides of an image must be a multiple of: a ViT's patch, else 1.

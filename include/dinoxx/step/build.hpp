@@ -1,25 +1,15 @@
 #pragma once
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/method/method.hpp"
-#include "dinoxx/model/vit.hpp"
 #include "dinoxx/optim/adamw.hpp"
 #include "dinoxx/optim/schedule.hpp"
 
 namespace dinoxx {
 
 /// What the modules below are told, from a resolved configuration (resolve_config).
-VitConfig backbone_config(const Config& config);
-MethodSpec method_spec(const Config& config);
 AdamWConfig adamw_config(const Config& config);
 /// float32, or bfloat16 for train.precision = bf16.
 at::ScalarType compute_type(const Config& config);
-
-/// The values that change along the run.
-struct StepValues {
-  double lr = 0, weight_decay = 0, momentum = 0, teacher_temp = 0;
-  bool freeze_last_layer = false;
-  int64_t epoch = 0;
-};
 
 /// Every schedule of a run: values are functions of the step and of the position in the data alone. Facebookresearch/dino main_dino.py,
 /// with epoch = floor(position / images).

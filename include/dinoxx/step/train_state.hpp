@@ -15,6 +15,7 @@ struct TrainState {
   TrainState(const TrainState&) = delete;
 
   Network student, teacher;
+  NamedTensors student_buffers, teacher_buffers;  ///< running statistics; empty for most networks
   ParamLayout layout;
   FlatState student_flat, teacher_flat;
   AdamW optimizer;

@@ -79,7 +79,7 @@ TEST_P(Published, ImportAfterExportIsTheIdentityAndGivesTheirFeatures) {
       const bool timm_resizes_otherwise = naming == Naming::kTimm && !dinov1.empty() && std::string(size) != "native";
       if (timm_resizes_otherwise) continue;  // its names are the official ones: a file does not say which rule is meant
       const at::Tensor images = uniform(std::string("images/") + size, {2, 3, height, width});
-      const Features f = imported.backbone->forward_features(images);
+      const Features f = imported.backbone->forward_features({images, nullptr, {}, false});
       const at::Tensor tokens = at::cat({f.cls.unsqueeze(1), f.registers, f.patches}, 1);
       if (naming == Naming::kTimm) EXPECT_TRUE(published.matches(fmt::format("{}/timm/{}/tokens", c.name, size), tokens, 1e-10));
       if (naming == Naming::kTransformers && !dinov1.empty())

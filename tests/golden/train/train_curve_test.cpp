@@ -29,7 +29,7 @@ Config curve_config() {
 
 struct Curve {
   explicit Curve(at::ScalarType type)
-      : config(curve_config()), spec(method_spec(config)), schedules(config, kBatch * kStepsPerEpoch), state(config, spec, type) {
+      : config(curve_config()), spec(make_method(config)), schedules(config, kBatch * kStepsPerEpoch), state(config, spec, type) {
     golden::fill_parameters(state.student.parameters(), "weight_g");
     golden::fill_parameters(state.teacher.parameters(), "weight_g");
     const auto comm = make_self_communicator(), statistics = make_self_communicator();

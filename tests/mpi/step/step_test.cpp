@@ -31,12 +31,15 @@ class TinyRun {
  public:
   TinyRun(const Config& config, std::shared_ptr<Communicator> comm, std::shared_ptr<Communicator> statistics, at::ScalarType type)
       : config_(config),
-        spec_(method_spec(config)),
+        spec_(make_method(config)),
         schedules_(config, 60),
         statistics_(std::move(statistics)),
         state(config, spec_, type),
         sync_(comm, state.layout, state.student.parameters(), state.student_flat),
         loader_(make_dataset(), make_dataset()->ids(Split::kTrain), spec_.views, loading(*comm)) {
+    const std::shared_ptr<Communicator> group = statistics_->split(0, statistics_->rank());
+    state.student.set_statistics_group(group);
+    state.teacher.set_statistics_group(group);
     loader_.start(0);
   }
   // The loader's next batch as step input; `batch` keeps a copy of the pixels for comparisons.
@@ -136,6 +139,44 @@ TEST_F(StepOnRanks, EqualOneRankWithTheWholeBatchInFloat64) {
   check_ranks_agree(*world_, many.state.student_flat.master, "student", 10);
   check_ranks_agree(*world_, many.state.teacher_flat.master, "teacher", 10);
   check_ranks_agree(*world_, many.state.centre.value(), "centre", 10);
+}
+
+// Batch norms see the whole batch, in the student and in the teacher, whatever the number of ranks; running statistics are kept alike.
+TEST_F(StepOnRanks, BatchNormsOfAResNetEqualOneRanksInFloat64) {
+  Config config = tiny_config();
+  config.model = default_config().model;
+  apply_settings(config, parse_settings("[model]\narch = resnet18\n[train]\nbucket_mb = 4\n", "test"));
+  config = resolve_config(config, 60, 1);
+  TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
+  ASSERT_FALSE(one.state.student_buffers.empty());
+  for (int i = 0; i < 2; ++i) {
+    const StepInput whole = one.next(), part = many.next();
+    const StepMetrics a = one.step(whole), b = many.step(part);
+    ASSERT_TRUE(a.finite && b.finite);
+    EXPECT_NEAR(a.loss, b.loss, 1e-9 * a.loss);
+    EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-7 * a.grad_norm);
+  }
+  const auto near = [](const NamedTensors& expected, const NamedTensors& found) {
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double scale = expected[i].tensor.to(at::kDouble).norm().item<double>();
+      EXPECT_LE((expected[i].tensor - found[i].tensor).to(at::kDouble).norm().item<double>(), 1e-7 * (scale + 1)) << expected[i].name;
+    }
+  };
+  near(one.state.student_buffers, many.state.student_buffers);
+  near(one.state.teacher_buffers, many.state.teacher_buffers);
+  // two groups of crops in each of two steps for the student, one for the teacher
+  const auto batches = [](const NamedTensors& buffers) { return buffers[2].tensor.item<int64_t>(); };
+  ASSERT_TRUE(one.state.student_buffers[2].name.ends_with("num_batches_tracked"));
+  EXPECT_EQ(batches(one.state.student_buffers), 4);
+  EXPECT_EQ(batches(one.state.teacher_buffers), 2);
+
+  StepInput bad = many.next();
+  if (world_->rank() == 0) bad.crops[0].fill_(std::nan(""));
+  const at::Tensor mean = many.state.student_buffers[0].tensor.clone();
+  EXPECT_FALSE(many.step(bad).finite);
+  EXPECT_TRUE(at::equal(mean, many.state.student_buffers[0].tensor)) << "a skipped step leaves no statistics";
+  EXPECT_TRUE(many.step(many.next()).finite);
+  EXPECT_EQ(batches(many.state.student_buffers), 6);
 }
 
 TEST_F(StepOnRanks, LossesAgreeInFloat32) {

@@ -6,6 +6,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/method/network.hpp"
 #include "small_vit.hpp"
+#include "tiny_run.hpp"
 
 namespace dinoxx {
 namespace {
@@ -24,9 +25,11 @@ std::string usage_message(const Call& call) {
 }
 
 MethodSpec dino(int locals = 3) {
-  MethodOptions options;
-  options.views.local_count = locals;
-  return make_method("dino", options);
+  return make_method(testing_support::tiny_config(fmt::format("[views]\nlocal_count = {}\n", locals)));
+}
+
+NetworkConfig small_network(int head_in = 32) {
+  return {small_vit(0.3), {"head", DinoHeadConfig{head_in, 24, 8, 12, 3}}, {}, {}};
 }
 
 TEST(Method, DinoRow) {
@@ -39,17 +42,23 @@ TEST(Method, DinoRow) {
   EXPECT_EQ(dino(0).views.views.size(), 2u);
 
   LossInputs in;
-  in.student_logits = golden::uniform("s", {5, 2, 16});
-  in.teacher_logits = golden::uniform("t", {2, 2, 16});
+  in.student.logits = golden::uniform("s", {5, 2, 16});
+  in.teacher.logits = golden::uniform("t", {2, 2, 16});
   in.centre = at::zeros({16}, at::kDouble);
+  in.values.teacher_temp = 0.04;
   const LossOutputs out = spec.terms[0].loss(in);
-  EXPECT_DOUBLE_EQ(out.loss.item<double>(), dino_loss(in.student_logits, in.teacher_logits, in.centre, 0.1, 0.04).loss.item<double>());
+  EXPECT_DOUBLE_EQ(out.loss.item<double>(), dino_loss(in.student.logits, in.teacher.logits, in.centre, 0.1, 0.04).loss.item<double>());
   EXPECT_EQ(out.centre_rows, 4);
   EXPECT_EQ(out.metrics.size(), 2u);
 }
 
 TEST(Method, UnknownNameGetsTheNearest) {
-  EXPECT_THAT(usage_message([] { make_method("dimo", {}); }), AllOf(HasSubstr("\"dimo\""), HasSubstr("dino")));
+  EXPECT_THAT(usage_message([] {
+                Config config = testing_support::tiny_config();
+                config.train.method = "dimo";
+                make_method(config);
+              }),
+              AllOf(HasSubstr("\"dimo\""), HasSubstr("dino")));
 }
 
 TEST(Method, NeedsAreCheckedByName) {
@@ -74,33 +83,34 @@ TEST(Method, NeedsAreCheckedByName) {
 }
 
 TEST(NetworkBundle, CropsOfOneSizeTogetherEqualEachAlone) {
-  DinoHeadConfig head{32, 24, 8, 12, 3};
-  Network network(small_vit(0.3), head, at::kDouble);
+  const Network network(small_network(), at::kDouble);
   golden::fill_parameters(network.parameters());
   const at::Tensor globals = golden::uniform("g", {4, 3, 16, 16}), locals = golden::uniform("l", {6, 3, 8, 8});
   const std::vector<uint64_t> positions{20, 21};
   const std::vector<at::Tensor> crops{globals, locals};
   const std::vector<RowOrigin> origins{{1, positions, 0}, {1, positions, 2}};
-  const at::Tensor logits = network.forward(crops, origins, 2);
+  const at::Tensor logits = network.forward({.crops_by_size = crops, .origins = origins, .batch = 2}).logits;
   ASSERT_EQ(logits.sizes(), at::IntArrayRef({5, 2, 12}));
   for (int v = 0; v < 5; ++v) {
     const at::Tensor view = v < 2 ? globals.narrow(0, 2 * v, 2) : locals.narrow(0, 2 * (v - 2), 2);
     const RowOrigin origin{1, positions, v};
-    EXPECT_TRUE(golden::near("view", network.forward(std::span(&view, 1), std::span(&origin, 1), 2)[0], logits[v], 1e-12)) << v;
+    EXPECT_TRUE(golden::near("view", network.forward({.crops_by_size = {&view, 1}, .origins = {&origin, 1}, .batch = 2}).logits[0],
+                             logits[v], 1e-12))
+        << v;
   }
 }
 
 TEST(NetworkBundle, NamesAndErrors) {
-  Network network(small_vit(), {32, 24, 8, 12, 3}, at::kFloat);
+  Network network(small_network(), at::kFloat);
   const NamedTensors parameters = network.parameters();
   EXPECT_EQ(parameters.front().name, "backbone.cls_token");
   EXPECT_EQ(parameters.back().name, "head.last_layer.weight_v");
   network.initialize(4);
   for (const auto& [name, tensor] : parameters) EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
-  EXPECT_THROW(Network(small_vit(), {16, 24, 8, 12, 3}, at::kFloat), Error);
+  EXPECT_THROW(Network(small_network(16), at::kFloat), Error);
   const at::Tensor crops = at::zeros({3, 3, 16, 16});
-  EXPECT_THROW(network.forward(std::span(&crops, 1), {}, 2), Error);
-  EXPECT_THROW(network.forward({}, {}, 2), Error);
+  EXPECT_THROW(network.forward({.crops_by_size = {&crops, 1}, .batch = 2}), Error);
+  EXPECT_THROW(network.forward({.batch = 2}), Error);
 }
 
 TEST(NetworkBundle, FirstViewsAreNarrowed) {

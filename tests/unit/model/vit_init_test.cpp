@@ -63,7 +63,7 @@ TEST(Init, Distributions) {
   head_config.bottleneck_dim = 100;
   head_config.out_dim = 500;
   DinoHead head(head_config, at::kDouble);
-  head.initialize(3);
+  head.initialize(3, 0);
   const at::Tensor v = parameter(head.parameters(), "last_layer.weight_v");
   EXPECT_LE(v.abs().max().item<double>(), 0.1);
   EXPECT_NEAR(v.std().item<double>(), 0.1 / std::sqrt(3.0), 0.001);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
@@ -59,7 +60,7 @@ TEST_F(TrainTest, AFailedEvaluationIsLoggedAndTrainingGoesOn) {
     EXPECT_TRUE(resolved.teacher.temp.has_value());
     return [&](const Network& teacher, int64_t step) -> json {
       if (++calls == 2) throw std::runtime_error("the evaluation broke");
-      return {{"suite", "test"}, {"step", step}, {"dim", teacher.backbone.feature_dim()}};
+      return {{"suite", "test"}, {"step", step}, {"dim", teacher.backbone().feature_dim()}};
     };
   };
   EXPECT_EQ(run(), ExitCode::kDone);
@@ -128,6 +129,48 @@ TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
   Config config = default_config();  // what the file was trained with is in the file
   apply_settings(config, parse_settings(teacher.metadata().at("dinoxx.config"), "metadata"));
   EXPECT_EQ(config.model.dim, 16);
+}
+
+// Running statistics are part of the state: a run that was stopped goes on with them, and the teacher's file carries them.
+TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
+  options_.config = default_config();
+  apply_settings(options_.config,
+                 parse_settings("[model]\narch = resnet18\n[head]\nout_dim = 16\nhidden_dim = 16\nbottleneck_dim = 8\n"
+                                "[views]\nglobal_size = 16\nlocal_size = 8\nlocal_count = 1\n[train]\nbatch_size = 8\nlength = 4it\n"
+                                "[checkpoint]\nevery = 0\n[eval]\nevery = 0\n",
+                                "test"));
+  const auto weights = [&] { return SafetensorsFile(*latest_checkpoint(options_.out) / "teacher.safetensors"); };
+  EXPECT_EQ(run(), ExitCode::kDone);
+  const SafetensorsFile whole = weights();
+  options_.out = work_ / "stopped";
+  int asked = 0;
+  options_.stop_signal = [&]() -> const char* { return ++asked >= 2 ? "SIGTEST" : nullptr; };
+  EXPECT_EQ(run(), ExitCode::kStopped);
+  options_.stop_signal = [] { return static_cast<const char*>(nullptr); };
+  EXPECT_EQ(run(), ExitCode::kDone);
+  const SafetensorsFile resumed = weights();
+  ASSERT_TRUE(whole.tensors().contains("backbone.layer4.1.bn2.running_var"));
+  for (const auto& [name, view] : whole.tensors()) EXPECT_TRUE(std::ranges::equal(view.bytes, resumed.at(name).bytes)) << name;
+}
+
+TEST_F(TrainTest, KeysOfAnotherKindOfNetworkAreRefused) {
+  const auto refusal = [&](const std::string& settings) -> std::string {
+    TrainOptions options = options_;
+    options.config = default_config();
+    apply_settings(options.config, parse_settings(settings + "[train]\nbatch_size = 8\nlength = 2it\n", "test"));
+    try {
+      train(options, {make_self_communicator(), make_self_communicator(), make_self_communicator()});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
+      return error.what();
+    }
+    return "nothing";
+  };
+  EXPECT_THAT(refusal("[model]\narch = resnet50\ndim = 64\n"), HasSubstr("model.dim"));
+  EXPECT_THAT(refusal("[model]\narch = resnet50\nstem = conv\n"), HasSubstr("small or large"));
+  EXPECT_THAT(refusal("[model]\narch = convnext_tiny\n[views]\nlocal_size = 16\n"), HasSubstr("at least 32 pixels"));
+  EXPECT_THAT(refusal("[model]\narch = vit_tiny\nstem = small\n"), HasSubstr("patch or conv"));
+  EXPECT_FALSE(fs::exists(options_.out));
 }
 
 }  // namespace

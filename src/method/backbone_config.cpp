@@ -1,0 +1,51 @@
+#include "dinoxx/core/architectures.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/method/method.hpp"
+
+namespace dinoxx {
+namespace {
+
+VitConfig vit(const ModelConfig& model) {
+  VitConfig vit = vit_config(model.arch, model.style);
+  vit.mask_token = false;  // a parameter without gradient would stop the overlap
+  vit.untied_local_cls_norm = false;
+  vit.image_size = static_cast<int>(model.image_size.value());
+  vit.patch_size = static_cast<int>(model.patch_size);
+  vit.dim = static_cast<int>(model.dim.value());
+  vit.depth = static_cast<int>(model.depth.value());
+  vit.heads = static_cast<int>(model.heads.value());
+  vit.mlp_ratio = model.mlp_ratio.value();
+  vit.drop_path = model.drop_path;
+  vit.stem = model.stem;
+  vit.recompute = model.recompute;
+  vit.fit = model.fit;
+  vit.drop_path_form = model.drop_path_form;
+  vit.registers = static_cast<int>(model.registers.value());
+  vit.rope.shift = model.rope_shift;
+  vit.rope.jitter = model.rope_jitter;
+  vit.rope.rescale = model.rope_rescale;
+  return vit;
+}
+
+}  // namespace
+
+BackboneConfig backbone_config(const Config& config) {
+  const ModelConfig& model = config.model;
+  switch (family_of(model.arch)) {
+    case Family::kConvNext: {
+      ConvNextConfig convnext = convnext_config(model.arch);
+      convnext.drop_path = model.drop_path;
+      return convnext;
+    }
+    case Family::kResNet: {
+      ResNetConfig resnet = resnet_config(model.arch);
+      resnet.small_image_stem = model.stem == "small";
+      return resnet;
+    }
+    case Family::kVit:
+      break;
+  }
+  return vit(model);
+}
+
+}  // namespace dinoxx

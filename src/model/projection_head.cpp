@@ -1,0 +1,102 @@
+#include "dinoxx/model/projection_head.hpp"
+
+#include <ATen/ATen.h>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/model/ops.hpp"
+#include "init.hpp"
+
+namespace dinoxx {
+namespace {
+
+constexpr uint64_t kHeadParameters = 4096;  // more than any head has
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+}  // namespace
+
+MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype)
+    : config_(config),
+      weight1_(init::uninitialized({config.hidden_dim, config.in_dim}, dtype)),
+      bias1_(init::uninitialized({config.hidden_dim}, dtype)),
+      weight2_(init::uninitialized({config.out_dim, config.hidden_dim}, dtype)),
+      bias2_(init::uninitialized({config.out_dim}, dtype)),
+      norm_(config.hidden_dim, dtype) {
+  parameters_ = {{"mlp.0.weight", weight1_}, {"mlp.0.bias", bias1_}};
+  norm_.append_to("mlp.1.", parameters_, buffers_);
+  parameters_.push_back({"mlp.3.weight", weight2_});
+  parameters_.push_back({"mlp.3.bias", bias2_});
+}
+
+void MlpHead::initialize(uint64_t seed, uint64_t first) {
+  init::fan_in_uniform(weight1_, config_.in_dim, seed, first);
+  init::fan_in_uniform(bias1_, config_.in_dim, seed, first + 1);
+  for (const auto& [name, tensor] : parameters_)
+    if (name == "mlp.1.weight") init::constant(tensor, 1.0);
+  for (const auto& [name, tensor] : parameters_)
+    if (name == "mlp.1.bias") init::constant(tensor, 0.0);
+  init::fan_in_uniform(weight2_, config_.hidden_dim, seed, first + 2);
+  init::fan_in_uniform(bias2_, config_.hidden_dim, seed, first + 3);
+}
+
+at::Tensor MlpHead::forward(const at::Tensor& x, bool training) const {
+  return ops::linear(at::relu(norm_.forward(ops::linear(x, weight1_, bias1_), training)), weight2_, bias2_);
+}
+
+int in_dim(const ProjectionConfig& config) {
+  return std::visit([](const auto& c) { return c.in_dim; }, config);
+}
+int out_dim(const ProjectionConfig& config) {
+  return std::visit([](const auto& c) { return c.out_dim; }, config);
+}
+
+namespace {
+
+std::variant<DinoHead, MlpHead> built(const ProjectionConfig& config, at::ScalarType dtype) {
+  if (const auto* dino = std::get_if<DinoHeadConfig>(&config)) return DinoHead(*dino, dtype);
+  const auto& mlp = std::get<MlpHeadConfig>(config);
+  if (mlp.in_dim < 1 || mlp.hidden_dim < 1 || mlp.out_dim < 1)
+    fail_usage("projection head", "positive sizes", fmt::format("{} -> {} -> {}", mlp.in_dim, mlp.hidden_dim, mlp.out_dim),
+               "Correct the head's sizes");
+  return MlpHead(mlp, dtype);
+}
+
+}  // namespace
+
+ProjectionHead::ProjectionHead(const ProjectionConfig& config, at::ScalarType dtype) : head_(built(config, dtype)) {}
+
+const NamedTensors& ProjectionHead::parameters() const {
+  return std::visit([](const auto& head) -> const NamedTensors& { return head.parameters(); }, head_);
+}
+
+const NamedTensors& ProjectionHead::buffers() const {
+  static const NamedTensors none;
+  const auto* mlp = std::get_if<MlpHead>(&head_);
+  return mlp ? mlp->buffers() : none;
+}
+
+void ProjectionHead::initialize(uint64_t seed, int number) {
+  const uint64_t first = init::kHead + static_cast<uint64_t>(number) * kHeadParameters;
+  std::visit([&](auto& head) { head.initialize(seed, first); }, head_);
+}
+
+at::Tensor ProjectionHead::forward(const at::Tensor& x, bool training) const {
+  return std::visit(
+      Overloaded{[&](const DinoHead& head) { return head.forward(x); }, [&](const MlpHead& head) { return head.forward(x, training); }},
+      head_);
+}
+
+void ProjectionHead::set_statistics_group(const std::shared_ptr<Communicator>& group) {
+  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().set_group(group);
+}
+void ProjectionHead::commit_statistics() {
+  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().commit_statistics();
+}
+void ProjectionHead::discard_statistics() {
+  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().discard_statistics();
+}
+
+}  // namespace dinoxx
