@@ -22,6 +22,12 @@ inline bool runs_in_kernel(std::initializer_list<at::Tensor> logits, const at::T
   return true;
 }
 
+/// L2-normalised over the last dimension, in float32 at least; a norm below eps counts as eps.
+inline at::Tensor normalized(const at::Tensor& t, double eps = 1e-12) {
+  const at::Tensor x = t.to(wide_type(t));
+  return x / at::linalg_vector_norm(x, 2, -1, /*keepdim=*/true).clamp_min(eps);
+}
+
 inline loss_kernel::Storage storage_of(const at::Tensor& t) {
   return t.scalar_type() == at::kFloat ? loss_kernel::Storage::kFloat : loss_kernel::Storage::kBFloat16;
 }

@@ -22,8 +22,9 @@ struct GramOptions {
 /// types; the loss and its gradient in float32 (float64 for float64). mask [B, P] bool, for tokens other than kAll: true where the student
 /// saw the mask token. A group without a token counts 0. The published code's batch level is group_size = B.
 ///
-/// Memory: normalised tokens in float32 with their gradient, 3 [B, P, D], and two blocks of rows of one matrix, at most 32 MB together;
-/// never [B, P, P]. Three matrix products where autograd needs four: the matrix of differences is symmetric.
+/// Memory beyond the tokens: float32 [B, P, D], of the student normalised, gradient and scaled gradient, of the teacher normalised; blocks
+/// of rows of one matrix, two or three of at most 16 MB; never [B, P, P]. Three matrix products where autograd needs four: the matrix of
+/// differences is symmetric.
 at::Tensor gram_loss(const at::Tensor& student, const at::Tensor& teacher, const GramOptions& options, const at::Tensor& mask = {});
 
 /// A larger teacher's map of tokens on the student's grid, before gram_loss: bicubic (a = -0.75), align_corners false, no antialias.
