@@ -9,12 +9,12 @@
 namespace dinoxx::ops::cpu {
 namespace {
 
-/// f(begin, end, workspace) over samples, cut at multiples of kSampleChunk.
+/// f(begin, end, workspace) over `units`, each of `tokens` x `tokens` probabilities or more; few small ones stay on one thread.
 template <class F>
-void for_sample_chunks(int64_t samples, int64_t workspace, const F& f) {
-  at::parallel_for(0, (samples + kSampleChunk - 1) / kSampleChunk, 1, [&](int64_t begin, int64_t end) {
+void for_heads(int64_t units, int64_t tokens, int64_t workspace, const F& f) {
+  at::parallel_for(0, units, std::max<int64_t>(1, 4096 / std::max<int64_t>(1, tokens * tokens)), [&](int64_t begin, int64_t end) {
     PooledFloats floats(workspace);
-    f(begin * kSampleChunk, std::min(samples, end * kSampleChunk), floats.get());
+    f(begin, end, floats.get());
   });
 }
 
@@ -26,8 +26,8 @@ at::Tensor run_attention(const at::Tensor& qkv, int64_t heads) {
   const KernelSet& kernels = kernel_set(is_bf16(qkv));
   at::Tensor out = empty_as(qkv, {batch, tokens, dim});
   const Attention args{qkv.const_data_ptr(), out.data_ptr(), tokens, heads, dim / heads};
-  for_sample_chunks(batch, kernels.attention_workspace(tokens, dim / heads),
-                    [&](int64_t begin, int64_t end, float* workspace) { kernels.attention(args, begin, end, workspace); });
+  for_heads(batch * heads, tokens, kernels.attention_workspace(tokens, dim / heads),
+            [&](int64_t begin, int64_t end, float* workspace) { kernels.attention(args, begin, end, workspace); });
   return out;
 }
 
@@ -37,9 +37,10 @@ Scaled run_attention_backward(const at::Tensor& qkv, const at::Tensor& dout, int
   const KernelSet& kernels = kernel_set(is_bf16(qkv));
   Scaled out{empty_as(qkv, qkv.sizes()), at::zeros({3 * dim}, at::kFloat)};
   PooledFloats partial(chunks * 3 * dim);
-  const AttentionBackward args{qkv.const_data_ptr(), dout.const_data_ptr(), out.x.data_ptr(), partial.get(), tokens, heads, dim / heads};
-  for_sample_chunks(batch, kernels.attention_workspace(tokens, dim / heads),
-                    [&](int64_t begin, int64_t end, float* workspace) { kernels.attention_backward(args, begin, end, workspace); });
+  const AttentionBackward args{qkv.const_data_ptr(), dout.const_data_ptr(), out.x.data_ptr(), partial.get(), batch, tokens, heads,
+                               dim / heads};
+  for_heads(chunks * heads, tokens, kernels.attention_workspace(tokens, dim / heads),
+            [&](int64_t begin, int64_t end, float* workspace) { kernels.attention_backward(args, begin, end, workspace); });
   float* sums = out.column_sums.data_ptr<float>();
   for (int64_t c = 0; c < chunks; ++c)
     for (int64_t j = 0; j < 3 * dim; ++j) sums[j] += partial.get()[c * 3 * dim + j];

@@ -101,20 +101,19 @@ void attention(const Attention& a, int64_t begin, int64_t end, float* workspace)
   const int64_t n = a.tokens, h = a.head_dim, np = round_up(n), hp = round_up(h), dim = a.heads * h;
   float *q = workspace, *k = q + np * hp, *v = k + np * hp, *kt = v + np * hp, *o = kt + np * hp, *p = o + np * hp;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(h));
-  for (int64_t b = begin; b < end; ++b) {
-    for (int64_t head = 0; head < a.heads; ++head) {
-      const T* base = static_cast<const T*>(a.qkv) + b * n * 3 * dim + head * h;
-      gather(base, 3 * dim, n, h, hp, scale, q);
-      gather(base + dim, 3 * dim, n, h, hp, 1.0f, k);
-      gather(base + 2 * dim, 3 * dim, n, h, hp, 1.0f, v);
-      transpose(k, n, hp, np, kt);
-      small_gemm(n, np, h, q, hp, 1, kt, p);
-      softmax_rows(p, n, n, np);
-      small_gemm(n, hp, n, p, np, 1, v, o);
-      T* out = static_cast<T*>(a.out) + b * n * dim + head * h;
-      for (int64_t i = 0; i < n; ++i)
-        for (int64_t d = 0; d < h; d += kLanes) store(out + i * dim + d, load(o + i * hp + d), h - d);
-    }
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t b = unit / a.heads, head = unit % a.heads;
+    const T* base = static_cast<const T*>(a.qkv) + b * n * 3 * dim + head * h;
+    gather(base, 3 * dim, n, h, hp, scale, q);
+    gather(base + dim, 3 * dim, n, h, hp, 1.0f, k);
+    gather(base + 2 * dim, 3 * dim, n, h, hp, 1.0f, v);
+    transpose(k, n, hp, np, kt);
+    small_gemm(n, np, h, q, hp, 1, kt, p);
+    softmax_rows(p, n, n, np);
+    small_gemm(n, hp, n, p, np, 1, v, o);
+    T* out = static_cast<T*>(a.out) + b * n * dim + head * h;
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t d = 0; d < h; d += kLanes) store(out + i * dim + d, load(o + i * hp + d), h - d);
   }
 }
 
@@ -137,10 +136,11 @@ void attention_backward(const AttentionBackward& a, int64_t begin, int64_t end, 
   float *q = workspace, *k = q + size, *v = k + size, *go = v + size, *t = go + size, *g = t + size, *p = workspace + 8 * size,
         *s = p + np * np;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(h));
-  for (int64_t b = begin; b < end; ++b) {
-    float* sums = a.partial + b / kSampleChunk * 3 * dim;
-    if (b % kSampleChunk == 0) memset(sums, 0, 3 * dim * sizeof(float));
-    for (int64_t head = 0; head < a.heads; ++head) {
+  for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t chunk = unit / a.heads, head = unit % a.heads, last = (chunk + 1) * kSampleChunk;
+    float* sums = a.partial + chunk * 3 * dim + head * h;
+    for (int part = 0; part < 3; ++part) memset(sums + part * dim, 0, h * sizeof(float));
+    for (int64_t b = chunk * kSampleChunk; b < (last < a.samples ? last : a.samples); ++b) {
       const int64_t at = b * n * 3 * dim + head * h;
       const T* base = static_cast<const T*>(a.qkv) + at;
       T* grad = static_cast<T*>(a.dqkv) + at;
@@ -154,7 +154,7 @@ void attention_backward(const AttentionBackward& a, int64_t begin, int64_t end, 
       transpose(v, n, hp, np, t);
       small_gemm(n, np, h, go, hp, 1, t, s);  // dP
       small_gemm(n, hp, n, p, 1, np, go, g);  // dV = P^T dO
-      scatter_with_sums(g, n, h, hp, 1.0f, grad + 2 * dim, 3 * dim, sums + 2 * dim + head * h);
+      scatter_with_sums(g, n, h, hp, 1.0f, grad + 2 * dim, 3 * dim, sums + 2 * dim);
       for (int64_t i = 0; i < n; ++i) {  // dS = P (dP - sum_j P dP)
         vf total{};
         for (int64_t j = 0; j < np; j += kLanes) total += load(p + i * np + j) * load(s + i * np + j);
@@ -162,9 +162,9 @@ void attention_backward(const AttentionBackward& a, int64_t begin, int64_t end, 
         for (int64_t j = 0; j < np; j += kLanes) store(s + i * np + j, load(p + i * np + j) * (load(s + i * np + j) - mean));
       }
       small_gemm(n, hp, n, s, np, 1, k, g);  // dQ = scale dS K
-      scatter_with_sums(g, n, h, hp, scale, grad, 3 * dim, sums + head * h);
+      scatter_with_sums(g, n, h, hp, scale, grad, 3 * dim, sums);
       small_gemm(n, hp, n, s, 1, np, q, g);  // dK = dS^T (scale Q)
-      scatter_with_sums(g, n, h, hp, 1.0f, grad + dim, 3 * dim, sums + dim + head * h);
+      scatter_with_sums(g, n, h, hp, 1.0f, grad + dim, 3 * dim, sums + dim);
     }
   }
 }

@@ -70,7 +70,7 @@ struct AttentionBackward {
   const void *qkv, *dout;
   void* dqkv;
   float* partial;  ///< [chunks of samples, 3 * heads * head_dim]: column sums of dqkv
-  int64_t tokens, heads, head_dim;
+  int64_t samples, tokens, heads, head_dim;
 };
 
 struct KernelSet {
@@ -81,8 +81,9 @@ struct KernelSet {
   void (*scale_rows)(const ScaleRows&, int64_t begin, int64_t end);
   void (*gelu)(const void* x, void* y, int64_t n);
   void (*gelu_backward)(const void* dy, const void* x, void* dx, int64_t n);
-  /// samples [begin, end); begin is a multiple of kSampleChunk; workspace of attention_workspace() floats
+  /// [begin, end) of samples x heads, the head running fastest; workspace of attention_workspace() floats
   void (*attention)(const Attention&, int64_t begin, int64_t end, float* workspace);
+  /// [begin, end) of chunks of kSampleChunk samples x heads, the head running fastest
   void (*attention_backward)(const AttentionBackward&, int64_t begin, int64_t end, float* workspace);
   int64_t (*attention_workspace)(int64_t tokens, int64_t head_dim);
   /// Epilogue over rows [begin, end), columns [0, n), of a float matrix v; column_sums [n] are added to.

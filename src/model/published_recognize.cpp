@@ -143,6 +143,15 @@ void set_hidden(VitConfig& c, int64_t hidden) {
   c.ffn_hidden = static_cast<int>(hidden);
 }
 
+/// The number of heads by config.json of transformers or of timm.
+std::optional<int> heads_beside(const json& config) {
+  for (const char* path : {"/num_attention_heads", "/model_args/num_heads"}) {
+    const json::json_pointer where(path);
+    if (config.contains(where) && config[where].is_number_integer()) return config[where].get<int>();
+  }
+  return std::nullopt;
+}
+
 void set_heads(Recognized& r, VitConfig& c, const RecognizeOptions& options, const json& beside) {
   const auto periods = r.tensors.find("rope_embed.periods");
   if (options.heads) {
@@ -150,8 +159,8 @@ void set_heads(Recognized& r, VitConfig& c, const RecognizeOptions& options, con
   } else if (periods != r.tensors.end() && periods->second->shape.size() == 1 && periods->second->shape[0] > 0 &&
              c.dim % (4 * periods->second->shape[0]) == 0) {
     c.heads = static_cast<int>(c.dim / (4 * periods->second->shape[0]));
-  } else if (beside.contains("num_attention_heads") && beside["num_attention_heads"].is_number_integer()) {
-    c.heads = beside["num_attention_heads"].get<int>();
+  } else if (const std::optional<int> heads = heads_beside(beside)) {
+    c.heads = *heads;
   } else {
     c.heads = std::max(1, c.dim / (c.dim == 4096 ? 128 : 64));
     r.notes.push_back(

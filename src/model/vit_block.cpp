@@ -51,12 +51,11 @@ Packed pack(const std::vector<at::Tensor>& groups) {
 }
 
 std::vector<at::Tensor> unpack(const at::Tensor& rows, const std::vector<std::array<int64_t, 2>>& shapes) {
-  std::vector<at::Tensor> groups;
-  int64_t first = 0;
-  for (const auto& [batch, tokens] : shapes) {
-    groups.push_back(rows.narrow(0, first, batch * tokens).view({batch, tokens, rows.size(1)}));
-    first += batch * tokens;
-  }
+  std::vector<int64_t> counts;
+  for (const auto& [batch, tokens] : shapes) counts.push_back(batch * tokens);
+  // one split rather than a narrow for each: its gradient is one concatenation, that of a narrow is as large as all rows
+  std::vector<at::Tensor> groups = rows.split_with_sizes(counts);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i] = groups[i].view({shapes[i][0], shapes[i][1], rows.size(1)});
   return groups;
 }
 

@@ -142,6 +142,49 @@ records)
   expect 0
   same_state run again step_00000008
   ;;
+init_from)
+  # no step moves a weight at rate 0: with momentum 1 the teacher shows what it was given, with momentum 0 what the student was given
+  still=(--train.length 1it --train.seed 9 --optim.warmup 0 --optim.lr 0 --optim.min_lr 0)
+  run 1 "${base[@]}" --out source --train.length 4it --optim.warmup 0
+  expect 0
+  "$dinoxx" weights export source --naming transformers --out start >log 2>&1 || die "export"
+  for momentum in 1 0; do
+    run 1 "${base[@]}" "${still[@]}" --teacher.momentum $momentum --model.init_from start --out "from_$momentum"
+    expect 0
+    run 1 weights diff "from_$momentum" start
+    expect 0
+    says "the same tensors, bit for bit"
+  done
+  run 1 "${base[@]}" "${still[@]}" --out fresh
+  expect 0
+  run 1 weights diff fresh start
+  expect 1
+  # another width: what does not fit is listed, and no run is begun
+  run 1 "${base[@]}" --model.dim 48 --model.init_from start --out wide
+  expect 2
+  says "cls_token \[1, 1, 32\] instead of \[1, 1, 48\]"
+  says "nothing was loaded"
+  [ -z "$(ls wide 2>/dev/null)" ] || die "a refused start left $(ls wide)"
+  ;;
+imported_eval)
+  # a network under other names is the same network: k-NN of each export predicts what the run's own checkpoint predicts
+  for style in dino dinov2_reg dinov3; do
+    run 1 "${base[@]}" --model.style $style --train.length 2it --optim.warmup 0 --out $style
+    expect 0
+    knn=(--data data --suite knn --baselines none --image-size 16)
+    run 1 eval --checkpoint $style "${knn[@]}" --out knn_$style
+    expect 0
+    for naming in official timm transformers; do
+      "$dinoxx" weights export $style --naming $naming --image-size 16 --out ${style}_$naming >log 2>&1 || die "export"
+      # a width of 32 says nothing about heads, and official files hold nothing else but the rotary periods
+      heads=()
+      [ $naming = official ] && heads=(--model.heads 2)
+      run 1 eval --checkpoint ${style}_$naming "${knn[@]}" "${heads[@]}" --out knn_${style}_$naming
+      expect 0
+      cmp knn_$style/predictions_knn.csv knn_${style}_$naming/predictions_knn.csv || die "$style as $naming predicts otherwise"
+    done
+  done
+  ;;
 *) die "unknown case" ;;
 esac
 exit 0
