@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <functional>
 
@@ -27,6 +29,11 @@ ItemRange rank_items(int64_t items, int rank, int size);
 /// Calls `work(block)` for every block of `range` (as from rank_items) from `threads` threads, inside which ATen runs single-threaded and without autograd.
 /// Rethrows the first error after all threads have ended. The caller's own ATen thread settings are untouched.
 void for_each_block(int64_t items, ItemRange range, int threads, const std::function<void(int64_t block, ItemRange items)>& work);
+
+/// Work that is one piece and not a list of images (a fit, a resample): calls work(task, row) for each task of [0, count), each wholly in one thread of one rank, as above.
+/// `row` [width] is zero at first. Returns the rows of all tasks [count, width] float64 on every rank. Tasks are dealt to the ranks in turn; what they need must be on every
+/// rank. An error on one rank is thrown on all. Collective.
+at::Tensor run_tasks(Communicator& comm, int64_t count, int64_t width, int threads, const std::function<void(int64_t task, double* row)>& work);
 
 /// Rows of all ranks in order: `local` [rank_items(total).size(), ...] contiguous -> [total, ...] on every rank.
 at::Tensor gather_rows(Communicator& comm, const at::Tensor& local, int64_t total);
