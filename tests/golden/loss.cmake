@@ -1,2 +1,3 @@
 include(${PROJECT_SOURCE_DIR}/tests/golden/support.cmake)
-dinoxx_test(golden_loss TORCH SOURCES loss/dino_loss_test.cpp DEPS dinoxx_loss dinoxx_test_golden LABELS golden)
+include(${PROJECT_SOURCE_DIR}/tests/support/communicator_suite.cmake)
+dinoxx_test(golden_loss TORCH SOURCES loss/dino_loss_test.cpp loss/losses_test.cpp DEPS dinoxx_loss dinoxx_test_golden dinoxx_test_comm LABELS golden)

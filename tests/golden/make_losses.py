@@ -1,0 +1,192 @@
+"""Writes data/losses.safetensors: value and gradient of every loss term beside DINO v1, in float64, from the published formulas in their textbook
+form: every pair, every matrix and every assignment written out.
+
+    python make_losses.py            (torch as recorded in the file)
+
+Inputs are uniform(name) on both sides (golden_common.py). Sources: DINOv2 and DINOv3 (losses, Sinkhorn-Knopp, KoLeo, Gram), iBOT, SimCLR eq. 1,
+BYOL eq. 2, RankMe eq. 1.
+"""
+import os
+
+import torch
+import torch.nn.functional as F
+
+from golden_common import put, save, uniform, versions
+
+STUDENT_TEMP = 0.1
+
+
+def leaf(name, shape, size=1.0):
+    return (size * uniform(name, shape)).requires_grad_()
+
+
+def record(out, name, loss, **inputs):
+    loss.backward()
+    put(out, f"{name}/loss", loss.detach().reshape(1))
+    for key, tensor in inputs.items():
+        put(out, f"{name}/grad_{key}", tensor.grad)
+
+
+def cross_entropy(target, student):
+    return -(target * F.log_softmax(student / STUDENT_TEMP, dim=-1)).sum(-1)
+
+
+def sinkhorn(logits, temp, iterations):
+    q = torch.exp(logits / temp).t()
+    prototypes, samples = q.shape
+    q = q / q.sum()
+    for _ in range(iterations):
+        q = q / q.sum(1, keepdim=True) / prototypes
+        q = q / q.sum(0, keepdim=True) / samples
+    return (q * samples).t()
+
+
+def make_sinkhorn(out):
+    for name, (samples, prototypes, temp, size, iterations) in {
+        "sinkhorn": (11, 23, 0.05, 1.0, 3), "sinkhorn_sharp": (40, 16, 0.07, 6.0, 3), "sinkhorn_once": (7, 5, 0.1, 1.0, 1),
+        "sinkhorn_long": (12, 21, 0.07, 1.0, 10)}.items():
+        put(out, f"{name}/assignment", sinkhorn(size * uniform(f"{name}/logits", (samples, prototypes)), temp, iterations))
+
+
+def make_dino(out):
+    # DINOv2: local and global terms weighted by their numbers of pairs; DINOv3: a further factor on the local ones
+    for name, (locals_, factor) in {"dino_v2": (3, 1.0), "dino_v3": (4, 0.5), "dino_globals": (0, 0.5)}.items():
+        batch, prototypes, temp = 12, 37, 0.05
+        student = leaf(f"{name}/student", (2 + locals_, batch, prototypes))
+        teacher = uniform(f"{name}/teacher", (2, batch, prototypes))
+        targets = sinkhorn(teacher.reshape(-1, prototypes), temp, 3).reshape(teacher.shape)
+        terms = 2 + 2 * locals_
+        swapped = targets.flip(0).reshape(-1, prototypes)
+        loss = cross_entropy(swapped, student[:2].reshape(-1, prototypes)).mean() * 2 / terms
+        for view in student[2:]:
+            for target in targets:
+                loss = loss + factor * cross_entropy(target, view).mean() / terms
+        record(out, name, loss, student=student)
+
+
+MASK_COUNTS = (3, 0, 5, 1, 2, 4, 0, 0, 0, 8, 1, 3)  # masked patches of 12 global crops, of 8 each: the first ones
+
+
+def make_patch(out):
+    crops, patches, prototypes, temp = len(MASK_COUNTS), 8, 21, 0.06
+    mask = torch.arange(patches)[None] < torch.tensor(MASK_COUNTS)[:, None]
+    teacher = uniform("patch/teacher", (crops, patches, prototypes))
+    target = F.softmax((teacher - 0.3 * uniform("patch/centre", (prototypes,))) / temp, dim=-1)
+
+    # DINOv2: masked rows alone, 1 / (masked in its crop), over all crops; targets by centring or by Sinkhorn-Knopp over the masked rows
+    weight = (1.0 / mask.sum(-1).double().clamp(min=1.0)).unsqueeze(-1).expand_as(mask)[mask]
+    for name, rows in {"patch": target[mask], "patch_sinkhorn": sinkhorn(teacher[mask], temp, 3)}.items():
+        student = leaf("patch/student", (crops, patches, prototypes))
+        record(out, name, (cross_entropy(rows, student[mask]) * weight).sum() / crops, student=student)
+
+    # iBOT: all tokens, masked mean in each image, mean over images, mean over its two views
+    student = leaf("patch/student", (crops, patches, prototypes))
+    per_image = (cross_entropy(target, student) * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)
+    record(out, "patch_ibot", sum(view.mean() for view in per_image.reshape(2, crops // 2)) / 2, student=student)
+
+    # DINOv2's patch centre: the mean of each rank's masked tokens, then of ranks (here: three slots each, of which one rank has no token); two steps
+    centre = torch.zeros(prototypes, dtype=torch.float64)
+    for step in range(2):
+        tokens = uniform(f"patch_centre/teacher{step}", (crops, patches, prototypes))
+        parts = [slice(i, i + 3) for i in range(0, crops, 3)]
+        means = torch.stack([tokens[part][mask[part]].mean(0) for part in parts if mask[part].any()])
+        centre = centre * 0.9 + means.mean(0) * 0.1
+        put(out, f"patch_centre/value{step}", centre)
+
+
+def koleo(features, neighbours):
+    x = F.normalize(features, eps=1e-8, p=2, dim=-1)
+    dots = (x @ x.t()).detach()
+    dots.fill_diagonal_(-1)
+    index = dots.topk(neighbours, dim=1).indices
+    distance = torch.nn.PairwiseDistance(2, eps=1e-8)
+    return torch.stack([-torch.log(distance(x, x[index[:, k]]) + 1e-8) for k in range(neighbours)]).mean()
+
+
+def make_koleo(out):
+    batch, dim = 12, 11
+    for name, (group, neighbours) in {"koleo": (12, 1), "koleo_groups": (4, 1), "koleo_top": (12, 3), "koleo_pairs": (2, 1),
+                                      "koleo_groups_top": (6, 2)}.items():
+        features = leaf("koleo/features", (batch, dim), 3.0)
+        loss = torch.stack([koleo(part, neighbours) for part in features.split(group)]).mean()
+        record(out, name, loss, features=features)
+
+
+def gram(student, teacher, negatives):
+    student, teacher = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
+    ours, theirs = student @ student.transpose(-1, -2), teacher @ teacher.transpose(-1, -2)
+    if negatives == "both":
+        ours, theirs = ours.clamp(min=0.0), theirs.clamp(min=0.0)
+    if negatives == "teacher":
+        ours = torch.where((ours < 0) & (theirs < 0), torch.zeros_like(ours), ours)
+        theirs = theirs.clamp(min=0.0)
+    return F.mse_loss(ours, theirs)
+
+
+def make_gram(out):
+    images, patches, dim = 4, 9, 5
+    teacher = uniform("gram/teacher", (images, patches, dim))
+    mask = uniform("gram/mask", (images, patches)) < -0.1
+    for negatives in ("keep", "both", "teacher"):
+        student = leaf("gram/student", (images, patches, dim))
+        record(out, f"gram_image_{negatives}", gram(student, teacher, negatives), student=student)
+        student = leaf("gram/student", (images, patches, dim))
+        record(out, f"gram_batch_{negatives}", gram(student.flatten(0, 1), teacher.flatten(0, 1), negatives), student=student)
+        for tokens, chosen in {"masked": mask, "unmasked": ~mask}.items():
+            student = leaf("gram/student", (images, patches, dim))
+            parts = [gram(student[i:i + 2][chosen[i:i + 2]], teacher[i:i + 2][chosen[i:i + 2]], negatives) for i in (0, 2)]
+            record(out, f"gram_pairs_{tokens}_{negatives}", torch.stack(parts).mean(), student=student)
+    for name, ((height, width), target) in {"reduce": ((7, 5), (4, 3)), "reduce_half": ((8, 8), (4, 4))}.items():
+        tokens = uniform(f"{name}/tokens", (2, height * width, 3))
+        grid = tokens.reshape(2, height, width, 3).permute(0, 3, 1, 2)
+        smaller = F.interpolate(grid, size=target, mode="bicubic", align_corners=False, antialias=False)
+        put(out, f"{name}/tokens", smaller.flatten(2).transpose(1, 2))
+
+
+def make_contrastive(out):
+    batch, dim, temp = 12, 6, 0.2
+    z = leaf("nt_xent/z", (2, batch, dim))
+    x = F.normalize(z, dim=-1)
+    total = 0.0
+    for view in range(2):
+        for image in range(batch):
+            similar = {(v, i): torch.exp(x[view, image] @ x[v, i] / temp) for v in range(2) for i in range(batch)}
+            others = sum(s for key, s in similar.items() if key != (view, image))
+            total = total - torch.log(similar[(1 - view, image)] / others)
+    record(out, "nt_xent", total / (2 * batch), z=z)
+
+    for name, (views, targets) in {"byol": (2, 2), "byol_crops": (4, 2)}.items():
+        prediction = leaf(f"{name}/prediction", (views, 5, dim))
+        target = uniform(f"{name}/target", (targets, 5, dim))
+        loss = 0.0
+        for t in range(targets):
+            for v in range(views):
+                if v != t:
+                    loss = loss + (F.normalize(prediction[v], dim=-1) - F.normalize(target[t], dim=-1)).square().sum(-1).mean()
+        record(out, name, loss, prediction=prediction)
+
+
+def make_monitors(out):
+    for name, (rows, dim) in {"spread_wide": (6, 10), "spread_tall": (15, 4)}.items():
+        features = uniform(f"{name}/features", (rows, dim)) + 0.5
+        singular = torch.linalg.svdvals(features)
+        p = singular / singular.sum() + 1e-7
+        deviation = F.normalize(features, dim=-1).std(0, correction=0).mean() * dim ** 0.5
+        put(out, name, torch.stack([deviation, torch.exp(-(p * torch.log(p)).sum())]))
+    logits, centre = 2.0 * uniform("usage/logits", (24, 19)), 0.3 * uniform("usage/centre", (19,))
+    assignment = F.softmax((logits - centre) / 0.05, dim=-1)
+    mean = assignment.mean(0)
+    put(out, "usage", torch.stack([torch.tensor(assignment.argmax(-1).unique().numel() / 19, dtype=torch.float64),
+                                   torch.exp(-(mean * mean.log()).sum())]))
+
+
+def main():
+    out = {}
+    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_monitors):
+        make(out)
+    meta = versions() | {"source": "published formulas, written out", "made_by": "tests/golden/make_losses.py"}
+    save(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "losses.safetensors"), out, meta)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+#pragma once
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/loss/centre.hpp"
+#include "dinoxx/loss/dino_loss.hpp"
+#include "dinoxx/loss/koleo.hpp"
+#include "dinoxx/loss/monitors.hpp"
+#include "dinoxx/loss/nt_xent.hpp"
+#include "dinoxx/loss/patch_loss.hpp"
+#include "dinoxx/loss/sinkhorn.hpp"
+#include "golden.hpp"
+
+/// The losses over ranks, for every back end, against what tests/golden/make_losses.py computed with the whole batch: with the losses' mean
+/// over ranks and gradients averaged over ranks, as the step does, N ranks are one.
+namespace dinoxx::golden {
+
+constexpr int64_t kLossBatch = 12;  // of the fixtures: parts for 1, 2, 3 and 4 ranks
+
+struct LossRanks {
+  Communicator& comm;
+  const Fixture& fixture;
+  at::ScalarType dtype;
+  double tolerance;
+
+  int64_t local_batch() const { return kLossBatch / comm.size(); }
+  int64_t first_slot() const { return comm.rank() * local_batch(); }
+
+  /// This rank's slots along `dimension` of the whole batch `name`, as a leaf.
+  at::Tensor leaf(const std::string& name, std::vector<int64_t> shape, int64_t dimension, double size = 1.0) const {
+    const at::Tensor whole = uniform(name, shape) * size;
+    return whole.narrow(dimension, first_slot(), local_batch()).contiguous().to(dtype).set_requires_grad(true);
+  }
+  at::Tensor part(const std::string& name, std::vector<int64_t> shape, int64_t dimension, double size = 1.0) const {
+    return leaf(name, std::move(shape), dimension, size).detach();
+  }
+
+  at::Tensor mean_over_ranks(const at::Tensor& value) const {
+    at::Tensor sum = value.detach().to(at::kDouble).reshape({1}).clone();
+    comm.all_reduce(sum, ReduceOp::kSum)->wait();
+    return sum / comm.size();
+  }
+  /// The parts of all ranks along `dimension`.
+  at::Tensor whole(const at::Tensor& mine, int64_t dimension) const {
+    const at::Tensor rows = mine.detach().transpose(0, dimension).contiguous();
+    std::vector<int64_t> shape = rows.sizes().vec();
+    shape[0] *= comm.size();
+    at::Tensor all = at::empty(shape, rows.options());
+    comm.all_gather(all, rows)->wait();
+    return all.transpose(0, dimension);
+  }
+
+  /// Backward of this rank's loss, then value and gradient against <name>/loss and <name>/grad_<input>.
+  void check(const std::string& name, const at::Tensor& loss, const std::string& input, const at::Tensor& leaf, int64_t dimension) const {
+    SCOPED_TRACE(name);
+    loss.backward();
+    EXPECT_TRUE(fixture.matches(name + "/loss", mean_over_ranks(loss), tolerance));
+    ASSERT_TRUE(leaf.grad().defined());
+    EXPECT_TRUE(fixture.matches(name + "/grad_" + input, whole(leaf.grad() / comm.size(), dimension), tolerance));
+  }
+};
+
+inline void check_sinkhorn(const LossRanks& ranks) {
+  struct Case {
+    const char* name;
+    int64_t samples, prototypes;
+    double temp, size;
+    int iterations;
+  };
+  for (const Case& c : {Case{"sinkhorn", 11, 23, 0.05, 1.0, 3}, Case{"sinkhorn_sharp", 40, 16, 0.07, 6.0, 3},
+                        Case{"sinkhorn_once", 7, 5, 0.1, 1.0, 1}, Case{"sinkhorn_long", 12, 21, 0.07, 1.0, 10}}) {
+    SCOPED_TRACE(c.name);
+    const at::Tensor logits = (uniform(std::string(c.name) + "/logits", {c.samples, c.prototypes}) * c.size).to(ranks.dtype);
+    // uneven parts, an empty one among them
+    const int64_t n = ranks.comm.size(), r = ranks.comm.rank();
+    const int64_t begin = c.samples * r * r / (n * n), end = c.samples * (r + 1) * (r + 1) / (n * n);
+    const at::Tensor centre = sinkhorn_centre(logits.narrow(0, begin, end - begin), c.temp, c.iterations, ranks.comm);
+    const at::Tensor assignment = at::softmax((logits.to(at::kDouble) - centre.to(at::kDouble)) / c.temp, -1);
+    EXPECT_TRUE(ranks.fixture.matches(std::string(c.name) + "/assignment", assignment, ranks.tolerance));
+  }
+}
+
+inline void check_dino(const LossRanks& ranks) {
+  struct Case {
+    const char* name;
+    int64_t locals;
+    double factor;
+  };
+  constexpr int64_t kDim = 37;
+  for (const Case& c : {Case{"dino_v2", 3, 1.0}, Case{"dino_v3", 4, 0.5}, Case{"dino_globals", 0, 0.5}}) {
+    const std::string name = c.name;
+    const at::Tensor student = ranks.leaf(name + "/student", {2 + c.locals, kLossBatch, kDim}, 1);
+    const at::Tensor teacher = ranks.part(name + "/teacher", {2, kLossBatch, kDim}, 1);
+    const at::Tensor centre = sinkhorn_centre(teacher.view({-1, kDim}), 0.05, 3, ranks.comm);
+    ranks.check(name, dino_loss(student, teacher, centre, 0.1, 0.05, c.factor).loss, "student", student, 1);
+  }
+}
+
+/// The masks of make_losses.py; the rows of a rank's masked patches.
+struct PatchCase {
+  static constexpr int64_t kPatches = 8, kDim = 21;
+  explicit PatchCase(const LossRanks& ranks) : first(ranks.first_slot()), crops(ranks.local_batch()) {
+    constexpr int64_t kCounts[kLossBatch] = {3, 0, 5, 1, 2, 4, 0, 0, 0, 8, 1, 3};
+    std::vector<int64_t> index, slots;
+    std::vector<double> weights;
+    for (int64_t c = 0; c < crops; ++c) {
+      for (int64_t i = 0; i < kCounts[first + c]; ++i) {
+        index.push_back(c * kPatches + i);
+        slots.push_back(c);
+        weights.push_back(1.0 / static_cast<double>(kCounts[first + c]));
+      }
+    }
+    rows = at::tensor(index, at::kLong);
+    slot = at::tensor(slots, at::kLong);
+    weight = at::tensor(weights, at::kDouble).to(ranks.dtype);
+  }
+  at::Tensor masked(const at::Tensor& tokens) const { return tokens.reshape({-1, kDim}).index_select(0, rows); }
+  int64_t first, crops;
+  at::Tensor rows, slot, weight;
+};
+
+inline void check_patches(const LossRanks& ranks) {
+  const PatchCase c(ranks);
+  const std::vector<int64_t> shape{kLossBatch, PatchCase::kPatches, PatchCase::kDim};
+  const at::Tensor teacher = c.masked(ranks.part("patch/teacher", shape, 0));
+  const at::Tensor running = (uniform("patch/centre", {PatchCase::kDim}) * 0.3).to(ranks.dtype);
+  const at::Tensor balanced = sinkhorn_centre(teacher, 0.06, 3, ranks.comm);
+  for (const auto& [name, centre] :
+       {std::pair<const char*, at::Tensor>{"patch", running}, {"patch_ibot", running}, {"patch_sinkhorn", balanced}}) {
+    const at::Tensor student = ranks.leaf("patch/student", shape, 0);
+    const at::Tensor loss = patch_loss(c.masked(student), teacher, centre, c.weight, 0.1, 0.06, static_cast<double>(c.crops)).loss;
+    ranks.check(name, loss, "student", student, 0);
+  }
+
+  if (c.crops % 3 != 0) return;  // the stored centre is that of groups of three slots
+  Centre centre(PatchCase::kDim, 0.9, ranks.dtype);
+  for (int step = 0; step < 2; ++step) {
+    CentreSum mine = centre_sum_by_group(c.masked(ranks.part(fmt::format("patch_centre/teacher{}", step), shape, 0)), c.slot, 3);
+    at::Tensor groups = at::full({1}, mine.rows, at::kLong);
+    ranks.comm.all_reduce(mine.sum, ReduceOp::kSum)->wait();
+    ranks.comm.all_reduce(groups, ReduceOp::kSum)->wait();
+    centre.update(mine.sum, groups.item<int64_t>());
+    EXPECT_TRUE(ranks.fixture.matches(fmt::format("patch_centre/value{}", step), centre.value(), ranks.tolerance));
+  }
+}
+
+inline void check_koleo_over_ranks(const LossRanks& ranks) {
+  struct Case {
+    const char* name;
+    int64_t group, neighbours;
+  };
+  for (const Case& c : {Case{"koleo", 12, 1}, Case{"koleo", 0, 1}, Case{"koleo_groups", 4, 1}, Case{"koleo_top", 12, 3},
+                        Case{"koleo_pairs", 2, 1}, Case{"koleo_groups_top", 6, 2}}) {
+    SCOPED_TRACE(fmt::format("groups of {}", c.group));
+    const int64_t batch = ranks.local_batch(), group = c.group == 0 ? kLossBatch : c.group;
+    if (batch % group != 0 && group % batch != 0) {
+      EXPECT_THROW(koleo_loss(ranks.part("koleo/features", {kLossBatch, 11}, 0), c.group, c.neighbours, &ranks.comm), std::exception);
+      continue;
+    }
+    const at::Tensor features = ranks.leaf("koleo/features", {kLossBatch, 11}, 0, 3.0);
+    ranks.check(c.name, koleo_loss(features, c.group, c.neighbours, &ranks.comm), "features", features, 0);
+  }
+}
+
+inline void check_nt_xent_over_ranks(const LossRanks& ranks) {
+  const at::Tensor z = ranks.leaf("nt_xent/z", {2, kLossBatch, 6}, 1);
+  ranks.check("nt_xent", nt_xent(z, 0.2, ranks.comm), "z", z, 1);
+}
+
+inline void check_usage_over_ranks(const LossRanks& ranks) {
+  const int64_t n = ranks.comm.size(), r = ranks.comm.rank(), begin = 24 * r * r / (n * n), end = 24 * (r + 1) * (r + 1) / (n * n);
+  const at::Tensor logits = (uniform("usage/logits", {24, 19}) * 2.0).to(ranks.dtype).narrow(0, begin, end - begin);
+  const PrototypeUsage usage = prototype_usage(logits, (uniform("usage/centre", {19}) * 0.3).to(ranks.dtype), 0.05, &ranks.comm);
+  EXPECT_TRUE(ranks.fixture.matches("usage", at::tensor({usage.used, usage.perplexity}, at::kDouble), ranks.tolerance));
+  EXPECT_EQ(usage.rows, 24);
+}
+
+inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, double tolerance) {
+  const Fixture fixture("losses");
+  const LossRanks ranks{comm, fixture, dtype, tolerance};
+  check_sinkhorn(ranks);
+  check_dino(ranks);
+  check_patches(ranks);
+  check_koleo_over_ranks(ranks);
+  check_nt_xent_over_ranks(ranks);
+  check_usage_over_ranks(ranks);
+}
+
+}  // namespace dinoxx::golden
