@@ -72,24 +72,29 @@ std::vector<Found> backbones(const Tensors& tensors) {
   return found;
 }
 
-/// Of several networks in one file the teacher is what is used; a model_ema of a student comes next.
+/// Of several networks in one file the teacher is what is used, wherever its name stands in the prefix ("teacher.backbone.",
+/// "model.teacher.backbone."); a model_ema of a student comes next.
 Found choose(const std::vector<Found>& found, const std::string& key, const std::string& source) {
   std::vector<std::string> prefixes;
   for (const Found& f : found) prefixes.push_back("\"" + f.prefix + "\"");
-  const auto matching = [&](const std::string& word) -> const Found* {
-    const std::string start = word.empty() || word.back() == '.' ? word : word + ".";
-    for (const Found& f : found)
-      if (f.prefix == start || f.prefix.starts_with(start)) return &f;
-    return nullptr;
+  const auto only_match = [&](const std::string& word) -> const Found* {
+    const std::string whole = "." + word + (word.ends_with('.') ? "" : ".");
+    const Found* match = nullptr;
+    for (const Found& f : found) {
+      if (("." + f.prefix).find(whole) == std::string::npos) continue;
+      if (match) return nullptr;
+      match = &f;
+    }
+    return match;
   };
   if (!key.empty()) {
-    if (const Found* f = matching(key)) return *f;
-    fail_usage("--key", fmt::format("the beginning of one of the prefixes {} in {}", fmt::join(prefixes, ", "), source), "\"" + key + "\"",
-               "Name one of them");
+    if (const Found* f = only_match(key)) return *f;
+    fail_usage("--key", fmt::format("a word that one alone of the prefixes {} in {} has", fmt::join(prefixes, ", "), source),
+               "\"" + key + "\"", "Name one of them");
   }
-  for (const char* word : {"teacher", "model_ema", "ema", "model"})
-    if (const Found* f = matching(word)) return *f;
   if (found.size() == 1) return found.front();
+  for (const char* word : {"teacher", "model_ema", "ema", "model"})
+    if (const Found* f = only_match(word)) return *f;
   for (const Found& f : found)
     if (f.prefix.empty()) return f;
   fail_usage(source, "one backbone, or a teacher among several", fmt::format("backbones under {}", fmt::join(prefixes, ", ")),
