@@ -8,41 +8,17 @@
 #include "adamw_cuda.hpp"
 #include "dinoxx/core/error.hpp"
 #include "flat_kernels.hpp"
+#include "pieces.hpp"
 
 namespace dinoxx {
 namespace {
 
-using optim_detail::AdamWConstants;
-using optim_detail::flat_kernels;
+using namespace optim_detail;
 
-bool moves(const Segment& segment, bool freeze_last_layer) {
-  return segment.trainable && !(freeze_last_layer && segment.last_layer);
-}
-
-/// Threads share a segment in pieces of this size; sums are taken piece by piece in order, whatever the number of threads.
-constexpr int64_t kPiece = 1 << 16;
-
-struct Piece {
-  int64_t begin = 0, numel = 0;
-  int segment = 0;
-};
-
-std::vector<Piece> pieces_of(const ParamLayout& layout, bool freeze_last_layer) {
-  std::vector<Piece> pieces;
-  for (size_t s = 0; s < layout.segments.size(); ++s) {
-    const Segment& segment = layout.segments[s];
-    if (!moves(segment, freeze_last_layer)) continue;
-    for (int64_t done = 0; done < segment.numel; done += kPiece) {
-      pieces.push_back({segment.offset + done, std::min(kPiece, segment.numel - done), static_cast<int>(s)});
-    }
-  }
-  return pieces;
-}
-
-void for_each_piece(const std::vector<Piece>& pieces, const std::function<void(size_t)>& work) {
-  at::parallel_for(0, static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) work(i);
-  });
+std::vector<SegmentRule> dino_v1_rules(const ParamLayout& layout, bool freeze_last_layer) {
+  RuleOptions options;
+  options.last_layer = freeze_last_layer ? LastLayerFreeze::kSkip : LastLayerFreeze::kNone;
+  return segment_rules(layout, options);
 }
 
 template <class T>
@@ -54,11 +30,6 @@ AdamWConstants<T> constants(const AdamWConfig& config, int64_t step, double lr, 
           static_cast<T>(-(lr / correction1))};
 }
 
-void require_type(const at::Tensor& flat, const char* what) {
-  if (flat.scalar_type() != at::kFloat && flat.scalar_type() != at::kDouble)
-    fail(what, "float32 or float64 masters", c10::toString(flat.scalar_type()), "");
-}
-
 /// Where a pass may write the bf16 copy as it goes; null when there is none or it has another type.
 uint16_t* bf16_copy(const FlatState& state) {
   return state.compute.scalar_type() == at::kBFloat16 ? static_cast<uint16_t*>(state.compute.data_ptr()) : nullptr;
@@ -67,47 +38,47 @@ uint16_t* bf16_copy(const FlatState& state) {
 }  // namespace
 
 AdamW::AdamW(const ParamLayout& layout, at::ScalarType dtype, AdamWConfig config)
-    : exp_avg(at::zeros({layout.numel}, dtype)),
-      exp_avg_sq(at::zeros({layout.numel}, dtype)),
-      segment_steps(layout.segments.size(), 0),
-      config_(config) {
+    : exp_avg(at::zeros({layout.numel}, dtype)), exp_avg_sq(at::zeros({layout.numel}, dtype)), config_(config) {
+  segment_steps.assign(layout.segments.size(), 0);
   require_type(exp_avg, "AdamW");
 }
 
 void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, bool freeze_last_layer) {
+  step(layout, state, lr, weight_decay, dino_v1_rules(layout, freeze_last_layer));
+}
+
+std::vector<std::pair<std::string, at::Tensor>> AdamW::named_state() const {
+  return {{"exp_avg", exp_avg}, {"exp_avg_sq", exp_avg_sq}};
+}
+
+void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, const std::vector<SegmentRule>& rules) {
   at::NoGradGuard no_grad;
-  if (exp_avg.scalar_type() != state.master.scalar_type() || exp_avg.numel() != state.master.numel() ||
-      segment_steps.size() != layout.segments.size()) {
-    fail("AdamW::step", fmt::format("buffers of {} {} elements", exp_avg.numel(), c10::toString(exp_avg.scalar_type())),
-         fmt::format("{} {}", state.master.numel(), c10::toString(state.master.scalar_type())), "The optimizer belongs to another network");
-  }
-  if (exp_avg.device() != state.master.device()) {  // the network has been built on a GPU, or a checkpoint was read into host memory
-    exp_avg = exp_avg.to(state.master.device());
-    exp_avg_sq = exp_avg_sq.to(state.master.device());
-  }
-  for (size_t s = 0; s < layout.segments.size(); ++s) segment_steps[s] += moves(layout.segments[s], freeze_last_layer);
-  const auto decay_of = [&](const Segment& segment) { return segment.decay ? weight_decay : 0.0; };
+  require_rules(layout, rules, "AdamW::step");
+  require_state(layout, state, exp_avg, segment_steps, "AdamW::step");
+  require_state(layout, state, exp_avg_sq, segment_steps, "AdamW::step");
+  for (size_t s = 0; s < layout.segments.size(); ++s) segment_steps[s] += moves(layout.segments[s], rules[s]);
+  const auto constants_of = [&]<class T>(size_t s, T) {
+    return constants<T>(config_, segment_steps[s], lr * rules[s].lr_scale, weight_decay * rules[s].wd_scale);
+  };
 
   if (state.master.is_cuda()) {
     std::vector<optim_detail::AdamWRun> runs;
     for (size_t s = 0; s < layout.segments.size(); ++s) {
       const Segment& segment = layout.segments[s];
-      if (!moves(segment, freeze_last_layer)) continue;
-      runs.push_back({segment.offset, segment.numel, constants<float>(config_, segment_steps[s], lr, decay_of(segment))});
+      if (moves(segment, rules[s])) runs.push_back({segment.offset, segment.numel, constants_of(s, float{})});
     }
     optim_detail::adamw_cuda(runs, state, exp_avg, exp_avg_sq);
     return;
   }
-  const std::vector<Piece> pieces = pieces_of(layout, freeze_last_layer);
+  const std::vector<Piece> pieces = pieces_of(layout, rules);
   uint16_t* const bf16 = bf16_copy(state);
   const auto run = [&]<class T>(auto kernel, T) {
     std::vector<AdamWConstants<T>> by_segment;
-    for (size_t s = 0; s < layout.segments.size(); ++s)
-      by_segment.push_back(constants<T>(config_, segment_steps[s], lr, decay_of(layout.segments[s])));
+    for (size_t s = 0; s < layout.segments.size(); ++s) by_segment.push_back(constants_of(s, T{}));
     T *p = state.master.data_ptr<T>(), *g = state.grad.data_ptr<T>(), *m = exp_avg.data_ptr<T>(), *v = exp_avg_sq.data_ptr<T>();
-    for_each_piece(pieces, [&](size_t i) {
-      const int64_t at = pieces[i].begin;
-      kernel(p + at, g + at, m + at, v + at, bf16 ? bf16 + at : nullptr, pieces[i].numel, by_segment[pieces[i].segment]);
+    for_each_piece(pieces, [&](const Piece& piece, size_t) {
+      const int64_t at = piece.begin;
+      kernel(p + at, g + at, m + at, v + at, bf16 ? bf16 + at : nullptr, piece.numel, by_segment[piece.segment]);
     });
   };
   if (state.master.scalar_type() == at::kFloat) {
@@ -119,34 +90,7 @@ void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double 
 }
 
 double clip_per_parameter(const ParamLayout& layout, FlatState& state, double max_norm, bool freeze_last_layer) {
-  at::NoGradGuard no_grad;
-  require_type(state.grad, "clip_per_parameter");
-  std::vector<double> squares(layout.segments.size(), 0.0);
-  if (state.grad.is_cuda()) {
-    std::vector<at::Tensor> views;
-    for (const Segment& segment : layout.segments) views.push_back(state.grad.narrow(0, segment.offset, segment.numel));
-    const at::Tensor norms = at::stack(at::_foreach_norm(views)).to(at::kDouble).cpu();
-    for (size_t s = 0; s < squares.size(); ++s) {
-      if (moves(layout.segments[s], freeze_last_layer)) squares[s] = norms.data_ptr<double>()[s] * norms.data_ptr<double>()[s];
-    }
-  } else {
-    const std::vector<Piece> pieces = pieces_of(layout, freeze_last_layer);
-    std::vector<double> parts(pieces.size());
-    for_each_piece(pieces, [&](size_t i) {
-      parts[i] = state.grad.scalar_type() == at::kFloat
-                     ? flat_kernels().squares_f32(state.grad.data_ptr<float>() + pieces[i].begin, pieces[i].numel)
-                     : flat_kernels().squares_f64(state.grad.data_ptr<double>() + pieces[i].begin, pieces[i].numel);
-    });
-    for (size_t i = 0; i < pieces.size(); ++i) squares[pieces[i].segment] += parts[i];
-  }
-  double all = 0;
-  for (size_t s = 0; s < squares.size(); ++s) {
-    all += squares[s];
-    if (max_norm <= 0) continue;
-    const double coefficient = max_norm / (std::sqrt(squares[s]) + 1e-6);
-    if (coefficient < 1) state.grad.narrow(0, layout.segments[s].offset, layout.segments[s].numel).mul_(coefficient);
-  }
-  return std::sqrt(all);
+  return clip_per_parameter(layout, state, max_norm, dino_v1_rules(layout, freeze_last_layer));
 }
 
 void ema_update(FlatState& teacher, const FlatState& student, double momentum) {

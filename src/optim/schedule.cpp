@@ -1,7 +1,12 @@
 #include "dinoxx/optim/schedule.hpp"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+
+#include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
 namespace {
@@ -23,9 +28,46 @@ double CosineSchedule::at(int64_t step) const {
   return final + 0.5 * (base - final) * (1.0 + std::cos(std::numbers::pi * i / n));
 }
 
-double TemperatureSchedule::at(int64_t epoch) const {
-  if (epoch < 0) epoch = 0;
-  return epoch < warmup_epochs ? linspace(start, end, warmup_epochs, epoch) : end;
+double TemperatureSchedule::at(int64_t epoch_or_step) const {
+  const int64_t i = std::max<int64_t>(epoch_or_step, 0);
+  return i < warmup ? linspace(start, end, warmup, i) : end;
+}
+
+double PhaseSchedule::at(int64_t step) const {
+  const int64_t i = std::max<int64_t>(step, 0) - warmup;
+  if (i < 0) return start + static_cast<double>(i + warmup) * ((peak - start) / static_cast<double>(warmup));
+  if (i >= cosine) return end;
+  return (peak - end) * ((std::cos(linspace(0.0, std::numbers::pi, cosine, i)) + 1.0) / 2.0) + end;
+}
+
+const std::vector<std::string>& lr_rule_names() {
+  static const std::vector<std::string> names = {"none", "linear_256", "sqrt_1024", "4sqrt_1024"};
+  return names;
+}
+
+LrRule lr_rule(const std::string& name) {
+  const auto& names = lr_rule_names();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<LrRule>(found - names.begin());
+  const std::string near = nearest_name(name, names);
+  fail_usage("learning rate rule", fmt::format("one of {}", fmt::join(names, ", ")), fmt::format("\"{}\"", name),
+             near.empty() ? std::string("Choose one of them") : fmt::format("Did you mean {}?", near));
+}
+
+double scaled_lr(LrRule rule, double base, int64_t batch) {
+  if (batch < 1) fail_usage("learning rate rule", "a batch of at least 1", fmt::format("{}", batch), "Correct the batch size");
+  const auto b = static_cast<double>(batch);
+  switch (rule) {
+    case LrRule::kNone:
+      return base;
+    case LrRule::kLinear256:
+      return base * b / 256.0;
+    case LrRule::kSqrt1024:
+      return base * std::sqrt(b / 1024.0);
+    case LrRule::k4Sqrt1024:
+      return base * 4.0 * std::sqrt(b / 1024.0);
+  }
+  fail("learning rate rule", "a known one", fmt::format("{}", static_cast<int>(rule)), "");
 }
 
 }  // namespace dinoxx

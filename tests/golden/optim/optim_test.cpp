@@ -44,7 +44,7 @@ TEST(GoldenSchedule, TeacherTemperatureAtEveryEpoch) {
   for (const char* name : {"published", "none", "one", "all"}) {
     const std::vector<double> a = doubles(fmt::format("temperature/{}/arguments", name)),
                               expected = doubles(fmt::format("temperature/{}/values", name));
-    const TemperatureSchedule schedule{.start = a[0], .end = a[1], .warmup_epochs = static_cast<int64_t>(a[2])};
+    const TemperatureSchedule schedule{.start = a[0], .end = a[1], .warmup = static_cast<int64_t>(a[2])};
     for (size_t i = 0; i < expected.size(); ++i)
       EXPECT_NEAR(schedule.at(static_cast<int64_t>(i)), expected[i], 2e-17) << name << ", epoch " << i;
     EXPECT_EQ(schedule.at(1000), a[1]) << name;
