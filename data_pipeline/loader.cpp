@@ -21,20 +21,6 @@ int64_t nanoseconds(Clock::duration d) {
 
 constexpr int kMaxWorkers = 1024, kMaxRing = 64;
 
-void check_view(const ViewSpec& v) {
-  const auto probability = [](double p) { return p >= 0.0 && p <= 1.0; };
-  const bool good = v.size >= 1 && v.scale_min > 0.0 && v.scale_min <= v.scale_max && v.aspect_min > 0.0 && v.aspect_min <= v.aspect_max &&
-                    probability(v.flip_p) && probability(v.jitter_p) && probability(v.gray_p) && probability(v.blur_p) &&
-                    probability(v.solarize_p) && v.brightness >= 0.0 && v.contrast >= 0.0 && v.saturation >= 0.0 && v.hue >= 0.0 &&
-                    v.hue <= 0.5 && v.blur_sigma_min >= 0.0 && v.blur_sigma_min <= v.blur_sigma_max;
-  if (!good) {
-    ViewPlan plan;
-    plan.views = {v};
-    fail_usage(fmt::format("view \"{}\"", v.name), "size >= 1, ranges in ascending order, probabilities in [0, 1], hue in [0, 0.5]",
-               plan.describe(), "Correct the view's options.");
-  }
-}
-
 void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewPlan& plan, const LoaderConfig& c) {
   if (dataset == nullptr) fail("loader", "a data set", "none", "Open one first.");
   if (ids.empty())
@@ -66,8 +52,7 @@ void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewP
   if (!(c.max_bad_fraction >= 0.0 && c.max_bad_fraction <= 1.0)) {
     fail_usage("bad fraction", "a share from 0 to 1", fmt::format("{}", c.max_bad_fraction), "0.001 is the default.");
   }
-  if (plan.views.empty()) fail_usage("views", "at least one view", "none", "Choose a recipe or add views.");
-  for (const ViewSpec& view : plan.views) check_view(view);
+  check_view_plan(plan);
 }
 
 }  // namespace

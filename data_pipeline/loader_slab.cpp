@@ -16,13 +16,16 @@ size_t floats_of(const ViewSpec& view) {
   return 3 * static_cast<size_t>(view.size) * static_cast<size_t>(view.size);
 }
 
-// Calls fn(first view, number of views, offset in floats) for each run of views of one size; returns the total.
+// Calls fn(first view, number of views, offset in floats) for each run of views of one size and one use; returns the total.
 template <typename Fn>
 size_t for_each_group(const ViewPlan& plan, int local_batch, Fn&& fn) {
   size_t offset = 0;
   for (size_t first = 0; first < plan.views.size();) {
     size_t end = first + 1;
-    while (end < plan.views.size() && plan.views[end].size == plan.views[first].size) ++end;
+    const auto together = [](const ViewSpec& a, const ViewSpec& b) {
+      return a.size == b.size && (a.geometry_of < 0) == (b.geometry_of < 0);
+    };
+    while (end < plan.views.size() && together(plan.views[end], plan.views[first])) ++end;
     fn(first, end - first, offset);
     const size_t floats = (end - first) * static_cast<size_t>(local_batch) * floats_of(plan.views[first]);
     offset += (floats + kAlignFloats - 1) / kAlignFloats * kAlignFloats;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/rng.hpp"
@@ -64,12 +65,15 @@ int ViewPlan::global_count() const {
 }
 
 std::string ViewPlan::describe() const {
-  const auto line = [](const ViewSpec& v) {
+  const auto line = [&](const ViewSpec& v) {
+    if (v.geometry_of >= 0)
+      return fmt::format("{} px, crop and flip of {}, {}", v.size, views[static_cast<size_t>(v.geometry_of)].name,
+                         v.distort ? "distorted as it is" : "no distortions");
     return fmt::format(
-        "{} px, area {:g}-{:g}, aspect {:.3g}-{:.3g}, flip {:g}, jitter {:g} ({:g}/{:g}/{:g}/{:g}), gray {:g}, blur {:g} (sigma "
+        "{} px, area {:g}-{:g}, aspect {:.3g}-{:.3g}, flip {:g}, jitter {:g} ({:g}/{:g}/{:g}/{:g}), gray {:g}, blur {:g} ({}, sigma "
         "{:g}-{:g}), solarize {:g}",
         v.size, v.scale_min, v.scale_max, v.aspect_min, v.aspect_max, v.flip_p, v.jitter_p, v.brightness, v.contrast, v.saturation, v.hue,
-        v.gray_p, v.blur_p, v.blur_sigma_min, v.blur_sigma_max, v.solarize_p);
+        v.gray_p, v.blur_p, v.blur_kernel == BlurKernel::kPillow ? "Pillow" : "9 taps", v.blur_sigma_min, v.blur_sigma_max, v.solarize_p);
   };
   std::string text;
   for (size_t i = 0; i < views.size();) {
@@ -81,51 +85,77 @@ std::string ViewPlan::describe() const {
   return text + fmt::format("mean {:g} {:g} {:g}, std {:g} {:g} {:g}\n", mean[0], mean[1], mean[2], std[0], std[1], std[2]);
 }
 
-ViewPlan dino_v1_views(const DinoViewOptions& options) {
-  if (options.global_size < 1 || options.local_size < 1 || options.local_count < 0) {
-    fail_usage("views", "crop sizes of at least 1 pixel and a local count of at least 0",
-               fmt::format("global {}, local {} x {}", options.global_size, options.local_count, options.local_size),
-               "Correct the view options.");
-  }
-  const auto check_scale = [](const char* name, double low, double high) {
-    if (!(low > 0.0 && low <= high && high <= 1.0)) {
-      fail_usage(name, "0 < minimum <= maximum <= 1 (share of the image's area)", fmt::format("{} to {}", low, high),
-                 "Correct the crop scale.");
-    }
-  };
-  check_scale("global crop scale", options.global_scale_min, options.global_scale_max);
-  if (options.local_count > 0) check_scale("local crop scale", options.local_scale_min, options.local_scale_max);
+int ViewPlan::gram_count() const {
+  return static_cast<int>(std::count_if(views.begin(), views.end(), [](const ViewSpec& view) { return view.geometry_of >= 0; }));
+}
 
-  ViewPlan plan;
-  ViewSpec global;
-  global.size = options.global_size;
-  global.scale_min = options.global_scale_min;
-  global.scale_max = options.global_scale_max;
-  global.name = "global1";
-  global.blur_p = options.blur ? 1.0 : 0.0;
-  plan.views.push_back(global);
-  global.name = "global2";
-  global.blur_p = options.blur ? 0.1 : 0.0;
-  global.solarize_p = 0.2;
-  plan.views.push_back(global);
-  for (int i = 0; i < options.local_count; ++i) {
-    ViewSpec local;
-    local.name = fmt::format("local{}", i + 1);
-    local.size = options.local_size;
-    local.scale_min = options.local_scale_min;
-    local.scale_max = options.local_scale_max;
-    local.blur_p = options.blur ? 0.5 : 0.0;
-    local.global = false;
-    plan.views.push_back(local);
+ViewSpec gram_view(const ViewPlan& plan, int of, int size, bool distort) {
+  ViewSpec view = plan.views.at(static_cast<size_t>(of));
+  view.name = "gram_" + view.name;
+  view.size = size;
+  view.global = false;
+  view.geometry_of = of;
+  view.distort = distort;
+  return view;
+}
+
+namespace {
+
+void check_view(const ViewSpec& v) {
+  const auto probability = [](double p) { return p >= 0.0 && p <= 1.0; };
+  const bool good = v.size >= 1 && v.scale_min > 0.0 && v.scale_min <= v.scale_max && v.scale_max <= 1.0 && v.aspect_min > 0.0 &&
+                    v.aspect_min <= v.aspect_max && probability(v.flip_p) && probability(v.jitter_p) && probability(v.gray_p) &&
+                    probability(v.blur_p) && probability(v.solarize_p) && v.brightness >= 0.0 && v.contrast >= 0.0 && v.saturation >= 0.0 &&
+                    v.hue >= 0.0 && v.hue <= 0.5 && v.blur_sigma_min >= 0.0 && v.blur_sigma_min <= v.blur_sigma_max;
+  if (!good) {
+    ViewPlan plan;
+    plan.views = {v};
+    plan.views[0].geometry_of = -1;
+    fail_usage(fmt::format("view \"{}\"", v.name),
+               "size >= 1, 0 < smallest area <= largest area <= 1, ranges in ascending order, probabilities in [0, 1], hue in [0, 0.5]",
+               plan.describe(), "Correct the view's options.");
   }
-  return plan;
+  if (v.distort && v.blur_p > 0.0 && v.blur_kernel == BlurKernel::kTorch9 && (v.size < 5 || v.blur_sigma_min <= 0.0))
+    fail_usage(fmt::format("blur of view \"{}\"", v.name), "at least 5 pixels and sigma > 0 (a kernel of 9 taps with reflected edges)",
+               fmt::format("{} pixels, sigma {:g} to {:g}", v.size, v.blur_sigma_min, v.blur_sigma_max), "Turn the blur off.");
+}
+
+// A Gram crop draws what its view draws, so it has to describe the same.
+bool same_draws(const ViewSpec& a, const ViewSpec& b) {
+  const auto geometry = [](const ViewSpec& v) { return std::tie(v.scale_min, v.scale_max, v.aspect_min, v.aspect_max, v.flip_p); };
+  const auto colors = [](const ViewSpec& v) {
+    return std::tie(v.jitter_p, v.brightness, v.contrast, v.saturation, v.hue, v.gray_p, v.blur_p, v.blur_sigma_min, v.blur_sigma_max,
+                    v.solarize_p);
+  };
+  return geometry(a) == geometry(b) && (!a.distort || colors(a) == colors(b));
+}
+
+}  // namespace
+
+void check_view_plan(const ViewPlan& plan) {
+  if (plan.views.empty()) fail_usage("views", "at least one view", "none", "Choose a recipe or add views.");
+  for (size_t i = 0; i < plan.views.size(); ++i) {
+    const ViewSpec& view = plan.views[i];
+    check_view(view);
+    if (view.geometry_of < 0) {
+      if (i > 0 && plan.views[i - 1].geometry_of >= 0)
+        fail_usage(fmt::format("view \"{}\"", view.name), "Gram crops after all other views", "one before it", "Reorder the views.");
+      continue;
+    }
+    const auto of = static_cast<size_t>(view.geometry_of);
+    if (of >= i || plan.views[of].geometry_of >= 0 || !same_draws(view, plan.views[of]))
+      fail_usage(fmt::format("Gram crop \"{}\"", view.name), "scale, aspect and flip of an earlier view, which is no Gram crop itself",
+                 fmt::format("view {} of {}", of, i), "Make it with gram_view.");
+  }
 }
 
 ViewDraw draw_view(int width, int height, const ViewSpec& view, uint64_t seed, uint64_t position, uint32_t view_index) {
+  if (view.geometry_of >= 0) view_index = static_cast<uint32_t>(view.geometry_of);
   ViewDraw draw;
   CounterRng crop_rng(seed, position, view_index, Purpose::kCrop);
   draw.crop = draw_crop(width, height, view, crop_rng);
   draw.flip = crop_rng.bernoulli(view.flip_p);
+  if (!view.distort) return draw;
 
   // Fixed order and number of draws: a changed probability of one step leaves the others as they were.
   CounterRng color_rng(seed, position, view_index, Purpose::kColor);
@@ -160,7 +190,10 @@ PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, cons
     image.plane[1] = image.plane[2] = image.plane[0];
     channels = 1;
   }
-  if (draw.blur_sigma) gaussian_blur(image, *draw.blur_sigma, scratch.blur, channels);
+  if (draw.blur_sigma) {
+    const auto blur = view.blur_kernel == BlurKernel::kPillow ? gaussian_blur : gaussian_blur9;
+    blur(image, *draw.blur_sigma, scratch.blur, channels);
+  }
   if (draw.solarize) {
     for (int c = 0; c < channels; ++c) kernels::table().solarize(image.plane[c], image.pixels());
   }

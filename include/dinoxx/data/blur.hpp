@@ -9,4 +9,10 @@ namespace dinoxx {
 /// negative sigma is an Error.
 void gaussian_blur(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scratch, int channels = 3);
 
+/// torchvision's GaussianBlur(kernel_size 9, sigma) of an 8-bit image in place: nine taps exp(-x^2 / (2 sigma^2)) in each direction, edges
+/// reflected without repeating the last pixel, float32, rounded once, half to even. torchvision sums the 81 products of the outer product
+/// in an order of its own: a result within 1e-4 of a half may round to the other side. Error for sigma <= 0 or a side of less than 5
+/// pixels.
+void gaussian_blur9(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scratch, int channels = 3);
+
 }  // namespace dinoxx
