@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include "batch_norm_suite.hpp"
 #include "communicator_suite.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/core/error.hpp"
@@ -131,6 +132,11 @@ TEST_F(Nccl, AveragedGradientIsTheSerialOne) {
     }
     EXPECT_EQ(posted, static_cast<int>(layout.buckets.size()));
   }
+}
+
+// Forward and backward both call NCCL, backward from autograd's thread of the device.
+TEST_F(Nccl, BatchStatisticsOfAllRanksAreThoseOfTheWholeBatch) {
+  golden::check_batch_norm_over_ranks(make_nccl_communicator(control, gpu), options.device);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace dinoxx::golden {
 namespace {
 
 TEST(MpiBatchNorm, RanksAreOneRankWithTheWholeBatch) {
-  check_batch_norm_over_ranks(make_mpi_communicator());
+  check_batch_norm_over_ranks(make_mpi_communicator(), at::kCPU);
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace {
 class BatchNormRanks : public testing::TestWithParam<int> {};
 
 TEST_P(BatchNormRanks, AreOneRankWithTheWholeBatch) {
-  testing_support::run_thread_ranks(GetParam(), check_batch_norm_over_ranks);
+  testing_support::run_thread_ranks(GetParam(),
+                                    [](const std::shared_ptr<Communicator>& comm) { check_batch_norm_over_ranks(comm, at::kCPU); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, BatchNormRanks, testing::Values(1, 2, 3, 4), testing::PrintToStringParamName());
