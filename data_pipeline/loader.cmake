@@ -1,7 +1,7 @@
 # The online half of the data module: augmentation, sampler, loader.
 set(DATA_LOADER_SOURCES
   kernels.cpp kernels_portable.cpp kernels_avx2.cpp kernels_avx512.cpp
-  resize.cpp color.cpp blur.cpp views.cpp view_profiles.cpp sampler.cpp loader.cpp loader_slab.cpp loader_source.cpp)
+  resize.cpp color.cpp blur.cpp views.cpp view_profiles.cpp masks.cpp sampler.cpp loader.cpp loader_slab.cpp loader_source.cpp)
 
 # Each kernel file is built for its instruction set and chosen at run time. No contraction: all sets must round alike.
 set(_kernel_flags -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math)
