@@ -13,6 +13,7 @@
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/data/describe.hpp"
 #include "dinoxx/data/pack.hpp"
+#include "dinoxx/data/view_profiles.hpp"
 
 namespace dinoxx {
 namespace {
@@ -21,12 +22,13 @@ namespace fs = std::filesystem;
 namespace po = boost::program_options;
 using nlohmann::json;
 
-constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder or a run folder is.
+constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a run folder or an augmentation profile is.
 
   dinoxx info                          versions, processor, what was built in
   dinoxx info --data DATA              images per split and class, sizes, where they came from
   dinoxx info --data DATA --verify     the same, after reading and decoding every image
   dinoxx info --run RUN                configuration, checkpoints, last metrics
+  dinoxx info --profile NAME           what each view of an augmentation profile goes through; without NAME: the profiles
 )";
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
@@ -107,13 +109,23 @@ void print_run(const fs::path& run) {
   }
 }
 
+void print_profile(const std::string& name) {
+  if (name.empty()) {
+    for (const std::string& profile : view_profiles()) fmt::print("{:<22} {}\n", profile, profile_summary(profile));
+    return;
+  }
+  const ViewPlan plan = profile_views(name);
+  fmt::print("{}: {}\n{}", name, profile_summary(name), plan.describe());
+}
+
 }  // namespace
 
 int run_info(int argc, char** argv) {
-  std::string data, run;
+  std::string data, run, profile;
   bool verify = false;
   po::options_description options("options");
   options.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"), "data folder")("run", po::value(&run)->value_name("RUN"), "run folder")(
+      "profile", po::value(&profile)->value_name("NAME")->implicit_value(""), "augmentation profile; without NAME: their list")(
       "verify", po::bool_switch(&verify), "with --data: read, check and decode everything");
   po::variables_map variables;
   try {
@@ -129,9 +141,11 @@ int run_info(int argc, char** argv) {
     return static_cast<int>(ExitCode::kDone);
   }
   if (verify && data.empty()) fail_usage("--verify", "--data beside it", "none", "");
-  if (data.empty() && run.empty()) print_build();
+  const bool has_profile = variables.count("profile") != 0;
+  if (data.empty() && run.empty() && !has_profile) print_build();
   if (!data.empty()) print_data(data, verify);
   if (!run.empty()) print_run(run);
+  if (has_profile) print_profile(profile);
   return static_cast<int>(ExitCode::kDone);
 }
 
