@@ -75,8 +75,36 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   return sums;
 }
 
+/// The same with ATen's operators, student view by student view: float64, GPUs, and what the tests compare the kernel with.
+Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
+                 const at::Tensor& grad) {
+  const at::ScalarType wide = wide_type(student);
+  at::Tensor log_p = at::log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, -1);
+  const at::Tensor p = log_p.exp(), all = p.sum(0);  // [G, B, K] and [B, K]
+  const double coefficient = 1.0 / (static_cast<double>(pair_count(student, teacher) * student.size(1)) * settings.student_temp);
+  at::Tensor figures = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of Sums: one transfer from a GPU
+  figures[2] = entropy_sum(p, log_p);
+  log_p.reset();
+  for (int64_t v = 0; v < student.size(0); ++v) {
+    const bool paired_with_itself = v < p.size(0);
+    const double weight = paired_with_itself ? 1.0 : settings.local_weight;
+    const auto mass = static_cast<double>(p.size(0) - (paired_with_itself ? 1 : 0));
+    const at::Tensor target = paired_with_itself ? all - p[v] : all;  // Q_v
+    const at::Tensor log_q = at::log_softmax(student[v].to(wide) / settings.student_temp, -1);
+    const at::Tensor cross_entropy = -(target * log_q).sum(at::kDouble);
+    at::Tensor q = log_q.exp();
+    figures[0] += cross_entropy * weight;
+    figures[1] += cross_entropy;
+    figures[3] += entropy_sum(q, log_q);
+    if (grad.defined()) grad[v].copy_(q.mul_(mass).sub_(target).mul_(coefficient * weight));
+  }
+  const at::Tensor values = figures.cpu();
+  const double* f = values.const_data_ptr<double>();
+  return {f[0], f[1], f[2], f[3]};
+}
+
 /// Forward computes the gradient as well, while the row is in the cache; backward scales it.
-class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
+class DinoLoss : public torch::autograd::Function<DinoLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
                             const at::Tensor& centre, const Settings& settings, Sums* sums) {
@@ -86,34 +114,15 @@ class FusedDinoLoss : public torch::autograd::Function<FusedDinoLoss> {
       grad = at::empty_like(student, at::MemoryFormat::Contiguous);
       ctx->save_for_backward({grad});
     }
-    *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), settings, grad);
+    const auto run = runs_in_kernel({student, teacher}, centre) ? run_kernel : run_formula;
+    *sums = run(student.contiguous(), teacher.contiguous(), centre.contiguous(), settings, grad);
     return at::full({}, sums->loss / static_cast<double>(pair_count(student, teacher) * student.size(1)),
-                    student.options().dtype(at::kFloat));
+                    student.options().dtype(wide_type(student)));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}};
   }
 };
-
-/// The same sums as ATen formulas, differentiated by ATen: float64, GPUs, and the reference of the tests.
-at::Tensor formula_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre,
-                        const Settings& settings, Sums* sums) {
-  const at::ScalarType wide = wide_type(student_logits);
-  const at::Tensor sharp = (teacher_logits.to(wide) - centre.to(wide)) / settings.teacher_temp;
-  const at::Tensor log_p = at::log_softmax(sharp, -1), p = log_p.exp();                           // [G, B, K]
-  const at::Tensor log_q = at::log_softmax(student_logits.to(wide) / settings.student_temp, -1);  // [V, B, K]
-  at::Tensor others = p.sum(0, /*keepdim=*/true).expand_as(log_q).clone();                        // Q_v
-  others.narrow(0, 0, p.size(0)).sub_(p);
-  const at::Tensor per_view = -(others * log_q).sum({1, 2});  // [V]
-  const int64_t locals = log_q.size(0) - p.size(0);
-  const at::Tensor local = per_view.narrow(0, p.size(0), locals).sum(), global = per_view.narrow(0, 0, p.size(0)).sum();
-  const at::Tensor total = locals == 0 ? global : global + local * settings.local_weight;
-  sums->loss = total.item<double>();
-  sums->cross_entropy = per_view.sum().item<double>();
-  sums->entropy = -(p * log_p).sum().item<double>();
-  sums->student_entropy = entropy_sum(log_q.detach());
-  return total / static_cast<double>(pair_count(student_logits, teacher_logits) * student_logits.size(1));
-}
 
 }  // namespace
 
@@ -125,8 +134,7 @@ DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& tea
 
   Sums sums;
   DinoLossResult result;
-  result.loss = runs_in_kernel({student_logits, teacher}, middle) ? FusedDinoLoss::apply(student_logits, teacher, middle, settings, &sums)
-                                                                  : formula_loss(student_logits, teacher, middle, settings, &sums);
+  result.loss = DinoLoss::apply(student_logits, teacher, middle, settings, &sums);
   if (want_teacher_sum) result.teacher_sum = teacher.sum(at::IntArrayRef({0, 1}), false, wide_type(teacher));
   result.teacher_rows = teacher.size(0) * teacher.size(1);
   const auto rows = static_cast<double>(student_logits.size(0) * student_logits.size(1));

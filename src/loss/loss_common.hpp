@@ -38,9 +38,9 @@ inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& 
   return scale == 1.0 ? gradient : gradient * scale;
 }
 
-/// Sum of the rows' entropies; a probability of 0 counts 0.
-inline double entropy_sum(const at::Tensor& log_p) {
-  return at::special_entr(log_p.exp()).sum().item<double>();
+/// Sum of the entropies of probabilities p, float64 scalar; a probability of 0, whose logarithm is -infinity, counts 0.
+inline at::Tensor entropy_sum(const at::Tensor& p, const at::Tensor& log_p) {
+  return -log_p.clamp_min(-1e30).mul_(p).sum(at::kDouble);
 }
 
 }  // namespace dinoxx::loss_common

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
+#include "column_sums.hpp"
 #include "dino_loss_kernel.hpp"
 #include "dinoxx/core/error.hpp"
 #include "loss_common.hpp"
@@ -67,8 +68,40 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   return sums;
 }
 
+/// The same with ATen's operators on blocks of rows: float64, GPUs, and what the tests compare the kernel with.
+Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                 const Settings& settings, const at::Tensor& grad) {
+  const at::ScalarType wide = wide_type(student);
+  at::Tensor figures = at::zeros({4}, student.options().dtype(at::kDouble));  // one transfer from a GPU
+  const int64_t block = loss_columns::block_rows(student.size(1));
+  for (int64_t i = 0; i < student.size(0); i += block) {
+    const int64_t count = std::min(block, student.size(0) - i);
+    const auto rows = [&](const at::Tensor& t) { return t.narrow(0, i, count).to(wide); };
+    const at::Tensor log_p = at::log_softmax((rows(teacher) - centre.to(wide)) / settings.teacher_temp, -1), p = log_p.exp();
+    const at::Tensor log_q = at::log_softmax(rows(student) / settings.student_temp, -1), weight = rows(row_weight);
+    const at::Tensor cross_entropy = -(p * log_q).sum(-1);  // [count]
+    at::Tensor q = log_q.exp();
+    figures[0] += (cross_entropy * weight).sum(at::kDouble);
+    figures[1] += cross_entropy.sum(at::kDouble);
+    figures[2] += entropy_sum(p, log_p);
+    figures[3] += entropy_sum(q, log_q);
+    if (grad.defined()) {
+      const at::Tensor coefficient = weight / (settings.divisor * settings.student_temp);
+      grad.narrow(0, i, count).copy_(q.sub_(p).mul_(coefficient.unsqueeze(1)));
+    }
+  }
+  const at::Tensor values = figures.cpu();
+  const double* f = values.const_data_ptr<double>();
+  Sums sums;
+  sums.loss = f[0] / settings.divisor;
+  sums.cross_entropy = f[1];
+  sums.entropy = f[2];
+  sums.student_entropy = f[3];
+  return sums;
+}
+
 /// Forward computes the gradient as well, while the row is in the cache; backward scales it.
-class FusedPatchLoss : public torch::autograd::Function<FusedPatchLoss> {
+class PatchLoss : public torch::autograd::Function<PatchLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
                             const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings, Sums* sums) {
@@ -78,27 +111,14 @@ class FusedPatchLoss : public torch::autograd::Function<FusedPatchLoss> {
       grad = at::empty_like(student, at::MemoryFormat::Contiguous);
       ctx->save_for_backward({grad});
     }
-    *sums = run_kernel(student.contiguous(), teacher.contiguous(), centre.contiguous(), row_weight.contiguous(), settings, grad);
-    return at::full({}, sums->loss, student.options().dtype(at::kFloat));
+    const auto run = runs_in_kernel({student, teacher}, centre) ? run_kernel : run_formula;
+    *sums = run(student.contiguous(), teacher.contiguous(), centre.contiguous(), row_weight.contiguous(), settings, grad);
+    return at::full({}, sums->loss, student.options().dtype(wide_type(student)));
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}, {}};
   }
 };
-
-/// The same sums as ATen formulas: float64, GPUs, and the reference of the tests.
-at::Tensor formula_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                        const Settings& settings, Sums* sums) {
-  const at::ScalarType wide = wide_type(student);
-  const at::Tensor log_p = at::log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, -1);
-  const at::Tensor log_q = at::log_softmax(student.to(wide) / settings.student_temp, -1);
-  const at::Tensor per_row = -(log_p.exp() * log_q).sum(-1);  // [M]
-  const at::Tensor loss = (per_row * row_weight.to(wide)).sum() / settings.divisor;
-  sums->cross_entropy = per_row.sum().item<double>();
-  sums->entropy = entropy_sum(log_p);
-  sums->student_entropy = entropy_sum(log_q.detach());
-  return loss;
-}
 
 }  // namespace
 
@@ -110,8 +130,7 @@ PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher,
   const at::Tensor weight = row_weight.detach().to(student.device(), wide_type(student));
   Sums sums;
   PatchLossResult result;
-  result.loss = runs_in_kernel({student, target}, middle) ? FusedPatchLoss::apply(student, target, middle, weight, settings, &sums)
-                                                          : formula_loss(student, target, middle, weight, settings, &sums);
+  result.loss = PatchLoss::apply(student, target, middle, weight, settings, &sums);
   if (student.size(0) == 0) return result;
   const auto rows = static_cast<double>(student.size(0));
   result.teacher_entropy = sums.entropy / rows;

@@ -106,6 +106,7 @@ DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64
     store(probabilities + i, x);
   }
   const float top = max_lanes(max);
+  const Vec low = Vec{} - 87.0f;  // where exp_lanes() ends; a logit of -infinity must not meet its number near 1e-38
   Vec sum{}, weighted{};
   for (int64_t i = 0; i < padded; i += kLanes) {
     Vec t;
@@ -117,7 +118,7 @@ DINOXX_INLINE double teacher_row(const float* logits, const float* centre, int64
     if (i + kLanes > dim)  // padding takes no part
       for (int64_t j = dim - i; j < kLanes; ++j) e[j] = t[j] = 0.0f;
     sum += e;
-    weighted += e * t;
+    weighted += e * (t < low ? low : t);
   }
   const float total = sum_lanes(sum), scale = 1.0f / total;
   for (int64_t i = 0; i < padded; i += kLanes) {

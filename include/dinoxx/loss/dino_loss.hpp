@@ -20,8 +20,9 @@ struct DinoLossResult {
 /// local_weight multiplies the pairs whose student view has no teacher (v >= G) and not the divisor: DINOv3's reweight_dino_local_loss.
 /// want_teacher_sum: false saves a pass where nothing keeps a running centre.
 ///
-/// float32 and bfloat16 on the CPU: one pass forward and backward, no [pairs, B, K] tensor; memory beyond the logits is the student's
-/// gradient in the logits' type and (5 + G) K floats a thread. Elsewhere ATen formulas: 2 G + 3 V tensors of [B, K].
+/// Memory beyond the logits: the student's gradient in the logits' type, and (5 + G) K floats a thread in the kernel that float32 and
+/// bfloat16 take on the CPU, one pass forward and backward; elsewhere ATen's operators view by view, about 2 G + 5 tensors of [B, K] in
+/// float32 (float64). Never [pairs, B, K], nor [V, B, K] in float32.
 DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
                          double teacher_temp, double local_weight = 1.0, bool want_teacher_sum = true);
 

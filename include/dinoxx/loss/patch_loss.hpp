@@ -18,7 +18,8 @@ struct PatchLossResult {
 /// global crops, masked or not. The original iBOT (4.1) averages over images and then over its global views, where a crop without a mask
 /// counts as 0: the same numbers. For its other reading, a mean over masked patches alone, give weights 1 and the count of patches.
 ///
-/// The sums for a running patch centre: loss/centre.hpp. Memory as dino_loss: the student's gradient and 6 K floats a thread.
+/// The sums for a running patch centre: loss/centre.hpp. Memory beyond the logits as dino_loss: the student's gradient, and 4 K floats a
+/// thread or, in ATen's way, blocks of rows of 16 MB, six at a time.
 PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
                            double student_temp, double teacher_temp, double divisor);
 
