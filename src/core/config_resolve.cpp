@@ -1,13 +1,16 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "dinoxx/core/architectures.hpp"
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/method_defaults.hpp"
 #include "dinoxx/core/vit_config.hpp"
 
 namespace dinoxx {
@@ -29,22 +32,31 @@ double by_size(uint64_t images, double small, double large) {
   return std::round((small + share * (large - small)) * 1e6) / 1e6;
 }
 
-// Fills what is still open and notes the key, its new value and why.
+// Fills what is still open and notes each key with its new value, those of one reason in one line.
 class Resolver {
  public:
-  Resolver(const Config& config, std::vector<std::string>* notes) : config(config), notes_(notes) {}
+  explicit Resolver(const Config& config) : config(config) {}
   template <class T>
   void set(std::string_view key, Auto<T>& value, T chosen, const std::string& why) {
     if (value) return;
     value = chosen;
-    if (!notes_) return;
     for (const Field& field : config_fields())
-      if (field.key == key) notes_->push_back(fmt::format("{} = {} ({})", key, field.get(config), why));
+      if (field.key == key) note(fmt::format("{} = {}", key, field.get(config)), why);
+  }
+  std::vector<std::string> notes() const {
+    std::vector<std::string> lines;
+    for (const auto& [why, settings] : notes_) lines.push_back(fmt::format("{} ({})", fmt::join(settings, ", "), why));
+    return lines;
   }
   Config config;
 
  private:
-  std::vector<std::string>* notes_;
+  void note(std::string setting, const std::string& why) {
+    for (auto& [known, settings] : notes_)
+      if (known == why) return settings.push_back(std::move(setting));
+    notes_.push_back({why, {std::move(setting)}});
+  }
+  std::vector<std::pair<std::string, std::vector<std::string>>> notes_;
 };
 
 void check_vit(const Config& c) {
@@ -62,7 +74,7 @@ void check_vit(const Config& c) {
     fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model.image_size),
                "Change one of them");
   multiple("views.global_size", c.views.global_size);
-  if (c.views.local_count > 0) multiple("views.local_size", c.views.local_size);
+  if (*c.views.local_count > 0) multiple("views.local_size", c.views.local_size);
 }
 
 // Keys that only a vision transformer has must not be set in vain; a stage that would be left without a pixel is refused.
@@ -87,7 +99,37 @@ void check_convolutional(const Config& c, Family family) {
       fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model.arch), std::to_string(size), "Change one of them");
   };
   at_least("views.global_size", c.views.global_size);
-  if (c.views.local_count > 0) at_least("views.local_size", c.views.local_size);
+  if (*c.views.local_count > 0) at_least("views.local_size", c.views.local_size);
+}
+
+// What one part of the method asks of another.
+void check_method_keys(const Config& c) {
+  const bool masks = c.mask.scheme != "none";
+  if (*c.loss.patch_weight > 0 && !masks)
+    fail_usage("loss.patch_weight", "masks for the loss at masked patches", "mask.scheme = none",
+               "Choose a mask.scheme, or set the weight to 0");
+  if (masks && family_of(c.model.arch) != Family::kVit)
+    fail_usage("mask.scheme", fmt::format("none for {}, which has no patches to mask", c.model.arch), c.mask.scheme,
+               "Choose a vision transformer, or mask.scheme = none and loss.patch_weight = 0");
+  if (c.mask.scheme.starts_with("ibot") && c.mask.probability != 0.5 && c.mask.probability != 1)
+    fail_usage("mask.probability", "0.5 or 1 for iBOT's masks (one of two ratios, the first 0, or one alone)",
+               fmt::format("{}", c.mask.probability), "Change mask.probability or mask.scheme");
+  if (masks && !(c.mask.ratio_min <= c.mask.ratio_max && c.mask.ratio_max < 1))
+    fail_usage("mask.ratio_min", "at most mask.ratio_max, and that below 1", fmt::format("{} and {}", c.mask.ratio_min, c.mask.ratio_max),
+               "Correct the two values");
+  if (*c.views.local_count > 0 && c.views.local_size == c.views.global_size && masks)
+    fail_usage("views.local_size", "another size than views.global_size where patches are masked", std::to_string(c.views.local_size),
+               "Make the local crops smaller");
+  if (c.gram.weight > 0 && family_of(c.model.arch) != Family::kVit)
+    fail_usage("gram.weight", fmt::format("0 for {}", c.model.arch), fmt::format("{}", c.gram.weight), "Choose a vision transformer");
+  if (c.gram.tokens != "all" && c.gram.group_size == 0)
+    fail_usage("gram.tokens", "all, or a gram.group_size above 0 (images differ in their masked patches)", c.gram.tokens,
+               "Change one of them");
+  if (c.gram.size > 0 && (c.gram.size < c.views.global_size || c.gram.teacher == "ema"))
+    fail_usage("gram.size", "0, or at least views.global_size, with a Gram teacher of its own",
+               fmt::format("{} with gram.teacher = \"{}\"", c.gram.size, c.gram.teacher), "Change gram.size or gram.teacher");
+  if (c.train.method == "distill" && c.teacher.distill.empty())
+    fail_usage("teacher.distill", "the frozen teacher for train.method = distill", "nothing", "Name a run folder or a teacher.safetensors");
 }
 
 void check_together(const Config& c, uint64_t images) {
@@ -100,8 +142,9 @@ void check_together(const Config& c, uint64_t images) {
     if (!(low > 0 && low <= high))
       fail_usage(key, "a smallest share above 0 and not above the largest", fmt::format("{} to {}", low, high), "Correct the two values");
   };
-  ordered("views.global_scale_min", c.views.global_scale_min, c.views.global_scale_max);
-  if (c.views.local_count > 0) ordered("views.local_scale_min", c.views.local_scale_min, c.views.local_scale_max);
+  ordered("views.global_scale_min", *c.views.global_scale_min, *c.views.global_scale_max);
+  if (*c.views.local_count > 0) ordered("views.local_scale_min", *c.views.local_scale_min, *c.views.local_scale_max);
+  check_method_keys(c);
   if (static_cast<uint64_t>(c.train.batch_size) > images)
     fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train.batch_size),
                "Choose a smaller batch or pack more images");
@@ -114,7 +157,7 @@ void check_together(const Config& c, uint64_t images) {
 
 Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes) {
   if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
-  Resolver r(before, notes);
+  Resolver r(before);
   Config& c = r.config;
   const Family family = family_of(c.model.arch);
   const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
@@ -129,16 +172,58 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   }
   if (c.model.stem == "auto") c.model.stem = family != Family::kResNet ? "patch" : c.views.global_size <= 64 ? "small" : "large";
   r.set("model.image_size", c.model.image_size, c.views.global_size, "as views.global_size");
+
+  const MethodDefaults& method = method_defaults(c.train.method);
+  const std::string from_method = "as " + c.train.method;
+  const auto name = [](std::string& value, const std::string& chosen) {
+    if (value == "auto") value = chosen;
+  };
+  name(c.views.profile, method.profile);
+  r.set("views.global_scale_min", c.views.global_scale_min, method.global_scale_min, from_method);
+  r.set("views.global_scale_max", c.views.global_scale_max, 1.0, from_method);
+  r.set<int64_t>("views.local_count", c.views.local_count, method.local_count, from_method);
+  r.set("views.local_scale_min", c.views.local_scale_min, 0.05, from_method);
+  r.set("views.local_scale_max", c.views.local_scale_max, method.local_scale_max, from_method);
+  name(c.mask.scheme, family == Family::kVit ? method.mask : "none");
+  if (c.mask.group_size == 0) c.mask.group_size = std::gcd(int64_t{16}, c.train.batch_size);
+  name(c.optim.name, method.optimizer);
+  name(c.optim.lr_rule, method.lr_rule);
+  name(c.optim.clip_by, method.clip_by);
+  name(c.teacher.temp_changes, method.temp_changes);
+  name(c.loss.centring, method.centring);
+  name(c.loss.patch_centring, c.loss.centring);
+  r.set("optim.lr", c.optim.lr, method.lr, from_method);
+  r.set("optim.min_lr", c.optim.min_lr, method.min_lr, from_method);
+  r.set("optim.weight_decay", c.optim.weight_decay, method.weight_decay, from_method);
+  r.set("optim.weight_decay_end", c.optim.weight_decay_end, method.weight_decay_end, from_method);
+  r.set("optim.clip", c.optim.clip, method.clip, from_method);
+  r.set("optim.layer_decay", c.optim.layer_decay, method.layer_decay, from_method);
+  r.set("optim.patch_embed_lr", c.optim.patch_embed_lr, method.patch_embed_lr, from_method);
+  r.set("loss.patch_weight", c.loss.patch_weight, c.mask.scheme == "none" ? 0.0 : method.patch_weight, from_method);
+  r.set("loss.koleo_weight", c.loss.koleo_weight, method.koleo_weight, from_method);
+  if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head.out_dim, method.out_dim, from_method);
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
+  r.set<int64_t>("head.hidden_dim", c.head.hidden_dim, method.hidden_dim, from_method);
+  r.set("head.shared", c.head.shared, method.shared_head, from_method);
+  if (*c.loss.patch_weight > 0 && !*c.head.shared) {
+    r.set("head.patch_out_dim", c.head.patch_out_dim, *c.head.out_dim, "as head.out_dim");
+    r.set("head.patch_hidden_dim", c.head.patch_hidden_dim, *c.head.hidden_dim, "as head.hidden_dim");
+    r.set("head.patch_bottleneck_dim", c.head.patch_bottleneck_dim, c.head.bottleneck_dim, "as head.bottleneck_dim");
+  }
 
   const int64_t total = c.train.length.steps(images, c.train.batch_size);
   const auto steps = [](int64_t n) { return Duration{static_cast<double>(n), Duration::Unit::kSteps}; };
   r.set("optim.warmup", c.optim.warmup, steps(std::min<int64_t>(12500, total / 10)), fmt::format("of {} steps", total));
   r.set("optim.freeze_last_layer", c.optim.freeze_last_layer, steps(std::min<int64_t>(1250, total / 10)),
         fmt::format("of {} steps", total));
-  r.set("teacher.momentum", c.teacher.momentum, by_size(images, 0.99, 0.996), from_images);
+  r.set("teacher.momentum", c.teacher.momentum, by_size(images, std::min(0.99, method.momentum), method.momentum), from_images);
   r.set("teacher.temp", c.teacher.temp, by_size(images, 0.02, 0.07), from_images);
   r.set("teacher.warmup_temp", c.teacher.warmup_temp, std::min(*c.teacher.temp, by_size(images, 0.02, 0.04)), from_images);
+  if (*c.loss.patch_weight > 0) {
+    r.set("teacher.patch_temp", c.teacher.patch_temp, *c.teacher.temp, "as teacher.temp");
+    r.set("teacher.patch_warmup_temp", c.teacher.patch_warmup_temp, std::min(*c.teacher.patch_temp, *c.teacher.warmup_temp),
+          "as teacher.warmup_temp");
+  }
   const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train.batch_size);
   r.set("teacher.warmup_temp_epochs", c.teacher.warmup_temp_epochs,
         static_cast<int64_t>(std::llround(std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch)),
@@ -146,6 +231,7 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
   r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
   check_together(c, images);
+  if (notes) *notes = r.notes();
   return c;
 }
 

@@ -5,9 +5,9 @@
 namespace dinoxx {
 namespace {
 
-VitConfig vit(const ModelConfig& model) {
+VitConfig vit(const ModelConfig& model, bool masked) {
   VitConfig vit = vit_config(model.arch, model.style);
-  vit.mask_token = false;  // a parameter without gradient would stop the overlap
+  vit.mask_token = masked;  // a parameter without gradient would stop the overlap
   vit.untied_local_cls_norm = false;
   vit.image_size = static_cast<int>(model.image_size.value());
   vit.patch_size = static_cast<int>(model.patch_size);
@@ -16,11 +16,13 @@ VitConfig vit(const ModelConfig& model) {
   vit.heads = static_cast<int>(model.heads.value());
   vit.mlp_ratio = model.mlp_ratio.value();
   vit.drop_path = model.drop_path;
-  vit.stem = model.stem;
+  if (model.stem != "auto") vit.stem = model.stem;
   vit.recompute = model.recompute;
   vit.fit = model.fit;
-  vit.drop_path_form = model.drop_path_form;
-  vit.registers = static_cast<int>(model.registers.value());
+  // absent in files that were written before there were these keys
+  if (model.drop_path_form != "auto") vit.drop_path_form = model.drop_path_form;
+  vit.drop_path_group = static_cast<int>(model.drop_path_group);
+  if (model.registers) vit.registers = static_cast<int>(*model.registers);
   vit.rope.shift = model.rope_shift;
   vit.rope.jitter = model.rope_jitter;
   vit.rope.rescale = model.rope_rescale;
@@ -45,7 +47,7 @@ BackboneConfig backbone_config(const Config& config) {
     case Family::kVit:
       break;
   }
-  return vit(model);
+  return vit(model, config.mask.scheme != "none" && config.mask.scheme != "auto");
 }
 
 }  // namespace dinoxx

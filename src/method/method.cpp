@@ -5,13 +5,20 @@
 #include <set>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/loss/koleo.hpp"
 #include "recipes.hpp"
 
 namespace dinoxx {
 
 const std::vector<MethodRow>& method_table() {
   static const std::vector<MethodRow> table = {
-      {"dino", "DINO v1: cross-entropy between views with centring, multi-crop, EMA teacher", recipe_dino},
+      {"dino", "DINO v1: cross-entropy between views with centring, multi-crop, EMA teacher", recipe_prototypes},
+      {"ibot", "iBOT: DINO v1 and the same loss at masked patches", recipe_prototypes},
+      {"dinov2", "DINOv2: iBOT with stratified masks, KoLeo, layer-wise rates", recipe_prototypes},
+      {"dinov3", "DINOv3: DINOv2 with two heads, Sinkhorn-Knopp and Gram anchoring", recipe_prototypes},
+      {"distill", "a frozen, larger teacher; no masks for the student", recipe_prototypes},
+      {"byol", "BYOL: predicts the teacher's projection of the other view", recipe_byol},
+      {"simclr", "SimCLR: tells images apart, no teacher", recipe_simclr},
   };
   return table;
 }
@@ -33,6 +40,10 @@ MethodSpec make_method(const Config& resolved) {
              near.empty() ? std::string("Choose one of the known methods") : fmt::format("Did you mean {}?", near));
 }
 
+int MethodSpec::student_views() const {
+  return static_cast<int>(views.views.size()) - views.gram_count();
+}
+
 namespace {
 
 void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
@@ -42,14 +53,32 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
       if (spec.teacher == TeacherPolicy::kNone)
         fail_usage(subject, "a teacher network", "none", "Give the method a teacher, or drop the term");
       return;
-    case Need::kCentre:
-      if (!spec.centre) fail_usage(subject, "a centre of the teacher's logits", "none", "Let the method keep a centre, or drop the term");
-      return;
     case Need::kSeveralViews:
-      if (spec.views.views.size() < 2)
-        fail_usage(subject, "at least two views of each image", fmt::format("{}", spec.views.views.size()), "Add global or local views");
+      if (spec.student_views() < 2)
+        fail_usage(subject, "at least two views of each image", fmt::format("{}", spec.student_views()), "Add global or local views");
       if (!spec.views.views.front().global)
         fail_usage(subject, "at least one global view, which the teacher sees", "local views only", "Add a global view");
+      return;
+    case Need::kTwoViews:
+      if (spec.student_views() != 2 || spec.views.global_count() != 2)
+        fail_usage(subject, "two global views of each image and no other",
+                   fmt::format("{} views, {} of them global", spec.student_views(), spec.views.global_count()),
+                   "Set views.local_count = 0");
+      return;
+    case Need::kMasks:
+      if (!spec.masks) fail_usage(subject, "masks", "none", "Choose a mask.scheme, or drop the term");
+      if (!spec.masks->student_sees_all && !has_mask_token(spec.network.backbone))
+        fail_usage(subject, "a backbone with a mask token", describe(spec.network.backbone), "Choose a vision transformer");
+      return;
+    case Need::kPatches:
+      if (!std::holds_alternative<VitConfig>(spec.network.backbone))
+        fail_usage(subject, "a vision transformer", describe(spec.network.backbone), "Change model.arch");
+      return;
+    case Need::kGramTeacher:
+      if (!spec.gram) fail_usage(subject, "a Gram teacher", "none", "Set gram.teacher, or gram.weight = 0");
+      return;
+    case Need::kPredictor:
+      if (!spec.network.predictor) fail_usage(subject, "a predictor", "none", "Give the network one, or drop the term");
       return;
   }
 }
@@ -59,7 +88,7 @@ void check_views(const MethodSpec& spec) {
   const auto& views = spec.views.views;
   if (views.empty()) fail_usage(subject, "at least one view", "none", "Add a global view");
   std::set<int> finished;
-  for (size_t i = 1; i < views.size(); ++i) {
+  for (size_t i = 1; i < static_cast<size_t>(spec.student_views()); ++i) {
     const ViewSpec &before = views[i - 1], &view = views[i];
     if (view.global && !before.global)
       fail_usage(subject, "global views before local ones", view.name + " after " + before.name, "Reorder the views");
@@ -79,6 +108,24 @@ void check_method(const MethodSpec& spec) {
   check_views(spec);
   for (const LossTerm& term : spec.terms)
     for (const Need need : term.needs) check_need(spec, term, need);
+}
+
+void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, int world_size) {
+  const auto has = [&](const char* name) {
+    return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
+  };
+  if (has("koleo")) check_koleo(batch, world_size, config.loss.koleo_group == 0 ? batch : config.loss.koleo_group, config.loss.koleo_top_k);
+  if (spec.masks) check_masks(spec.masks->spec, spec.masks->rows, spec.masks->columns, spec.views.global_count(), batch);
+  // to share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform
+  const int64_t samples = batch * world_size * spec.views.global_count();
+  if (has("dino") && config.loss.centring == "sinkhorn" && samples < 4)
+    fail_usage("loss.centring", "at least 4 teacher views of all images of a step for Sinkhorn-Knopp", std::to_string(samples),
+               "Choose a larger train.batch_size, or loss.centring = centre");
+  if (has("gram") && config.gram.group_size > 0 && batch % config.gram.group_size != 0)
+    fail_usage("gram.group_size", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(config.gram.group_size),
+               "Change it or train.batch_size");
+  if (spec.gram && spec.masks && config.gram.tokens != "all" && spec.masks->student_sees_all)
+    fail_usage("gram.tokens", "all where the student sees every patch", config.gram.tokens, "Set it to all");
 }
 
 }  // namespace dinoxx

@@ -1,13 +1,31 @@
 #include "dinoxx/step/build.hpp"
 
 #include <cmath>
+#include <numbers>
 
 #include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
 
-AdamWConfig adamw_config(const Config& config) {
-  return {config.optim.beta1, config.optim.beta2, 1e-8};
+OptimizerConfig optimizer_config(const Config& config) {
+  const OptimConfig& optim = config.optim;
+  OptimizerConfig o;
+  o.name = optim.name;
+  o.adamw = {optim.beta1, optim.beta2, 1e-8};
+  o.sgd.momentum = o.lars.momentum = optim.momentum;
+  o.lars.trust = optim.trust;
+  o.lars.clip_lr = optim.trust_clip;
+  return o;
+}
+
+RuleOptions rule_options(const Config& config, bool freeze_last_layer) {
+  const bool by_module = config.optim.clip_by == "module";  // DINOv2's and DINOv3's ways go together
+  RuleOptions rules;
+  rules.exclusion = by_module ? DecayExclusion::kName : DecayExclusion::kShape;
+  rules.layer_decay = *config.optim.layer_decay;
+  rules.patch_embed_lr = *config.optim.patch_embed_lr;
+  if (freeze_last_layer) rules.last_layer = by_module ? LastLayerFreeze::kZeroRate : LastLayerFreeze::kSkip;
+  return rules;
 }
 
 at::ScalarType compute_type(const Config& config) {
@@ -23,11 +41,39 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   if (warmup > total_)
     fail_usage("optim.warmup", fmt::format("at most the run's {} steps", total_), fmt::format("{} steps", warmup),
                "Shorten the warm-up or train longer");
-  lr_ = {optim.lr * static_cast<double>(batch) / 256.0, optim.min_lr, 0.0, warmup, total_};
-  weight_decay_ = {optim.weight_decay, optim.weight_decay_end, 0.0, 0, total_};
-  momentum_ = {config.teacher.momentum.value(), config.teacher.momentum_end, 0.0, 0, total_};
-  temperature_ = {config.teacher.warmup_temp.value(), config.teacher.temp.value(), config.teacher.warmup_temp_epochs.value()};
+  const double peak = scaled_lr(lr_rule(optim.lr_rule), *optim.lr, batch);
+  lr_ = {peak, optim.schedule == "constant" ? peak : *optim.min_lr, 0.0, warmup, total_};
+  weight_decay_ = {*optim.weight_decay, *optim.weight_decay_end, 0.0, 0, total_};
+  const TeacherConfig& teacher = config.teacher;
+  momentum_ = {*teacher.momentum, teacher.momentum_end, 0.0, 0, total_};
+  temperature_by_step_ = teacher.temp_changes == "step";
+  const int64_t epochs = *teacher.warmup_temp_epochs;
+  const int64_t temp_warmup = temperature_by_step_ ? steps({static_cast<double>(epochs), Duration::Unit::kEpochs}) : epochs;
+  temperature_ = {*teacher.warmup_temp, *teacher.temp, temp_warmup};
+  patch_temperature_ = {teacher.patch_warmup_temp.value_or(0), teacher.patch_temp.value_or(0), temp_warmup};  // 0: no patch loss
   freeze_ = optim.freeze_last_layer.value();
+  const GramConfig& gram = config.gram;
+  gram_ = {gram.weight,          config.loss.local_weight, config.loss.local_weight_end,
+           steps(gram.start),    steps(gram.ramp),         steps(gram.first),
+           steps(gram.every),    gram.max_updates,         gram.weight > 0 && gram.teacher != "ema",
+           !gram.teacher.empty()};
+  if (gram_.own_teacher && !gram_.from_file && gram_.first > gram_.start)
+    fail_usage("gram.first", fmt::format("at most gram.start = {} steps: the Gram teacher must be there when the loss begins", gram_.start),
+               fmt::format("{} steps", gram_.first), "Change one of them, or name a gram.teacher");
+}
+
+double Schedules::gram_share(int64_t step) const {
+  if (step < gram_.start) return 0;
+  if (step >= gram_.start + gram_.ramp) return 1;
+  return (1 - std::cos(std::numbers::pi * static_cast<double>(step - gram_.start) / static_cast<double>(gram_.ramp))) / 2;
+}
+
+// A function of the step alone, so that a resumed run refreshes when the first one would have.
+bool Schedules::refreshes_gram(int64_t step) const {
+  if (!gram_.own_teacher || step < gram_.first || (gram_.from_file && gram_.first == 0)) return false;
+  const int64_t since = step - gram_.first;
+  if (since == 0) return true;
+  return gram_.every > 0 && since % gram_.every == 0 && since / gram_.every < gram_.updates;
 }
 
 StepValues Schedules::at(int64_t step, uint64_t position) const {
@@ -36,7 +82,12 @@ StepValues Schedules::at(int64_t step, uint64_t position) const {
   values.lr = lr_.at(step);
   values.weight_decay = weight_decay_.at(step);
   values.momentum = momentum_.at(step);
-  values.teacher_temp = temperature_.at(values.epoch);
+  const int64_t moment = temperature_by_step_ ? step : values.epoch;
+  values.teacher_temp = temperature_.at(moment);
+  values.patch_teacher_temp = patch_temperature_.at(moment);
+  values.gram_weight = gram_.weight * gram_share(step);
+  values.local_weight = gram_.local_weight + (gram_.local_weight_end - gram_.local_weight) * gram_share(step);
+  values.refresh_gram = refreshes_gram(step);
   // in epochs: as published, whole epochs by their number
   values.freeze_last_layer = freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value
                                                                      : step < static_cast<int64_t>(freeze_.value);

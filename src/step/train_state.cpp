@@ -17,6 +17,13 @@ Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType
   return network;
 }
 
+std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, const Config& config, at::ScalarType type, at::Device device) {
+  if (!wanted) return std::nullopt;
+  Centre centre(out_dim(head), config.loss.centre_momentum, type);
+  centre.value() = centre.value().to(device);
+  return centre;
+}
+
 }  // namespace
 
 TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device)
@@ -27,9 +34,20 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train.bucket_mb * 1048576.0), spec.norm_last_layer)),
       student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute)),
       teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute)),
-      optimizer(layout, master_type(compute), adamw_config(config)),
-      centre(out_dim(spec.network.head.config), config.loss.centre_momentum, master_type(compute)) {
-  centre.value() = centre.value().to(device);
+      optimizer_name(config.optim.name),
+      optimizer(make_optimizer(optimizer_config(config), layout, master_type(compute))),
+      rules(segment_rules(layout, rule_options(config, false))),
+      frozen_rules(segment_rules(layout, rule_options(config, true))),
+      clip(*config.optim.clip),
+      clip_by_module(config.optim.clip_by == "module"),
+      centre(centre_for(spec.centre, spec.network.head.config, config, master_type(compute), device)),
+      patch_centre(
+          centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
+  if (spec.gram && spec.gram->source != "ema") {
+    Network network = initialized(config, spec, compute, device);
+    FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute));
+    gram = std::make_unique<Gram>(Gram{std::move(network), std::move(flat)});
+  }
 }
 
 }  // namespace dinoxx

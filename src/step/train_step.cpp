@@ -5,113 +5,244 @@
 
 #include <cmath>
 
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/loss/gram.hpp"
+#include "dinoxx/loss/monitors.hpp"
+
 namespace dinoxx {
 namespace {
 
-// The figures that all ranks add up in one small collective, on the device of the statistics communicator: loss, one flag per rank, stop
-// votes, terms' metrics. float64, so that the mean does not depend on rounding.
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+// What all ranks add up in one small collective, on the device of the statistics communicator: one flag per rank, loss, stop votes, rows of
+// the two centres, terms' metrics. float64, so that the mean does not depend on rounding.
 struct SharedFigures {
   at::Tensor sums;
   std::unique_ptr<Work> under_way;
 };
+constexpr int kLoss = 0, kStop = 1, kCentreRows = 2, kPatchRows = 3, kFigures = 4;  // behind the flags
 
-SharedFigures post_figures(double loss, bool stop, const std::vector<std::pair<std::string, double>>& terms, at::Device device,
-                           Communicator& comm) {
+// The first loss that is no number, by name.
+struct Total {
+  at::Tensor loss;
+  std::string bad_term;
+  CentreSum centre, patch_centre;
+  Metrics metrics;
+};
+
+SharedFigures post_figures(const Total& total, bool stop, at::Device device, Communicator& comm) {
   const int size = comm.size();
-  at::Tensor sums = at::zeros({size + 2 + static_cast<int64_t>(terms.size())}, at::kDouble);
-  double* out = sums.data_ptr<double>();
-  const bool finite = std::isfinite(loss);
-  out[comm.rank()] = finite ? 0 : 1;
-  out[size] = finite ? loss : 0;
-  out[size + 1] = stop ? 1 : 0;
-  for (size_t i = 0; i < terms.size(); ++i) out[size + 2 + static_cast<int>(i)] = terms[i].second;
+  at::Tensor sums = at::zeros({size + kFigures + static_cast<int64_t>(total.metrics.size())}, at::kDouble);
+  double* flags = sums.data_ptr<double>();
+  double* out = flags + size;
+  const bool finite = total.bad_term.empty();
+  flags[comm.rank()] = finite ? 0 : 1;
+  out[kLoss] = finite ? total.loss.item<double>() : 0;
+  out[kStop] = stop ? 1 : 0;
+  out[kCentreRows] = static_cast<double>(total.centre.rows);
+  out[kPatchRows] = static_cast<double>(total.patch_centre.rows);
+  for (size_t i = 0; i < total.metrics.size(); ++i) out[kFigures + i] = total.metrics[i].second;
   sums = sums.to(device);
   return {sums, comm.all_reduce(sums, ReduceOp::kSum)};
 }
 
-void read_figures(const SharedFigures& figures, int size, StepMetrics& metrics) {
+struct CentreRows {
+  int64_t centre = 0, patch = 0;
+};
+
+CentreRows read_figures(const SharedFigures& figures, int size, StepMetrics& metrics) {
   const at::Tensor sums = figures.sums.cpu();
-  const double* in = sums.data_ptr<double>();
+  const double* flags = sums.data_ptr<double>();
+  const double* in = flags + size;
   for (int rank = 0; rank < size; ++rank)
-    if (in[rank] != 0) metrics.bad_ranks.push_back(rank);
+    if (flags[rank] != 0) metrics.bad_ranks.push_back(rank);
   metrics.finite = metrics.bad_ranks.empty();
-  metrics.loss = metrics.finite ? in[size] / size : std::nan("");
-  metrics.stop = in[size + 1] != 0;
-  for (size_t i = 0; i < metrics.terms.size(); ++i) metrics.terms[i].second = in[size + 2 + static_cast<int>(i)] / size;
+  metrics.loss = metrics.finite ? in[kLoss] / size : std::nan("");
+  metrics.stop = in[kStop] != 0;
+  for (size_t i = 0; i < metrics.terms.size(); ++i) metrics.terms[i].second = in[kFigures + i] / size;
+  return {std::llround(in[kCentreRows]), std::llround(in[kPatchRows])};
+}
+
+// Crops as the networks see them: on their device, in their type, with the origin of each row.
+struct StepCrops {
+  std::vector<at::Tensor> student;  // per size, or per view, [views * B, C, S, S]
+  std::vector<RowOrigin> origins;
+  at::Tensor gram;  // [G B, C, S', S'], the Gram teacher's own
+};
+
+StepCrops prepared(const MethodSpec& spec, const StepInput& input, const TrainState& state, int64_t batch) {
+  const at::Tensor& like = state.student_flat.compute;
+  StepCrops crops;
+  int view = 0;
+  for (const at::Tensor& group : input.crops) {
+    const at::Tensor pixels = group.to(like.device(), like.scalar_type());
+    if (view >= spec.student_views()) {
+      crops.gram = pixels;
+      continue;
+    }
+    const int views = static_cast<int>(group.size(0) / batch), together = spec.split_views ? 1 : views;
+    for (int first = 0; first < views; first += together) {
+      crops.student.push_back(pixels.narrow(0, first * batch, together * batch));
+      crops.origins.push_back({input.seed, input.positions, view + first, static_cast<uint64_t>(state.step)});
+    }
+    view += views;
+  }
+  return crops;
+}
+
+MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device device) {
+  MaskInputs masks;
+  if (!masked.defined()) return masks;
+  const at::Tensor crop_and_patch = masked.nonzero(), crop = crop_and_patch.select(1, 0);  // [M, 2] -> [M]
+  masks.rows = crop * masked.size(1) + crop_and_patch.select(1, 1);
+  masks.weights = masked.sum(1).to(at::kFloat).reciprocal().index_select(0, crop);
+  masks.slots = crop.remainder(batch);
+  masks.masked = masked.to(device);
+  masks.rows = masks.rows.to(device);
+  masks.weights = masks.weights.to(device);
+  masks.slots = masks.slots.to(device);
+  return masks;
+}
+
+bool wants(const MethodSpec& spec, const StepValues& values, Need need) {
+  for (const LossTerm& term : spec.terms)
+    if (term.weight(values) != 0 && std::find(term.needs.begin(), term.needs.end(), need) != term.needs.end()) return true;
+  return false;
+}
+
+// Patches of the Gram teacher on the student's grid.
+at::Tensor gram_patches(const TrainState& state, const GramPlan& plan, const at::Tensor& globals, const StepCrops& crops) {
+  const Network& network = state.gram ? state.gram->network : state.teacher;
+  const at::Tensor& images = crops.gram.defined() ? crops.gram : globals;
+  const at::Tensor patches = network.backbone().forward_features({images, nullptr, {}, /*local=*/false}).patches;
+  return reduce_tokens(patches, plan.teacher_grid, plan.teacher_grid, plan.student_grid, plan.student_grid);
+}
+
+// Signs of collapse in what the step has computed anyway.
+void monitor(const LossInputs& in, bool prototypes, Communicator& comm, Metrics& metrics) {
+  at::NoGradGuard no_grad;
+  const ForwardOutput& judged = in.teacher.features.defined() ? in.teacher : in.student;
+  const FeatureSpread spread = feature_spread(judged.features[0]);
+  metrics.emplace_back("feature_deviation", spread.deviation);
+  metrics.emplace_back("effective_rank", spread.effective_rank);
+  if (!prototypes) return;
+  const at::Tensor& logits = in.teacher.logits;
+  const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.options().dtype(at::kFloat));
+  const PrototypeUsage usage = prototype_usage(logits, centre, in.values.teacher_temp, &comm);
+  metrics.emplace_back("prototypes_used", usage.used);
+  metrics.emplace_back("prototype_perplexity", usage.perplexity);
+}
+
+Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
+  Total total;
+  for (const LossTerm& term : spec.terms) {
+    const double weight = term.weight(in.values);
+    if (weight == 0) continue;
+    LossOutputs out = term.loss(in);
+    const at::Tensor weighted = weight == 1.0 ? out.loss : weight * out.loss;
+    total.loss = total.loss.defined() ? total.loss + weighted : weighted;
+    if (total.bad_term.empty() && !std::isfinite(out.loss.item<double>())) total.bad_term = term.name;
+    if (out.centre.sum.defined()) total.centre = out.centre;
+    if (out.patch_centre.sum.defined()) total.patch_centre = out.patch_centre;
+    for (auto& metric : out.metrics) total.metrics.push_back(std::move(metric));
+  }
+  return total;
 }
 
 }  // namespace
 
-StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip,
-                       double student_temp, GradientSync& sync, Communicator& statistics) {
+at::Tensor draw_masks(const MethodSpec& spec, std::span<const uint64_t> positions, uint64_t seed) {
+  if (!spec.masks) return {};
+  const MaskPlan& plan = *spec.masks;
+  std::vector<uint8_t> masked;
+  const int views = spec.views.global_count();
+  make_masks(plan.spec, plan.rows, plan.columns, views, positions, seed, masked);
+  return at::tensor(masked, at::kByte).view({views * static_cast<int64_t>(positions.size()), plan.rows * plan.columns}).to(at::kBool);
+}
+
+StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,
+                       const StepComms& comms) {
   StepMetrics metrics;
   const auto batch = static_cast<int64_t>(input.positions.size());
-  const at::ScalarType type = state.student_flat.compute.scalar_type();
   const at::Device device = state.student_flat.compute.device();
-  std::vector<at::Tensor> crops;  // per size [views * B, C, S, S]
-  std::vector<RowOrigin> origins;
-  int first_view = 0;
-  for (const at::Tensor& group : input.crops) {
-    crops.push_back(group.to(device, type));
-    origins.push_back({input.seed, input.positions, first_view, static_cast<uint64_t>(state.step)});
-    first_view += static_cast<int>(group.size(0) / batch);
-  }
+  const StepCrops crops = prepared(spec, input, state, batch);
+  LossInputs in;
+  in.values = values;
+  in.comm = &comms.batch;
+  in.global_views = spec.views.global_count();
+  in.masks = mask_inputs(input.masked, batch, device);
+  if (state.centre) in.centre = state.centre->value();
+  if (state.patch_centre) in.patch_centre = state.patch_centre->value();
+  const bool patch_loss = wants(spec, values, Need::kMasks);
 
   // 1. teacher forward on the global views
-  LossInputs in;
-  in.centre = state.centre.value();
-  in.student_temp = student_temp;
-  in.values = values;
-  if (spec.teacher != TeacherPolicy::kNone) {
+  {
     at::NoGradGuard no_grad;
-    const std::vector<at::Tensor> globals = first_views(crops, batch, spec.views.global_count());
-    // batch statistics, as published, where the network has them; no stochastic depth
-    const std::span<const RowOrigin> training =
-        std::span<const RowOrigin>(origins).first(state.teacher_buffers.empty() ? 0 : globals.size());
-    in.teacher = state.teacher.forward({.crops_by_size = globals, .origins = training, .batch = batch});
+    const std::vector<at::Tensor> globals = first_views(crops.student, batch, static_cast<int>(in.global_views));
+    if (spec.teacher != TeacherPolicy::kNone) {
+      const Network& teacher = spec.teacher == TeacherPolicy::kFrozen ? *state.frozen : state.teacher;
+      // batch statistics, as published, where the network learns and has them; no stochastic depth
+      const bool statistics = spec.teacher == TeacherPolicy::kEma && !state.teacher_buffers.empty();
+      ForwardInput forward{.crops_by_size = globals, .batch = batch};
+      if (statistics) forward.origins = std::span<const RowOrigin>(crops.origins).first(globals.size());
+      if (patch_loss) forward.masked_rows = in.masks.rows;
+      in.teacher = teacher.forward(forward);
+    }
+    if (values.refresh_gram && state.gram) {
+      state.gram->flat.master.copy_(state.teacher_flat.master);
+      state.gram->flat.publish();
+    }
+    if (wants(spec, values, Need::kGramTeacher)) in.gram_patches = gram_patches(state, *spec.gram, globals.front(), crops);
   }
 
   // 2. student forward on all views
-  in.student = state.student.forward({.crops_by_size = crops, .origins = origins, .batch = batch});
+  ForwardInput forward{.crops_by_size = crops.student, .origins = crops.origins, .batch = batch};
+  if (spec.masks && !spec.masks->student_sees_all) forward.masked = in.masks.masked;
+  if (patch_loss) forward.masked_rows = in.masks.rows;
+  forward.patches = wants(spec, values, Need::kPatches);
+  forward.predict = true;
+  in.student = state.student.forward(forward);
 
   // 3. loss
-  at::Tensor loss, centre_sum;
-  int64_t centre_rows = 0;
-  for (const LossTerm& term : spec.terms) {
-    LossOutputs out = term.loss(in);
-    loss = loss.defined() ? loss + term.weight * out.loss : (term.weight == 1.0 ? out.loss : term.weight * out.loss);
-    if (out.centre_sum.defined()) {
-      centre_sum = out.centre_sum;
-      centre_rows = out.centre_rows;
-    }
-    for (auto& metric : out.metrics) metrics.terms.push_back(std::move(metric));
-  }
+  Total total = weighted_sum(spec, in);
+  if (input.monitor) monitor(in, wants(spec, values, Need::kSeveralViews), comms.batch, total.metrics);
+  metrics.bad_term = total.bad_term;
+  metrics.terms = total.metrics;
 
   // 4. statistics travel while backward computes
-  SharedFigures figures = post_figures(loss.item<double>(), input.wants_stop, metrics.terms, device, statistics);
-  std::unique_ptr<Work> centre_work;
-  if (centre_sum.defined()) centre_work = statistics.all_reduce(centre_sum, ReduceOp::kSum);
+  SharedFigures figures = post_figures(total, input.wants_stop, device, comms.statistics);
+  std::vector<std::unique_ptr<Work>> centre_works;
+  for (const CentreSum* centre : {&total.centre, &total.patch_centre})
+    if (centre->sum.defined()) centre_works.push_back(comms.statistics.all_reduce(centre->sum, ReduceOp::kSum));
 
   // 5. backward; buckets are averaged as they become ready
   state.student_flat.zero_grad();
   sync.begin();
-  loss.backward();
+  total.loss.backward();
   sync.finish();
   metrics.overlapped_share = sync.overlapped_share();
   figures.under_way->wait();
-  if (centre_work) centre_work->wait();
-  read_figures(figures, statistics.size(), metrics);
+  for (const auto& work : centre_works) work->wait();
+  const CentreRows rows = read_figures(figures, comms.statistics.size(), metrics);
 
   // 6. commit, once all ranks have agreed. The averaged gradient is equal on all ranks, so its norm needs no vote.
   at::NoGradGuard no_grad;
-  metrics.grad_norm = clip_per_parameter(state.layout, state.student_flat, clip, values.freeze_last_layer);
+  const std::vector<SegmentRule>& rules = values.freeze_last_layer ? state.frozen_rules : state.rules;
+  metrics.grad_norm = state.clip_by_module ? clip_per_module(state.layout, state.student_flat, state.clip, rules)
+                                           : clip_per_parameter(state.layout, state.student_flat, state.clip, rules);
   metrics.finite = metrics.finite && std::isfinite(metrics.grad_norm);
   if (metrics.finite) {
-    state.optimizer.step(state.layout, state.student_flat, values.lr, values.weight_decay, values.freeze_last_layer);
-    if (spec.teacher == TeacherPolicy::kEma) ema_update(state.teacher_flat, state.student_flat, values.momentum);
-    if (centre_sum.defined()) state.centre.update(centre_sum, centre_rows * statistics.size());
+    state.optimizer->step(state.layout, state.student_flat, values.lr, values.weight_decay, rules);
     state.student.commit_statistics();
     state.teacher.commit_statistics();
+    if (spec.teacher == TeacherPolicy::kNone) {
+      ema_update(state.teacher_flat, state.student_flat, 0);
+      for (size_t i = 0; i < state.teacher_buffers.size(); ++i) state.teacher_buffers[i].tensor.copy_(state.student_buffers[i].tensor);
+    } else {
+      ema_update(state.teacher_flat, state.student_flat, values.momentum);
+    }
+    if (rows.centre > 0) state.centre->update(total.centre.sum, rows.centre);
+    if (rows.patch > 0) state.patch_centre->update(total.patch_centre.sum, rows.patch);
   } else {
     state.student.discard_statistics();
     state.teacher.discard_statistics();

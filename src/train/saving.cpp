@@ -29,18 +29,19 @@ struct SavedTensors {
 SavedTensors saved_tensors(TrainState& state) {
   SavedTensors saved;
   saved.tensors.layout = &state.layout;
-  saved.tensors.split = {{"student", saved.host(state.student_flat.master)},
-                         {"teacher", saved.host(state.teacher_flat.master)},
-                         {"adamw.exp_avg", saved.host(state.optimizer.exp_avg)},
-                         {"adamw.exp_avg_sq", saved.host(state.optimizer.exp_avg_sq)}};
-  saved.tensors.replicated = {{"centre", saved.host(state.centre.value())}};
+  saved.tensors.split = {{"student", saved.host(state.student_flat.master)}, {"teacher", saved.host(state.teacher_flat.master)}};
+  for (const auto& [name, tensor] : state.optimizer->named_state())
+    saved.tensors.split.push_back({state.optimizer_name + "." + name, saved.host(tensor)});
+  if (state.gram) saved.tensors.split.push_back({"gram", saved.host(state.gram->flat.master)});
+  if (state.centre) saved.tensors.replicated.push_back({"centre", saved.host(state.centre->value())});
+  if (state.patch_centre) saved.tensors.replicated.push_back({"patch_centre", saved.host(state.patch_centre->value())});
   for (const auto& [name, tensor] : state.student_buffers)
     saved.tensors.replicated.push_back({"student.buffer/" + name, saved.host(tensor)});
   for (const auto& [name, tensor] : state.teacher_buffers)
     saved.tensors.replicated.push_back({"teacher.buffer/" + name, saved.host(tensor)});
   for (size_t i = 0; i < state.layout.segments.size(); ++i) {
-    saved.counts.push_back(at::full({}, state.optimizer.segment_steps[i], at::kLong));
-    saved.tensors.replicated.push_back({"adamw.step/" + state.layout.segments[i].name, saved.counts.back()});
+    saved.counts.push_back(at::full({}, state.optimizer->segment_steps[i], at::kLong));
+    saved.tensors.replicated.push_back({state.optimizer_name + ".step/" + state.layout.segments[i].name, saved.counts.back()});
   }
   return saved;
 }
@@ -116,9 +117,10 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   SavedTensors saved = saved_tensors(state);
   load_checkpoint(comm, checkpoint, saved.tensors);
   for (const auto& [live, host] : saved.copies) live.copy_(host);
-  for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer.segment_steps[i] = saved.counts[i].item<int64_t>();
+  for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer->segment_steps[i] = saved.counts[i].item<int64_t>();
   state.student_flat.publish();
   state.teacher_flat.publish();
+  if (state.gram) state.gram->flat.publish();
   state.step = manifest["step"];
   state.position = manifest["position"];
 

@@ -12,8 +12,8 @@
 #include "dinoxx/data/loader.hpp"
 #include "dinoxx/parallel/ddp.hpp"
 #include "dinoxx/step/train_step.hpp"
-#include "init_from.hpp"
 #include "machine.hpp"
+#include "other_weights.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "saving.hpp"
@@ -26,13 +26,14 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-StepInput step_input(const Batch& batch, const Config& config) {
+StepInput step_input(const Batch& batch, const Config& config, const MethodSpec& spec) {
   StepInput input;
   const auto slots = static_cast<int64_t>(batch.positions.size());
   for (const CropGroup& group : batch.groups)
     input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
   input.positions = batch.positions;
   input.seed = static_cast<uint64_t>(config.train.seed);
+  input.masked = draw_masks(spec, input.positions, input.seed);
   input.global_batch = config.train.batch_size;
   return input;
 }
@@ -45,10 +46,12 @@ class Run {
  private:
   bool chief() const { return comms_.control->rank() == 0; }
   void print_start() const;
+  void say(const std::vector<std::string>& lines);
   void open_folder();
   void start_or_resume();
   StepMetrics one_step();
   void record(const StepMetrics& metrics, const StepValues& values);
+  bool logs_after(int64_t step) const;
   bool due(const Duration& every, int64_t step) const;
   void evaluate();
   void save();
@@ -57,6 +60,7 @@ class Run {
 
   const TrainOptions& options_;
   TrainComms comms_;
+  std::shared_ptr<Communicator> batch_;  // for losses over all ranks
   Clock::time_point born_ = Clock::now();
   Inputs inputs_;
   const Config& config_;
@@ -89,8 +93,12 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
   facts_ = {print_config(config_),   inputs_.dataset->fingerprint(), inputs_.ids.size(),      options.build, cpu_model(),
             comms.gradients->name(), config_.train.threads.value(),  config_.train.batch_size};
   ranks_must_agree(*comms_.control, fmt::format("{:016x}", state_.layout.hash), "parameter layout");
+  on_all_ranks(*comms_.control,
+               [&] { check_batch(spec_, config_, config_.train.batch_size / comms_.control->size(), comms_.control->size()); });
+  // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures
+  batch_ = comms_.statistics->split(0, comms_.statistics->rank());
   if (state_.student_buffers.empty()) return;
-  const auto group = comms_.statistics->split(0, comms_.statistics->rank());  // its order must not cross that of the figures
+  const auto group = comms_.statistics->split(0, comms_.statistics->rank());
   state_.student.set_statistics_group(group);
   state_.teacher.set_statistics_group(group);
 }
@@ -103,6 +111,11 @@ void Run::print_start() const {
              config_.train.batch_size);
   for (const std::string& note : inputs_.notes) fmt::print("  auto: {}\n", note);
   std::fflush(stdout);
+}
+
+void Run::say(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines)
+    if (chief()) progress_.say(line);
 }
 
 void Run::open_folder() {
@@ -126,13 +139,12 @@ void Run::start_or_resume() {
     resumed_from_ = chosen;
   } else {
     on_all_ranks(*comms_.control, [&] {
-      if (config_.model.init_from.empty()) return;
-      const std::vector<std::string> lines = init_from(config_.model.init_from, config_, state_);
-      for (const std::string& line : lines)
-        if (chief()) progress_.say(line);
+      if (!config_.model.init_from.empty()) say(init_from(config_.model.init_from, config_, state_));
+      if (state_.gram && !config_.gram.teacher.empty()) say(load_gram_teacher(config_.gram.teacher, config_, state_));
     });
     broadcast_parameters(*comms_.gradients, state_.student_flat);
     broadcast_parameters(*comms_.gradients, state_.teacher_flat);
+    if (state_.gram) broadcast_parameters(*comms_.gradients, state_.gram->flat);
   }
   logged_step_ = saved_step_ = state_.step;
   if (chosen.empty()) saved_step_ = -1;
@@ -165,13 +177,14 @@ void Run::start_or_resume() {
 
 StepMetrics Run::one_step() {
   // 1. sample
-  StepInput input = step_input(loader_->next(), config_);
+  const Batch& batch = loader_->next();
+  StepInput input = step_input(batch, config_, spec_);
+  input.monitor = logs_after(state_.step + 1);
   input.wants_stop = options_.stop_signal() != nullptr || (chief() && time_is_up());
   // 2. to 6. forward, loss, backward, optimize, average
   const StepValues values = schedules_.at(state_.step, state_.position);
   const auto begin = Clock::now();
-  const StepMetrics metrics =
-      train_step(state_, spec_, input, values, config_.optim.clip, config_.loss.student_temp, *sync_, *comms_.statistics);
+  const StepMetrics metrics = train_step(state_, spec_, input, values, *sync_, {*comms_.statistics, *batch_});
   step_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
   // 7. report
   record(metrics, values);
@@ -196,8 +209,7 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
     return;
   }
   skipped_ = 0;
-  const bool last = state_.step == schedules_.total_steps();
-  if (state_.step % config_.train.log_every != 0 && !last) return;
+  if (!logs_after(state_.step)) return;
   const double seconds = watch_.seconds();
   const auto steps = static_cast<double>(state_.step - logged_step_);
   const LoaderStats stats = loader_->stats();
@@ -227,7 +239,11 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
   progress_.show(
       fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.1f} images/s  waiting for data {:.0f} %  ETA {}", state_.step,
                   schedules_.total_steps(), epoch, metrics.loss, values.lr, images_per_s, 100 * wait, human_time(left)),
-      last);
+      state_.step == schedules_.total_steps());
+}
+
+bool Run::logs_after(int64_t step) const {
+  return step % config_.train.log_every == 0 || step == schedules_.total_steps();
 }
 
 // Whether a schedule such as "every 2ep" falls due with `step`, or the run ends with it. A function of the step alone, so that a resumed
@@ -291,10 +307,10 @@ bool Run::time_is_up() const {
 ExitCode Run::check() {
   double seconds = 0;
   for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
-    const StepInput input = step_input(loader_->next(), config_);
+    const StepInput input = step_input(loader_->next(), config_, spec_);
     const auto begin = Clock::now();
-    const StepMetrics metrics = train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), config_.optim.clip,
-                                           config_.loss.student_temp, *sync_, *comms_.statistics);
+    const StepMetrics metrics =
+        train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), *sync_, {*comms_.statistics, *batch_});
     seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
   }
@@ -328,6 +344,9 @@ void probe_folder(const fs::path& out) {
 
 ExitCode Run::go() {
   if (chief()) print_start();
+  if (spec_.teacher == TeacherPolicy::kFrozen)
+    on_all_ranks(*comms_.control,
+                 [&] { say(load_frozen_teacher(config_.teacher.distill, spec_, compute_type(config_), options_.device, state_)); });
   if (options_.check) {
     on_all_ranks(*comms_.control, [&] {
       if (chief()) probe_folder(options_.out);

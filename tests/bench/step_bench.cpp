@@ -68,12 +68,12 @@ double textbook_flops(const Config& c) {
     return views * (patches * 2 * patch * dim + static_cast<double>(*c.model.depth) * block);
   };
   const auto head = [&](double rows) {
-    const double h = static_cast<double>(c.head.hidden_dim), b = static_cast<double>(c.head.bottleneck_dim);
+    const double h = static_cast<double>(*c.head.hidden_dim), b = static_cast<double>(c.head.bottleneck_dim);
     return rows * 2 * (dim * h + static_cast<double>(c.head.layers - 2) * h * h + h * b + b * static_cast<double>(*c.head.out_dim));
   };
   const double global = forward(2, static_cast<double>(c.views.global_size)) + head(2);
-  const double local = forward(static_cast<double>(c.views.local_count), static_cast<double>(c.views.local_size)) +
-                       head(static_cast<double>(c.views.local_count));
+  const double local = forward(static_cast<double>(*c.views.local_count), static_cast<double>(c.views.local_size)) +
+                       head(static_cast<double>(*c.views.local_count));
   return global + 3 * (global + local);  // teacher forward, student forward and backward
 }
 
@@ -114,14 +114,13 @@ void run(const Options& options) {
   StepInput input;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
   input.crops.push_back(at::randn({2 * batch, 3, config.views.global_size, config.views.global_size}, generator, at::kFloat));
-  if (config.views.local_count > 0)
+  if (*config.views.local_count > 0)
     input.crops.push_back(
-        at::randn({config.views.local_count * batch, 3, config.views.local_size, config.views.local_size}, generator, at::kFloat));
+        at::randn({*config.views.local_count * batch, 3, config.views.local_size, config.views.local_size}, generator, at::kFloat));
   for (int64_t i = 0; i < batch; ++i) input.positions.push_back(static_cast<uint64_t>(i));
   input.global_batch = batch;
   const auto step = [&] {
-    return train_step(state, spec, input, schedules.at(state.step, state.position), config.optim.clip, config.loss.student_temp, sync,
-                      *statistics);
+    return train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *statistics});
   };
 
   step();

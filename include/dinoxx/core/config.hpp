@@ -19,38 +19,63 @@ struct ModelConfig {
   int64_t patch_size = 0;
   Auto<int64_t> image_size;  ///< auto: views.global_size
   Auto<double> mlp_ratio;    ///< auto: the architecture's
-  Auto<int64_t> registers;   ///< auto: the style's
+  int64_t drop_path_group = 0;
+  Auto<int64_t> registers;  ///< auto: the style's
   double drop_path = 0, rope_shift = 0, rope_jitter = 0, rope_rescale = 0;
   std::string drop_path_form, stem, fit, init_from;
   bool recompute = false;
   bool operator==(const ModelConfig&) const = default;
 };
 struct HeadConfig {
-  Auto<int64_t> out_dim;
-  int64_t hidden_dim = 0, bottleneck_dim = 0, layers = 0;
+  Auto<int64_t> out_dim, hidden_dim, patch_out_dim, patch_bottleneck_dim, patch_hidden_dim;
+  int64_t bottleneck_dim = 0, layers = 0;
   bool norm_last_layer = false;
+  Auto<bool> shared;
   bool operator==(const HeadConfig&) const = default;
 };
 struct ViewsConfig {
-  int64_t global_size = 0, local_count = 0, local_size = 0;
-  double global_scale_min = 0, global_scale_max = 0, local_scale_min = 0, local_scale_max = 0;
+  std::string profile;
+  int64_t global_size = 0, local_size = 0;
+  Auto<int64_t> local_count;
+  Auto<double> global_scale_min, global_scale_max, local_scale_min, local_scale_max;
   bool blur = false;
   bool operator==(const ViewsConfig&) const = default;
 };
+struct MaskConfig {
+  std::string scheme;
+  double probability = 0, ratio_min = 0, ratio_max = 0;
+  int64_t group_size = 0;
+  bool operator==(const MaskConfig&) const = default;
+};
 struct OptimConfig {
-  double lr = 0, min_lr = 0, weight_decay = 0, weight_decay_end = 0, clip = 0, beta1 = 0, beta2 = 0;
+  std::string name, lr_rule, schedule, clip_by;
+  Auto<double> lr, min_lr, weight_decay, weight_decay_end, clip, layer_decay, patch_embed_lr;
+  double beta1 = 0, beta2 = 0, momentum = 0, trust = 0;
+  bool trust_clip = false;
   Auto<Duration> warmup, freeze_last_layer;
   bool operator==(const OptimConfig&) const = default;
 };
 struct TeacherConfig {
-  Auto<double> momentum, temp, warmup_temp;
+  Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
   double momentum_end = 0;
   Auto<int64_t> warmup_temp_epochs;
+  std::string temp_changes, distill;
   bool operator==(const TeacherConfig&) const = default;
 };
 struct LossConfig {
   double student_temp = 0, centre_momentum = 0;
+  std::string centring, patch_centring;
+  int64_t sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
+  Auto<double> patch_weight, koleo_weight;
+  double temp = 0, local_weight = 0, local_weight_end = 0;
   bool operator==(const LossConfig&) const = default;
+};
+struct GramConfig {
+  double weight = 0;
+  Duration start, ramp, first, every;
+  int64_t max_updates = 0, size = 0, group_size = 0;
+  std::string teacher, negatives, tokens;
+  bool operator==(const GramConfig&) const = default;
 };
 struct TrainingConfig {
   std::string method, precision, device;
@@ -85,9 +110,11 @@ struct Config {
   ModelConfig model;
   HeadConfig head;
   ViewsConfig views;
+  MaskConfig mask;
   OptimConfig optim;
   TeacherConfig teacher;
   LossConfig loss;
+  GramConfig gram;
   TrainingConfig train;
   DataConfig data;
   CheckpointConfig checkpoint;

@@ -1,6 +1,5 @@
 #pragma once
 #include "dinoxx/method/method.hpp"
-#include "dinoxx/method/network.hpp"
 #include "dinoxx/optim/adamw.hpp"
 #include "dinoxx/parallel/param_layout.hpp"
 #include "dinoxx/step/build.hpp"
@@ -18,10 +17,20 @@ struct TrainState {
   NamedTensors student_buffers, teacher_buffers;  ///< running statistics; empty for most networks
   ParamLayout layout;
   FlatState student_flat, teacher_flat;
-  AdamW optimizer;
-  Centre centre;
-  int64_t step = 0;       ///< steps done
-  uint64_t position = 0;  ///< images seen by all ranks together; the next batch begins here
+  std::string optimizer_name;
+  std::unique_ptr<Optimizer> optimizer;
+  std::vector<SegmentRule> rules, frozen_rules;  ///< of the segments; of a step that freezes the last layer
+  double clip = 0;
+  bool clip_by_module = false;
+  std::optional<Centre> centre, patch_centre;
+  struct Gram {
+    Network network;
+    FlatState flat;
+  };
+  std::unique_ptr<Gram> gram;       ///< the Gram teacher where it is a network of its own
+  std::unique_ptr<Network> frozen;  ///< the teacher of a distillation; not in checkpoints, it comes from its own file
+  int64_t step = 0;                 ///< steps done
+  uint64_t position = 0;            ///< images seen by all ranks together; the next batch begins here
 };
 
 }  // namespace dinoxx

@@ -13,26 +13,37 @@ namespace dinoxx {
 struct StepInput {
   std::vector<at::Tensor> crops;    ///< per size in view order [views * B, C, S, S], rows [view][slot]
   std::vector<uint64_t> positions;  ///< global position per slot
+  at::Tensor masked;                ///< [G B, N] bool, for methods with masks (draw_masks)
   uint64_t seed = 0;
   int64_t global_batch = 0;
   bool wants_stop = false;  ///< this rank's vote to stop after this step
+  bool monitor = false;     ///< measure the signs of collapse too; equal on all ranks
 };
 
 struct StepMetrics {
   double loss = 0;              ///< mean over all ranks
   bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
   std::vector<int> bad_ranks;   ///< whose loss was no number
+  std::string bad_term;         ///< the first of this rank's terms that was none
   bool stop = false;            ///< some rank voted to stop
   double grad_norm = 0;         ///< of all gradients that are applied (not a frozen last layer), before clipping
   double overlapped_share = 0;  ///< of gradient bytes, see GradientSync
   std::vector<std::pair<std::string, double>> terms;  ///< the loss terms' own figures, means over all ranks
 };
 
+/// Communicators of one step, each for an order of calls of its own, for tensors on the networks' device.
+struct StepComms {
+  Communicator& statistics;  ///< figures, votes and centres
+  Communicator& batch;       ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
+};
+
+/// The masks of a batch: a function of the seed and the positions. Undefined for methods without.
+at::Tensor draw_masks(const MethodSpec& spec, std::span<const uint64_t> positions, uint64_t seed);
+
 /// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have
-/// agreed that the numbers are finite: clip, AdamW, publish, teacher average, centre. The gradient is that of the mean over the global
-/// batch. `statistics` is a communicator of its own, for tensors on the
-/// networks' device.
-StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, double clip,
-                       double student_temp, GradientSync& sync, Communicator& statistics);
+/// agreed that the numbers are finite: clip, optimizer, publish, teacher average, centres, running statistics. The gradient is that of the
+/// mean over the global batch.
+StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,
+                       const StepComms& comms);
 
 }  // namespace dinoxx

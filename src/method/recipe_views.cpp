@@ -1,0 +1,33 @@
+#include "recipes.hpp"
+
+namespace dinoxx {
+namespace {
+
+MethodSpec two_views(const Config& config) {
+  MethodSpec spec;
+  spec.views = configured_views(config);
+  spec.split_views = true;
+  spec.network.backbone = backbone_config(config);
+  spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head.hidden_dim),
+                                                  static_cast<int>(*config.head.out_dim)}};
+  return spec;
+}
+
+}  // namespace
+
+MethodSpec recipe_byol(const Config& config) {
+  MethodSpec spec = two_views(config);
+  const int width = static_cast<int>(*config.head.out_dim);
+  spec.network.predictor = {"predictor", MlpHeadConfig{width, static_cast<int>(*config.head.hidden_dim), width}};
+  spec.terms.push_back(byol_term());
+  return spec;
+}
+
+MethodSpec recipe_simclr(const Config& config) {
+  MethodSpec spec = two_views(config);
+  spec.teacher = TeacherPolicy::kNone;
+  spec.terms.push_back(simclr_term(config));
+  return spec;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "dinoxx/step/train_state.hpp"
+
+/// Weights that a run takes from elsewhere. Each function returns lines for the log and throws a UsageError, nothing changed, when the file
+/// does not hold what the configuration wants. A path may be a run folder (its newest checkpoint's teacher), a checkpoint or a weight file.
+namespace dinoxx {
+
+/// Student and teacher (and Gram teacher) begin with a backbone (model.init_from), and with the heads where it is dinoxx's own file of a
+/// teacher with equal ones: a new stage goes on where the former ended. Other heads keep their random values.
+std::vector<std::string> init_from(const std::filesystem::path& path, const Config& config, TrainState& state);
+
+/// The Gram teacher's backbone (gram.teacher).
+std::vector<std::string> load_gram_teacher(const std::filesystem::path& path, const Config& config, TrainState& state);
+
+/// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved. Its heads must have as
+/// many prototypes as the student's, and its patches the student's size.
+std::vector<std::string> load_frozen_teacher(const std::filesystem::path& path, const MethodSpec& spec, at::ScalarType compute,
+                                             at::Device device, TrainState& state);
+
+}  // namespace dinoxx
