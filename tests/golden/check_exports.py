@@ -1,7 +1,7 @@
 """Files that dinoxx wrote, loaded strictly by timm and transformers, and features compared; the other way round as well. For developers: needs the
 built program and the packages of requirements.txt, and some GB of memory for the larger networks.
 
-    python check_exports.py build/release/bin/dinoxx [--large]
+    python check_exports.py build/release/bin/dinoxx [--large] [--network NAME]
 
 For each network: random weights in the other tool's own class, written by that tool, `dinoxx weights import`, `export` under every naming that has
 the network, loaded strictly by timm.create_model("local-dir:...") or from_pretrained, features of an image at the native and at another size. Then
@@ -135,11 +135,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--network", action="append", help="this one alone, may be repeated")
     args = parser.parse_args()
     program = os.path.abspath(args.program)
     with tempfile.TemporaryDirectory() as folder:
         seven_billion(program, folder)
-    for name, arguments in SMALL + (LARGE if args.large else []):
+    chosen = [case for case in SMALL + LARGE if case[0] in args.network] if args.network else SMALL + (LARGE if args.large else [])
+    for name, arguments in chosen:
         folder = tempfile.mkdtemp()
         try:
             check(program, name, arguments, folder)
