@@ -72,6 +72,37 @@ TEST_P(CudaOptimizer, OneStepIsAtensFormula) {
   EXPECT_TRUE(at::equal(gpu.state->compute, gpu.state->master.to(GetParam())));
 }
 
+// Through ATen's operators on the GPU, a loop on the CPU: equal but for the rounding of the norms.
+TEST_P(CudaOptimizer, SgdAndLarsFollowTheCpu) {
+  for (const bool lars : {false, true}) {
+    Training cpu(at::kCPU, GetParam()), gpu(at::Device(at::kCUDA, 0), GetParam());
+    OptimizerConfig config;
+    config.name = lars ? "lars" : "sgd";
+    config.lars.trust = 0.02;
+    const auto on_cpu = make_optimizer(config, cpu.layout, at::kFloat), on_gpu = make_optimizer(config, gpu.layout, at::kFloat);
+    for (int step = 0; step < 10; ++step) {
+      cpu.set_gradient(step);
+      gpu.set_gradient(step);
+      const LastLayerFreeze freeze = step < 3 ? LastLayerFreeze::kSkip : LastLayerFreeze::kNone;
+      on_cpu->step(cpu.layout, *cpu.state, 0.05, 0.1, segment_rules(cpu.layout, {.layer_decay = 0.9, .last_layer = freeze}));
+      on_gpu->step(gpu.layout, *gpu.state, 0.05, 0.1, segment_rules(gpu.layout, {.layer_decay = 0.9, .last_layer = freeze}));
+    }
+    EXPECT_TRUE(at::allclose(gpu.state->master.cpu(), cpu.state->master, 1e-5, 1e-6)) << config.name;
+    EXPECT_TRUE(at::equal(gpu.state->compute, gpu.state->master.to(GetParam())));
+    EXPECT_EQ(on_gpu->segment_steps, on_cpu->segment_steps);
+  }
+}
+
+TEST(CudaClip, ByModuleEqualsTheCpu) {
+  Training cpu(at::kCPU, at::kFloat), gpu(at::Device(at::kCUDA, 0), at::kFloat);
+  cpu.set_gradient(0);
+  gpu.set_gradient(0);
+  const auto rules = segment_rules(cpu.layout, {});
+  const double norm = clip_per_module(cpu.layout, *cpu.state, 1.0, rules);
+  EXPECT_NEAR(clip_per_module(gpu.layout, *gpu.state, 1.0, rules), norm, 1e-5 * norm);
+  EXPECT_TRUE(at::allclose(gpu.state->grad.cpu(), cpu.state->grad, 1e-5, 1e-7));
+}
+
 TEST(CudaClip, EqualsTheCpu) {
   Training cpu(at::kCPU, at::kFloat), gpu(at::Device(at::kCUDA, 0), at::kFloat);
   cpu.set_gradient(0);
