@@ -7,6 +7,7 @@
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/eval/evaluate.hpp"
+#include "dinoxx/eval/ladder.hpp"
 
 namespace dinoxx {
 namespace {
@@ -19,7 +20,10 @@ constexpr const char* kUsage = R"(dinoxx eval: what the features of a checkpoint
   mpirun -n 4 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  four ranks, the same numbers
 
 RUN is a run folder (its newest checkpoint), a checkpoint folder, or a safetensors file of a DINO backbone. DIR gets results.json and
-predictions_knn.csv. Suite knn: weighted k-NN (cosine, vote exp(s / 0.07)), memory = train, queries = test, headline k = 20.
+predictions_STEP.csv. Steps learn from train (the memory) and are scored on test (the queries); --suite names them, "ladder" is all:
+
+)";
+constexpr const char* kMore = R"(
 --model.* keys describe a foreign file where its shapes do not, for example --model.heads 6. Exit codes: 0 done, 1 failed, 2 bad usage.
 )";
 
@@ -65,7 +69,7 @@ Line parse(int argc, char** argv) {
   own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "what to evaluate")(
       "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
       "data", po::value(&data)->value_name("DATA"), "packed images with labels")("out", po::value(&out)->value_name("DIR"), "where results.json goes")(
-      "suite", po::value(&suites)->default_value("knn")->value_name("knn[,...]"), "what to evaluate by")(
+      "suite", po::value(&suites)->default_value("knn")->value_name("STEP[,...]|ladder"), "what to evaluate by")(
       "split", po::value(&split)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
       "baselines", po::value(&baselines)->default_value("untrained,raw")->value_name("NAMES|none"), "scored beside: a network of the same shape before training, raw pixels")(
       "image-size", po::value(&image_size)->value_name("PIXELS"), "of the network's input; without it the size of training")(
@@ -74,7 +78,9 @@ Line parse(int argc, char** argv) {
   const ConfigLine parsed = parse_config_line(argc, argv, own);
   if (parsed.variables.count("help")) {
     std::ostringstream text;
-    text << kUsage << "\n" << own;
+    text << kUsage;
+    for (const eval::Step& step : eval::ladder()) text << fmt::format("  {:<8}{}; cost: {}\n", step.name, step.what, step.cost);
+    text << kMore << "\n" << own;
     line.help = true;
     line.help_text = text.str();
     return line;

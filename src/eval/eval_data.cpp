@@ -27,7 +27,8 @@ void labelled(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, s
   }
 }
 
-// Pictures of one patient, plot or film must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no group".
+// Pictures of one patient, plot or film must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no
+// group".
 void drop_groups_of_queries(const Dataset& dataset, EvalData& data) {
   std::set<uint64_t> groups;
   for (const uint64_t id : data.queries) groups.insert(dataset.meta(id).group);
@@ -49,7 +50,8 @@ void drop_groups_of_queries(const Dataset& dataset, EvalData& data) {
 void hold_out(const Dataset& dataset, EvalData& data, double share, uint64_t seed) {
   const std::vector<size_t> rows = held_out_rows(data.memory, data.memory_labels, share, seed);
   if (rows.empty()) {
-    fail_usage("evaluation", "a val split, or a class with at least two labelled images to hold one out", "neither", "Pack more images, or add a val split.");
+    fail_usage("evaluation", "a val split, or a class with at least two labelled images to hold one out", "neither",
+               "Pack more images, or add a val split.");
   }
   std::vector<uint64_t> memory;
   std::vector<int32_t> memory_labels;
@@ -91,8 +93,10 @@ EvalData memory_of(const Dataset& dataset) {
   EvalData data;
   data.memory_source = "train";
   labelled(dataset, Split::kTrain, data.memory, data.memory_labels, data.unlabelled);
-  if (!dataset.has_split(Split::kTrain)) fail_usage("evaluation", "a train split, which k-NN uses as its memory", "none", "Pack the data with a train split.");
-  if (data.memory.empty()) fail_usage("evaluation", "labels in the train split", fmt::format("{} images without any", data.unlabelled), kLabelAdvice);
+  if (!dataset.has_split(Split::kTrain))
+    fail_usage("evaluation", "a train split, which k-NN uses as its memory", "none", "Pack the data with a train split.");
+  if (data.memory.empty())
+    fail_usage("evaluation", "labels in the train split", fmt::format("{} images without any", data.unlabelled), kLabelAdvice);
   return data;
 }
 
@@ -101,7 +105,8 @@ void use_queries(const Dataset& dataset, Split split, EvalData& data) {
   data.query_source = split_name(split);
   labelled(dataset, split, data.queries, data.query_labels, data.unlabelled);
   if (data.queries.empty()) {
-    fail_usage("evaluation", fmt::format("labels in the {} split", split_name(split)), fmt::format("{} images without any", data.unlabelled - before), kLabelAdvice);
+    fail_usage("evaluation", fmt::format("labels in the {} split", split_name(split)),
+               fmt::format("{} images without any", data.unlabelled - before), kLabelAdvice);
   }
 }
 
@@ -110,9 +115,11 @@ void finish(const Dataset& dataset, EvalData& data) {
   std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
   seen.insert(data.query_labels.begin(), data.query_labels.end());
   if (seen.size() < 2) {
-    fail_usage("evaluation", "labelled images of at least two classes", fmt::format("one class only ({} images)", data.memory.size() + data.queries.size()),
+    fail_usage("evaluation", "labelled images of at least two classes",
+               fmt::format("one class only ({} images)", data.memory.size() + data.queries.size()),
                "Every prediction would be right; pack images of the other classes too.");
   }
+  seen.insert(data.validation_labels.begin(), data.validation_labels.end());
   data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
   if (data.unlabelled > 0) data.notes.push_back(fmt::format("{} images without label are left out", data.unlabelled));
 }
@@ -127,7 +134,8 @@ std::vector<size_t> held_out_rows(const std::vector<uint64_t>& ids, const std::v
   std::vector<size_t> rows;
   for (auto& [label, members] : by_class) {
     if (members.size() < 2) continue;
-    const size_t take = std::clamp<size_t>(static_cast<size_t>(std::lround(share * static_cast<double>(members.size()))), 1, members.size() - 1);
+    const size_t take =
+        std::clamp<size_t>(static_cast<size_t>(std::lround(share * static_cast<double>(members.size()))), 1, members.size() - 1);
     std::sort(members.begin(), members.end());
     for (size_t i = 0; i < take; ++i) rows.push_back(members[i].second);
   }
@@ -141,7 +149,8 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
     fail_usage("evaluation", "queries from val or test", "train, which is the memory", "Use --split test or --split val.");
   }
   if (split && !dataset.has_split(*split)) {
-    fail_usage("evaluation", fmt::format("a {} split", split_name(*split)), "none in this data set", "Pack one, or leave --split out to take what there is.");
+    fail_usage("evaluation", fmt::format("a {} split", split_name(*split)), "none in this data set",
+               "Pack one, or leave --split out to take what there is.");
   }
   if (split) {
     use_queries(dataset, *split, data);
@@ -152,7 +161,12 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
     data.notes.push_back("no test split: scored on val");
   } else {
     hold_out(dataset, data, kHeldOutShare, seed);
-    data.notes.push_back("no test or val split: scored on a tenth of train that is held out of the memory; training has seen these images (without labels)");
+    data.notes.push_back(
+        "no test or val split: scored on a tenth of train that is held out of the memory; training has seen these images (without labels)");
+  }
+  if (data.query_source == split_name(Split::kTest)) {
+    int64_t unlabelled_of_val = 0;
+    labelled(dataset, Split::kVal, data.validation, data.validation_labels, unlabelled_of_val);
   }
   finish(dataset, data);
   return data;

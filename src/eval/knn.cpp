@@ -22,7 +22,8 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.similarity != b.similarity ? a.similarity > b.similarity : a.row < b.row;
 }
 
-// Offers a row of similarities to the k best so far: a heap whose front is the worst of them. Rows come in ascending order, so an equal similarity never replaces.
+// Offers a row of similarities to the k best so far: a heap whose front is the worst of them. Rows come in ascending order, so an equal
+// similarity never replaces.
 template <typename T>
 void offer(std::vector<Candidate>& best, size_t k, const T* similarity, int64_t count, int64_t first_row) {
   int64_t i = 0;
@@ -55,7 +56,8 @@ void search(const at::Tensor& queries, const at::Tensor& memory, std::vector<std
 
 KnnPlan plan_knn(const KnnConfig& config, int64_t memory_count) {
   if (memory_count < 1) fail("k-NN", "at least one labelled memory image", "none", "Pack a train split with labels.");
-  if (config.ks.empty() || *std::min_element(config.ks.begin(), config.ks.end()) < 1 || config.headline_k < 1 || !(config.temperature > 0)) {
+  if (config.ks.empty() || *std::min_element(config.ks.begin(), config.ks.end()) < 1 || config.headline_k < 1 ||
+      !(config.temperature > 0)) {
     fail("k-NN settings", "k >= 1 and a positive temperature", "other values", "Correct the k list, the headline k or the temperature.");
   }
   KnnPlan plan;
@@ -109,7 +111,8 @@ Neighbors nearest_neighbors(const at::Tensor& queries, const at::Tensor& memory,
   return result;
 }
 
-std::vector<int32_t> vote(const Neighbors& neighbors, std::span<const int32_t> labels, int classes, const KnnPlan& plan) {
+std::vector<int32_t> vote(const Neighbors& neighbors, std::span<const int32_t> labels, int classes, const KnnPlan& plan,
+                          std::span<const double> class_weights) {
   const int64_t queries = static_cast<int64_t>(neighbors.rows.size()) / neighbors.k;
   std::vector<int32_t> ranked;
   ranked.reserve(queries * plan.ks.size() * kTopClasses);
@@ -128,11 +131,13 @@ std::vector<int32_t> vote(const Neighbors& neighbors, std::span<const int32_t> l
         const int32_t label = labels[neighbors.rows[q * neighbors.k + seen]];
         if (!has_vote[label]) voted.push_back(label);
         has_vote[label] = true;
-        votes[label] += std::exp((neighbors.similarity[q * neighbors.k + seen] - nearest) / plan.temperature);
+        const double weight = class_weights.empty() ? 1.0 : class_weights[label];
+        votes[label] += weight * std::exp((neighbors.similarity[q * neighbors.k + seen] - nearest) / plan.temperature);
       }
       std::vector<int32_t> order = voted;
       const size_t top = std::min<size_t>(kTopClasses, order.size());
-      std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](int32_t a, int32_t b) { return votes[a] != votes[b] ? votes[a] > votes[b] : a < b; });
+      std::partial_sort(order.begin(), order.begin() + top, order.end(),
+                        [&](int32_t a, int32_t b) { return votes[a] != votes[b] ? votes[a] > votes[b] : a < b; });
       order.resize(top);
       order.resize(kTopClasses, -1);
       ranked.insert(ranked.end(), order.begin(), order.end());

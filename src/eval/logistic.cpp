@@ -37,9 +37,9 @@ LogisticRegression::LogisticRegression(const at::Tensor& features, std::span<con
   }
   for (const int32_t label : labels) targets_.push_back(place[label]);
 
-  at::Tensor x = features.to(at::kDouble);
+  at::Tensor x = features.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
   mean_ = x.mean(0);
-  x = x - mean_;
+  x.sub_(mean_);
   if (n_ < x.size(1)) {
     basis_ = std::get<0>(at::linalg_qr(x.t(), "reduced"));  // [D, n]
     x = at::mm(x, basis_);

@@ -20,17 +20,17 @@ std::string interval(const json& value) {
   return fmt::format("{}-{}", percent(value[0]), percent(value[1]));
 }
 
-}  // namespace
-
-std::string results_table(const json& results) {
-  const json& knn = results["suites"]["knn"];
+std::string knn_table(const json& knn) {
   const json& protocol = knn["protocol"];
-  const auto count = [](const json& part) { return fmt::format("{} ({} images)", part["source"].get<std::string>(), part["images"].get<int64_t>()); };
-  std::string text = fmt::format("k-NN accuracy in %, queries {}, memory {}, {} classes, images {}\n", count(protocol["queries"]), count(protocol["memory"]),
-                                 protocol["classes"].get<int>(), protocol["transform"].get<std::string>());
+  const auto count = [](const json& part) {
+    return fmt::format("{} ({} images)", part["source"].get<std::string>(), part["images"].get<int64_t>());
+  };
+  std::string text = fmt::format("k-NN accuracy in %, queries {}, memory {}, {} classes, images {}\n", count(protocol["queries"]),
+                                 count(protocol["memory"]), protocol["classes"].get<int>(), protocol["transform"].get<std::string>());
   const std::string headline = std::to_string(protocol["headline_k"].get<int>());
   text += fmt::format("  {:<12}", "");
-  for (const json& k : protocol["k"]) text += fmt::format("{:>9}", fmt::format("{}k={}", std::to_string(k.get<int>()) == headline ? "*" : "", k.get<int>()));
+  for (const json& k : protocol["k"])
+    text += fmt::format("{:>9}", fmt::format("{}k={}", std::to_string(k.get<int>()) == headline ? "*" : "", k.get<int>()));
   text += fmt::format("{:>16}{:>12}\n", "95 %", "balanced");
   for (const json& result : knn["results"]) {
     text += fmt::format("  {:<12}", result["name"].get<std::string>());
@@ -43,14 +43,113 @@ std::string results_table(const json& results) {
   if (classes.size() <= kClassesShown) {
     size_t width = 5;
     for (const json& row : classes) width = std::max(width, row["name"].get<std::string>().size());
-    text += fmt::format("  {:<{}}{:>9}{:>9}{:>9}{:>16}   ({}, k={})\n", "class", width, "memory", "queries", "recall", "95 %", knn["results"][0]["name"].get<std::string>(), headline);
+    text += fmt::format("  {:<{}}{:>9}{:>9}{:>9}{:>16}   ({}, k={})\n", "class", width, "memory", "queries", "recall", "95 %",
+                        knn["results"][0]["name"].get<std::string>(), headline);
     for (const json& row : classes) {
-      text += fmt::format("  {:<{}}{:>9}{:>9}{:>9}{:>16}\n", row["name"].get<std::string>(), width, row["memory"].get<int64_t>(), row["queries"].get<int64_t>(),
-                          percent(row["recall"]), row.contains("interval95") ? interval(row["interval95"]) : "-");
+      text += fmt::format("  {:<{}}{:>9}{:>9}{:>9}{:>16}\n", row["name"].get<std::string>(), width, row["memory"].get<int64_t>(),
+                          row["queries"].get<int64_t>(), percent(row["recall"]),
+                          row.contains("interval95") ? interval(row["interval95"]) : "-");
     }
   }
-  for (const json& note : protocol["notes"]) text += "  note: " + note.get<std::string>() + "\n";
-  for (const json& note : results["checkpoint"]["notes"]) text += "  note: " + note.get<std::string>() + "\n";
+  return text;
+}
+
+// A mean over draws with half the width of its interval.
+std::string mean_and_half(const json& score) {
+  if (!score.contains("mean") || score["mean"].is_null()) return "-";
+  if (!score.contains("interval95") || score["interval95"].is_null()) return percent(score["mean"]);
+  return fmt::format("{} +-{:.2f}", percent(score["mean"]),
+                     50.0 * (score["interval95"][1].get<double>() - score["interval95"][0].get<double>()));
+}
+
+std::string zero_table(const json& zero) {
+  std::string text =
+      fmt::format("zero-shot in %: clusters of the memory against classes, retrieval by cosine\n  {:<12}{:>10}{:>9}{:>9}{:>9}{:>14}\n", "",
+                  "matched", "NMI", "ARI", "mAP", "mAP, classes");
+  for (const json& result : zero["results"]) {
+    const json &clusters = result["clustering"], &retrieval = result["retrieval"];
+    const auto of = [](const json& object, const char* key) { return percent(object.value(key, json(nullptr))); };
+    text += fmt::format("  {:<12}{:>10}{:>9}{:>9}{:>9}{:>14}\n", result["name"].get<std::string>(), of(clusters, "accuracy"),
+                        of(clusters, "nmi"), of(clusters, "ari"), of(retrieval, "map"), of(retrieval, "map_of_classes"));
+  }
+  return text;
+}
+
+std::string few_table(const json& few) {
+  std::string text = "few-shot: balanced accuracy in %, K images per class, mean of the draws and half its 95 % interval\n";
+  text += fmt::format("  {:<26}", "");
+  for (const json& entry : few["results"][0]["curve"]) text += fmt::format("{:>14}", fmt::format("K={}", entry["shots"].get<int>()));
+  text += "\n";
+  for (const json& result : few["results"]) {
+    for (const char* method : {"nearest_mean", "simpleshot", "logistic"}) {
+      text += fmt::format("  {:<12}{:<14}", result["name"].get<std::string>(), method);
+      for (const json& entry : result["curve"]) {
+        const json& scores = entry["methods"][method];
+        text += fmt::format("{:>14}", scores.contains("balanced_accuracy") ? mean_and_half(scores["balanced_accuracy"]) : "-");
+      }
+      text += "\n";
+    }
+  }
+  for (const json& result : few["results"]) {
+    for (const json& episode : result["episodes"]) {
+      const json& method = episode["methods"]["simpleshot"];
+      if (method["accuracy"].is_null()) continue;
+      text +=
+          fmt::format("  {:<12}{}-way {}-shot episodes, simpleshot: {} ({})\n", result["name"].get<std::string>(),
+                      episode["ways"].get<int>(), episode["shots"].get<int>(), percent(method["accuracy"]), interval(method["interval95"]));
+    }
+  }
+  return text;
+}
+
+std::string methods_table(const json& results) {
+  std::string text = fmt::format("answers to all queries, trained on all of the memory; {}\n",
+                                 "scores in %, balanced accuracy with its bootstrap interval");
+  text += fmt::format("  {:<8}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", "step", "method", "", "accuracy", "balanced", "95 %",
+                      "macro F1", "MCC", "AUROC", "AUPRC");
+  const auto line = [&](const std::string& step, const std::string& method, const std::string& embedder, const json& s) {
+    const json& of_balanced = s["bootstrap95"]["balanced_accuracy"];
+    text += fmt::format("  {:<8}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", step, method, embedder, percent(s["accuracy"]),
+                        percent(s["balanced_accuracy"]), of_balanced.is_null() ? "-" : interval(of_balanced), percent(s["macro_f1"]),
+                        percent(s["mcc"]), percent(s["auroc"]), percent(s["auprc"]));
+  };
+  line("", "majority class", "", results["majority"]);
+  for (const char* step : {"knn", "few", "linear"}) {
+    if (!results["suites"].contains(step)) continue;
+    const json& of_step = results["suites"][step]["results"];
+    if (!of_step[0].contains("methods")) continue;
+    for (const auto& [method, scores] : of_step[0]["methods"].items()) {
+      for (const json& result : of_step)
+        if (result.contains("methods") && result["methods"].contains(method))
+          line(step, method, result["name"].get<std::string>(), result["methods"][method]);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string results_table(const json& results) {
+  const json& suites = results["suites"];
+  std::string text;
+  if (suites.contains("knn")) text += knn_table(suites["knn"]);
+  if (suites.contains("zero")) text += zero_table(suites["zero"]);
+  if (suites.contains("few")) text += few_table(suites["few"]);
+  if (results.contains("majority")) text += methods_table(results);
+  std::vector<std::string> notes;
+  const auto add = [&](const json& list) {
+    for (const json& note : list)
+      if (std::find(notes.begin(), notes.end(), note.get<std::string>()) == notes.end()) notes.push_back(note.get<std::string>());
+  };
+  if (results.contains("checks")) add(results["checks"]["warnings"]);
+  for (const json& suite : suites) {
+    add(suite["protocol"]["notes"]);
+    for (const json& result : suite["results"])
+      if (result.contains("left_out") && result["left_out"].is_string())
+        add(json::array({result["name"].get<std::string>() + " left out: " + result["left_out"].get<std::string>()}));
+  }
+  add(results["checkpoint"]["notes"]);
+  for (const std::string& note : notes) text += "  note: " + note + "\n";
   return text;
 }
 

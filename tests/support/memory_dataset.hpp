@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <utility>
 
 #include "dinoxx/core/error.hpp"
@@ -19,6 +20,7 @@ class MemoryDataset : public Dataset {
     meta.codec = Codec::kPng;
     metas_.push_back(meta);
     bytes_.push_back(std::move(bytes));
+    content_ids_.push_back({});
     return metas_.size() - 1;
   }
   uint64_t add_image(Split split, int32_t label, const Image& image) {
@@ -26,6 +28,7 @@ class MemoryDataset : public Dataset {
   }
   void set_class_names(std::vector<std::string> names) { class_names_ = std::move(names); }
   void set_group(uint64_t id, uint64_t group) { metas_[id].group = group; }
+  void set_content_id(uint64_t id, std::array<uint64_t, 2> content) { content_ids_[id] = content; }
   void set_bytes(uint64_t id, std::vector<uint8_t> bytes) { bytes_[id] = std::move(bytes); }
 
   uint64_t size() const override { return metas_.size(); }
@@ -36,6 +39,10 @@ class MemoryDataset : public Dataset {
   void read(uint64_t id, std::vector<uint8_t>& bytes) const override { bytes = bytes_.at(id); }
   void read_mask(uint64_t, std::vector<uint8_t>& bytes) const override { bytes.clear(); }
   bool has_split(Split split) const override { return !ids(split).empty(); }
+  bool has_groups() const override {
+    return std::any_of(metas_.begin(), metas_.end(), [](const SampleMeta& meta) { return meta.group != 0; });
+  }
+  std::array<uint64_t, 2> content_id(uint64_t id) const override { return content_ids_.at(id); }
   std::vector<uint64_t> ids(Split split) const override {
     std::vector<uint64_t> result;
     for (uint64_t id = 0; id < metas_.size(); ++id) {
@@ -49,6 +56,7 @@ class MemoryDataset : public Dataset {
   std::vector<std::string> class_names_;
   std::vector<SampleMeta> metas_;
   std::vector<std::vector<uint8_t>> bytes_;
+  std::vector<std::array<uint64_t, 2>> content_ids_;
 };
 
 }  // namespace dinoxx::testing_support

@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-/// Weighted k-nearest-neighbour classification on frozen features, as published with DINO (facebookresearch/dino, eval_knn.py; Wu et al. 2018, section 3.4).
+/// Weighted k-nearest-neighbour classification on frozen features, as published with DINO (facebookresearch/dino, eval_knn.py; Wu et al.
+/// 2018, section 3.4).
 namespace dinoxx::eval {
 
 inline constexpr int kTopClasses = 5;
@@ -34,12 +35,14 @@ struct Neighbors {
   std::vector<int64_t> rows;       ///< [queries, k] rows of the memory, most similar first; equal similarity: lower row first
   std::vector<double> similarity;  ///< [queries, k]
 };
-/// Exact k most similar memory rows of each query by dot product. queries [Q, D], memory [M, D], normalised, same type (float32 or float64), 1 <= k <= M.
-/// One block of queries at a time is meant (blocks.hpp); memory is walked in fixed pieces of 4096 rows.
+/// Exact k most similar memory rows of each query by dot product. queries [Q, D], memory [M, D], normalised, same type (float32 or
+/// float64), 1 <= k <= M. One block of queries at a time is meant (blocks.hpp); memory is walked in fixed pieces of 4096 rows.
 Neighbors nearest_neighbors(const at::Tensor& queries, const at::Tensor& memory, int k);
 
-/// Each neighbour votes exp(similarity / temperature) for its label. Returns [queries, ks, kTopClasses] class ids, most votes first, equal votes: lower class first;
-/// -1 where fewer classes got a vote (a class without a vote is no prediction). `labels`: per memory row, in [0, classes).
-std::vector<int32_t> vote(const Neighbors& neighbors, std::span<const int32_t> labels, int classes, const KnnPlan& plan);
+/// Each neighbour votes exp(similarity / temperature) for its label. Returns [queries, ks, kTopClasses] class ids, most votes first, equal
+/// votes: lower class first; -1 where fewer classes got a vote (a class without a vote is no prediction). `labels`: per memory row, in [0,
+/// classes). `class_weights` [classes] multiply the votes for a class (1 / its memory images: the class-balanced vote); empty: all 1.
+std::vector<int32_t> vote(const Neighbors& neighbors, std::span<const int32_t> labels, int classes, const KnnPlan& plan,
+                          std::span<const double> class_weights = {});
 
 }  // namespace dinoxx::eval

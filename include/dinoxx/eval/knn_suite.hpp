@@ -6,25 +6,26 @@
 #include "dinoxx/eval/eval_data.hpp"
 #include "dinoxx/eval/features.hpp"
 #include "dinoxx/eval/knn.hpp"
+#include "dinoxx/eval/ladder.hpp"
 
 namespace dinoxx::eval {
 
 /// One embedder's result. Equal on all ranks, and at any number of ranks and threads.
 struct KnnResult {
-  nlohmann::json scores;               ///< see run_knn
-  std::vector<int32_t> predictions;    ///< headline prediction per query
+  nlohmann::json scores;             ///< see run_knn
+  std::vector<int32_t> predictions;  ///< headline prediction per query
 };
 
 struct KnnReport {
   nlohmann::json protocol;         ///< settings, transform, sources, counts
   std::vector<KnnResult> results;  ///< per embedder
-  double extract_seconds = 0, search_seconds = 0;
 };
 
-/// The k-NN suite: embeds memory and queries, each image exactly once over all ranks (checked: the gathered ids must be the list that was asked for), gathers the memory on
-/// every rank, lets each rank search for its own blocks of queries, gathers the votes. Scores per embedder: feature_dim, headline {k, accuracy, interval95, balanced_accuracy,
-/// correct, count, top5 when there are 10 classes}, k {"10": .., "20": ..}, classes [{name, memory, queries, correct, recall, interval95}]. Collective.
-KnnReport run_knn(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const KnnConfig& config, const ExtractOptions& options,
-                  Communicator& comm);
+/// The k-NN step alone: embeds memory and queries (embed_all), gathers them on every rank, lets each rank search for its own blocks of
+/// queries, gathers the votes. Scores per embedder: feature_dim, headline {k, accuracy, interval95, balanced_accuracy, correct, count, top5
+/// when there are 10 classes}, by_k {"10": .., "20": ..}, classes [{name, memory, queries, correct, recall, interval95}], balanced_vote
+/// {by_k, headline}. Collective.
+KnnReport run_knn(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const KnnConfig& config,
+                  const ExtractOptions& options, Communicator& comm);
 
 }  // namespace dinoxx::eval

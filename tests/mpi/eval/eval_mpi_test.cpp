@@ -57,8 +57,7 @@ TEST(EvalMpi, AnUnreadableImageIsReportedByEveryRankAndTheRanksStayInStep) {
   ProbeConfig config;
   config.image_size = 16;
   const TrainProbe probe(data, comm, config);
-  const VisionTransformer net = small_vit(2, 11);
-  const nlohmann::json result = probe(net, 3);
+  const nlohmann::json result = probe(*small_backbone(2, 11), 3);
   ASSERT_TRUE(result.contains("error"));
   EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("image330.png"));
   comm->barrier();

@@ -97,16 +97,15 @@ ProbeConfig probe_config() {
 
 TEST(TrainProbe, ScoresValAndLeavesTheTeacherAndTheGraphAlone) {
   const auto data = class_dataset(90, 30, 3, 16, 21);
-  VisionTransformer teacher = small_vit(1);
-  teacher.initialize(7);
+  const auto teacher = small_backbone(1, 7);
   std::vector<at::Tensor> before;
-  for (const NamedTensor& p : teacher.parameters()) {
+  for (const NamedTensor& p : teacher->parameters()) {
     p.tensor.set_requires_grad(true);
     before.push_back(p.tensor.detach().clone());
   }
   const TrainProbe probe(data, make_self_communicator(), probe_config());
   EXPECT_EQ(probe.off_reason(), "");
-  const json result = probe(teacher, 42);
+  const json result = probe(*teacher, 42);
   EXPECT_FALSE(result.contains("error")) << result;
   EXPECT_EQ(result["step"], 42);
   EXPECT_EQ(result["queries"], "val");
@@ -114,21 +113,21 @@ TEST(TrainProbe, ScoresValAndLeavesTheTeacherAndTheGraphAlone) {
   EXPECT_EQ(result["k"], 20);
   EXPECT_EQ(result["by_k"]["20"], result["accuracy"]);
   for (size_t i = 0; i < before.size(); ++i) {
-    const at::Tensor& parameter = teacher.parameters()[i].tensor;
+    const at::Tensor& parameter = teacher->parameters()[i].tensor;
     EXPECT_TRUE(at::equal(parameter.detach(), before[i]));
     EXPECT_FALSE(parameter.grad().defined());
     EXPECT_TRUE(parameter.requires_grad());
   }
-  json again = probe(teacher, 42);
+  json again = probe(*teacher, 42);
   again["seconds"] = result["seconds"];
   EXPECT_EQ(again, result);
 }
 
 TEST(TrainProbe, FailureIsReportedNotThrown) {
   const auto data = class_dataset(90, 30, 3, 16, 21);
-  const VisionTransformer never_initialized = small_vit(1);  // NaN
+  const auto never_initialized = small_backbone(1);  // NaN
   const TrainProbe probe(data, make_self_communicator(), probe_config());
-  const json result = probe(never_initialized, 1);
+  const json result = probe(*never_initialized, 1);
   ASSERT_TRUE(result.contains("error"));
   EXPECT_THAT(result["error"].get<std::string>(), HasSubstr("finite"));
 }
@@ -138,8 +137,8 @@ TEST(TrainProbe, DataThatCannotBeScoredTurnsItOff) {
   for (int i = 0; i < 10; ++i) data->add_image(Split::kTrain, -1, class_image(0, i));
   const TrainProbe probe(data, make_self_communicator(), probe_config());
   EXPECT_THAT(probe.off_reason(), HasSubstr("labels"));
-  VisionTransformer teacher = small_vit(1);
-  EXPECT_TRUE(probe(teacher, 0).contains("error"));
+  const auto teacher = small_backbone(1);
+  EXPECT_TRUE(probe(*teacher, 0).contains("error"));
 }
 
 }  // namespace
