@@ -1,7 +1,6 @@
 #include "dinoxx/data/blur.hpp"
 
 #include <array>
-#include <bit>
 #include <cmath>
 
 #include "dinoxx/core/error.hpp"
@@ -36,27 +35,6 @@ std::array<float, kReach + 1> gaussian_weights(float sigma) {
   return weights;
 }
 
-int reflected(int i, int n) {
-  return i < 0 ? -i : (i >= n ? 2 * (n - 1) - i : i);
-}
-
-// out[i] = sum over distances of weights times taps; tap(k)[i] is the value at distance k of output i.
-template <class Tap>
-void weigh(const std::array<float, kReach + 1>& weights, Tap tap, int n, float* out) {
-  const float *at = tap(0), *before1 = tap(-1), *before2 = tap(-2), *before3 = tap(-3), *before4 = tap(-4), *after1 = tap(1),
-              *after2 = tap(2), *after3 = tap(3), *after4 = tap(4);
-  const float w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3], w4 = weights[4];
-  for (int i = 0; i < n; ++i) {
-    out[i] = (w4 * (before4[i] + after4[i]) + w3 * (before3[i] + after3[i])) +
-             (w2 * (before2[i] + after2[i]) + w1 * (before1[i] + after1[i])) + w0 * at[i];
-  }
-}
-
-// Round half to even for 0 <= v < 2^22: the sum with 1.5 * 2^23 has a last place of 1.
-uint8_t rounded(float v) {
-  return static_cast<uint8_t>(std::bit_cast<uint32_t>(v + 12582912.0f));
-}
-
 }  // namespace
 
 void gaussian_blur9(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scratch, int channels) {
@@ -66,29 +44,8 @@ void gaussian_blur9(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scr
     fail("blur", fmt::format("an image of at least {} pixels on each side", kReach + 1), fmt::format("{} x {}", width, height),
          "Turn the blur off for such views.");
   const auto weights = gaussian_weights(sigma);
-  const size_t padded = static_cast<size_t>(width + 2 * kReach);
-  float* const line =
-      reinterpret_cast<float*>(scratch.ensure((padded + static_cast<size_t>(width) * static_cast<size_t>(height + 1)) * sizeof(float)));
-  float* const sums = line + padded;
-  float* const rows = sums + width;  // [height, width], blurred along rows
-  for (int c = 0; c < channels; ++c) {
-    for (int y = 0; y < height; ++y) {
-      const uint8_t* in = image.plane[c] + static_cast<ptrdiff_t>(y) * width;
-      for (int x = 0; x < width; ++x) line[kReach + x] = in[x];
-      for (int k = 1; k <= kReach; ++k) {
-        line[kReach - k] = in[reflected(-k, width)];
-        line[kReach + width - 1 + k] = in[reflected(width - 1 + k, width)];
-      }
-      weigh(
-          weights, [&](int k) { return line + kReach + k; }, width, rows + static_cast<ptrdiff_t>(y) * width);
-    }
-    for (int y = 0; y < height; ++y) {
-      weigh(
-          weights, [&](int k) { return rows + static_cast<ptrdiff_t>(reflected(y + k, height)) * width; }, width, sums);
-      uint8_t* out = image.plane[c] + static_cast<ptrdiff_t>(y) * width;
-      for (int x = 0; x < width; ++x) out[x] = rounded(sums[x]);
-    }
-  }
+  float* memory = reinterpret_cast<float*>(scratch.ensure(kernels::gauss_scratch(width, height) * sizeof(float)));
+  for (int c = 0; c < channels; ++c) kernels::table().gauss_blur(image.plane[c], width, height, weights.data(), memory);
 }
 
 void gaussian_blur(PlanarImage& image, float sigma, ScratchBuffer<uint8_t>& scratch, int channels) {

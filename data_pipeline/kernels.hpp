@@ -18,6 +18,11 @@ constexpr size_t box_scratch(int width, int height) {
   return 2 * (static_cast<size_t>(width + 15) / 16 * 16) * (static_cast<size_t>(height + 15) / 16 * 16) + 512;
 }
 
+/// A row with its reflected edges, a row of sums and a plane.
+constexpr size_t gauss_scratch(int width, int height) {
+  return static_cast<size_t>(width) * (static_cast<size_t>(height) + 2) + 8;
+}
+
 struct Table {
   /// Turns `quads` groups of four weights from int32 into the form that filter_row of the same table wants, in place (16 bytes per group).
   void (*pack_weights)(int32_t* weights, size_t quads);
@@ -40,6 +45,10 @@ struct Table {
   /// Three extended box filters along rows, then three along columns, in place: radius whole taps on each side of weight `inner`, one more
   /// of weight `edge`, 24 fractional bits, rounded to 8 bits after each. `scratch` has room for box_scratch(width, height) bytes.
   void (*box_blur)(uint8_t* plane, int width, int height, int radius, uint32_t inner, uint32_t edge, uint8_t* scratch);
+
+  /// Nine taps in float32 along rows, then along columns, edges reflected, rounded once, half to even, in place. weights[k]: of the taps at
+  /// distance k. Sides of at least 5. `scratch` has room for gauss_scratch(width, height) floats.
+  void (*gauss_blur)(uint8_t* plane, int width, int height, const float* weights, float* scratch);
 
   /// out = v * scale + bias
   void (*normalize)(const uint8_t* v, size_t n, float scale, float bias, float* out);

@@ -141,6 +141,21 @@ TEST_P(Kernels, BoxFilters) {
   }
 }
 
+TEST_P(Kernels, NineTaps) {
+  const float weights[] = {0.3f, 0.2f, 0.1f, 0.04f, 0.01f};
+  for (const auto& [width, height] : {std::pair{5, 5}, {6, 9}, {16, 16}, {33, 20}, {96, 7}, {70, 71}}) {
+    const size_t n = static_cast<size_t>(width * height);
+    std::vector<uint8_t> expected = bytes(n + 64), got = expected;
+    const std::vector<uint8_t> before = expected;
+    std::vector<float> scratch(gauss_scratch(width, height));
+    portable_.gauss_blur(expected.data(), width, height, weights, scratch.data());
+    vector_->gauss_blur(got.data(), width, height, weights, scratch.data());
+    EXPECT_EQ(expected, got) << width << " x " << height;
+    EXPECT_NE(before, got);
+    EXPECT_TRUE(std::equal(before.begin() + static_cast<ptrdiff_t>(n), before.end(), got.begin() + static_cast<ptrdiff_t>(n)));
+  }
+}
+
 TEST_P(Kernels, SolarizeAndNormalize) {
   for (const size_t n : sizes_) {
     const std::vector<uint8_t> v = bytes(n);
