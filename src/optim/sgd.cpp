@@ -27,14 +27,20 @@ std::vector<double> update_squares(const ParamLayout& layout, const FlatState& s
                                    double weight_decay) {
   std::vector<double> squares(layout.segments.size(), 0.0);
   if (state.master.is_cuda()) {
+    std::vector<at::Tensor> sums;
     for (size_t s = 0; s < squares.size(); ++s) {
       const Segment& segment = layout.segments[s];
       if (!moves(segment, rules[s]) || !rules[s].adapt) continue;
-      const double norm = at::add(state.grad.narrow(0, segment.offset, segment.numel),
-                                  state.master.narrow(0, segment.offset, segment.numel), weight_decay * rules[s].wd_scale)
-                              .norm()
-                              .item<double>();
-      squares[s] = norm * norm;
+      sums.push_back(at::add(state.grad.narrow(0, segment.offset, segment.numel), state.master.narrow(0, segment.offset, segment.numel),
+                             weight_decay * rules[s].wd_scale));
+    }
+    if (sums.empty()) return squares;
+    const at::Tensor norms = at::stack(at::_foreach_norm(sums)).to(at::kDouble).cpu();  // one wait for the device
+    const double* norm = norms.data_ptr<double>();
+    for (size_t s = 0; s < squares.size(); ++s) {
+      if (!moves(layout.segments[s], rules[s]) || !rules[s].adapt) continue;
+      squares[s] = *norm * *norm;
+      ++norm;
     }
     return squares;
   }
