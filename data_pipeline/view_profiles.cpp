@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
@@ -89,8 +91,11 @@ const std::vector<Profile>& profiles() {
 const Profile& find(const std::string& name) {
   for (const Profile& profile : profiles())
     if (profile.name == name) return profile;
-  const std::string near = nearest_name(name, view_profiles());
-  fail_usage("view profile", fmt::format("one of {}", fmt::join(view_profiles(), ", ")), fmt::format("\"{}\"", name),
+  const auto& names = view_profiles();
+  const auto longer =
+      std::find_if(names.begin(), names.end(), [&](const std::string& known) { return !name.empty() && known.starts_with(name); });
+  const std::string near = longer != names.end() ? *longer : nearest_name(name, names);
+  fail_usage("view profile", fmt::format("one of {}", fmt::join(names, ", ")), fmt::format("\"{}\"", name),
              near.empty() ? std::string("Choose one of the known profiles") : fmt::format("Did you mean {}?", near));
 }
 

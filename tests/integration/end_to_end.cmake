@@ -5,7 +5,7 @@ target_include_directories(dinoxx_test_program PUBLIC end_to_end ${PROJECT_SOURC
 target_compile_definitions(dinoxx_test_program PRIVATE DINOXX_PROGRAM="$<TARGET_FILE:dinoxx>" DINOXX_MPIEXEC="${MPIEXEC_EXECUTABLE} ${end_to_end_mpi_flags}")
 target_link_libraries(dinoxx_test_program PUBLIC dinoxx_flags dinoxx_core GTest::gtest GTest::gmock)
 add_dependencies(dinoxx_test_program dinoxx)
-foreach(test end_to_end_test bad_input_eval_test bad_input_train_test)
+foreach(test info_test end_to_end_test bad_input_eval_test bad_input_train_test)
   dinoxx_test(${test} SOURCES end_to_end/${test}.cpp DEPS dinoxx_test_program dinoxx_data LABELS integration TIMEOUT 600)
   set_tests_properties(${test} PROPERTIES PROCESSORS 2)
 endforeach()

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/data/view_profiles.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {
@@ -67,6 +68,31 @@ std::vector<Content> load(std::shared_ptr<const Dataset> dataset, int ranks, int
     for (Content& content : out) content.append(loader.next());
   }
   return out;
+}
+
+// Even where they have the size of the views in front of them: another network looks at them.
+TEST(Loader, GramCropsAreAGroupOfTheirOwn) {
+  const auto dataset = make_dataset(kCount);
+  const ViewPlan plan =
+      profile_views("dinov3", {.global_size = 24, .local_size = 16, .local_count = 2, .local_scale_min = 0.2, .gram_size = 16});
+  Loader loader(dataset, dataset->ids(Split::kTrain), plan, {.seed = 7, .global_batch = 3});
+  loader.start(0);
+  const Batch& batch = loader.next();
+  ASSERT_EQ(batch.groups.size(), 3u);
+  EXPECT_TRUE(batch.groups[1].first_view == 2 && batch.groups[1].views == 2 && batch.groups[1].size == 16);
+  EXPECT_TRUE(batch.groups[2].first_view == 4 && batch.groups[2].views == 2 && batch.groups[2].size == 16);
+  std::vector<float> expected(3 * 16 * 16);
+  for (uint32_t g = 0; g < 2; ++g) {
+    for (size_t slot = 0; slot < 3; ++slot) {
+      std::vector<uint8_t> bytes;
+      Image image;
+      dataset->read(batch.sample_ids[slot], bytes);
+      decode_image(bytes, image);
+      make_view(image, plan.views[4 + g], plan, 7, batch.positions[slot], 4 + g, expected.data());
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(),
+                             batch.groups[2].pixels.begin() + static_cast<ptrdiff_t>((g * 3 + slot) * expected.size())));
+    }
+  }
 }
 
 TEST(Loader, BatchesDoNotDependOnWorkersRanksOrRestarts) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/method_defaults.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {
@@ -60,6 +61,10 @@ TEST(ViewProfiles, AreThePublishedOnes) {
   EXPECT_EQ(profile_views("solo-cifar-symmetric").mean[0], 0.4914f);
 }
 
+TEST(ViewProfiles, AreTheOnesThatAConfigurationMayName) {
+  EXPECT_EQ(view_profiles(), view_profile_names());
+}
+
 TEST(ViewProfiles, OptionsReplaceWhatTheyName) {
   const ViewPlan plan = profile_views("dinov3", {.global_size = 64,
                                                  .local_size = 32,
@@ -87,6 +92,7 @@ TEST(ViewProfiles, OptionsReplaceWhatTheyName) {
 
 TEST(ViewProfiles, RefuseImpossibleOptions) {
   EXPECT_THAT([] { profile_views("dinov2-as-relased"); }, ThrowsMessage<UsageError>(HasSubstr("Did you mean dinov2-as-released?")));
+  EXPECT_THAT([] { profile_views("dinov2"); }, ThrowsMessage<UsageError>(HasSubstr("Did you mean dinov2-as-released?")));
   EXPECT_THAT([] { profile_views(""); }, ThrowsMessage<UsageError>(HasSubstr("one of dino-v1, ")));
   EXPECT_THAT([] { profile_views("byol", {.local_count = 6}); }, ThrowsMessage<UsageError>(HasSubstr("no local crops")));
   EXPECT_THAT([] { profile_views("dinov3", {.local_size = 4}); }, ThrowsMessage<UsageError>(HasSubstr("at least 5 pixels")));
