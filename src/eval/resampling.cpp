@@ -104,7 +104,8 @@ McNemar mcnemar(std::span<const int32_t> labels, std::span<const int32_t> first,
 MeanInterval t_interval(std::span<const double> values, double test_share) {
   MeanInterval result;
   const double n = static_cast<double>(values.size());
-  for (const double v : values) result.mean += v / n;
+  for (const double v : values) result.mean += v;
+  result.mean /= n;
   if (values.size() < 2) {
     result.half_width = Stat::undefined("fewer than two values");
     return result;

@@ -1,0 +1,280 @@
+// The steps of the ladder on small and on awkward sets, at several numbers of ranks.
+#include "dinoxx/eval/ladder.hpp"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/core/rng.hpp"
+#include "dinoxx/eval/checks.hpp"
+#include "dinoxx/eval/method_scores.hpp"
+#include "support/memory_dataset.hpp"
+#include "support/thread_ranks.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using namespace dinoxx::testing_support;
+using nlohmann::json;
+using testing::Each;
+using testing::HasSubstr;
+
+// Features by hand: class c of `dim` dimensions, with noise. What the images show does not matter here.
+at::Tensor features(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, double noise, int64_t dim = 12) {
+  at::Tensor rows = at::zeros({static_cast<int64_t>(ids.size()), dim}, at::kFloat);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CounterRng rng(7, ids[i], 0, Purpose::kEval);
+    float* row = rows.data_ptr<float>() + static_cast<int64_t>(i) * dim;
+    for (int64_t j = 0; j < dim; ++j) row[j] = static_cast<float>(noise * rng.normal() + 0.3);
+    row[labels[i] % dim] += 1;
+  }
+  return normalize_rows(rows);
+}
+
+struct Set {
+  MemoryDataset dataset;
+  EvalData data;
+};
+
+// train[c] and test[c] images of class c, val of each class.
+Set make_set(const std::vector<int>& train, const std::vector<int>& test, int val = 0) {
+  Set set;
+  std::vector<std::string> names;
+  for (size_t c = 0; c < train.size(); ++c) names.push_back("class" + std::to_string(c));
+  set.dataset.set_class_names(names);
+  const auto add = [&](Split split, const std::vector<int>& counts) {
+    for (size_t c = 0; c < counts.size(); ++c)
+      for (int i = 0; i < counts[c]; ++i) set.dataset.add(split, static_cast<int32_t>(c));
+  };
+  add(Split::kTrain, train);
+  add(Split::kVal, std::vector<int>(train.size(), val));
+  add(Split::kTest, test);
+  set.data = choose_eval_data(set.dataset, std::nullopt, 0);
+  return set;
+}
+
+SplitFeatures features_of(const EvalData& data, double noise) {
+  return {features(data.memory, data.memory_labels, noise), features(data.queries, data.query_labels, noise),
+          data.validation.empty() ? at::Tensor() : features(data.validation, data.validation_labels, noise)};
+}
+
+const Embedder kEmbedder{"teacher", "", 12, {}};
+
+struct Outcome {
+  std::map<std::string, json> scores;  // by step, with those of its methods
+  std::map<std::string, std::vector<int32_t>> predictions;
+};
+
+Outcome climb(const Dataset& dataset, const EvalData& data, const SplitFeatures& f, Communicator& comm, int threads = 1,
+              const std::string& only = "") {
+  Outcome outcome;
+  for (const Step& step : ladder()) {
+    if (!only.empty() && only != step.name) continue;
+    const KnnConfig knn;
+    const StepResult result = step.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
+    json& scores = outcome.scores[step.name];
+    scores = result.scores;
+    for (const Prediction& prediction : result.predictions) {
+      scores["methods"][prediction.method] = method_scores(dataset, data, prediction);
+      outcome.predictions[std::string(step.name) + "." + prediction.method] = prediction.classes;
+    }
+    EXPECT_FALSE(step.protocol(data, knn).empty());
+  }
+  return outcome;
+}
+
+Outcome climb(const Set& set, double noise, const std::string& only = "") {
+  const auto comm = make_self_communicator();
+  return climb(set.dataset, set.data, features_of(set.data, noise), *comm, 1, only);
+}
+
+TEST(Ladder, ClassesThatStandApartAreAllRight) {
+  const Outcome outcome = climb(make_set({40, 30, 20, 10}, {9, 9, 9, 9}), 0.02);
+  for (const auto& [method, classes] : outcome.predictions)
+    EXPECT_EQ(classes, make_set({40, 30, 20, 10}, {9, 9, 9, 9}).data.query_labels) << method;
+  EXPECT_EQ(outcome.predictions.size(), 2u + 3u + 3u);
+  const json& zero = outcome.scores.at("zero");
+  EXPECT_EQ(zero["clustering"]["accuracy"], 1.0);
+  EXPECT_NEAR(zero["clustering"]["nmi"].get<double>(), 1.0, 1e-12);
+  EXPECT_NEAR(zero["retrieval"]["map"].get<double>(), 1.0, 1e-12);
+  const json& few = outcome.scores.at("few");
+  EXPECT_EQ(few["curve"].size(), 6u);  // 1, 2, 4, 8, 16, 32 of 40
+  EXPECT_EQ(few["curve"][0]["methods"]["simpleshot"]["balanced_accuracy"]["mean"], 1.0);
+  EXPECT_EQ(few["curve"][0]["draws"], 10);
+  EXPECT_EQ(few["curve"][5]["images"], 32 + 30 + 20 + 10);
+  EXPECT_EQ(few["curve"][5]["classes_with_fewer"], 3);
+  EXPECT_EQ(few["episodes"][0]["ways"], 4);
+  EXPECT_EQ(few["episodes"][1]["methods"]["nearest_mean"]["accuracy"], 1.0);
+  const json& linear = outcome.scores.at("linear")["methods"]["plain"];
+  EXPECT_EQ(linear["auroc"], 1.0);
+  EXPECT_EQ(linear["selection"].size(), 12u);
+  EXPECT_TRUE(linear["converged"]);
+  // 100 images are few: repeated folds, with an interval of no width because all is right
+  EXPECT_EQ(outcome.scores.at("linear")["repeated_folds"]["mean"], 1.0);
+}
+
+TEST(Ladder, ChanceOnNoise) {
+  const Outcome outcome = climb(make_set({60, 60, 60, 60}, {50, 50, 50, 50}), 50.0);
+  for (const auto& [step, scores] : outcome.scores) {
+    if (!scores.contains("methods")) continue;
+    for (const auto& [method, of_method] : scores["methods"].items()) {
+      EXPECT_GT(of_method["balanced_accuracy"].get<double>(), 0.10) << step << method;
+      EXPECT_LT(of_method["balanced_accuracy"].get<double>(), 0.42) << step << method;
+    }
+  }
+  EXPECT_LT(std::abs(outcome.scores.at("zero")["clustering"]["ari"].get<double>()), 0.05);
+}
+
+TEST(Ladder, EqualAtAnyNumberOfRanksAndThreads) {
+  for (const auto& [train, test, val] : std::vector<std::tuple<std::vector<int>, std::vector<int>, int>>{
+           {{30, 20, 9, 5}, {40, 31, 20, 9}, 0}, {{3, 2}, {1, 1}, 0}, {{25, 9}, {70, 3}, 4}}) {
+    const Set set = make_set(train, test, val);
+    const SplitFeatures f = features_of(set.data, 0.5);
+    const auto self = make_self_communicator();
+    const Outcome alone = climb(set.dataset, set.data, f, *self);
+    for (int size = 1; size <= 4; ++size) {
+      run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) {
+        const Outcome together = climb(set.dataset, set.data, f, *comm, 2);
+        EXPECT_EQ(together.scores, alone.scores) << size << " ranks";
+        EXPECT_EQ(together.predictions, alone.predictions);
+      });
+    }
+  }
+}
+
+TEST(Ladder, NothingThatIsChosenOrPredictedLooksAtTestLabels) {
+  for (const int val : {0, 5}) {
+    Set set = make_set({40, 20, 12}, {20, 20, 20}, val);
+    const SplitFeatures f = features_of(set.data, 0.6);
+    const auto comm = make_self_communicator();
+    const Outcome before = climb(set.dataset, set.data, f, *comm);
+    std::reverse(set.data.query_labels.begin(), set.data.query_labels.end());
+    std::rotate(set.data.query_labels.begin(), set.data.query_labels.begin() + 7, set.data.query_labels.end());
+    const Outcome after = climb(set.dataset, set.data, f, *comm);
+    EXPECT_EQ(after.predictions, before.predictions);
+    EXPECT_EQ(after.scores.at("linear")["selection"], before.scores.at("linear")["selection"]);
+    for (const char* method : {"plain", "class_weighted", "logit_adjusted"}) {
+      const json &a = after.scores.at("linear")["methods"][method], &b = before.scores.at("linear")["methods"][method];
+      for (const char* key : {"C", "selection", "iterations"}) EXPECT_EQ(a[key].dump(), b[key].dump()) << method << " " << key;
+      EXPECT_EQ(a.value("temperature", json()).dump(), b.value("temperature", json()).dump());
+      EXPECT_NE(a["accuracy"], b["accuracy"]);  // the labels did change
+    }
+  }
+}
+
+TEST(Ladder, SettingsAreChosenOnTheValidationSplitWhereThereIsOne) {
+  const Outcome outcome = climb(make_set({30, 30}, {10, 10}, 6), 0.4, "linear");
+  EXPECT_EQ(outcome.scores.at("linear")["selection"]["by"], "val split");
+  EXPECT_EQ(outcome.scores.at("linear")["selection"]["images"], 12);
+  EXPECT_EQ(climb(make_set({30, 30}, {10, 10}), 0.4, "linear").scores.at("linear")["selection"]["images"], 60);
+}
+
+TEST(Ladder, OneTrainingImagePerClass) {
+  const Outcome outcome = climb(make_set({1, 1, 1}, {5, 5, 5}), 0.05);
+  const json& linear = outcome.scores.at("linear");
+  EXPECT_THAT(linear["selection"]["not_chosen"].get<std::string>(), HasSubstr("C = 1"));
+  EXPECT_EQ(linear["methods"]["plain"]["C"], 1.0);
+  EXPECT_TRUE(linear["methods"]["plain"]["temperature"].is_null());
+  EXPECT_NE(linear["methods"]["plain"]["undefined"]["temperature"], "");
+  EXPECT_TRUE(linear["repeated_folds"]["mean"].is_null());
+  EXPECT_EQ(outcome.scores.at("few")["curve"].size(), 0u);  // one shot is all there is
+  EXPECT_TRUE(outcome.scores.at("few")["episodes"][1]["methods"]["simpleshot"]["accuracy"].is_null());
+  EXPECT_EQ(outcome.predictions.at("few.simpleshot"), make_set({1, 1, 1}, {5, 5, 5}).data.query_labels);
+}
+
+TEST(Ladder, AClassWithoutTrainingImagesIsNeverPredictedAndSaidToBeUndefined) {
+  const Set set = make_set({20, 0, 20}, {5, 5, 5});
+  const Outcome outcome = climb(set, 0.1);
+  for (const auto& [method, classes] : outcome.predictions) EXPECT_THAT(classes, Each(testing::Ne(1))) << method;
+  const json& plain = outcome.scores.at("linear")["methods"]["plain"];
+  EXPECT_EQ(plain["classes"][1]["recall"], 0.0);
+  EXPECT_TRUE(plain["classes"][1]["precision"].is_null());
+  EXPECT_TRUE(plain["calibration"]["before"]["nll"].is_null());
+  EXPECT_EQ(outcome.scores.at("zero")["retrieval"]["queries_without_match"], 5);
+  EXPECT_THAT(check_splits(set.dataset, set.data)["warnings"].dump(), HasSubstr("no training image"));
+}
+
+TEST(Ladder, AClassWithoutTestImagesIsLeftOutOfMeans) {
+  const Outcome outcome = climb(make_set({20, 20, 20}, {5, 0, 5}), 0.02);
+  const json& plain = outcome.scores.at("linear")["methods"]["plain"];
+  EXPECT_TRUE(plain["classes"][1]["recall"].is_null());
+  EXPECT_TRUE(plain["classes"][1]["auroc"].is_null());
+  EXPECT_EQ(plain["balanced_accuracy"], 1.0);
+  EXPECT_EQ(plain["ranking_classes_left_out"], 1);
+  EXPECT_TRUE(outcome.scores.at("zero")["retrieval"]["classes"][1]["map"].is_null());
+}
+
+TEST(Ladder, MoreClustersThanImagesIsSaid) {
+  // three classes, two images in the memory
+  const Outcome outcome = climb(make_set({1, 1, 0}, {1, 1, 1}), 0.02, "zero");
+  EXPECT_TRUE(outcome.scores.at("zero")["clustering"]["accuracy"].is_null());
+  EXPECT_THAT(outcome.scores.at("zero")["clustering"]["undefined"]["accuracy"].get<std::string>(), HasSubstr("the memory holds 2 images"));
+}
+
+TEST(Ladder, AFitThatWouldTakeTooLongIsLeftOutWithTheReason) {
+  Set set = make_set({2, 2}, {1, 1});
+  set.data.classes = 10'000'000;
+  const SplitFeatures f = features_of(set.data, 0.1);
+  const auto comm = make_self_communicator();
+  const KnnConfig knn;
+  const StepResult result = linear_step({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
+  EXPECT_TRUE(result.predictions.empty());
+  EXPECT_THAT(result.scores["left_out"].get<std::string>(), HasSubstr("numbers"));
+}
+
+TEST(Checks, IdenticalPicturesSharedGroupsAndShiftedLabelsAreCounted) {
+  Set set = make_set({6, 2}, {2, 2}, 1);
+  EXPECT_TRUE(check_splits(set.dataset, set.data)["identical"].is_null());  // no hashes
+  for (uint64_t id = 0; id < set.dataset.size(); ++id) set.dataset.set_content_id(id, {id + 1, 0});
+  EXPECT_EQ(check_splits(set.dataset, set.data)["identical"]["images"], 0);
+  EXPECT_TRUE(check_splits(set.dataset, set.data)["groups"].is_null());
+  set.dataset.set_content_id(set.data.queries[3], {1, 0});  // class 1 in test, class 0 in train
+  set.dataset.set_content_id(set.data.queries[0], {2, 0});
+  set.dataset.set_group(set.data.memory[0], 5);
+  set.dataset.set_group(set.data.queries[1], 5);
+  set.dataset.set_group(set.data.queries[2], 6);
+  const json checks = check_splits(set.dataset, set.data);
+  EXPECT_EQ(checks["identical"]["images"], 2);
+  EXPECT_EQ(checks["identical"]["with_another_label"], 1);
+  EXPECT_EQ(checks["identical"]["examples"][0]["memory"], "image1.png");
+  EXPECT_EQ(checks["identical_validation"]["images"], 0);
+  EXPECT_EQ(checks["groups"]["queries"], 1);
+  EXPECT_EQ(checks["groups"]["groups"], 1);
+  EXPECT_DOUBLE_EQ(checks["labels"]["total_variation"].get<double>(), 0.25);
+  EXPECT_EQ(checks["warnings"].size(), 2u);
+}
+
+TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {
+  const Set set = make_set({30, 30}, {20, 20});
+  SplitFeatures f = features_of(set.data, 0.5);
+  f.queries[4] = f.memory[17];
+  const auto comm = make_self_communicator();
+  const KnnConfig knn;
+  const json near = check_near_identical({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
+  EXPECT_EQ(near["queries"], 1);
+  EXPECT_NEAR(near["examples"][0]["cosine"].get<double>(), 1.0, 1e-6);
+  EXPECT_EQ(near["examples"][0]["image"], set.dataset.key(set.data.queries[4]));
+  EXPECT_EQ(near["examples"][0]["memory"], set.dataset.key(set.data.memory[17]));
+}
+
+TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
+  const Set set = make_set({5, 5}, {30, 30});
+  std::vector<int32_t> good = set.data.query_labels, bad = good;
+  for (int i = 0; i < 10; ++i) bad[i * 6] = 1 - bad[i * 6];
+  const auto comm = make_self_communicator();
+  const std::vector<const std::vector<int32_t>*> methods{&good, &bad, &bad};
+  const std::vector<MethodPair> pairs{{0, 1}, {1, 2}};
+  const BootstrapReport report = bootstrap_methods(set.dataset, set.data, methods, pairs, 0, 1, *comm);
+  EXPECT_EQ(report.intervals[0]["accuracy"], json({1.0, 1.0}));
+  EXPECT_LT(report.intervals[1]["accuracy"][0].get<double>(), 50.0 / 60);
+  EXPECT_GT(report.differences[0]["accuracy"][0].get<double>(), 0.05);
+  EXPECT_EQ(report.differences[1]["balanced_accuracy"], json({0.0, 0.0}));  // the same method: the same resamples
+}
+
+}  // namespace
+}  // namespace dinoxx::eval
