@@ -25,7 +25,8 @@ constexpr int kFolds = 5, kInnerFolds = 3, kRepeats = 5;
 constexpr int64_t kSmallSet = 500;  // training images below which one choice of folds says little
 // Numbers that a fold sends to the other ranks, and multiplications of one step of a fit.
 constexpr double kLargestRow = 1.3e8, kLargestFit = 4e9;
-constexpr double kTolerance = 1e-8;
+// Of the fits that C is chosen by, and of those that answer.
+constexpr double kPathTolerance = 1e-6, kTolerance = 1e-8;
 
 // What is fitted: plain and logit_adjusted differ in how logits are read, not in the fit, but may choose another C.
 constexpr int kVariants = 3;
@@ -172,7 +173,7 @@ void try_part(const Part& part, const RowLayout& layout, double* row) {
   for (int w = 0; w < 2; ++w) {
     regression.start(kWeights[w]);
     for (int step = 0; step < kSteps; ++step) {
-      const LinearModel model = regression.fit(cs[step], {.tolerance = kTolerance}).model;
+      const LinearModel model = regression.fit(cs[step], {.tolerance = kPathTolerance}).model;
       write_model(model, row + layout.model_at(w, step));
       for (int v = 0; v < kVariants; ++v) {
         if (kVariant[v].weight != kWeights[w]) continue;
@@ -308,7 +309,7 @@ double nested_score(const Part& part, const std::vector<uint64_t>& ids, const st
     for (const int32_t label : tried.test_labels) ++support[label];
     LogisticRegression regression(tried.train, tried.train_labels, classes);
     for (int step = 0; step < kSteps; ++step)
-      count_correct(tried.test_labels, predict(regression.fit(cs[step], {.tolerance = kTolerance}).model.logits(tried.test)),
+      count_correct(tried.test_labels, predict(regression.fit(cs[step], {.tolerance = kPathTolerance}).model.logits(tried.test)),
                     correct[step].data());
   }
   double c = 1;

@@ -5,7 +5,9 @@
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/eval/checks.hpp"
 #include "dinoxx/eval/knn_suite.hpp"
+#include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/eval/train_probe.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
@@ -33,6 +35,32 @@ TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
       EXPECT_EQ(together.results[i].scores, alone.results[i].scores);
       EXPECT_EQ(together.results[i].predictions, alone.results[i].predictions);
       EXPECT_EQ(together.results[i].scores["headline"]["count"], test);
+    }
+  }
+}
+
+TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
+  const auto comm = make_mpi_communicator(), self = make_self_communicator();
+  const Embedder embedder = pixel_embedder(16);
+  const KnnConfig knn;
+  for (const int val : {0, 20}) {
+    const auto data = class_dataset(131, 70, 5, 16, val);
+    const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
+    const ExtractOptions options{{0, 16}, ViewPlan{}, 2};
+    LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
+    const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
+    EXPECT_EQ(gathered.validation.defined(), val > 0);
+    const StepInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm}, alone{*data, chosen, embedder, features, knn, 0, 1, *self};
+    EXPECT_EQ(check_near_identical(together), check_near_identical(alone));
+    for (const Step& step : ladder()) {
+      const StepResult a = step.run(together), b = step.run(alone);
+      EXPECT_EQ(a.scores.dump(), b.scores.dump()) << step.name;
+      ASSERT_EQ(a.predictions.size(), b.predictions.size());
+      for (size_t m = 0; m < a.predictions.size(); ++m) {
+        EXPECT_EQ(a.predictions[m].classes, b.predictions[m].classes) << step.name;
+        EXPECT_EQ(a.predictions[m].probabilities, b.predictions[m].probabilities) << step.name;
+        EXPECT_EQ(a.predictions[m].details.dump(), b.predictions[m].details.dump()) << step.name;
+      }
     }
   }
 }
