@@ -307,7 +307,9 @@ std::vector<Field> make_fields() {
       field<teacher, &TeacherConfig::patch_warmup_temp>("teacher.patch_warmup_temp", "auto",
                                                         "temperature for patches at the start; auto: teacher.warmup_temp", temperature),
       field<teacher, &TeacherConfig::warmup_temp_epochs>(
-          "teacher.warmup_temp_epochs", "auto", "epochs from the first to the last temperature; auto: 37500 steps, at most 30 % of the run",
+          "teacher.warmup_temp_epochs", "auto",
+          "epochs from the first to the last temperature, whole ones where it moves with each epoch; auto: 37500 steps, at most 30 % of "
+          "the run",
           count),
       choice<teacher, &TeacherConfig::temp_changes>(
           "teacher.temp_changes", "auto", {"auto", "epoch", "step"},

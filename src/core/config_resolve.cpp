@@ -128,6 +128,9 @@ void check_method_keys(const Config& c) {
   if (c.gram.size > 0 && (c.gram.size < c.views.global_size || c.gram.teacher == "ema"))
     fail_usage("gram.size", "0, or at least views.global_size, with a Gram teacher of its own",
                fmt::format("{} with gram.teacher = \"{}\"", c.gram.size, c.gram.teacher), "Change gram.size or gram.teacher");
+  if (const double epochs = *c.teacher.warmup_temp_epochs; c.teacher.temp_changes == "epoch" && epochs != std::floor(epochs))
+    fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", fmt::format("{}", epochs),
+               "Round it, or set teacher.temp_changes = step");
   if (c.train.method == "distill" && c.teacher.distill.empty())
     fail_usage("teacher.distill", "the frozen teacher for train.method = distill", "nothing", "Name a run folder or a teacher.safetensors");
 }
@@ -225,8 +228,10 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
           "as teacher.warmup_temp");
   }
   const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train.batch_size);
+  const double temp_warmup = std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch;
+  // in parts of an epoch, six decimals that lose no step: an epoch of a large set is longer than the whole warm-up
   r.set("teacher.warmup_temp_epochs", c.teacher.warmup_temp_epochs,
-        static_cast<int64_t>(std::llround(std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch)),
+        c.teacher.temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6,
         fmt::format("of {} steps", total));
   r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
   r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));

@@ -12,29 +12,29 @@ const std::vector<MethodDefaults>& table() {
   // the centring of the released recipes; byol, simclr: their papers, LARS with weight decay as the published runs in solo-learn.
   static const std::vector<MethodDefaults> rows = {
       {"dino",      "dino-v1", 0.4, 0.4,   8,       "adamw",  "linear_256", 5e-4, 1e-6, 0.04, 0.4, 3,
-       "parameter", 1,         1,   0.996, "epoch", "centre", "none",   0,    0,    2048, 0,   true},
+       "parameter", 1,         1,   0.996, "epoch", "centre", "none",       0,    0,    2048, 0,   true},
       {"ibot",      "dino-v1", 0.25, 0.25,  10,      "adamw",  "linear_256", 5e-4, 1e-6, 0.04, 0.4, 3,
-       "parameter", 1,         1,    0.996, "epoch", "centre", "ibot-block",  1,    0,    2048, 0,   true},
-      {"dinov2", "dinov2-as-released",
-       0.32,     0.32,
-       8,        "adamw",
-       "sqrt_1024",   4e-3,
-       1e-6,     0.04,
-       0.4,      3,
-       "module", 0.9,
-       0.2,      0.992,
-       "step",   "centre",
-       "dinov2", 1,
-       0.1,      2048,
-       0,        true},
-      {"dinov3", "dinov3", 0.32, 0.32,  8,      "adamw",    "sqrt_1024",   4e-3, 1e-6, 0.04, 0.4, 3,
-       "module", 0.9,      0.2,  0.992, "step", "sinkhorn", "dinov3", 1,    0.1,  2048, 0,   false},
+       "parameter", 1,         1,    0.996, "epoch", "centre", "ibot-block", 1,    0,    2048, 0,   true},
+      {"dinov2",    "dinov2-as-released",
+       0.32,        0.32,
+       8,           "adamw",
+       "sqrt_1024", 4e-3,
+       1e-6,        0.04,
+       0.4,         3,
+       "module",    0.9,
+       0.2,         0.992,
+       "step",      "centre",
+       "dinov2",    1,
+       0.1,         2048,
+       0,           true},
+      {"dinov3", "dinov3", 0.32, 0.32,  8,      "adamw",    "sqrt_1024", 4e-3, 1e-6, 0.04, 0.4, 3,
+       "module", 0.9,      0.2,  0.992, "step", "sinkhorn", "dinov3",    1,    0.1,  2048, 0,   false},
       {"distill", "dinov2-as-released", 0.32,     0.32, 8, "adamw", "sqrt_1024", 4e-3, 1e-6, 0.04, 0.4, 3, "module", 0.9, 0.2, 0.992,
-       "step",    "sinkhorn",           "dinov2", 1,    0, 2048,    0,      true},
+       "step",    "sinkhorn",           "dinov2", 1,    0, 2048,    0,           true},
       {"byol",      "byol", 0.08, 0.08,  0,       "lars",   "linear_256", 0.2, 0, 1e-5, 1e-5, 0,
-       "parameter", 1,      1,    0.996, "epoch", "centre", "none",   0,   0, 4096, 256,  true},
+       "parameter", 1,      1,    0.996, "epoch", "centre", "none",       0,   0, 4096, 256,  true},
       {"simclr",    "simclr", 0.08, 0.08, 0,       "lars",   "linear_256", 0.3, 0, 1e-5, 1e-5, 0,
-       "parameter", 1,        1,    0,    "epoch", "centre", "none",   0,   0, 2048, 128,  true},
+       "parameter", 1,        1,    0,    "epoch", "centre", "none",       0,   0, 2048, 128,  true},
   };
   return rows;
 }
@@ -56,7 +56,8 @@ std::vector<std::string> method_names() {
 }
 
 const std::vector<std::string>& view_profile_names() {
-  static const std::vector<std::string> names{"dino-v1", "dinov2-as-released", "dinov2-as-documented", "dinov3", "byol", "simclr", "solo-cifar-asymmetric", "solo-cifar-symmetric"};
+  static const std::vector<std::string> names{"dino-v1", "dinov2-as-released",    "dinov2-as-documented", "dinov3", "byol",
+                                              "simclr",  "solo-cifar-asymmetric", "solo-cifar-symmetric"};
   return names;
 }
 

@@ -47,8 +47,8 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   const TeacherConfig& teacher = config.teacher;
   momentum_ = {*teacher.momentum, teacher.momentum_end, 0.0, 0, total_};
   temperature_by_step_ = teacher.temp_changes == "step";
-  const int64_t epochs = *teacher.warmup_temp_epochs;
-  const int64_t temp_warmup = temperature_by_step_ ? steps({static_cast<double>(epochs), Duration::Unit::kEpochs}) : epochs;
+  const double epochs = *teacher.warmup_temp_epochs;
+  const int64_t temp_warmup = temperature_by_step_ ? steps({epochs, Duration::Unit::kEpochs}) : std::llround(epochs);
   temperature_ = {*teacher.warmup_temp, *teacher.temp, temp_warmup};
   patch_temperature_ = {teacher.patch_warmup_temp.value_or(0), teacher.patch_temp.value_or(0), temp_warmup};  // 0: no patch loss
   freeze_ = optim.freeze_last_layer.value();

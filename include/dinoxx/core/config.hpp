@@ -58,7 +58,7 @@ struct OptimConfig {
 struct TeacherConfig {
   Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
   double momentum_end = 0;
-  Auto<int64_t> warmup_temp_epochs;
+  Auto<double> warmup_temp_epochs;
   std::string temp_changes, distill;
   bool operator==(const TeacherConfig&) const = default;
 };

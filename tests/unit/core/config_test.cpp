@@ -174,6 +174,23 @@ TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
   EXPECT_EQ(*mid.train.threads, 8);
 }
 
+// DINOv2's and DINOv3's schedules count steps: where an epoch has more of them than the warm-up, it is a part of one.
+TEST(ConfigResolve, TemperatureWarmUpInPartsOfAnEpoch) {
+  for (const uint64_t images : {uint64_t{1'281'167}, uint64_t{14'197'122}, uint64_t{1'689'000'000}}) {
+    const Config config = resolve_config(from_text("[train]\nmethod = dinov2\nlength = 125000it\nbatch_size = 2048\n"), images, 1);
+    EXPECT_EQ((Duration{*config.teacher.warmup_temp_epochs, Duration::Unit::kEpochs}.steps(images, 2048)), 37500) << images;
+    EXPECT_EQ(from_text(print_config(config)), config);
+  }
+  const std::string half = "[teacher]\nwarmup_temp_epochs = 0.5\n";
+  EXPECT_NO_THROW(resolve_config(from_text(half + "[train]\nmethod = dinov2\n"), 1000, 1));
+  try {
+    resolve_config(from_text(half), 1000, 1);
+    FAIL() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("teacher.warmup_temp_epochs"), HasSubstr("whole epochs"), HasSubstr("0.5")));
+  }
+}
+
 TEST(ConfigResolve, KeepsWhatWasSetAndSaysWhatItChose) {
   Config config = default_config();
   config.head.out_dim = 77;
