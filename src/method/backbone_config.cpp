@@ -47,7 +47,8 @@ BackboneConfig backbone_config(const Config& config) {
     case Family::kVit:
       break;
   }
-  return vit(model, config.mask.scheme != "none" && config.mask.scheme != "auto");
+  const bool hidden = config.mask.scheme != "none" && config.mask.scheme != "auto" && config.train.method != "distill";
+  return vit(model, hidden);
 }
 
 }  // namespace dinoxx

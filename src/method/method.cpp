@@ -71,6 +71,7 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
         fail_usage(subject, "a backbone with a mask token", describe(spec.network.backbone), "Choose a vision transformer");
       return;
     case Need::kPatches:
+    case Need::kPatchMean:
       if (!std::holds_alternative<VitConfig>(spec.network.backbone))
         fail_usage(subject, "a vision transformer", describe(spec.network.backbone), "Change model.arch");
       return;

@@ -58,26 +58,36 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
     fail("network input", fmt::format("one row origin for each of {} groups", crops.size()), std::to_string(input.origins.size()),
          "Pass as many origins as groups, or none for evaluation");
   ForwardOutput out;
+  const bool training = !input.origins.empty();
+  // a backbone with batch statistics has neither stochastic depth nor drawn positions
+  const bool drawn = training && !(input.averaged && backbone_->buffers().empty());
   std::vector<at::Tensor> features;
   for (size_t i = 0; i < crops.size(); ++i) {
     if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
       fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", input.batch),
            fmt::format("{} rows", crops[i].size(0)), "Rows are [view][slot]");
-    const RowOrigin* origin = input.origins.empty() ? nullptr : &input.origins[i];
-    if (i == 0 && (input.patches || input.masked_rows.defined())) {
+    const RowOrigin* origin = drawn ? &input.origins[i] : nullptr;
+    if (i == 0 && (input.patches || input.patch_mean || input.masked_rows.defined())) {
       const Features f = backbone_->forward_features({crops[i], origin, input.masked, /*local=*/false});
       features.push_back(f.cls);
       if (input.patches) out.patches = f.patches;
+      const at::Tensor rows = f.patches.flatten(0, 1);
       if (input.masked_rows.defined())
-        out.patch_logits = heads_[patch_head_].head.forward(f.patches.flatten(0, 1).index_select(0, input.masked_rows), origin != nullptr);
+        out.patch_logits = heads_[patch_head_].head.forward(rows.index_select(0, input.masked_rows), training);
+      if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
     } else {
       features.push_back(backbone_->forward(crops[i], origin));
     }
   }
-  const bool training = !input.origins.empty();
-  const at::Tensor rows = features.size() == 1 ? features.front() : at::cat(features);
-  at::Tensor logits = heads_.front().head.forward(rows, training);
-  if (input.predict && predictor_ >= 0) logits = heads_[predictor_].head.forward(logits, training);
+  const auto joined = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts); };
+  const at::Tensor rows = joined(features);
+  std::vector<at::Tensor> outputs{rows};
+  if (!heads_.front().head.buffers().empty()) outputs = features;
+  for (at::Tensor& output : outputs) {
+    output = heads_.front().head.forward(output, training);
+    if (input.predict && predictor_ >= 0) output = heads_[predictor_].head.forward(output, training);
+  }
+  const at::Tensor logits = joined(outputs);
   out.features = rows.view({-1, input.batch, rows.size(1)});
   out.logits = logits.view({-1, input.batch, logits.size(1)});
   return out;

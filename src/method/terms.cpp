@@ -43,6 +43,7 @@ LossTerm patch_term(const Config& config) {
   const int iterations = static_cast<int>(config.loss.sinkhorn_iterations);
   const double student_temp = config.loss.student_temp;
   const int64_t group = config.mask.group_size;
+  const bool of_all = !sinkhorn && config.train.method == "ibot";  // iBOT's patch centre counts all patches, DINOv2's the masked ones
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.patch_teacher_temp;
     const at::Tensor& teacher = in.teacher.patch_logits;
@@ -51,11 +52,16 @@ LossTerm patch_term(const Config& config) {
     PatchLossResult r = patch_loss(in.student.patch_logits, teacher, centre, in.masks.weights, student_temp, temp, crops);
     LossOutputs out;
     out.loss = r.loss;
-    if (!sinkhorn) out.patch_centre = centre_sum_by_group(teacher, in.masks.slots, group);
+    if (of_all)
+      out.patch_centre = {in.teacher.patch_mean, 1};
+    else if (!sinkhorn)
+      out.patch_centre = centre_sum_by_group(teacher, in.masks.slots, group);
     out.metrics = {{"patch_loss", r.loss.item<double>()}, {"patch_teacher_entropy", r.teacher_entropy}, {"patch_kl", r.kl}};
     return out;
   };
-  return {"patch", constant(*config.loss.patch_weight), loss, {Need::kTeacher, Need::kMasks}};
+  std::vector<Need> needs{Need::kTeacher, Need::kMasks};
+  if (of_all) needs.push_back(Need::kPatchMean);
+  return {"patch", constant(*config.loss.patch_weight), loss, needs};
 }
 
 LossTerm koleo_term(const Config& config) {

@@ -58,17 +58,31 @@ at::Tensor normalize_rows(const at::Tensor& x) {
 
 }  // namespace
 
-at::Tensor DinoHead::forward(const at::Tensor& x) const {
+at::Tensor DinoHead::bottleneck(const at::Tensor& x) const {
   at::Tensor y = x;
   const auto layers = static_cast<size_t>(config_.layers);
   for (size_t i = 0; i < layers; ++i) {
     y = ops::linear(y, parameters_[2 * i].tensor, parameters_[2 * i + 1].tensor);
     if (i + 1 < layers) y = ops::gelu(y);
   }
-  if (!config_.weight_norm) return ops::linear(normalize_rows(y), parameters_[2 * layers].tensor, {});
+  return normalize_rows(y);
+}
+
+at::Tensor DinoHead::prototypes() const {
+  const size_t first = 2 * static_cast<size_t>(config_.layers);
+  if (!config_.weight_norm) return parameters_[first].tensor;
   // g v / |v| per row (Salimans & Kingma 2016), without bias
-  const at::Tensor weight = at::_weight_norm(parameters_[2 * layers + 1].tensor, parameters_[2 * layers].tensor, 0);
-  return ops::linear(normalize_rows(y), weight, {});
+  return at::_weight_norm(parameters_[first + 1].tensor, parameters_[first].tensor, 0);
+}
+
+at::Tensor DinoHead::forward(const at::Tensor& x) const {
+  return ops::linear(bottleneck(x), prototypes(), {});
+}
+
+at::Tensor DinoHead::mean_logits(const at::Tensor& x) const {
+  const at::Tensor y = bottleneck(x);
+  const at::ScalarType wide = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return prototypes().to(wide).mv(y.mean(0, false, wide));
 }
 
 }  // namespace dinoxx

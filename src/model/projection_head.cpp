@@ -89,6 +89,12 @@ at::Tensor ProjectionHead::forward(const at::Tensor& x, bool training) const {
       head_);
 }
 
+at::Tensor ProjectionHead::mean_logits(const at::Tensor& x) const {
+  const auto* dino = std::get_if<DinoHead>(&head_);
+  if (!dino) fail("mean of the logits", "a head with prototypes", "an MLP with batch norm", "This is a defect of the program");
+  return dino->mean_logits(x);
+}
+
 void ProjectionHead::set_statistics_group(const std::shared_ptr<Communicator>& group) {
   if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().set_group(group);
 }

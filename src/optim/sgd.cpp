@@ -87,7 +87,8 @@ std::vector<Update> lars_updates(const LarsConfig& config, const ParamLayout& la
       continue;
     }
     update.q = config.trust * p / (sum ? g + p * update.weight_decay + kSumEps : g);
-    if (config.clip_lr && update.lr > 0) update.q = std::min(update.q / update.lr, 1.0);
+    // at rate 0, where a warm-up begins, what it tends to
+    if (config.clip_lr) update.q = update.lr > 0 ? std::min(update.q / update.lr, 1.0) : 1.0;
   }
   return updates;
 }

@@ -1,7 +1,6 @@
 #include "dinoxx/step/build.hpp"
 
 #include <cmath>
-#include <numbers>
 
 #include "dinoxx/core/error.hpp"
 
@@ -63,9 +62,7 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
 }
 
 double Schedules::gram_share(int64_t step) const {
-  if (step < gram_.start) return 0;
-  if (step >= gram_.start + gram_.ramp) return 1;
-  return (1 - std::cos(std::numbers::pi * static_cast<double>(step - gram_.start) / static_cast<double>(gram_.ramp))) / 2;
+  return PhaseSchedule{0, 0, 1, gram_.start, gram_.ramp}.at(step);
 }
 
 // A function of the step alone, so that a resumed run refreshes when the first one would have.

@@ -95,7 +95,7 @@ MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device devic
   if (!masked.defined()) return masks;
   const at::Tensor crop_and_patch = masked.nonzero(), crop = crop_and_patch.select(1, 0);  // [M, 2] -> [M]
   masks.rows = crop * masked.size(1) + crop_and_patch.select(1, 1);
-  masks.weights = masked.sum(1).to(at::kFloat).reciprocal().index_select(0, crop);
+  masks.weights = masked.sum(1).to(at::kDouble).reciprocal().index_select(0, crop);
   masks.slots = crop.remainder(batch);
   masks.masked = masked.to(device);
   masks.rows = masks.rows.to(device);
@@ -186,6 +186,8 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
       ForwardInput forward{.crops_by_size = globals, .batch = batch};
       if (statistics) forward.origins = std::span<const RowOrigin>(crops.origins).first(globals.size());
       if (patch_loss) forward.masked_rows = in.masks.rows;
+      forward.patch_mean = wants(spec, values, Need::kPatchMean);
+      forward.averaged = true;
       in.teacher = teacher.forward(forward);
     }
     if (values.refresh_gram && state.gram) {

@@ -29,6 +29,7 @@ enum class Need {
   kTwoViews,      ///< exactly two views
   kMasks,         ///< masked patches and a patch head or a shared one
   kPatches,       ///< patch features of the student's global views
+  kPatchMean,     ///< mean of the teacher's patch logits over all patches
   kGramTeacher,   ///< patch features of the Gram teacher
   kPredictor,     ///< a predictor behind the student's head
 };
@@ -37,7 +38,7 @@ enum class Need {
 struct MaskInputs {
   at::Tensor masked;   ///< [G B, N] bool; undefined: none
   at::Tensor rows;     ///< [M] int64, their rows in [G B N]
-  at::Tensor weights;  ///< [M] float32, 1 / (masked patches in the same crop)
+  at::Tensor weights;  ///< [M] float64, 1 / (masked patches in the same crop)
   at::Tensor slots;    ///< [M] int64, local batch slot of each
 };
 

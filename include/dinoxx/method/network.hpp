@@ -29,10 +29,12 @@ struct ForwardInput {
   std::span<const at::Tensor> crops_by_size;  ///< in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]
   std::span<const RowOrigin> origins;         ///< one per group: training (stochastic depth, batch statistics); empty: evaluation
   int64_t batch = 0;
-  at::Tensor masked;       ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
-  at::Tensor masked_rows;  ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
-  bool patches = false;    ///< the first group's patches are wanted
-  bool predict = false;    ///< logits go through the predictor
+  at::Tensor masked;        ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
+  at::Tensor masked_rows;   ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
+  bool patches = false;     ///< the first group's patches are wanted
+  bool patch_mean = false;  ///< the mean of the patch head's logits over all of these is wanted
+  bool predict = false;     ///< logits go through the predictor
+  bool averaged = false;    ///< a teacher: of what origins bring, batch statistics alone
 };
 
 struct ForwardOutput {
@@ -40,6 +42,7 @@ struct ForwardOutput {
   at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
   at::Tensor logits;        ///< [V, B, K]
   at::Tensor patch_logits;  ///< [M, K']; undefined without masked_rows
+  at::Tensor patch_mean;    ///< [K']; undefined when not wanted
 };
 
 class Network {
@@ -57,8 +60,9 @@ class Network {
   /// Of parameters and buffers; before anything holds views of them.
   void to(at::Device device);
 
-  /// Crops of one size in one forward of the backbone, all features through ONE forward of the head (facebookresearch/dino utils.py,
-  /// MultiCropWrapper). Error when a group's rows are no multiple of the batch.
+  /// Crops of one group in one forward of the backbone, all features through ONE forward of the head (facebookresearch/dino utils.py,
+  /// MultiCropWrapper); through a head with batch statistics each group by itself (BYOL). Error when a group's rows are no multiple of the
+  /// batch.
   ForwardOutput forward(const ForwardInput& input) const;
 
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm.

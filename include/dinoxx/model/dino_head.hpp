@@ -24,8 +24,12 @@ class DinoHead {
   void initialize(uint64_t seed, uint64_t first);
   /// x [N, in_dim] -> logits [N, K].
   at::Tensor forward(const at::Tensor& x) const;
+  /// Mean over rows of what forward gives, [K], in float32 at least; [N, K] never exists, as the last layer is linear.
+  at::Tensor mean_logits(const at::Tensor& x) const;
 
  private:
+  at::Tensor bottleneck(const at::Tensor& x) const;  // normalised
+  at::Tensor prototypes() const;                     // [K, bottleneck]
   DinoHeadConfig config_;
   NamedTensors parameters_;
 };

@@ -45,6 +45,8 @@ class ProjectionHead {
   /// `number`: of this head among those of its network, so that no two draw the same numbers.
   void initialize(uint64_t seed, int number);
   at::Tensor forward(const at::Tensor& x, bool training) const;
+  /// See DinoHead. Error for another head.
+  at::Tensor mean_logits(const at::Tensor& x) const;
   /// As for a backbone.
   void set_statistics_group(const std::shared_ptr<Communicator>& group);
   void commit_statistics();

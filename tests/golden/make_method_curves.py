@@ -1,0 +1,425 @@
+"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL and SimCLR, in float64, with networks, losses,
+schedules, parameter groups, clipping, averages and centres written out here from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
+
+    python make_method_curves.py [METHOD ...]          (torch as recorded in the file)
+
+Augmentation and masks are replaced by numbers that both sides compute (golden_common.uniform). Sources: bytedance/ibot main_ibot.py; facebookresearch/dinov2
+and dinov3 train/, loss/, utils/param_groups.py; BYOL (Grill et al. 2020) and SimCLR (Chen et al. 2020) with LARS of dino and
+of solo-learn.
+"""
+import math
+import os
+import sys
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from golden_common import fill_parameters, put, save, uniform, versions
+from method_networks import DinoHead, MlpHead, Vit
+
+BATCH, STEPS_PER_EPOCH, EPOCHS = 6, 5, 2
+STEPS = STEPS_PER_EPOCH * EPOCHS
+GLOBAL, LOCAL, GRAM, GLOBALS, LOCALS = 16, 8, 24, 2, 2
+STUDENT_TEMP, CENTRE_MOMENTUM = 0.1, 0.9
+MASK_LEVELS = (-1.0, -0.5, 0.0, -1.0, -0.7)  # of the crops in turn: a patch is masked where its uniform number is below
+UNMASKED_STEP = 7                            # no crop of this step has a mask
+
+
+# ---- inputs ----
+
+def crops(step, size, views, dtype):
+    return [(1.5 * uniform(f"step{step}/view{v}/{size}", (BATCH, 3, size, size))).to(dtype) for v in views]
+
+
+def masks(step, patches):
+    """[GLOBALS * BATCH, patches] bool, rows [view][image]."""
+    rows = GLOBALS * BATCH
+    level = torch.tensor([MASK_LEVELS[row % len(MASK_LEVELS)] for row in range(rows)], dtype=torch.float64)
+    if step == UNMASKED_STEP:
+        level.fill_(-1.0)
+    return uniform(f"step{step}/masks", (rows, patches)) < level[:, None]
+
+
+# ---- schedules ----
+
+def cosine(base, final, warmup=0, start=0.0):
+    """One value for each step: linear from start, both ends included, then half a cosine that would reach `final` at the end."""
+    rest = STEPS - warmup
+    rising = [start + (base - start) * i / (warmup - 1) for i in range(warmup)]
+    return rising + [final + 0.5 * (base - final) * (1 + math.cos(math.pi * i / rest)) for i in range(rest)]
+
+
+def temperature(start, end, warmup, moments):
+    rising = [start + (end - start) * i / (warmup - 1) for i in range(warmup)]
+    return (rising + [end] * moments)[:moments]
+
+
+def per_epoch(values):
+    return [values[step // STEPS_PER_EPOCH] for step in range(STEPS)]
+
+
+def half_cosine(start, ramp, begin, end):
+    """DINOv3: `begin` until step start, then half a cosine over `ramp` values of which the first is `begin` and the last `end`."""
+    curve = [end + (begin - end) * (1 + math.cos(math.pi * i / (ramp - 1))) / 2 for i in range(ramp)]
+    return ([begin] * start + curve + [end] * STEPS)[:STEPS]
+
+
+# ---- losses ----
+
+def cross_entropy(target, student):
+    return -(target * F.log_softmax(student / STUDENT_TEMP, dim=-1)).sum(-1)
+
+
+def sinkhorn(logits, temp, iterations=3):
+    if len(logits) == 0:
+        return logits
+    q = torch.exp(logits / temp).t()
+    prototypes, samples = q.shape
+    q = q / q.sum()
+    for _ in range(iterations):
+        q = q / q.sum(1, keepdim=True) / prototypes
+        q = q / q.sum(0, keepdim=True) / samples
+    return (q * samples).t()
+
+
+def dino_pairs(targets, student, local_weight=1.0):
+    """targets [2, B, K], student [V, B, K]: every pair of different views, batch means, over the number of pairs."""
+    loss, pairs = 0.0, 0
+    for t, target in enumerate(targets):
+        for v, view in enumerate(student):
+            if v == t:
+                continue
+            loss = loss + cross_entropy(target, view).mean() * (1.0 if v < GLOBALS else local_weight)
+            pairs += 1
+    return loss / pairs
+
+
+def masked_mean(loss_of_patches, mask):
+    """Mean over the masked patches of a crop, then over all crops, masked or not."""
+    return ((loss_of_patches * mask).sum(-1) / mask.sum(-1).clamp(min=1.0)).mean()
+
+
+def koleo(features, neighbours):
+    x = F.normalize(features, eps=1e-8, dim=-1)
+    with torch.no_grad():
+        dots = x @ x.t()
+        dots.fill_diagonal_(-1)
+        index = dots.topk(neighbours, dim=1).indices
+    distance = nn.PairwiseDistance(2, eps=1e-8)
+    return torch.stack([-torch.log(distance(x, x[index[:, k]]) + 1e-8) for k in range(neighbours)]).mean()
+
+
+def gram(student, teacher, side):
+    """Patches [crops, P, D] of the student, those of the teacher on a larger square grid."""
+    crops_, larger, dim = teacher.shape
+    grid = teacher.transpose(1, 2).reshape(crops_, dim, math.isqrt(larger), math.isqrt(larger))
+    teacher = F.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False, antialias=False).flatten(2).transpose(1, 2)
+    ours, theirs = F.normalize(student, dim=-1), F.normalize(teacher, dim=-1)
+    return F.mse_loss(ours @ ours.transpose(1, 2), theirs @ theirs.transpose(1, 2))
+
+
+def byol_pairs(predictions, targets):
+    p, t = [F.normalize(x, dim=-1) for x in predictions], [F.normalize(x, dim=-1) for x in targets]
+    return sum((2 - 2 * (p[v] * t[1 - v]).sum(-1)).mean() for v in range(2))
+
+
+def nt_xent(projections, temp):
+    x = F.normalize(torch.cat(projections), dim=-1)
+    count = len(x)
+    similar = (x @ x.t() / temp).masked_fill(torch.eye(count, dtype=torch.bool), -math.inf)
+    return F.cross_entropy(similar, (torch.arange(count) + count // 2) % count)
+
+
+# ---- optimizers ----
+
+def no_decay_by_shape(name, parameter):
+    return name.endswith(".bias") or parameter.ndim == 1
+
+
+def no_decay_by_name(name, parameter):
+    return name.endswith("bias") or "norm" in name or "gamma" in name
+
+
+def layer_rate(name, depth, decay, patch_embed):
+    """DINOv2's layer-wise rate: embeddings are layer 0, block i is layer i + 1, the rest (final norm, heads) layer depth + 1."""
+    layer = depth + 1
+    if name.startswith("backbone."):
+        if any(part in name for part in ("pos_embed", "patch_embed", "mask_token", "cls_token", "register_tokens")):
+            layer = 0
+        elif ".blocks." in name:
+            layer = int(name.split(".blocks.")[1].split(".")[0]) + 1
+    return decay ** (depth + 1 - layer) * (patch_embed if "patch_embed" in name else 1.0)
+
+
+class Lars:
+    """dino's, or with `solo` solo-learn's whose local rate never exceeds the rate itself (clip_lr)."""
+
+    def __init__(self, named, trust, momentum, solo):
+        self.named, self.trust, self.momentum, self.solo = named, trust, momentum, solo
+        self.velocity = {name: torch.zeros_like(p) for name, p in named.items()}
+
+    def step(self, lr, weight_decay):
+        for name, p in self.named.items():
+            d = p.grad
+            if not no_decay_by_shape(name, p):
+                weight, gradient = p.norm(), d.norm()
+                d = d + weight_decay * p
+                if self.solo:
+                    ratio = torch.clamp(self.trust * weight / (gradient + weight_decay * weight + 1e-8) / lr, max=1.0)  # 1 at a rate of 0
+                else:
+                    ratio = self.trust * weight / d.norm()
+                d = d * ratio
+            self.velocity[name].mul_(self.momentum).add_(d)
+            p.sub_(lr * self.velocity[name])
+
+
+class AdamW:
+    """torch.optim.AdamW with a group for each parameter. freeze: None, or "skip" (no gradient) or "rate" (rate 0) for last layers."""
+
+    def __init__(self, named, no_decay, rate, freeze):
+        self.freeze, self.last = freeze, {name: "last_layer" in name for name in named}
+        self.rate = {name: rate(name) for name in named}
+        self.decays = {name: not no_decay(name, p) for name, p in named.items()}
+        self.named = named
+        self.optimizer = torch.optim.AdamW([{"params": [p], "name": name} for name, p in named.items()], betas=(0.9, 0.999), eps=1e-8)
+
+    def step(self, lr, weight_decay, frozen):
+        for group in self.optimizer.param_groups:
+            name = group["name"]
+            last = frozen and self.last[name]
+            group["lr"] = 0.0 if last and self.freeze == "rate" else lr * self.rate[name]
+            group["weight_decay"] = weight_decay if self.decays[name] else 0.0
+            if last and self.freeze == "skip":
+                self.named[name].grad = None
+        self.optimizer.step()
+
+
+def clip_each(named, limit):
+    for p in named.values():
+        p.grad.mul_(min(1.0, limit / (p.grad.norm().item() + 1e-6)))
+
+
+def clip_modules(network, limit):
+    clipped = 0
+    for part in network.values():
+        clipped += nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], limit).item() > limit
+    return clipped
+
+
+def grad_norm(named):
+    return math.sqrt(sum(p.grad.norm().item() ** 2 for p in named.values()))
+
+
+# ---- the methods ----
+
+@dataclass
+class Plan:
+    """What differs between the methods with prototypes."""
+    name: str
+    backbone: dict
+    heads: dict                       # name -> arguments of DinoHead
+    train_gain: bool                  # weight_g of the last layer learns
+    centring: str                     # "centre" or "sinkhorn", for CLS and patches
+    patch_centre: str = ""            # "all": mean over all patches of all crops; "groups": means of the masked ones in groups of images
+    koleo: float = 0.0
+    koleo_neighbours: int = 1
+    hidden_from_student: bool = True
+    lr: float = 0.0
+    temp: tuple = ()
+    patch_temp: tuple = ()
+    temp_per_step: bool = False
+    layer_decay: float = 1.0
+    patch_embed_rate: float = 1.0
+    clip: float = 0.0
+    clip_modules: bool = True
+    local_weight: list = None
+    gram_weight: list = None
+    gram_refreshes: tuple = ()
+    frozen_teacher: dict = None       # arguments of its backbone
+
+
+def network_of(backbone, heads, dtype, unit_gain):
+    net = nn.ModuleDict({"backbone": Vit(**backbone)} | {name: DinoHead(backbone["dim"], **head) for name, head in heads.items()}).to(dtype)
+    fill_parameters(net, keep=("weight_g",) if unit_gain else ())
+    return net
+
+
+def patch_head(net):
+    return net["ibot_head"] if "ibot_head" in net else net["head"]
+
+
+def cls_head(net):
+    return net["dino_head"] if "dino_head" in net else net["head"]
+
+
+def prototypes(plan, dtype):
+    """Ten steps. Returns what is stored and how often a gradient was clipped."""
+    student, ema = (network_of(plan.backbone, plan.heads, dtype, not plan.train_gain) for _ in range(2))
+    frozen = network_of(plan.frozen_teacher, plan.heads, dtype, not plan.train_gain) if plan.frozen_teacher else None
+    gram_teacher = None
+    named = {n: p for n, p in student.named_parameters() if plan.train_gain or not n.endswith("last_layer.weight_g")}
+    for name, p in student.named_parameters():
+        p.requires_grad_(name in named)
+    depth = plan.backbone["depth"]
+    optimizer = AdamW(named, no_decay_by_name if plan.clip_modules else no_decay_by_shape,
+                      lambda name: layer_rate(name, depth, plan.layer_decay, plan.patch_embed_rate), "rate" if plan.clip_modules else "skip")
+    lr, wd, momentum = cosine(plan.lr, 1e-5, warmup=STEPS_PER_EPOCH), cosine(0.04, 0.4), cosine(0.9, 1.0)
+    moments = STEPS if plan.temp_per_step else EPOCHS
+    temps, patch_temps = temperature(*plan.temp, moments), temperature(*plan.patch_temp, moments)
+    if not plan.temp_per_step:
+        temps, patch_temps = per_epoch(temps), per_epoch(patch_temps)
+    head = next(iter(plan.heads.values()))
+    patch_width = plan.heads.get("ibot_head", head)["prototypes"]
+    centre, patch_centre = torch.zeros(head["prototypes"], dtype=dtype), torch.zeros(patch_width, dtype=dtype)
+    losses, norms, clipped = [], [], 0
+    for step in range(STEPS):
+        globals_ = torch.cat(crops(step, GLOBAL, range(GLOBALS), dtype))
+        locals_ = torch.cat(crops(step, LOCAL, range(GLOBALS, GLOBALS + LOCALS), dtype))
+        mask = masks(step, (GLOBAL // plan.backbone["patch"]) ** 2)
+
+        with torch.no_grad():
+            teacher = frozen or ema
+            cls, patches = teacher["backbone"](globals_)
+            target_cls = cls_head(teacher)(cls)
+            target_patches = patch_head(teacher)(patches)  # of all patches, [2 B, N, K]
+            if plan.centring == "centre":
+                targets = F.softmax((target_cls - centre) / temps[step], dim=-1)
+                patch_targets = F.softmax((target_patches - patch_centre) / patch_temps[step], dim=-1)
+            else:
+                targets = sinkhorn(target_cls, temps[step])
+                patch_targets = torch.zeros_like(target_patches)
+                patch_targets[mask] = sinkhorn(target_patches[mask], patch_temps[step])
+            if step in plan.gram_refreshes:
+                gram_teacher = Vit(**plan.backbone).to(dtype)
+                gram_teacher.load_state_dict(ema["backbone"].state_dict())
+
+        cls, patches = student["backbone"](globals_, mask if plan.hidden_from_student else None)
+        local_cls, _ = student["backbone"](locals_)
+        logits = cls_head(student)(torch.cat([cls, local_cls])).reshape(GLOBALS + LOCALS, BATCH, -1)
+        loss = dino_pairs(targets.reshape(GLOBALS, BATCH, -1), logits, plan.local_weight[step] if plan.local_weight else 1.0)
+        loss = loss + masked_mean(cross_entropy(patch_targets, patch_head(student)(patches)), mask)
+        if plan.koleo:
+            loss = loss + plan.koleo * sum(koleo(view, plan.koleo_neighbours) for view in cls.reshape(GLOBALS, BATCH, -1))
+        if plan.gram_weight and plan.gram_weight[step]:
+            with torch.no_grad():
+                _, reference = gram_teacher(torch.cat(crops(step, GRAM, range(GLOBALS), dtype)))
+            loss = loss + plan.gram_weight[step] * gram(patches, reference, GLOBAL // plan.backbone["patch"])
+
+        for p in named.values():
+            p.grad = torch.zeros_like(p)  # parameters that a step does not use decay all the same
+        loss.backward()
+        frozen_now = step < STEPS_PER_EPOCH
+        norms.append(grad_norm({n: p for n, p in named.items() if plan.clip_modules or not (frozen_now and "last_layer" in n)}))
+        if plan.clip_modules:
+            clipped += clip_modules(student, plan.clip)
+        else:
+            clipped += sum(p.grad.norm().item() > plan.clip for p in named.values())
+            clip_each(named, plan.clip)
+        optimizer.step(lr[step], wd[step], frozen_now)
+        with torch.no_grad():
+            for ours, theirs in zip(student.parameters(), ema.parameters(), strict=True):
+                theirs.mul_(momentum[step]).add_((1 - momentum[step]) * ours)
+            if plan.centring == "centre":
+                centre = centre * CENTRE_MOMENTUM + target_cls.mean(0) * (1 - CENTRE_MOMENTUM)
+            if plan.patch_centre == "all":
+                patch_centre = patch_centre * CENTRE_MOMENTUM + target_patches.mean((0, 1)) * (1 - CENTRE_MOMENTUM)
+            if plan.patch_centre == "groups":  # three images, as on two ranks that have three each
+                slot = torch.arange(GLOBALS * BATCH) % BATCH
+                parts = [target_patches[slot // 3 == g][mask[slot // 3 == g]] for g in range(BATCH // 3)]
+                means = [part.mean(0) for part in parts if len(part)]
+                if means:
+                    patch_centre = patch_centre * CENTRE_MOMENTUM + torch.stack(means).mean(0) * (1 - CENTRE_MOMENTUM)
+        losses.append(loss.item())
+    out = {"losses": torch.tensor(losses, dtype=torch.float64), "grad_norms": torch.tensor(norms, dtype=torch.float64)}
+    if plan.centring == "centre":
+        out |= {"centre": centre.double(), "patch_centre": patch_centre.double()}
+    put_networks(out, student=student, teacher=ema)
+    return out, clipped
+
+
+def put_networks(out, **networks):
+    for which, net in networks.items():
+        for name, tensor in net.state_dict().items():
+            put(out, f"{which}/{name}", tensor)
+
+
+TINY = {"dim": 32, "depth": 2, "heads": 2, "patch": 4, "image": GLOBAL}
+HEAD = {"prototypes": 48, "hidden": 40, "bottleneck": 16}
+SQRT = math.sqrt(BATCH / 1024)
+
+PLANS = [
+    Plan("ibot", TINY | {"mask_token": True}, {"head": HEAD}, train_gain=False, centring="centre", patch_centre="all", lr=0.4 * BATCH / 256,
+         temp=(0.04, 0.06, 2), patch_temp=(0.03, 0.07, 2), clip=0.1, clip_modules=False),
+    Plan("dinov2", TINY | {"mask_token": True, "layer_scale": True}, {"head": HEAD}, train_gain=True, centring="centre", patch_centre="groups", koleo=0.1,
+         lr=0.1 * SQRT, temp=(0.04, 0.07, 5), patch_temp=(0.04, 0.07, 5), temp_per_step=True, layer_decay=0.8, patch_embed_rate=0.2, clip=0.8),
+    Plan("dinov3", TINY | {"mask_token": True, "layer_scale": True, "rope": True, "registers": 2, "eps": 1e-5},
+         {"dino_head": HEAD | {"weight_norm": False}, "ibot_head": {"prototypes": 36, "hidden": 24, "bottleneck": 12, "weight_norm": False}}, train_gain=True,
+         centring="sinkhorn", koleo=0.1, koleo_neighbours=2, lr=0.1 * SQRT, temp=(0.04, 0.07, 5), patch_temp=(0.04, 0.07, 5), temp_per_step=True,
+         layer_decay=0.8, patch_embed_rate=0.2, clip=0.8, local_weight=half_cosine(2, 4, 1.0, 0.5), gram_weight=half_cosine(2, 4, 0.0, 2.0),
+         gram_refreshes=(0, 3, 6)),
+    Plan("distill", TINY | {"layer_scale": True}, {"head": HEAD}, train_gain=True, centring="sinkhorn", hidden_from_student=False,
+         lr=0.1 * SQRT, temp=(0.04, 0.07, 5), patch_temp=(0.04, 0.07, 5), temp_per_step=True, layer_decay=0.8, patch_embed_rate=0.2, clip=0.8,
+         frozen_teacher=TINY | {"dim": 48, "depth": 3, "heads": 3, "layer_scale": True}),
+]
+
+
+def views_apart(net, step, dtype, predict):
+    """Two views, each through the whole network by itself: every batch norm sees one view."""
+    outputs = []
+    for view in crops(step, GLOBAL, range(2), dtype):
+        z = net["projector"](net["backbone"](view)[0])
+        outputs.append(net["predictor"](z) if predict else z)
+    return outputs
+
+
+def two_views(name, dtype):
+    byol = name == "byol"
+    heads = {"projector": (TINY["dim"], 40, 16)} | ({"predictor": (16, 40, 16)} if byol else {})
+
+    def network():
+        net = nn.ModuleDict({"backbone": Vit(**TINY)} | {head: MlpHead(*widths) for head, widths in heads.items()}).to(dtype)
+        fill_parameters(net)
+        return net.train()
+
+    student, teacher = network(), network()
+    named = dict(student.named_parameters())
+    optimizer = Lars(named, trust=0.02, momentum=0.9, solo=not byol)
+    lr, momentum = cosine((4.0 if byol else 6.0) * BATCH / 256, 0.0, warmup=STEPS_PER_EPOCH), cosine(0.9, 1.0)
+    weight_decay, losses, norms = 0.01, [], []
+    for step in range(STEPS):
+        if byol:
+            with torch.no_grad():
+                targets = views_apart(teacher, step, dtype, predict=False)  # batch statistics, its own running averages
+            loss = byol_pairs(views_apart(student, step, dtype, predict=True), targets)
+        else:
+            loss = nt_xent(views_apart(student, step, dtype, predict=False), temp=0.2)
+        student.zero_grad()
+        loss.backward()
+        norms.append(grad_norm(named))
+        with torch.no_grad():
+            optimizer.step(lr[step], weight_decay)
+            for ours, theirs in zip(student.parameters(), teacher.parameters(), strict=True):
+                theirs.mul_(momentum[step]).add_((1 - momentum[step]) * ours)
+        losses.append(loss.item())
+    out = {"losses": torch.tensor(losses, dtype=torch.float64), "grad_norms": torch.tensor(norms, dtype=torch.float64)}
+    put_networks(out, student=student, **({"teacher": teacher} if byol else {}))
+    return out, 0
+
+
+def main():
+    torch.set_num_threads(1)
+    runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
+    runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr")}
+    for name in sys.argv[1:] or runs:
+        (out, clipped), (single, _) = runs[name](torch.float64), runs[name](torch.float32)
+        deviation = ((single["losses"] - out["losses"]).abs() / out["losses"].abs()).max().item()
+        meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_method_curves.py",
+                             "float32_loss_deviation": f"{deviation:.2e}", "gradients_clipped": clipped}
+        print(name, meta, out["losses"], out["grad_norms"], sep="\n")
+        save(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", f"curve_{name}.safetensors"), out, meta)
+
+
+if __name__ == "__main__":
+    main()
