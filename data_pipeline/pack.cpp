@@ -107,6 +107,34 @@ std::vector<uint64_t> shuffled(uint64_t n, uint64_t seed) {
   return order;
 }
 
+/// Leaves a class, by its number, the fewer training images the later it comes; the first ones in the plan's order stay.
+void cut_long_tail(PackPlan& plan, double ratio) {
+  if (ratio == 0) return;
+  if (plan.draw) fail_usage("--long-tail", "images from files", "a drawn set", "Use --imbalance");
+  std::map<int32_t, uint64_t> count;
+  for (const PackItem& item : plan.items)
+    if (item.split == Split::kTrain && !item.labels.empty() && item.labels[0] >= 0) ++count[item.labels[0]];
+  if (!(ratio >= 1) || count.size() < 2) {
+    fail_usage("--long-tail", "a ratio of 1 or more and training images of two classes or more", fmt::format("{:g} and {} classes", ratio, count.size()),
+               "100 is usual");
+  }
+  uint64_t most = 0;
+  for (const auto& [label, n] : count) most = std::max(most, n);
+  std::map<int32_t, uint64_t> left;
+  double place = 0;
+  for (const auto& [label, n] : count) {
+    const double share = std::pow(ratio, -place++ / static_cast<double>(count.size() - 1));
+    left[label] = std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(most) * share + 1e-9));
+  }
+  std::erase_if(plan.items, [&](const PackItem& item) {
+    if (item.split != Split::kTrain || item.labels.empty() || item.labels[0] < 0) return false;
+    uint64_t& rest = left[item.labels[0]];
+    if (rest == 0) return true;
+    --rest;
+    return false;
+  });
+}
+
 /// Gives val and test their share of each class (of all, without labels), chosen by the seed.
 void hold_out(PackPlan& plan, double val, double test, uint64_t seed) {
   if (val == 0 && test == 0) return;
@@ -233,6 +261,7 @@ PackReport pack(const PackOptions& options) {
   if (options.shard_bytes < 4096) fail_usage("--shard-bytes", "4096 or more", std::to_string(options.shard_bytes), "The default suits most sets");
   PackPlan plan = make_plan(options);
   hold_out(plan, options.val_fraction, options.test_fraction, options.seed);
+  cut_long_tail(plan, options.long_tail);
   detail::OutputFolder output(options.out, options.overwrite);
   DataFolderWriter folder(options, plan, output.partial());
 

@@ -114,6 +114,8 @@ int run_pack(int argc, char** argv) {
       "imbalance", po::value(&pack_options.toy.imbalance)->default_value(pack_options.toy.imbalance)->value_name("R"),
       "--toy: the first class has R times the images of the last")(
       "seed", po::value(&pack_options.seed)->default_value(0)->value_name("S"), "order of the images, what is held out, and what is drawn")(
+      "long-tail", po::value(&pack_options.long_tail)->default_value(0)->value_name("R"),
+      "thin out the training images, class by class, until the last class has 1/R of the first (100: the usual long-tailed CIFAR)")(
       "val-fraction", po::value(&pack_options.val_fraction)->default_value(0)->value_name("F"), "share of each class held out as val, when the input has no splits")(
       "test-fraction", po::value(&pack_options.test_fraction)->default_value(0)->value_name("F"), "the same for test")(
       "max-bad-fraction", po::value(&pack_options.max_bad_fraction)->default_value(0.01, "0.01")->value_name("F"), "more bad images than this share are an error")(

@@ -251,10 +251,10 @@ std::vector<Field> make_fields() {
       field<mask, &MaskConfig::probability>("mask.probability", "0.5", "share of the global crops that get a mask", share),
       field<mask, &MaskConfig::ratio_min>("mask.ratio_min", "0.1", "smallest masked share of a masked crop", share),
       field<mask, &MaskConfig::ratio_max>("mask.ratio_max", "0.5", "largest masked share of a masked crop", share),
-      field<mask, &MaskConfig::group_size>(
-          "mask.group_size", "0",
-          "images among which masks are shared out, a divisor of a rank's batch; 0: the largest common divisor of 16 and train.batch_size",
-          count),
+      field<mask, &MaskConfig::group_size>("mask.group_size", "0",
+                                           "images among which masks are shared out, a divisor of a rank's batch; 0: 16, or the largest "
+                                           "divisor of 16 that divides a rank's batch",
+                                           count),
 
       choice<optim, &OptimConfig::name>("optim.name", "auto", {"auto", "adamw", "sgd", "lars"}, "auto: adamw, of BYOL and SimCLR lars"),
       field<optim, &OptimConfig::lr>("optim.lr", "auto", "peak learning rate at the batch of optim.lr_rule; auto: the method's",
@@ -294,7 +294,8 @@ std::vector<Field> make_fields() {
       field<optim, &OptimConfig::beta2>("optim.beta2", "0.999", "AdamW, decay of the variance", {0, 0.9999999}),
       field<optim, &OptimConfig::momentum>("optim.momentum", "0.9", "SGD and LARS, momentum", {0, 0.999999}),
       field<optim, &OptimConfig::trust>("optim.trust", "0.001", "LARS, trust coefficient", {1e-9, 1}),
-      field<optim, &OptimConfig::trust_clip>("optim.trust_clip", "no", "LARS: never above the learning rate itself"),
+      field<optim, &OptimConfig::trust_clip>("optim.trust_clip", "no",
+                                             "LARS as solo-learn has it: the local rate never above the learning rate, its norms added up"),
 
       field<teacher, &TeacherConfig::momentum>(
           "teacher.momentum", "auto", "momentum of the average at the start; auto: 0.99 to 0.996 by the number of training images", share),

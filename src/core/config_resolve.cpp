@@ -40,6 +40,7 @@ class Resolver {
   void set(std::string_view key, Auto<T>& value, T chosen, const std::string& why) {
     if (value) return;
     value = chosen;
+    if (why.empty()) return;  // a part that this method does not use
     for (const Field& field : config_fields())
       if (field.key == key) note(fmt::format("{} = {}", key, field.get(config)), why);
   }
@@ -158,7 +159,7 @@ void check_together(const Config& c, uint64_t images) {
 
 }  // namespace
 
-Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes) {
+Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes, int world_size) {
   if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
   Resolver r(before);
   Config& c = r.config;
@@ -188,7 +189,7 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   r.set("views.local_scale_min", c.views.local_scale_min, 0.05, from_method);
   r.set("views.local_scale_max", c.views.local_scale_max, method.local_scale_max, from_method);
   name(c.mask.scheme, family == Family::kVit ? method.mask : "none");
-  if (c.mask.group_size == 0) c.mask.group_size = std::gcd(int64_t{16}, c.train.batch_size);
+  if (c.mask.group_size == 0) c.mask.group_size = std::gcd(int64_t{16}, c.train.batch_size / std::max(1, world_size));
   name(c.optim.name, method.optimizer);
   name(c.optim.lr_rule, method.lr_rule);
   name(c.optim.clip_by, method.clip_by);
@@ -208,11 +209,10 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
   r.set<int64_t>("head.hidden_dim", c.head.hidden_dim, method.hidden_dim, from_method);
   r.set("head.shared", c.head.shared, method.shared_head, from_method);
-  if (*c.loss.patch_weight > 0 && !*c.head.shared) {
-    r.set("head.patch_out_dim", c.head.patch_out_dim, *c.head.out_dim, "as head.out_dim");
-    r.set("head.patch_hidden_dim", c.head.patch_hidden_dim, *c.head.hidden_dim, "as head.hidden_dim");
-    r.set("head.patch_bottleneck_dim", c.head.patch_bottleneck_dim, c.head.bottleneck_dim, "as head.bottleneck_dim");
-  }
+  const bool patches = *c.loss.patch_weight > 0, patch_head = patches && !*c.head.shared;
+  r.set("head.patch_out_dim", c.head.patch_out_dim, *c.head.out_dim, patch_head ? "as head.out_dim" : "");
+  r.set("head.patch_hidden_dim", c.head.patch_hidden_dim, *c.head.hidden_dim, patch_head ? "as head.hidden_dim" : "");
+  r.set("head.patch_bottleneck_dim", c.head.patch_bottleneck_dim, c.head.bottleneck_dim, patch_head ? "as head.bottleneck_dim" : "");
 
   const int64_t total = c.train.length.steps(images, c.train.batch_size);
   const auto steps = [](int64_t n) { return Duration{static_cast<double>(n), Duration::Unit::kSteps}; };
@@ -222,11 +222,9 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   r.set("teacher.momentum", c.teacher.momentum, by_size(images, std::min(0.99, method.momentum), method.momentum), from_images);
   r.set("teacher.temp", c.teacher.temp, by_size(images, 0.02, 0.07), from_images);
   r.set("teacher.warmup_temp", c.teacher.warmup_temp, std::min(*c.teacher.temp, by_size(images, 0.02, 0.04)), from_images);
-  if (*c.loss.patch_weight > 0) {
-    r.set("teacher.patch_temp", c.teacher.patch_temp, *c.teacher.temp, "as teacher.temp");
-    r.set("teacher.patch_warmup_temp", c.teacher.patch_warmup_temp, std::min(*c.teacher.patch_temp, *c.teacher.warmup_temp),
-          "as teacher.warmup_temp");
-  }
+  r.set("teacher.patch_temp", c.teacher.patch_temp, *c.teacher.temp, patches ? "as teacher.temp" : "");
+  r.set("teacher.patch_warmup_temp", c.teacher.patch_warmup_temp, std::min(*c.teacher.patch_temp, *c.teacher.warmup_temp),
+        patches ? "as teacher.warmup_temp" : "");
   const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train.batch_size);
   const double temp_warmup = std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch;
   // in parts of an epoch, six decimals that lose no step: an epoch of a large set is longer than the whole warm-up

@@ -14,6 +14,7 @@ OptimizerConfig optimizer_config(const Config& config) {
   o.sgd.momentum = o.lars.momentum = optim.momentum;
   o.lars.trust = optim.trust;
   o.lars.clip_lr = optim.trust_clip;
+  if (optim.trust_clip) o.lars.ratio = LarsConfig::Ratio::kSum;  // both are solo-learn's
   return o;
 }
 
@@ -49,7 +50,7 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   const double epochs = *teacher.warmup_temp_epochs;
   const int64_t temp_warmup = temperature_by_step_ ? steps({epochs, Duration::Unit::kEpochs}) : std::llround(epochs);
   temperature_ = {*teacher.warmup_temp, *teacher.temp, temp_warmup};
-  patch_temperature_ = {teacher.patch_warmup_temp.value_or(0), teacher.patch_temp.value_or(0), temp_warmup};  // 0: no patch loss
+  patch_temperature_ = {*teacher.patch_warmup_temp, *teacher.patch_temp, temp_warmup};
   freeze_ = optim.freeze_last_layer.value();
   const GramConfig& gram = config.gram;
   gram_ = {gram.weight,          config.loss.local_weight, config.loss.local_weight_end,

@@ -24,7 +24,7 @@ std::string host_name() {
 
 }  // namespace
 
-RunFolder::RunFolder(const fs::path& path) : path_(path) {
+RunFolder::RunFolder(const fs::path& path) : path_(path), made_(!fs::exists(path)) {
   make_writable_directory(path);
   const std::string file = (path / ".lock").string();
   lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
@@ -46,6 +46,11 @@ RunFolder::RunFolder(const fs::path& path) : path_(path) {
 
 RunFolder::~RunFolder() {
   if (metrics_ >= 0) ::close(metrics_);
+  if (made_ && metrics_ < 0) {  // nothing has begun: a refused start leaves no folder
+    std::error_code ignored;
+    fs::remove(path_ / ".lock", ignored);
+    fs::remove(path_, ignored);
+  }
   if (lock_ >= 0) ::close(lock_);  // which releases the lock
 }
 

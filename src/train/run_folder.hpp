@@ -25,6 +25,7 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
+  bool made_ = false;  // by this object
   int lock_ = -1, metrics_ = -1;
 };
 

@@ -22,6 +22,23 @@ void ranks_must_agree(Communicator& comm, const std::string& text, const std::st
                       ExitCode::kFailed);
 }
 
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text) {
+  const int ranks = comm.size();
+  at::Tensor lengths = at::empty({ranks}, at::kLong);
+  comm.all_gather(lengths, at::full({1}, static_cast<int64_t>(text.size()), at::kLong))->wait();
+  const int64_t longest = lengths.max().item<int64_t>();
+  if (longest == 0) return std::vector<std::string>(static_cast<size_t>(ranks));
+  at::Tensor mine = at::zeros({longest}, at::kByte), all = at::empty({ranks * longest}, at::kByte);
+  std::copy(text.begin(), text.end(), mine.data_ptr<uint8_t>());
+  comm.all_gather(all, mine)->wait();
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const uint8_t* begin = all.data_ptr<uint8_t>() + rank * longest;
+    texts.emplace_back(begin, begin + lengths[rank].item<int64_t>());
+  }
+  return texts;
+}
+
 Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
   Inputs inputs;
   on_all_ranks(comm, [&] {
@@ -32,7 +49,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
     if (inputs.ids.empty())
       fail_usage(options.data.string(), "images in the split \"train\"", "none",
                  "Pack images into a train folder, or without split folders");
-    inputs.config = resolve_config(options.config, inputs.ids.size(), options.cores, &inputs.notes);
+    inputs.config = resolve_config(options.config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
     if (inputs.config.train.batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),
                  fmt::format("Use {} or another number of ranks", (inputs.config.train.batch_size / comm.size() + 1) * comm.size()));

@@ -21,4 +21,7 @@ struct Inputs {
 };
 Inputs open_inputs(const TrainOptions& options, Communicator& comm);
 
+/// Each rank's text, on all ranks. Collective.
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text);
+
 }  // namespace dinoxx

@@ -10,6 +10,7 @@
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/data/loader.hpp"
+#include "dinoxx/loss/monitors.hpp"
 #include "dinoxx/parallel/ddp.hpp"
 #include "dinoxx/step/train_step.hpp"
 #include "machine.hpp"
@@ -51,6 +52,8 @@ class Run {
   void start_or_resume();
   StepMetrics one_step();
   void record(const StepMetrics& metrics, const StepValues& values);
+  std::string where_not_finite(const StepMetrics& metrics);
+  void watch_collapse(const StepMetrics& metrics);
   bool logs_after(int64_t step) const;
   bool due(const Duration& every, int64_t step) const;
   void evaluate();
@@ -76,6 +79,8 @@ class Run {
   Stopwatch watch_;
   int64_t logged_step_ = 0, saved_step_ = -1, evaluated_step_ = -1, skipped_ = 0;
   uint64_t bad_samples_ = 0;
+  std::vector<uint64_t> sample_ids_;  // of this rank's last batch
+  bool collapsed_ = false;
   double save_seconds_ = 0, step_seconds_ = 0, eval_seconds_ = 0;
   std::string resumed_from_;
 };
@@ -179,6 +184,7 @@ StepMetrics Run::one_step() {
   // 1. sample
   const Batch& batch = loader_->next();
   StepInput input = step_input(batch, config_, spec_);
+  sample_ids_ = batch.sample_ids;
   input.monitor = logs_after(state_.step + 1);
   input.wants_stop = options_.stop_signal() != nullptr || (chief() && time_is_up());
   // 2. to 6. forward, loss, backward, optimize, average
@@ -191,13 +197,43 @@ StepMetrics Run::one_step() {
   return metrics;
 }
 
+// Every rank that met a number that is none names the term and its images. Collective: all ranks have agreed that the step does not count.
+std::string Run::where_not_finite(const StepMetrics& metrics) {
+  std::string mine;
+  if (!metrics.bad_term.empty())
+    mine = fmt::format("term {} on rank {} (image ids {})", metrics.bad_term, comms_.control->rank(), fmt::join(sample_ids_, " "));
+  std::string all;
+  for (const std::string& text : gather_texts(*comms_.control, mine))
+    if (!text.empty()) all += (all.empty() ? "" : "; ") + text;
+  return all.empty() ? "the gradient, on all ranks" : all;
+}
+
+// Says it when the signs first tell of a collapse, and again after they had cleared.
+void Run::watch_collapse(const StepMetrics& metrics) {
+  if (state_.step <= config_.optim.warmup->steps(inputs_.ids.size(), config_.train.batch_size)) return;
+  CollapseSigns signs;
+  for (const auto& [name, value] : metrics.terms) {
+    if (name == "teacher_entropy") signs.teacher_entropy = value;
+    if (name == "kl") signs.kl = value;
+    if (name == "prototype_perplexity") signs.perplexity = value;
+    if (name == "feature_deviation") signs.deviation = value;
+    if (name == "effective_rank") signs.effective_rank = value;
+  }
+  signs.prototypes = out_dim(spec_.network.head.config);
+  const std::optional<std::string> alarm = collapse_alarm(signs);
+  if (alarm && !collapsed_) {
+    folder_->log({{"event", "collapse"}, {"step", state_.step}, {"signs", *alarm}});
+    progress_.say(fmt::format("step {}: {}", state_.step, *alarm));
+  }
+  collapsed_ = alarm.has_value();
+}
+
 void Run::record(const StepMetrics& metrics, const StepValues& values) {
   if (!metrics.finite) {
     ++skipped_;
-    const std::string who = metrics.bad_ranks.empty() ? std::string("the gradient, on all ranks")
-                                                      : fmt::format("the loss, on ranks {}", fmt::join(metrics.bad_ranks, ", "));
+    const std::string who = where_not_finite(metrics);
     if (chief()) {
-      folder_->log({{"event", "skipped"}, {"step", state_.step}, {"ranks", metrics.bad_ranks}});
+      folder_->log({{"event", "skipped"}, {"step", state_.step}, {"ranks", metrics.bad_ranks}, {"where", who}});
       progress_.say(fmt::format("step {} skipped: not a number in {}", state_.step, who));
     }
     if (skipped_ >= config_.train.max_skipped)
@@ -233,8 +269,10 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
                {"grad_norm", metrics.grad_norm},
                {"overlapped_share", metrics.overlapped_share},
                {"last_layer_frozen", values.freeze_last_layer}};
+  if (values.gram_weight > 0) line["gram_weight"] = values.gram_weight;
   for (const auto& [name, value] : metrics.terms) line[name] = value;
   folder_->log(line);
+  watch_collapse(metrics);
   const double left = static_cast<double>(schedules_.total_steps() - state_.step) * seconds / steps;
   progress_.show(
       fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.1f} images/s  waiting for data {:.0f} %  ETA {}", state_.step,

@@ -146,6 +146,7 @@ std::vector<std::string> config_differences(const Config& before, const Config& 
 
 /// Puts values for "auto": after lightly-train's scaling of DINO to small sets (reference: dino_family.md 4.2), sizes from the
 /// architecture. `notes` gets a line per value. Then checks what no single field can: UsageError when sizes do not fit each other.
-Config resolve_config(const Config& config, uint64_t train_images, int cores_per_rank, std::vector<std::string>* notes = nullptr);
+Config resolve_config(const Config& config, uint64_t train_images, int cores_per_rank, std::vector<std::string>* notes = nullptr,
+                      int world_size = 1);
 
 }  // namespace dinoxx

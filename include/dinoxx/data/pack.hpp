@@ -26,6 +26,8 @@ struct PackOptions {
   double max_bad_fraction = 0.01;
   uint64_t shard_bytes = uint64_t{512} << 20;  ///< payload per shard; as much memory is used
   uint64_t seed = 0;                           ///< order of the samples, and which are held out
+  double long_tail = 0;  ///< 0: off; R >= 1: of the classes in order, of C in all, class c keeps the first n_max R^(-c / (C - 1)) training images
+                         ///< (Cui et al. 2019), n_max of the largest class
   double val_fraction = 0, test_fraction = 0;  ///< held out of each class when the input names no splits
   int threads = 0;                             ///< 0 = all cores
   int64_t max_pixels = int64_t{1} << 28;       ///< larger images are bad

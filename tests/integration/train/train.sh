@@ -110,7 +110,8 @@ eval_after_stop)
 not_a_number)
   run 2 "${base[@]}" --out run --train.length 40it --optim.lr 1e30 --optim.clip 0 --train.max_skipped 3
   expect 1
-  says "3 steps in a row with no number in"
+  says "3 steps in a row with no number in term dino on rank"
+  says "image ids"
   [ "$(grep -c '"event":"skipped"' run/metrics.jsonl)" = 3 ] || die "expected three skipped steps in metrics.jsonl"
   ;;
 check)
@@ -184,6 +185,52 @@ imported_eval)
       cmp knn_$style/predictions_knn.csv knn_${style}_$naming/predictions_knn.csv || die "$style as $naming predicts otherwise"
     done
   done
+  ;;
+methods)
+  # every method trains on two ranks, and 8 steps are 4 steps, a new process and 4 more
+  two="--views.local_count 0 --head.hidden_dim 32"
+  masks="--mask.group_size 1 --model.style dinov3 --model.registers 1 --gram.weight 1 --gram.start 2it --gram.first 1it --gram.ramp 2it --gram.every 3it --gram.size 24"
+  for method in ibot dinov2 dinov3 byol simclr; do
+    extra=()
+    case $method in
+    byol | simclr) read -ra extra <<<"$two" ;;
+    dinov3) read -ra extra <<<"$masks" ;;
+    esac
+    run 2 "${base[@]}" --train.method $method "${extra[@]}" --out $method
+    expect 0
+    mkdir -p $method-2/checkpoints
+    cp -r $method/checkpoints/step_00000004 $method-2/checkpoints/
+    run 2 "${base[@]}" --train.method $method "${extra[@]}" --out $method-2
+    expect 0
+    says "resumed from"
+    same_state $method $method-2 step_00000008
+    diff <(figures $method | tail -n 4) <(figures $method-2) || die "metrics of $method differ"
+  done
+  grep -q '"gram_loss"' dinov3/metrics.jsonl || die "no Gram loss"
+  grep -q '"patch_loss"' ibot/metrics.jsonl || die "no patch loss"
+  grep -q '"effective_rank"' simclr/metrics.jsonl || die "no monitors"
+  ;;
+stages)
+  # a stage begins with backbone and heads of the former's teacher; a frozen teacher is distilled; a Gram teacher comes from a run
+  run 1 "${base[@]}" --train.method dinov2 --out first
+  expect 0
+  run 1 "${base[@]}" --train.method dinov2 --model.init_from first --gram.weight 1 --gram.teacher first --out second
+  expect 0
+  says "heads from the same file"
+  says "Gram teacher: backbone from first"
+  run 1 "${base[@]}" --train.method dinov2 --model.init_from first --head.out_dim 48 --out other_head
+  expect 0
+  says "heads begin anew: head.last_layer.weight_v has another shape there"
+  run 2 "${base[@]}" --train.method distill --teacher.distill first --model.dim 16 --model.depth 1 --out student
+  expect 0
+  says "frozen teacher from first/checkpoints/step_00000008/teacher.safetensors"
+  run 1 "${base[@]}" --train.method distill --teacher.distill first --head.out_dim 48 --out refused
+  expect 2
+  says "head.out_dim: expected 64, as the teacher"
+  [ -e refused ] && die "a refused run left a folder"
+  run 1 "${base[@]}" --train.method dinov2 --gram.weight 1 --gram.start 2it --gram.first 3it --out refused
+  expect 2
+  says "gram.first"
   ;;
 *) die "unknown case" ;;
 esac

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/data/describe.hpp"
@@ -130,8 +131,9 @@ TEST(Pack, LooseImagesBesideClassesAreUnlabelledAndSaidSo) {
 
 TEST(Pack, EveryKindOfJpegAndPng) {
   const TemporaryFolder folder;
-  for (const char* kind : {"jpeg_420", "jpeg_progressive", "jpeg_gray", "jpeg_cmyk", "png_rgb", "png_gray", "png_gray_alpha", "png_rgba", "png_bilevel",
-                           "png_palette", "png_palette_transparent", "png_interlaced", "png_rgb16", "png_gray16", "jpeg_exif_6"}) {
+  for (const char* kind :
+       {"jpeg_420", "jpeg_progressive", "jpeg_gray", "jpeg_cmyk", "png_rgb", "png_gray", "png_gray_alpha", "png_rgba", "png_bilevel",
+        "png_palette", "png_palette_transparent", "png_interlaced", "png_rgb16", "png_gray16", "jpeg_exif_6"}) {
     write_bytes(folder / fmt::format("in/{}{}", kind, kind[0] == 'j' ? ".jpg" : ".png"), testing_support::golden_file(kind));
   }
   const PackReport report = pack(folder_options(folder));
@@ -192,6 +194,25 @@ TEST(Pack, HoldsOutShareOfEachClass) {
   EXPECT_THAT([&] { pack(options); }, ThrowsMessage<UsageError>(HasSubstr("leave something to train on")));
 }
 
+TEST(Pack, LongTailKeepsTheFirstImagesOfEachClassAndAllOfTheTest) {
+  const TemporaryFolder folder;
+  for (const char* split : {"train", "test"})
+    for (uint32_t i = 0; i < 60; ++i) write_png(folder / fmt::format("in/{}/c{}/{:02}.png", split, i % 3, i / 3), i);
+  PackOptions options = folder_options(folder);
+  options.long_tail = 16;  // 20, 20 / 4, 20 / 16
+  const PackReport report = pack(options);
+  EXPECT_THAT(report.split_count, ElementsAre(20 + 5 + 1, 0, 60));
+  const auto set = Dataset::open(folder / "out");
+  std::map<int, std::set<std::string>> kept;
+  for (const auto& [key, id] : by_key(*set))
+    if (set->meta(id).split == Split::kTrain) kept[set->meta(id).label].insert(key);
+  EXPECT_THAT(kept[1], ElementsAre("train/c1/00.png", "train/c1/01.png", "train/c1/02.png", "train/c1/03.png", "train/c1/04.png"));
+  EXPECT_EQ(kept[2].size(), 1u);
+  options.overwrite = true;
+  options.long_tail = 0.5;
+  EXPECT_THAT([&] { pack(options); }, ThrowsMessage<UsageError>(HasSubstr("--long-tail")));
+}
+
 TEST(Pack, ListWithEverything) {
   const TemporaryFolder folder;
   for (uint32_t i = 0; i < 4; ++i) write_png(folder / fmt::format("images/{}, \"x\".png", i), i);
@@ -212,7 +233,8 @@ TEST(Pack, ListWithEverything) {
   EXPECT_EQ(set->label_columns()[1].name, "label_fine");
   EXPECT_THAT(set->label_columns()[1].classes, ElementsAre("9", "10"));  // as numbers
   const auto ids = by_key(*set);
-  const uint64_t id[4] = {ids.at("images/0, \"x\".png"), ids.at("images/1, \"x\".png"), ids.at("images/2, \"x\".png"), ids.at("images/3, \"x\".png")};
+  const uint64_t id[4] = {ids.at("images/0, \"x\".png"), ids.at("images/1, \"x\".png"), ids.at("images/2, \"x\".png"),
+                          ids.at("images/3, \"x\".png")};
   EXPECT_EQ(set->label(id[0], 0), 1);
   EXPECT_EQ(set->label(id[0], 1), 1);
   EXPECT_EQ(set->label(id[2], 0), -1);
@@ -264,7 +286,8 @@ TEST(Pack, ListSaysWhatIsWrongAndWhere) {
 TEST(Pack, UnusedColumnsAreSaid) {
   const TemporaryFolder folder;
   write_png(folder / "1.png", 1);
-  EXPECT_THAT(pack(list_options(folder, "path,photographer\n1.png,x\n")).warnings, testing::Contains(HasSubstr("\"photographer\" is not used")));
+  EXPECT_THAT(pack(list_options(folder, "path,photographer\n1.png,x\n")).warnings,
+              testing::Contains(HasSubstr("\"photographer\" is not used")));
 }
 
 TEST(Pack, ToySetWithMasks) {
