@@ -20,6 +20,7 @@ const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"compare", "training runs side by side", run_compare},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
     {"info", "what this build, a data set or a run folder is", run_info},
 };
@@ -58,7 +59,7 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval, weights or info", fmt::format("\"{}\"", name),
+  fail_usage("command", "pack, train, eval, compare, weights or info", fmt::format("\"{}\"", name),
              near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 

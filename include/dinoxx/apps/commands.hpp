@@ -7,6 +7,7 @@ int run_pack(int argc, char** argv);
 int run_info(int argc, char** argv);
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);
+int run_compare(int argc, char** argv);
 int run_weights(int argc, char** argv);
 
 }  // namespace dinoxx

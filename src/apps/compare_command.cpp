@@ -1,0 +1,54 @@
+#include <boost/program_options.hpp>
+#include <sstream>
+
+#include "dinoxx/apps/commands.hpp"
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+#include "dinoxx/report/compare.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(dinoxx compare: training runs side by side, also while they go on.
+
+  dinoxx compare RUN... [--csv FILE]
+
+Prints what each run is and how far it is, k-NN accuracy after equal numbers of images, and the training keys that differ. Runs that differ
+in train.seed alone are one group: mean and spread.
+)";
+
+}  // namespace
+
+int run_compare(int argc, char** argv) {
+  std::vector<std::filesystem::path> runs;
+  std::vector<std::string> words;
+  std::string csv;
+  po::options_description own("options"), hidden, all;
+  own.add_options()("help,h", "this text")("csv", po::value(&csv)->value_name("FILE"), "one line per run and evaluation");
+  hidden.add_options()("runs", po::value(&words));
+  all.add(own).add(hidden);
+  po::positional_options_description positional;
+  positional.add("runs", -1);
+  po::variables_map variables;
+  try {
+    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
+    po::notify(variables);
+  } catch (const po::error& error) {
+    fail_usage("dinoxx compare", "options that it has", error.what(), "See \"dinoxx compare --help\".");
+  }
+  if (variables.count("help")) {
+    std::ostringstream text;
+    text << kUsage << "\n" << own;
+    fmt::print("{}", text.str());
+    return static_cast<int>(ExitCode::kDone);
+  }
+  runs.assign(words.begin(), words.end());
+  const report::Comparison comparison = report::compare_runs(runs);
+  if (!csv.empty()) write_file_atomically(csv, report::comparison_csv(comparison));
+  fmt::print("{}", report::comparison_text(comparison));
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace dinoxx
