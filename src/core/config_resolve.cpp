@@ -109,6 +109,10 @@ void check_method_keys(const Config& c) {
   if (*c.loss.patch_weight > 0 && !masks)
     fail_usage("loss.patch_weight", "masks for the loss at masked patches", "mask.scheme = none",
                "Choose a mask.scheme, or set the weight to 0");
+  if (c.train.method == "ibot" && *c.loss.patch_weight == 0)
+    fail_usage("loss.patch_weight", "more than 0 for train.method = ibot, and masks on a vision transformer",
+               fmt::format("0 for {} with mask.scheme = {}", c.model.arch, c.mask.scheme),
+               "Give it a weight, or set train.method = dino, which is iBOT without it");
   if (masks && family_of(c.model.arch) != Family::kVit)
     fail_usage("mask.scheme", fmt::format("none for {}, which has no patches to mask", c.model.arch), c.mask.scheme,
                "Choose a vision transformer, or mask.scheme = none and loss.patch_weight = 0");
