@@ -81,8 +81,7 @@ struct StepAnswers {
 std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const StepAnswers& answers) {
   std::string text = "id,key,label";
   for (size_t e = 0; e < embedders.size(); ++e)
-    for (size_t m = 0; m < answers.predictions[e].size(); ++m)
-      text += "," + embedders[e].name + (m == 0 ? "" : ":" + answers.predictions[e][m].method);
+    for (const Prediction& prediction : answers.predictions[e]) text += "," + embedders[e].name + ":" + prediction.method;
   text += "\n";
   for (size_t q = 0; q < data.queries.size(); ++q) {
     text += fmt::format("{},{},{}", data.queries[q], csv_field(dataset.key(data.queries[q])),

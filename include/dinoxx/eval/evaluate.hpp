@@ -35,9 +35,9 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
                                      bool may_be_empty = false);
 
 /// Evaluates and writes `out`/results.json, with `out`/predictions_STEP.csv beside it for each step whose methods answer every query: the
-/// query, its label and the answers. results.json is written last and all by rename, so that a folder with results.json is complete; after
-/// an error no file is left behind. Everything in results.json but its "run" object (command, ranks, threads, times, versions) is the same
-/// at any number of ranks. Returns that JSON on every rank. Collective.
+/// query, its label and a column EMBEDDER:METHOD of answers each. results.json is written last and all by rename, so that a folder with
+/// results.json is complete; after an error no file is left behind. Everything in results.json but its "run" object (command, ranks,
+/// threads, times, versions) is the same at any number of ranks. Returns that JSON on every rank. Collective.
 ///
 /// Beside "checkpoint" and "data": "checks" (checks.hpp), "majority" (the scores of always saying the most frequent class), "suites":
 /// {STEP: {"protocol", "predictions", "results": [per embedder {name, description, feature_dim, ..., methods: {METHOD: method_scores() with

@@ -31,13 +31,13 @@ std::vector<Prediction> read_predictions(const fs::path& path) {
   std::ifstream file(path);
   std::string line;
   std::getline(file, line);
-  EXPECT_EQ(line, "id,key,label,teacher,untrained,raw");
+  EXPECT_EQ(line, "id,key,label,teacher:vote,teacher:balanced_vote,untrained:vote,untrained:balanced_vote,raw:vote,raw:balanced_vote");
   std::vector<Prediction> predictions;
   while (std::getline(file, line)) {
     std::istringstream fields(line);
     std::vector<std::string> f;
     for (std::string field; std::getline(fields, field, ',');) f.push_back(field);
-    if (f.size() != 6) {
+    if (f.size() != 9) {
       ADD_FAILURE() << line;
       continue;
     }
@@ -115,6 +115,29 @@ TEST(EndToEnd, EvalCountsEachTestImageOnceAndSaysTheSameAtAnyNumberOfRanks) {
     std::ifstream a(alone / "predictions_knn.csv"), b(out / "predictions_knn.csv");
     const std::string text_a{std::istreambuf_iterator<char>(a), {}}, text_b{std::istreambuf_iterator<char>(b), {}};
     EXPECT_EQ(text_a, text_b) << ranks << " ranks";
+  }
+}
+
+TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
+  Workshop& shop = Workshop::get();
+  json alone;
+  for (const int ranks : {0, 2, 4}) {
+    const fs::path out = shop.folder / ("ladder" + std::to_string(ranks));
+    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --suite ladder --baselines raw --threads " +
+                                         std::to_string(ranks == 2 ? 2 : 1) + " --out " + out.string(),
+                                     ranks);
+    ASSERT_EQ(run.code, 0) << run.output;
+    const json results = results_without_run(out);
+    if (ranks > 0) {
+      EXPECT_EQ(results.dump(), alone.dump()) << ranks << " ranks";
+      continue;
+    }
+    alone = results;
+    for (const char* step : {"knn", "zero", "few", "linear"}) EXPECT_EQ(results["suites"][step]["results"].size(), 2u) << step;
+    for (const char* part : {"K=16", "simpleshot", "logit_adjusted", "majority class", "mAP"}) EXPECT_THAT(run.output, HasSubstr(part));
+    EXPECT_TRUE(results["checks"]["identical"]["images"].is_number());
+    EXPECT_TRUE(results["suites"]["linear"]["results"][0]["methods"]["plain"]["bootstrap95"]["balanced_accuracy"].is_array());
+    EXPECT_TRUE(fs::exists(out / "predictions_linear.csv"));
   }
 }
 
