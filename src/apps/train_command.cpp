@@ -21,7 +21,7 @@ constexpr const char* kUsage = R"(dinoxx train: learns features from images with
   mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN [options]   eight ranks, the same result to rounding
   mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN --check     start-up and first steps only: will it work, how long, how much memory
 
-DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl and checkpoints/; the same command again resumes it.
+DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl, TensorBoard events and checkpoints/; the same command again resumes it.
 SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed. Other exit codes: 0 done, 1 failed, 2 bad usage.
 )";
 

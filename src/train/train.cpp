@@ -19,6 +19,7 @@
 #include "run_folder.hpp"
 #include "saving.hpp"
 #include "startup.hpp"
+#include "tensorboard.hpp"
 
 namespace dinoxx {
 namespace {
@@ -71,7 +72,8 @@ class Run {
   Schedules schedules_;
   TrainState state_;
   RunFacts facts_;
-  std::unique_ptr<RunFolder> folder_;  // rank 0
+  std::unique_ptr<RunFolder> folder_;             // rank 0
+  std::unique_ptr<TensorBoardFile> tensorboard_;  // rank 0
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<GradientSync> sync_;
   EvalHook eval_;
@@ -156,6 +158,7 @@ void Run::start_or_resume() {
   on_all_ranks(*comms_.control, [&] {
     if (!chief()) return;
     evaluated_step_ = folder_->open_metrics(state_.step);
+    tensorboard_ = std::make_unique<TensorBoardFile>(options_.out);
     write_file_atomically(options_.out / "config.cfg", facts_.config_text);
     folder_->log({{"event", "start"},
                   {"step", state_.step},
@@ -272,6 +275,10 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
   if (values.gram_weight > 0) line["gram_weight"] = values.gram_weight;
   for (const auto& [name, value] : metrics.terms) line[name] = value;
   folder_->log(line);
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const auto& [name, value] : line.items())
+    if (value.is_number_float()) scalars.emplace_back("train/" + name, value.get<double>());
+  tensorboard_->log(state_.step, scalars);
   watch_collapse(metrics);
   const double left = static_cast<double>(schedules_.total_steps() - state_.step) * seconds / steps;
   progress_.show(
@@ -311,6 +318,7 @@ void Run::evaluate() {
     folder_->log({{"step", state_.step},
                   {"epoch", static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size())},
                   {"eval", result}});
+    if (result.contains("accuracy")) tensorboard_->log(state_.step, {{"eval/knn_accuracy", result["accuracy"].get<double>()}});
     if (result.contains("error"))
       progress_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state_.step, result["error"].get<std::string>()));
     else if (result.contains("accuracy"))

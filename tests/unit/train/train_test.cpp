@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/core/crc32c.hpp"
+#include "dinoxx/core/files.hpp"
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/pack.hpp"
 
@@ -151,6 +154,46 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   const SafetensorsFile resumed = weights();
   ASSERT_TRUE(whole.tensors().contains("backbone.layer4.1.bn2.running_var"));
   for (const auto& [name, view] : whole.tensors()) EXPECT_TRUE(std::ranges::equal(view.bytes, resumed.at(name).bytes)) << name;
+}
+
+// The records as their format says, read here by other code than wrote them; TensorBoard 2.21 reads them too (tried by hand).
+TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
+  options_.config.eval.every = {};
+  EXPECT_EQ(run(), ExitCode::kDone);
+  std::string bytes;
+  for (const auto& entry : fs::directory_iterator(options_.out))
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) bytes = read_text(entry.path());
+  std::vector<std::string> events;
+  const auto crc_at = [&](size_t at, size_t begin, size_t size) {
+    uint32_t stored = 0;
+    std::memcpy(&stored, bytes.data() + at, 4);
+    const uint32_t crc = crc32c(bytes.data() + begin, size);
+    EXPECT_EQ(stored, ((crc >> 15) | (crc << 17)) + 0xa282ead8u);
+  };
+  for (size_t at = 0; at + 16 <= bytes.size();) {
+    uint64_t size = 0;
+    std::memcpy(&size, bytes.data() + at, 8);
+    crc_at(at + 8, at, 8);
+    events.push_back(bytes.substr(at + 12, size));
+    crc_at(at + 12 + size, at + 12, size);
+    at += 16 + size;
+  }
+  ASSERT_EQ(events.size(), 1u + 6u) << "a header and six steps";
+  EXPECT_THAT(events[0], HasSubstr("brain.Event:2"));
+  std::vector<json> lines = metrics();
+  std::erase_if(lines, [](const json& line) { return !line.contains("loss"); });
+  const auto value = [&](const std::string& event, const std::string& tag) {  // tag, then field 2 as a 32-bit float
+    const size_t at = event.find(tag) + tag.size();
+    EXPECT_EQ(event[at], '\x15');
+    float v = 0;
+    std::memcpy(&v, event.data() + at + 1, 4);
+    return v;
+  };
+  for (size_t i = 1; i < events.size(); ++i) {
+    EXPECT_EQ(value(events[i], "train/loss"), static_cast<float>(lines[i - 1]["loss"].get<double>()));
+    EXPECT_EQ(value(events[i], "train/lr"), static_cast<float>(lines[i - 1]["lr"].get<double>()));
+    EXPECT_EQ(static_cast<int>(events[i][10]), lines[i - 1]["step"].get<int>()) << "behind nine bytes of time and a key";
+  }
 }
 
 TEST_F(TrainTest, KeysOfAnotherKindOfNetworkAreRefused) {
