@@ -190,6 +190,7 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
       {"dinov2", masks + koleo + "koleo_top_k = 2\n"},
       {"dinov3", "[model]\nstyle = dinov3\ndrop_path_form = mask\nheads = 2\nregisters = 1\nrope_rescale = 2\n" + masks + koleo +
                      "[gram]\nweight = 2\nsize = 24\nramp = 3it\nevery = 2it\n"},
+      {"distill", "[teacher]\ndistill = given\n" + masks},
       {"byol", "[views]\nlocal_count = 0\n"},
       {"simclr", "[views]\nlocal_count = 0\n"},
   };
@@ -197,6 +198,12 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
     SCOPED_TRACE(method);
     Config config = tiny_config("[train]\nmethod = " + method + "\n[head]\nhidden_dim = 32\n" + extra);
     TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
+    if (method == "distill") {
+      for (TinyRun* run : {&many, &one}) {
+        run->state.frozen = std::make_unique<Network>(make_method(config).network, at::kDouble);
+        run->state.frozen->initialize(7);
+      }
+    }
     const at::Tensor before = one.state.student_flat.master.clone();
     for (int i = 0; i < 4; ++i) {
       const StepInput whole = one.next(), part = many.next();

@@ -82,6 +82,20 @@ TEST(Method, NeedsAreCheckedByName) {
   EXPECT_THAT(refused([](MethodSpec& s) { s.views.views[3].size = 64; }), HasSubstr("side by side"));
 }
 
+// A mask token that hides nothing would have no gradient.
+TEST(Method, OnlyAStudentThatIsMaskedHasAMaskToken) {
+  const auto masked = [](const std::string& method) {
+    const Config config =
+        testing_support::tiny_config("[train]\nmethod = " + method + "\n[teacher]\ndistill = run\n[mask]\ngroup_size = 1\n");
+    const MethodSpec spec = make_method(config);
+    return std::pair(spec.masks.has_value(), std::get<VitConfig>(spec.network.backbone).mask_token);
+  };
+  EXPECT_EQ(masked("dino"), std::pair(false, false));
+  EXPECT_EQ(masked("ibot"), std::pair(true, true));
+  EXPECT_EQ(masked("dinov2"), std::pair(true, true));
+  EXPECT_EQ(masked("distill"), std::pair(true, false));
+}
+
 TEST(NetworkBundle, CropsOfOneSizeTogetherEqualEachAlone) {
   const Network network(small_network(), at::kDouble);
   golden::fill_parameters(network.parameters());
@@ -111,6 +125,40 @@ TEST(NetworkBundle, NamesAndErrors) {
   const at::Tensor crops = at::zeros({3, 3, 16, 16});
   EXPECT_THROW(network.forward({.crops_by_size = {&crops, 1}, .batch = 2}), Error);
   EXPECT_THROW(network.forward({.batch = 2}), Error);
+}
+
+// A teacher with a batch norm in its head: the batch's statistics, each group's own, and nothing else that is drawn in training.
+TEST(NetworkBundle, AnAveragedNetworkTakesBatchStatisticsAlone) {
+  NetworkConfig config{small_vit(0.3), {"projector", MlpHeadConfig{32, 24, 6}}, {}, {}}, still = config;
+  std::get<VitConfig>(still.backbone).drop_path = 0;
+  const Network drawing(config, at::kDouble), without(still, at::kDouble);
+  golden::fill_parameters(drawing.parameters());
+  golden::fill_parameters(without.parameters());
+  const std::vector<uint64_t> positions{20, 21, 22, 23, 24, 25};
+  const std::vector<at::Tensor> views{golden::uniform("g0", {6, 3, 16, 16}), golden::uniform("g1", {6, 3, 16, 16})};
+  const std::vector<RowOrigin> origins{{1, positions, 0}, {1, positions, 1}};
+  const auto logits = [&](const Network& network, std::span<const at::Tensor> crops, bool averaged) {
+    return network.forward({.crops_by_size = crops, .origins = std::span(origins).first(crops.size()), .batch = 6, .averaged = averaged})
+        .logits;
+  };
+  const at::Tensor both = logits(drawing, views, true);
+  EXPECT_TRUE(golden::near("averaged", both, logits(without, views, false), 1e-12));
+  EXPECT_GT((both - logits(drawing, views, false)).abs().max().item<double>(), 1e-3) << "stochastic depth is on in training";
+  EXPECT_TRUE(golden::near("a view by itself", logits(drawing, {&views[1], 1}, true)[0], both[1], 1e-12));
+}
+
+TEST(NetworkBundle, MeanOfThePatchLogits) {
+  for (const bool weight_norm : {true, false}) {
+    NetworkConfig config = small_network();
+    std::get<DinoHeadConfig>(config.head.config).weight_norm = weight_norm;
+    const Network network(config, at::kDouble);
+    golden::fill_parameters(network.parameters());
+    const at::Tensor images = golden::uniform("g", {4, 3, 16, 16});
+    const at::Tensor rows = at::arange(4 * 16, at::kLong);
+    const ForwardOutput out = network.forward({.crops_by_size = {&images, 1}, .batch = 2, .masked_rows = rows, .patch_mean = true});
+    ASSERT_EQ(out.patch_logits.size(0), 64);
+    EXPECT_TRUE(golden::near("mean", out.patch_mean, out.patch_logits.mean(0), 1e-12));
+  }
 }
 
 TEST(NetworkBundle, FirstViewsAreNarrowed) {
