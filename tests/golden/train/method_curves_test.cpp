@@ -61,9 +61,9 @@ at::Tensor crops(int step, int first, int views, int64_t size, at::ScalarType ty
   return at::cat(all);
 }
 
-at::Tensor masks(int step) {
+at::Tensor masks(int step, int unmasked_step) {
   at::Tensor levels = at::full({2 * kBatch, 1}, -1.0, at::kDouble);
-  for (int64_t row = 0; row < 2 * kBatch && step != kUnmaskedStep; ++row)
+  for (int64_t row = 0; row < 2 * kBatch && step != unmasked_step; ++row)
     levels[row] = kMaskLevels[static_cast<size_t>(row) % kMaskLevels.size()];
   return golden::uniform(fmt::format("step{}/masks", step), {2 * kBatch, kPatches}) < levels;
 }
@@ -82,7 +82,7 @@ std::unique_ptr<Network> larger_teacher(const MethodSpec& spec, at::ScalarType t
 }
 
 struct Curve {
-  Curve(const Case& c, at::ScalarType type)
+  Curve(const Case& c, at::ScalarType type, int steps = kSteps, int unmasked_step = kUnmaskedStep)
       : config(curve_config(c)), spec(make_method(config)), schedules(config, kBatch * kStepsPerEpoch), state(config, spec, type) {
     const std::string unit = spec.norm_last_layer ? "weight_g" : "";
     golden::fill_parameters(state.student.parameters(), unit);
@@ -91,14 +91,14 @@ struct Curve {
     const auto comm = make_self_communicator(), statistics = make_self_communicator();
     GradientSync sync(comm, state.layout, state.student.parameters(), state.student_flat);
     std::vector<double> losses_, norms_;
-    for (int step = 0; step < kSteps; ++step) {
+    for (int step = 0; step < steps; ++step) {
       StepInput input;
       input.global_batch = kBatch;
       for (uint64_t slot = 0; slot < kBatch; ++slot) input.positions.push_back(state.position + slot);
       input.crops = {crops(step, 0, 2, kGlobal, type)};
       if (spec.student_views() > 2) input.crops.push_back(crops(step, 2, 2, kLocal, type));
       if (spec.gram) input.crops.push_back(crops(step, 0, 2, kGram, type));
-      if (spec.masks) input.masked = masks(step);
+      if (spec.masks) input.masked = masks(step, unmasked_step);
       const StepMetrics metrics =
           train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *statistics});
       losses_.push_back(metrics.loss);
@@ -151,6 +151,14 @@ TEST_P(MethodCurves, LossesInFloat32) {
     EXPECT_TRUE(fixture_.matches("losses", curve.losses, 1e-5)) << "fused " << fused;
     EXPECT_TRUE(fixture_.matches("grad_norms", curve.norms, 1e-4)) << "fused " << fused;
   }
+}
+
+// The first step is the one in which every parameter must get a gradient, be it 0.
+TEST_P(MethodCurves, AFirstStepWithoutAnyMask) {
+  if (!make_method(curve_config(GetParam())).masks) GTEST_SKIP() << "no masks";
+  const Curve curve(GetParam(), at::kDouble, /*steps=*/2, /*unmasked_step=*/0);
+  EXPECT_NE(curve.losses[0].item<double>(), fixture_.tensor("losses")[0].item<double>());
+  EXPECT_TRUE(curve.losses.isfinite().all().item<bool>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, MethodCurves, testing::ValuesIn(kCases), [](const auto& info) { return info.param.method; });
