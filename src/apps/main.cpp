@@ -20,6 +20,8 @@ const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
+    {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
     {"compare", "training runs side by side", run_compare},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
     {"info", "what this build, a data set or a run folder is", run_info},

@@ -7,6 +7,8 @@ int run_pack(int argc, char** argv);
 int run_info(int argc, char** argv);
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);
+int run_embed(int argc, char** argv);
+int run_predict(int argc, char** argv);
 int run_compare(int argc, char** argv);
 int run_weights(int argc, char** argv);
 

@@ -1,0 +1,13 @@
+#include "dinoxx/data/image_files.hpp"
+
+#include "pack_plan.hpp"
+
+namespace dinoxx {
+
+std::vector<ImageFile> list_images(const std::filesystem::path& folder) {
+  std::vector<ImageFile> files;
+  for (detail::PackItem& item : detail::plan_folder(folder).items) files.push_back({std::move(item.key), std::move(item.path)});
+  return files;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,33 @@
+#pragma once
+#include <boost/program_options.hpp>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "dinoxx/core/config_options.hpp"
+#include "dinoxx/eval/model_source.hpp"
+
+namespace dinoxx {
+
+/// The options of commands that show images to a network: which network, which data, how.
+struct ModelOptions {
+  eval::ModelRequest model;
+  std::filesystem::path data;
+  std::optional<int> image_size;
+  int threads = 0;   ///< 0: not said
+  std::string help;  ///< set when help was asked for; then nothing else is
+};
+
+/// Adds these options to the command's own in `own`, which it has filled in, and reads the line. UsageError as parse_config_line; a missing
+/// --checkpoint or --data; a configuration key that describes no network. `name`: of the command, for "see --help".
+ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own);
+
+/// UsageError when `value` is empty.
+void require_option(const std::string& name, const std::string& value, const char* option, const char* expected);
+
+/// Says on stderr how far work is: a line that is rewritten on a terminal, a line every ten seconds in a file. May be called from several
+/// threads. Nothing at all when not `shown`.
+std::function<void(int64_t done, int64_t total)> progress_line(const std::string& name, bool shown);
+
+}  // namespace dinoxx
