@@ -5,6 +5,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/report/compare.hpp"
+#include "dinoxx/report/run_report.hpp"
 
 namespace dinoxx {
 namespace {
@@ -13,10 +14,10 @@ namespace po = boost::program_options;
 
 constexpr const char* kUsage = R"(dinoxx compare: training runs side by side, also while they go on.
 
-  dinoxx compare RUN... [--csv FILE]
+  dinoxx compare RUN... [--csv FILE] [--html FILE]
 
 Prints what each run is and how far it is, k-NN accuracy after equal numbers of images, and the training keys that differ. Runs that differ
-in train.seed alone are one group: mean and spread.
+in train.seed alone are one group: mean and spread. FILE.html has the same with charts.
 )";
 
 }  // namespace
@@ -24,9 +25,10 @@ in train.seed alone are one group: mean and spread.
 int run_compare(int argc, char** argv) {
   std::vector<std::filesystem::path> runs;
   std::vector<std::string> words;
-  std::string csv;
+  std::string csv, html;
   po::options_description own("options"), hidden, all;
-  own.add_options()("help,h", "this text")("csv", po::value(&csv)->value_name("FILE"), "one line per run and evaluation");
+  own.add_options()("help,h", "this text")("csv", po::value(&csv)->value_name("FILE"), "one line per run and evaluation")(
+      "html", po::value(&html)->value_name("FILE"), "a page with charts, one file without scripts");
   hidden.add_options()("runs", po::value(&words));
   all.add(own).add(hidden);
   po::positional_options_description positional;
@@ -47,6 +49,7 @@ int run_compare(int argc, char** argv) {
   runs.assign(words.begin(), words.end());
   const report::Comparison comparison = report::compare_runs(runs);
   if (!csv.empty()) write_file_atomically(csv, report::comparison_csv(comparison));
+  if (!html.empty()) write_file_atomically(html, report::comparison_html(comparison));
   fmt::print("{}", report::comparison_text(comparison));
   return static_cast<int>(ExitCode::kDone);
 }

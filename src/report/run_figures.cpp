@@ -9,12 +9,14 @@ namespace dinoxx::report {
 
 using nlohmann::json;
 
+double number_or_nan(const json& value) {
+  return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
 double number_of(const json& object, const char* key) {
-  if (object.is_object()) {
-    const auto found = object.find(key);
-    if (found != object.end() && found->is_number()) return found->get<double>();
-  }
-  return std::numeric_limits<double>::quiet_NaN();
+  if (!object.is_object()) return std::numeric_limits<double>::quiet_NaN();
+  const auto found = object.find(key);
+  return found == object.end() ? std::numeric_limits<double>::quiet_NaN() : number_or_nan(*found);
 }
 
 std::string text_of(const json& object, const char* key) {

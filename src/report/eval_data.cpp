@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+
+#include "eval_sections.hpp"
+#include "run_figures.hpp"
+
+namespace dinoxx::report {
+namespace {
+
+using nlohmann::json;
+
+// What all steps say of the images: that of the first.
+const json& image_protocol(const Results& results) {
+  static const json none;
+  for (const std::string& step : results.steps())
+    if (const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"}); protocol.is_object()) return protocol;
+  return none;
+}
+
+std::string part(const json& protocol, const char* key) {
+  const json& which = at(protocol, {key});
+  return which.is_object() ? fmt::format("{} images: {}", grouped(std::llround(number_of(which, "images"))), text_of(which, "source")) : "";
+}
+
+// Training images of each class as bars on a logarithmic scale, largest first as the data has them.
+Html histogram(const Results& results) {
+  if (!results.chosen()) return {};
+  const json& classes = elements(at(*results.chosen()->scores, {"classes"}));
+  double largest = 0;
+  for (const json& row : classes)
+    if (const double n = number_of(row, "memory"); n > largest) largest = n;
+  constexpr size_t kClassesShown = 100;
+  if (largest < 1) return {};
+  Table table("Images of each class; the bar is the logarithm of the training images", {"class", "training images", "", "test images"});
+  for (size_t i = 0; i < std::min(classes.size(), kClassesShown); ++i) {
+    const double n = number_of(classes[i], "memory");
+    const double width = n >= 1 ? 100 * (1 + std::log(n)) / (1 + std::log(largest)) : 0;
+    table.add({words(text_of(classes[i], "name")),
+               count(classes[i], "memory"),
+               {Html{fmt::format("<span class=\"range\"><span class=\"bar\" style=\"width:{:.0f}%\"></span></span>", width)}, false, ""},
+               count(classes[i], "queries")});
+  }
+  Html body = table.html();
+  if (classes.size() > kClassesShown) body += paragraph(fmt::format("The first {} of {} classes.", kClassesShown, classes.size()));
+  return body;
+}
+
+Html class_grid(const Thumbnails& pictures) {
+  if (!pictures.available()) return paragraph("No pictures: the data folder was not given (dinoxx report DIR --data DATA).");
+  const Dataset& dataset = *pictures.dataset();
+  constexpr size_t kClasses = 30, kOfClass = 4;
+  std::map<int32_t, std::vector<uint64_t>> chosen;
+  for (const uint64_t id : dataset.ids(Split::kTrain)) {
+    const int32_t label = dataset.meta(id).label;
+    if (label < 0 || static_cast<size_t>(label) >= kClasses) continue;
+    if (std::vector<uint64_t>& ids = chosen[label]; ids.size() < kOfClass) ids.push_back(id);
+  }
+  Html items;
+  for (const auto& [label, ids] : chosen) {
+    const std::string name = static_cast<size_t>(label) < dataset.class_names().size() ? dataset.class_names()[static_cast<size_t>(label)]
+                                                                                       : std::to_string(label);
+    for (const uint64_t id : ids) items += pictures.item(id, text(name));
+  }
+  return element("h3", text("Training images, the first of each class")) + gallery(items);
+}
+
+Html pairs(const std::string& caption, const json& examples, const Thumbnails& pictures) {
+  constexpr size_t kShown = 10;
+  Table table(caption, {"test image", "training image", "cosine", "same label"});
+  for (size_t i = 0; i < std::min(elements(examples).size(), kShown); ++i) {
+    const json& pair = examples[i];
+    const json& same = at(pair, {"same_label"});
+    const auto image = [&](const char* key) { return Cell{pictures.image(text_of(pair, key)) + text(text_of(pair, key)), false, ""}; };
+    table.add({image("image"), image("memory"), plain(pair, "cosine", 5), words(same == true ? "yes" : same == false ? "no" : "")});
+  }
+  return table.empty() ? Html{} : table.html();
+}
+
+}  // namespace
+
+Html data_section(const Results& results, const Thumbnails& pictures) {
+  const json& data = at(results.all(), {"data"});
+  const json& protocol = image_protocol(results);
+  std::vector<std::pair<std::string, Html>> rows{{"packed images", element("code", value_text(at(data, {"path"})))},
+                                                 {"fingerprint", element("code", value_text(at(data, {"fingerprint"})))},
+                                                 {"images in all", value_text(at(data, {"images"}))},
+                                                 {"learned from", text(part(protocol, "memory"))},
+                                                 {"tested on", text(part(protocol, "queries"))},
+                                                 {"classes", value_text(at(protocol, {"classes"}))},
+                                                 {"without label, left out", value_text(at(protocol, {"unlabelled_left_out"}))},
+                                                 {"network input", value_text(at(protocol, {"transform"}))}};
+  std::vector<Html> notes;
+  for (const json& note : elements(at(protocol, {"notes"}))) notes.push_back(value_text(note));
+  if (!notes.empty()) rows.emplace_back("notes", list(notes));
+  return facts("What was evaluated on", rows) + histogram(results) + class_grid(pictures);
+}
+
+Html checks_section(const Results& results, const Thumbnails& pictures) {
+  const json& checks = at(results.all(), {"checks"});
+  if (!checks.is_object()) return {};
+  const auto said = [&](const char* key) { return text(why_undefined(checks, key)); };
+  std::vector<std::pair<std::string, Html>> rows;
+  const auto identical = [&](const char* key, const char* what) {
+    const json& check = at(checks, {key});
+    if (check.is_object())
+      rows.emplace_back(what, text(fmt::format("{}, {} of them with another label", figure(number_of(check, "images"), 9),
+                                               figure(number_of(check, "with_another_label"), 9))));
+  };
+  identical("identical", "test images that are in train, pixel by pixel");
+  if (!at(checks, {"identical"}).is_object()) rows.emplace_back("identical images", said("identical"));
+  identical("identical_validation", "validation images that are in train");
+  const json& near = at(checks, {"near_identical"});
+  if (near.is_object())
+    rows.emplace_back("test images with a near neighbour in train",
+                      text(fmt::format("{} with a cosine of {} or more ({} features, centred); the median of the nearest is {}",
+                                       figure(number_of(near, "queries"), 9), figure(number_of(near, "cosine")), text_of(near, "embedder"),
+                                       figure(number_of(near, "median_cosine")))));
+  const json& groups = at(checks, {"groups"});
+  rows.emplace_back("groups in train and test", groups.is_object()
+                                                    ? text(fmt::format("{} groups, {} test images", figure(number_of(groups, "groups"), 9),
+                                                                       figure(number_of(groups, "queries"), 9)))
+                                                    : said("groups"));
+  const json& labels = at(checks, {"labels"});
+  rows.emplace_back("shift of the labels, total variation (0: equal shares, 1: no class in common)",
+                    value_text(at(labels, {"total_variation"})));
+  rows.emplace_back("classes without training images", value_text(at(labels, {"classes_not_in_memory"})));
+  rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
+  return facts("Between the split that is learned from and the one that is tested on", rows) +
+         pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
+         pairs("The nearest pairs; a high cosine alone is no proof where features hardly differ", at(near, {"examples"}), pictures);
+}
+
+Html protocol_section(const Results& results) {
+  Html body;
+  for (const std::string& step : results.steps()) {
+    std::vector<std::pair<std::string, Html>> rows;
+    const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"});
+    if (!protocol.is_object()) continue;
+    for (const auto& [name, value] : protocol.items()) rows.emplace_back(name, value_text(value));
+    body += details(step, facts("Protocol of " + step, rows));
+  }
+  return body;
+}
+
+Html provenance_section(const Results& results) {
+  std::vector<std::pair<std::string, Html>> rows;
+  const json& all = results.all();
+  rows.emplace_back("command", element("code", value_text(at(all, {"run", "command"}))));
+  const auto add = [&](const json& object, const char* skip) {
+    if (!object.is_object()) return;
+    for (const auto& [name, value] : object.items())
+      if (name != skip && name != "command" && name != "seconds") rows.emplace_back(name, value_text(value));
+  };
+  add(at(all, {"checkpoint"}), "");
+  add(at(all, {"run"}), "");
+  rows.emplace_back("seed of the evaluation", value_text(at(all, {"seed"})));
+  rows.emplace_back("bootstrap", value_text(at(all, {"bootstrap"})));
+  return facts("Weights, program and machine", rows);
+}
+
+}  // namespace dinoxx::report

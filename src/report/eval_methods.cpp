@@ -1,0 +1,165 @@
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "eval_sections.hpp"
+#include "run_figures.hpp"
+
+namespace dinoxx::report {
+namespace {
+
+using nlohmann::json;
+
+// What a method was told or chose, beside its scores.
+std::string settings(const json& scores) {
+  std::string text;
+  for (const char* key : {"k", "C", "shots", "temperature", "epochs", "lr"}) {
+    const json& value = at(scores, {key});
+    if (value.is_number()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, figure(value.get<double>()));
+    if (value.is_string()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, value.get<std::string>());
+  }
+  if (at(scores, {"C_at_the_edge"}) == true) text += " (at the edge of what was tried)";
+  if (at(scores, {"converged"}) == false) text += " (not converged)";
+  return text;
+}
+
+std::vector<Cell> scores_row(const std::string& name, const std::string& embedder, const json& scores) {
+  const json& bootstrap = at(scores, {"bootstrap95"});
+  return {words(name),
+          words(embedder),
+          share(scores, "balanced_accuracy", at(bootstrap, {"balanced_accuracy"})),
+          share(scores, "accuracy", at(scores, {"interval95"})),
+          share(scores, "macro_f1", at(bootstrap, {"macro_f1"})),
+          plain(scores, "mcc"),
+          share(scores, "auroc"),
+          share(scores, "auprc"),
+          share(scores, "recall_many"),
+          share(scores, "recall_medium"),
+          share(scores, "recall_few"),
+          {text(settings(scores)), false, "wide"}};
+}
+
+std::string name_of(const json& method) {
+  if (method.is_string()) return method == "majority" ? "majority class" : method.get<std::string>();
+  if (elements(method).size() == 3 && method[0].is_string() && method[1].is_string() && method[2].is_string())
+    return method_name(method[0], method[2]) + " on " + features_name(method[1]);
+  std::string name;
+  for (const json& part : elements(method)) name += (name.empty() ? "" : ", ") + (part.is_string() ? part.get<std::string>() : part.dump());
+  return name;
+}
+
+Html costs(const Results& results) {
+  const json& seconds = at(results.all(), {"run", "seconds"});
+  if (!seconds.is_object()) return {};
+  Table table("Cost: seconds of all embedders together", {"part", "seconds"});
+  for (const auto& [part, value] : seconds.items())
+    if (value.is_number()) table.add({words(part), number(figure(value.get<double>()))});
+  return table.html();
+}
+
+}  // namespace
+
+Html methods_section(const Results& results) {
+  if (results.methods().empty()) return {};
+  Table table("Answers to all test images, learned from all of the training images; scores in %, [95 % interval]; MCC from -1 to 1",
+              {"method", "features", "balanced accuracy", "accuracy", "macro F1", "MCC", "AUROC", "AUPRC", "recall, many", "medium", "few",
+               "settings"});
+  const json& majority = at(results.all(), {"majority"});
+  if (majority.is_object()) table.add(scores_row("majority class", "none", majority));
+  // the same method on all features, one below the other
+  std::vector<const Method*> left;
+  for (const Method& method : results.methods()) left.push_back(&method);
+  while (!left.empty()) {
+    const Method& first = *left.front();
+    for (const Method* method : left)
+      if (method->step == first.step && method->method == first.method)
+        table.add(scores_row(method->name(), features_name(method->embedder), *method->scores));
+    std::erase_if(left, [step = first.step, name = first.method](const Method* m) { return m->step == step && m->method == name; });
+  }
+  Html body = table.html();
+  body += element(
+      "p",
+      text(
+          "many, medium, few: mean recall of the classes with more than 100, 20 to 100 and fewer than 20 training images. – : not defined, "
+          "the reason is behind it."),
+      "class=\"soft\"");
+  std::vector<Html> embedders;
+  for (const json& result : elements(at(results.all(), {"suites", results.steps().front().c_str(), "results"})))
+    embedders.push_back(element("strong", text(features_name(text_of(result, "name")) + ": ")) + text(text_of(result, "description")));
+  if (!embedders.empty()) body += list(embedders);
+  return body + costs(results);
+}
+
+Html comparisons_section(const Results& results) {
+  Table table("Are two methods different? Difference first minus second in points with its 95 % interval; McNemar's exact test",
+              {"first", "second", "balanced accuracy", "accuracy", "only first right", "only second right", "p"});
+  const auto difference = [](const json& comparison, const char* score) {
+    const std::string text = interval_text(at(comparison, {"difference95", score}));
+    return text.empty() ? number("–", why_undefined(at(comparison, {"difference95"}), score)) : number(text.substr(1));
+  };
+  for (const json& comparison : elements(at(results.all(), {"comparisons"}))) {
+    const json& test = at(comparison, {"mcnemar"});
+    table.add({words(name_of(at(comparison, {"first"}))), words(name_of(at(comparison, {"second"}))),
+               difference(comparison, "balanced_accuracy"), difference(comparison, "accuracy"), count(test, "only_first_right"),
+               count(test, "only_second_right"), plain(test, "p", 2)});
+  }
+  if (table.empty()) return {};
+  return table.html() + element("p", text("An interval that holds 0 is no difference that this test set can show."), "class=\"soft\"");
+}
+
+Html knn_section(const Results& results) {
+  const json& knn = at(results.all(), {"suites", "knn"});
+  std::vector<std::string> headings{"features", "vote"};
+  const json& ks = elements(at(knn, {"protocol", "k"}));
+  for (const json& k : ks) headings.push_back("k = " + k.dump());
+  if (ks.empty()) return {};
+  Table table(fmt::format("k-NN accuracy in % by the number of neighbours; the headline, fixed beforehand, is k = {}",
+                          figure(number_of(at(knn, {"protocol"}), "headline_k"))),
+              headings);
+  for (const json& result : elements(at(knn, {"results"}))) {
+    const auto row = [&](const char* vote, const json& by_k) {
+      std::vector<Cell> cells{words(features_name(text_of(result, "name"))), words(vote)};
+      for (const json& k : ks) {
+        const json& entry = at(by_k, {k.dump().c_str()});
+        cells.push_back(share(entry, "accuracy", at(entry, {"interval95"})));
+      }
+      table.add(cells);
+    };
+    row("plain", at(result, {"by_k"}));
+    if (at(result, {"balanced_vote", "by_k"}).is_object()) row("balanced", at(result, {"balanced_vote", "by_k"}));
+  }
+  return table.html();
+}
+
+Html zero_section(const Results& results) {
+  const json& zero = at(results.all(), {"suites", "zero"});
+  Table table("Without labels to learn from, in %: clusters matched to classes, and retrieval by cosine",
+              {"features", "matched accuracy", "NMI", "ARI", "mAP", "mAP, mean of classes"});
+  for (const json& result : elements(at(zero, {"results"}))) {
+    const json &clusters = at(result, {"clustering"}), &retrieval = at(result, {"retrieval"});
+    table.add({words(features_name(text_of(result, "name"))), share(clusters, "accuracy"), share(clusters, "nmi"), share(clusters, "ari"),
+               share(retrieval, "map"), share(retrieval, "map_of_classes")});
+  }
+  if (table.empty()) return {};
+  Html body = table.html();
+  for (const char* key : {"clustering", "retrieval"})
+    if (const std::string protocol = text_of(at(zero, {"protocol"}), key); !protocol.empty())
+      body += element("p", text(protocol), "class=\"soft\"");
+  return body;
+}
+
+Html other_steps_section(const Results& results) {
+  Html body;
+  for (const std::string& step : results.steps()) {
+    if (step == "knn" || step == "zero" || step == "few" || step == "linear") continue;
+    for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
+      std::vector<std::pair<std::string, Html>> rows;
+      for (const auto& [name, value] : result.items())
+        if (name != "methods" && name != "name" && name != "description") rows.emplace_back(name, value_text(value));
+      if (!rows.empty()) body += facts(step + ", " + text_of(result, "name"), rows);
+    }
+  }
+  return body;
+}
+
+}  // namespace dinoxx::report

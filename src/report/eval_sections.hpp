@@ -1,0 +1,41 @@
+#pragma once
+#include "results_view.hpp"
+#include "thumbnails.hpp"
+
+/// The parts of an evaluation's report, each from results.json alone; an empty answer: there is nothing of this kind in it.
+namespace dinoxx::report {
+
+Html verdict_section(const Results& results);
+Html data_section(const Results& results, const Thumbnails& pictures);
+Html checks_section(const Results& results, const Thumbnails& pictures);
+
+Html methods_section(const Results& results);
+Html comparisons_section(const Results& results);
+Html knn_section(const Results& results);
+Html zero_section(const Results& results);
+/// Steps that this version knows no table for.
+Html other_steps_section(const Results& results);
+
+Html classes_section(const Results& results);
+Html confusion_section(const Results& results);
+Html shots_section(const Results& results);
+Html calibration_section(const Results& results);
+/// `predictions`: the text of the chosen method's predictions_*.csv; "" for none.
+Html misses_section(const Results& results, const Thumbnails& pictures, const std::string& predictions);
+
+Html protocol_section(const Results& results);
+Html provenance_section(const Results& results);
+
+/// A class's place in the verdict.
+enum class Trust {
+  kGood,        ///< nothing below speaks against it
+  kUntrained,   ///< no training image
+  kUnmeasured,  ///< no test image
+  kMissed,      ///< less than half of its images found
+  kUnsure,      ///< so few test images that the recall may lie below half
+  kWrong,       ///< of the answers with its name fewer than half may be right
+};
+Trust trust_of(const nlohmann::json& row);
+std::string trust_text(Trust trust);
+
+}  // namespace dinoxx::report

@@ -1,0 +1,208 @@
+#include "dinoxx/report/eval_report.hpp"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <set>
+
+#include "dinoxx/core/error.hpp"
+#include "page_checks.hpp"
+#include "results.hpp"
+#include "run_figures.hpp"
+#include "support/memory_dataset.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace dinoxx::report {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+void each_number(const json& value, const std::function<void(double)>& visit) {
+  if (value.is_number()) visit(value.get<double>());
+  if (value.is_structured())
+    for (const auto& item : value.items()) each_number(item.value(), visit);
+}
+
+// The numbers of all cells that hold numbers, and all with two decimals in the verdict.
+std::vector<std::string> numbers_shown(const std::string& page) {
+  std::vector<std::string> numbers;
+  static const std::regex kCell("class=\"[a-z ]*\\bn\">([^<]*)<"), kNumber("-?[0-9][0-9,]*(?:\\.[0-9]+)?(?:e[-+][0-9]+)?");
+  std::vector<std::string> places;
+  for (auto it = std::sregex_iterator(page.begin(), page.end(), kCell); it != std::sregex_iterator(); ++it) places.push_back((*it)[1]);
+  EXPECT_GT(places.size(), 100u);
+  for (std::string place : places)
+    for (auto it = std::sregex_iterator(place.begin(), place.end(), kNumber); it != std::sregex_iterator(); ++it) {
+      std::string number = it->str();
+      if (number.back() == ',') number.pop_back();  // of an interval
+      numbers.push_back(number);
+    }
+  const size_t begin = page.find("id=\"verdict\""), end = page.find("<section", begin);
+  const std::string verdict = page.substr(begin, end - begin);
+  static const std::regex kShare("-?[0-9]+\\.[0-9][0-9]\\b");
+  for (auto it = std::sregex_iterator(verdict.begin(), verdict.end(), kShare); it != std::sregex_iterator(); ++it)
+    numbers.push_back(it->str());
+  return numbers;
+}
+
+TEST(EvalReport, EveryNumberIsOneOfTheResults) {
+  const json results = small_results();
+  std::set<std::string> known;
+  each_number(results, [&](double v) {
+    known.insert(percent(v));
+    known.insert(grouped(std::llround(v)));
+    for (int digits = 2; digits <= 9; ++digits) known.insert(figure(v, digits));
+  });
+  const std::string page = eval_report_html(results);
+  for (const std::string& number : numbers_shown(page)) EXPECT_TRUE(known.contains(number)) << number;
+  // and those that a reader looks for are there
+  for (const char* number :
+       {"58.88 % [50.11, 66.22]", "41.71 %", "66.04 % [58.13, 73.07]", "81.23 [75.12, 84.45]", "62.22 [57.22, 66.22]",
+        "34.02 [33.31, 34.74]", "0.0911", "37.37", "[9.17, 21.83]", "1.6e-05", "0.99123", "0.2468", "1.358", "77.5", "19"})
+    EXPECT_THAT(page, HasSubstr(number));
+}
+
+TEST(EvalReport, TheVerdictNamesClassesThatCannotBeTrusted) {
+  const std::string page = eval_report_html(small_results());
+  EXPECT_THAT(page, HasSubstr("logistic regression, logit-adjusted on features of the checkpoint"));
+  EXPECT_THAT(page, HasSubstr("Classes that cannot be trusted (3 of 4)"));
+  EXPECT_THAT(page, HasSubstr("fewer than half found: </strong>elm<"));
+  EXPECT_THAT(page, HasSubstr("rule out that half is missed: </strong>ash<"));
+  EXPECT_THAT(page, HasSubstr("no test image: </strong>fir<"));
+  EXPECT_THAT(page, HasSubstr("7 of 153 test images are in the memory too"));
+}
+
+TEST(EvalReport, TheVerdictsMethodIsNotChosenByItsScore) {
+  json results = small_results();
+  for (const double better : {0.0, 0.9}) {
+    results["suites"]["linear"]["results"][0]["methods"]["plain"]["balanced_accuracy"] = better;
+    EXPECT_THAT(eval_report_html(results), HasSubstr("<strong>logistic regression, logit-adjusted on"));
+  }
+  results["suites"].erase("linear");
+  EXPECT_THAT(eval_report_html(results), HasSubstr("<strong>k-NN on"));
+}
+
+TEST(EvalReport, IsAGoodPage) {
+  expect_good_page(eval_report_html(small_results()));
+  expect_good_page(eval_report_html(json::object()));
+}
+
+TEST(EvalReport, ReasonsStandWhereNumbersDoNot) {
+  const std::string page = eval_report_html(small_results());
+  for (const char* reason : {"because it is so", "no groups here", "mostly undefined", "too large", "a fit would be too large"})
+    EXPECT_THAT(page, HasSubstr(reason));
+  EXPECT_THAT(page, HasSubstr("<strong>finetune</strong>"));  // not run
+  EXPECT_THAT(page, Not(HasSubstr("<strong>knn</strong>")));
+}
+
+void make_hostile(json& value, const std::string& what) {
+  if (value.is_string()) value = value.get<std::string>() + what;
+  if (value.is_structured())
+    for (auto& item : value) make_hostile(item, what);
+}
+
+TEST(EvalReport, NothingFromDataBecomesMarkup) {
+  const std::string hostile = "<script>alert('x')</script><b x=\"1\">&\xFF";
+  json results = small_results();
+  make_hostile(results, hostile);
+  results["suites"]["x" + hostile] = {
+      {"results", {{{"name", "n" + hostile}, {"methods", {{"m" + hostile, scores_of(0)}}}, {"key" + hostile, hostile}}}},
+      {"protocol", {{hostile, hostile}}}};
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(page, Not(HasSubstr("<script")));
+  EXPECT_THAT(page, Not(HasSubstr("<b x")));
+  EXPECT_THAT(page, HasSubstr("oak&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&lt;b x=&quot;1&quot;&gt;&amp;\uFFFD"));
+}
+
+// Every place of the results replaced by something else, one at a time.
+void damage(const json& whole, const json::json_pointer& at, int depth, const std::function<void(const json&)>& use) {
+  for (const json& other : {json(nullptr), json("x"), json(3), json::array({1}), json::object()}) {
+    json damaged = whole;
+    damaged[at] = other;
+    use(damaged);
+  }
+  const json& value = whole[at];
+  if (depth == 0 || !value.is_structured()) return;
+  if (value.is_array() && !value.empty()) damage(whole, at / 0, depth - 1, use);
+  if (value.is_object())
+    for (const auto& item : value.items()) damage(whole, at / item.key(), depth - 1, use);
+}
+
+TEST(EvalReport, AnySectionMayBeMissingOrOfAnotherForm) {
+  json results = small_results();  // one embedder, one method of each: the others take the same way
+  for (json& suite : results["suites"]) suite["results"].erase(1);
+  results["suites"]["linear"]["results"][0]["methods"].erase("plain");
+  int tried = 0;
+  for (const auto& item : results.items())
+    damage(results, json::json_pointer("/" + item.key()), item.key() == "suites" ? 6 : 3, [&](const json& damaged) {
+      ++tried;
+      EXPECT_NO_THROW(eval_report_html(damaged)) << json::diff(results, damaged).dump();
+    });
+  EXPECT_GT(tried, 500);
+}
+
+TEST(EvalReport, ResultsOfTheKnnSuiteAloneAreShown) {
+  json results = small_results();
+  for (const char* step : {"few", "linear", "zero"}) results["suites"].erase(step);
+  for (const char* key : {"comparisons", "checks", "majority"}) results.erase(key);
+  for (json& result : results["suites"]["knn"]["results"]) {
+    result["headline"] = {{"k", 20}, {"accuracy", 0.6222}, {"interval95", {0.57, 0.66}}, {"balanced_accuracy", 0.6001}};
+    result["classes"] = {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.55}, {"interval95", {0.2, 0.8}}}};
+    result.erase("methods");
+  }
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(page, HasSubstr("balanced accuracy 60.01 %"));
+  EXPECT_THAT(page, HasSubstr("55.00 [20.00, 80.00]"));
+}
+
+TEST(EvalReport, ManyClassesAreFoldedAway) {
+  json results = small_results();
+  json& classes = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["classes"];
+  for (int i = 0; i < 2000; ++i)
+    classes.push_back(
+        {{"name", fmt::format("kind{}", i)}, {"memory", i}, {"queries", 10}, {"recall", 0.25 + i * 0.0001}, {"interval95", {0.1, 0.6}}});
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(page, HasSubstr("<summary>all 2004 classes</summary>"));
+  EXPECT_THAT(page, HasSubstr("and 1970 more (table below)"));  // kind0 has no training image; elm is missed too
+}
+
+std::shared_ptr<testing_support::MemoryDataset> pictures() {
+  auto dataset = std::make_shared<testing_support::MemoryDataset>();
+  dataset->set_class_names({"oak", "<elm>"});
+  Image image{200, 100, std::vector<uint8_t>(200 * 100 * 3, 77)};
+  for (int i = 0; i < 5; ++i) dataset->add_image(Split::kTrain, i % 2, image);
+  return dataset;
+}
+
+TEST(EvalReport, PicturesComeFromTheDataSet) {
+  const auto dataset = pictures();
+  json results = small_results();
+  results["checks"]["near_identical"]["examples"][0]["image"] = "image3.png";
+  const std::map<std::string, std::string> predictions{
+      {"linear", "id,key,label,teacher:plain,teacher:logit_adjusted\n0,image0.png,oak,elm,oak\n1,image1.png,oak,oak,\"a, \"\"b\"\"\"\n"}};
+  const std::string page = eval_report_html(results, dataset, predictions);
+  expect_good_page(page);
+  EXPECT_THAT(page, HasSubstr("alt=\"image3.png\""));
+  EXPECT_THAT(page, HasSubstr("alt=\"image1.png\">oak, called a, &quot;b&quot;"));
+  EXPECT_THAT(page, Not(HasSubstr("oak, called elm")));  // another method's mistake
+  EXPECT_THAT(page, HasSubstr("&lt;elm&gt;</li>"));
+  dataset->set_bytes(0, {1, 2, 3});
+  EXPECT_THAT(eval_report_html(results, dataset, predictions), HasSubstr("not readable"));
+}
+
+TEST(EvalReport, IsWrittenBesideItsResults) {
+  const testing_support::TemporaryFolder folder;
+  EXPECT_THROW(write_eval_report(folder.path()), UsageError);
+  std::ofstream(folder / "results.json") << "{\"format\": \"other\"}";
+  EXPECT_THROW(write_eval_report(folder.path()), UsageError);
+  std::ofstream(folder / "results.json") << small_results().dump();
+  EXPECT_EQ(write_eval_report(folder.path()), folder / "report.html");
+  EXPECT_EQ(folder.listing(), "report.html results.json");
+}
+
+}  // namespace
+}  // namespace dinoxx::report

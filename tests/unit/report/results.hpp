@@ -1,0 +1,144 @@
+#pragma once
+#include <nlohmann/json.hpp>
+
+namespace dinoxx::report {
+
+/// Scores in the form of results.json, every number another; `shift` makes those of two methods differ.
+inline nlohmann::json scores_of(double shift) {
+  using nlohmann::json;
+  const auto row = [&](const char* name, int memory, int queries, double recall) {
+    return json{{"name", name},
+                {"memory", memory},
+                {"queries", queries},
+                {"predicted", queries + 1},
+                {"correct", 1},
+                {"recall", recall + shift},
+                {"interval95", {recall + shift - 0.0611, recall + shift + 0.0322}},
+                {"precision", recall - 0.0133},
+                {"precision95", {recall - 0.0777, recall + 0.0288}},
+                {"f1", recall - 0.0044},
+                {"auroc", recall + 0.0155},
+                {"auprc", recall - 0.0266}};
+  };
+  json classes = json::array({row("oak", 731, 113, 0.8123), row("elm", 57, 29, 0.4321), row("ash", 17, 11, 0.5219)});
+  classes.push_back({{"name", "fir"}, {"memory", 3}, {"queries", 0}, {"recall", nullptr}, {"undefined", {{"recall", "no test image"}}}});
+  return {
+      {"count", 153},
+      {"correct", 101},
+      {"accuracy", 0.6604 + shift},
+      {"interval95", {0.5813 + shift, 0.7307 + shift}},
+      {"balanced_accuracy", 0.5888 + shift},
+      {"macro_f1", 0.5717 + shift},
+      {"mcc", 0.4242 + shift},
+      {"auroc", 0.8765 + shift},
+      {"auprc", nullptr},
+      {"undefined", {{"auprc", "because it is so"}}},
+      {"recall_many", 0.8123 + shift},
+      {"recall_medium", 0.4321 + shift},
+      {"recall_few", 0.5219 + shift},
+      {"worst_class", {{"name", "elm"}, {"recall", 0.4321 + shift}, {"queries", 29}}},
+      {"bootstrap95", {{"balanced_accuracy", {0.5011 + shift, 0.6622 + shift}}, {"macro_f1", {0.4914 + shift, 0.6515 + shift}}}},
+      {"C", 0.0316},
+      {"temperature", 1.3579},
+      {"confusion", {{{"class", "oak"}, {"predicted", "elm"}, {"images", 19}}, {{"class", "oak"}, {"predicted", "oak"}, {"images", 94}}}},
+      {"calibration",
+       {{"before", {{"ece_equal_mass", 0.0911}, {"ece_equal_width", 0.0922}, {"nll", 1.0933}, {"brier", 0.5944}}},
+        {"after", {{"ece_equal_mass", 0.0411}, {"ece_equal_width", 0.0422}, {"nll", 1.0433}, {"brier", 0.5444}}},
+        {"reliability",
+         {{{"images", 51}, {"confidence", 0.31}, {"accuracy", 0.27}}, {{"images", 52}, {"confidence", 0.81}, {"accuracy", 0.69}}}}}},
+      {"classes", classes}};
+}
+
+/// A small results.json with every section of the ladder.
+inline nlohmann::json small_results() {
+  using nlohmann::json;
+  const auto draws = [](double mean) {
+    return json{
+        {"mean", mean}, {"deviation", 0.0101}, {"min", mean - 0.02}, {"max", mean + 0.02}, {"interval95", {mean - 0.0071, mean + 0.0072}}};
+  };
+  const auto shots = [&](int k, double at) {
+    return json{{"shots", k},
+                {"draws", 10},
+                {"images", 4 * k},
+                {"methods", {{"simpleshot", {{"balanced_accuracy", draws(at)}}}, {"logistic", {{"left_out", "too large"}}}}}};
+  };
+  const json episodes = json::array({{{"ways", 4},
+                                      {"shots", 1},
+                                      {"episodes", 600},
+                                      {"methods", {{"nearest_mean", {{"accuracy", 0.6161}, {"interval95", {0.6061, 0.6262}}}}}}}});
+  json results = {
+      {"format", "dinoxx results"},
+      {"version", 1},
+      {"seed", 0},
+      {"checkpoint",
+       {{"file", "run/teacher.safetensors"},
+        {"crc32c", "0badcafe"},
+        {"step", 6250},
+        {"model", {{"dim", 192}, {"heads", 3}}},
+        {"notes", json::array()}}},
+      {"data", {{"path", "data/trees"}, {"fingerprint", "f00d"}, {"images", 2087}, {"classes", {"oak", "elm", "ash", "fir"}}}},
+      {"majority", scores_of(-0.3)},
+      {"bootstrap", {{"resamples", 2000}, {"drawn", "test images"}}},
+      {"checks",
+       {{"identical",
+         {{"images", 7},
+          {"with_another_label", 2},
+          {"examples", {{{"image", "test/1.png"}, {"memory", "train/2.png"}, {"same_label", false}}}}}},
+        {"groups", nullptr},
+        {"undefined", {{"groups", "no groups here"}}},
+        {"near_identical",
+         {{"embedder", "teacher"},
+          {"cosine", 0.98},
+          {"queries", 13},
+          {"median_cosine", 0.7171},
+          {"examples", {{{"image", "test/3.png"}, {"memory", "train/4.png"}, {"cosine", 0.99123}, {"same_label", true}}}}}},
+        {"labels", {{"total_variation", 0.2468}, {"classes_not_in_memory", json::array()}, {"classes_without_queries", {"fir"}}}},
+        {"warnings", {"7 of 153 test images are in the memory too"}}}},
+      {"comparisons",
+       {{{"first", {"linear", "teacher", "logit_adjusted"}},
+         {"second", {"linear", "untrained", "logit_adjusted"}},
+         {"mcnemar", {{"only_first_right", 37}, {"only_second_right", 8}, {"p", 1.6e-05}}},
+         {"difference95", {{"balanced_accuracy", {0.0917, 0.2183}}, {"accuracy", {0.0816, 0.2084}}}}},
+        {{"first", {"knn", "teacher", "vote"}},
+         {"second", "majority"},
+         {"mcnemar", {{"only_first_right", 41}, {"only_second_right", 6}, {"p", 2.7e-07}}},
+         {"difference95", {{"balanced_accuracy", nullptr}, {"undefined", {{"balanced_accuracy", "mostly undefined"}}}}}}}},
+      {"run",
+       {{"command", "dinoxx eval --checkpoint run"},
+        {"ranks", 2},
+        {"threads", 1},
+        {"build", {{"git", "abc"}}},
+        {"seconds", {{"knn", 3.25}, {"total", 77.5}}}}}};
+  const json images = {{"memory", {{"source", "train"}, {"images", 808}}},
+                       {"queries", {{"source", "test"}, {"images", 153}}},
+                       {"classes", 4},
+                       {"transform", "224 x 224"},
+                       {"unlabelled_left_out", 5},
+                       {"notes", {"a note"}}};
+  double shift = 0;
+  for (const char* embedder : {"teacher", "untrained"}) {
+    const json name = {{"name", embedder}, {"description", std::string("what ") + embedder + " is"}, {"feature_dim", 192}};
+    json knn = name, few = name, linear = name, zero = name;
+    const auto entry = [&](double a) { return json{{"accuracy", a + shift}, {"interval95", {a + shift - 0.05, a + shift + 0.04}}}; };
+    knn["by_k"] = {{"10", entry(0.6111)}, {"20", entry(0.6222)}};
+    knn["balanced_vote"]["by_k"] = {{"10", entry(0.6333)}, {"20", entry(0.6444)}};
+    knn["methods"]["vote"] = scores_of(shift - 0.011);
+    few["curve"] = {shots(1, 0.3101 + shift), shots(2, 0.3402 + shift)};
+    few["episodes"] = episodes;
+    few["left_out"] = {{"logistic", "a fit would be too large"}};
+    linear["methods"]["logit_adjusted"] = scores_of(shift);
+    linear["methods"]["plain"] = scores_of(shift - 0.023);
+    zero["clustering"] = {{"accuracy", 0.3737 + shift}, {"nmi", 0.2929 + shift}, {"ari", 0.1515 + shift}};
+    zero["retrieval"] = {{"map", 0.3838 + shift}, {"map_of_classes", 0.3636 + shift}};
+    results["suites"]["knn"]["results"].push_back(knn);
+    results["suites"]["few"]["results"].push_back(few);
+    results["suites"]["linear"]["results"].push_back(linear);
+    results["suites"]["zero"]["results"].push_back(zero);
+    shift -= 0.1717;
+  }
+  for (const char* step : {"knn", "few", "linear", "zero"}) results["suites"][step]["protocol"] = images;
+  results["suites"]["knn"]["protocol"].update({{"k", {10, 20}}, {"headline_k", 20}});
+  return results;
+}
+
+}  // namespace dinoxx::report
