@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/rng.hpp"
 #include "loader_slab.hpp"
 #include "loader_source.hpp"
 
@@ -21,7 +22,7 @@ int64_t nanoseconds(Clock::duration d) {
 
 constexpr int kMaxWorkers = 1024, kMaxRing = 64;
 
-void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewPlan& plan, const LoaderConfig& c) {
+void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const std::vector<ViewPlan>& plans, const LoaderConfig& c) {
   if (dataset == nullptr) fail("loader", "a data set", "none", "Open one first.");
   if (ids.empty())
     fail_usage("loader", "at least one sample", "an empty split", "Check which split is trained on and how the data was packed.");
@@ -52,18 +53,31 @@ void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const ViewP
   if (!(c.max_bad_fraction >= 0.0 && c.max_bad_fraction <= 1.0)) {
     fail_usage("bad fraction", "a share from 0 to 1", fmt::format("{}", c.max_bad_fraction), "0.001 is the default.");
   }
-  check_view_plan(plan);
+  if (plans.empty()) fail("loader", "at least one view plan", "none", "Give it one.");
+  for (const ViewPlan& plan : plans) check_view_plan(plan);
 }
 
 }  // namespace
 
+size_t drawn_plan(std::span<const ViewPlan> plans, uint64_t seed, uint64_t position) {
+  if (plans.size() == 1) return 0;
+  double sum = 0, edge = 0;
+  for (const ViewPlan& plan : plans) sum += plan.share;
+  const double draw = CounterRng(seed, position, 0, Purpose::kSizes).uniform() * sum;
+  for (size_t i = 0; i + 1 < plans.size(); ++i) {
+    edge += plans[i].share;
+    if (draw < edge) return i;
+  }
+  return plans.size() - 1;
+}
+
 struct Loader::Impl {
-  Impl(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan view_plan, LoaderConfig loader_config)
-      : plan(std::move(view_plan)),
+  Impl(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, std::vector<ViewPlan> view_plans, LoaderConfig loader_config)
+      : plans(std::move(view_plans)),
         config(loader_config),
         local(config.global_batch / config.world_size),
         source(std::move(dataset), std::move(ids), config) {
-    for (int i = 0; i < config.ring; ++i) slabs.push_back(std::make_unique<Slab>(plan, local));
+    for (int i = 0; i < config.ring; ++i) slabs.push_back(std::make_unique<Slab>(plans, local));
   }
   ~Impl() { stop(); }
 
@@ -76,7 +90,7 @@ struct Loader::Impl {
   void prepare(uint64_t batch);
   void release_current();
 
-  const ViewPlan plan;
+  const std::vector<ViewPlan> plans;
   const LoaderConfig config;
   const int local;  ///< samples per batch of this rank
   SampleSource source;
@@ -100,8 +114,9 @@ struct Loader::Impl {
 
 void Loader::Impl::prepare(uint64_t batch) {
   Slab& s = slab(batch);
-  s.batch.first_position = first_position + batch * static_cast<uint64_t>(config.global_batch) +
-                           static_cast<uint64_t>(config.rank) * static_cast<uint64_t>(local);
+  const uint64_t begin = first_position + batch * static_cast<uint64_t>(config.global_batch);
+  s.batch.first_position = begin + static_cast<uint64_t>(config.rank) * static_cast<uint64_t>(local);
+  s.lay_out(plans[drawn_plan(plans, config.seed, begin)]);
   s.error = nullptr;
   s.missing.store(local, std::memory_order_relaxed);
 }
@@ -162,6 +177,7 @@ void Loader::Impl::process(uint64_t item, SampleSource::Scratch& sample_scratch,
   const Clock::time_point decoded = Clock::now();
   s.batch.positions[static_cast<size_t>(slot)] = position;
   s.batch.sample_ids[static_cast<size_t>(slot)] = sample.id;
+  const ViewPlan& plan = s.plan();
   for (size_t v = 0; v < plan.views.size() && !stopping.load(std::memory_order_relaxed); ++v) {
     const ViewDraw draw =
         draw_view(sample.image->width(), sample.image->height(), plan.views[v], config.seed, position, static_cast<uint32_t>(v));
@@ -203,9 +219,11 @@ const Batch& Loader::Impl::next() {
   return s.batch;
 }
 
-Loader::Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config) {
-  check(dataset.get(), ids, plan, config);
-  impl_ = std::make_unique<Impl>(std::move(dataset), std::move(ids), std::move(plan), config);
+Loader::Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config)
+    : Loader(std::move(dataset), std::move(ids), std::vector<ViewPlan>{std::move(plan)}, config) {}
+Loader::Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, std::vector<ViewPlan> plans, LoaderConfig config) {
+  check(dataset.get(), ids, plans, config);
+  impl_ = std::make_unique<Impl>(std::move(dataset), std::move(ids), std::move(plans), config);
 }
 Loader::~Loader() = default;
 void Loader::start(uint64_t position) {

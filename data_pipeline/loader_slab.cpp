@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -40,7 +41,8 @@ uint64_t batch_floats(const ViewPlan& plan, int local_batch) {
   return for_each_group(plan, local_batch, [](size_t, size_t, size_t) {});
 }
 
-Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, local_batch) * sizeof(float)) {
+Slab::Slab(std::span<const ViewPlan> plans, int local_batch) {
+  for (const ViewPlan& plan : plans) bytes_ = std::max<size_t>(bytes_, batch_floats(plan, local_batch) * sizeof(float));
   void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     fail("loader memory", fmt::format("{} MiB for one batch", bytes_ >> 20), std::strerror(errno),
@@ -48,10 +50,18 @@ Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, lo
   }
   madvise(memory, bytes_, MADV_HUGEPAGE);  // a wish: hundreds of megabytes are written once per batch
   base_ = static_cast<float*>(memory);
+  batch.positions.resize(static_cast<size_t>(local_batch));
+  batch.sample_ids.resize(static_cast<size_t>(local_batch));
+}
+
+void Slab::lay_out(const ViewPlan& plan) {
+  if (plan_ == &plan) return;
+  plan_ = &plan;
+  const size_t local = batch.positions.size();
+  batch.groups.clear();
   view_offset_.resize(plan.views.size());
   view_floats_.resize(plan.views.size());
-  const auto local = static_cast<size_t>(local_batch);
-  for_each_group(plan, local_batch, [&](size_t first, size_t views, size_t offset) {
+  for_each_group(plan, static_cast<int>(local), [&](size_t first, size_t views, size_t offset) {
     const size_t floats = floats_of(plan.views[first]);
     batch.groups.push_back(
         {plan.views[first].size, static_cast<int>(first), static_cast<int>(views), {base_ + offset, views * local * floats}});
@@ -60,8 +70,6 @@ Slab::Slab(const ViewPlan& plan, int local_batch) : bytes_(batch_floats(plan, lo
       view_floats_[first + v] = floats;
     }
   });
-  batch.positions.resize(local);
-  batch.sample_ids.resize(local);
 }
 
 Slab::~Slab() {

@@ -134,6 +134,8 @@ bool same_draws(const ViewSpec& a, const ViewSpec& b) {
 
 void check_view_plan(const ViewPlan& plan) {
   if (plan.views.empty()) fail_usage("views", "at least one view", "none", "Choose a recipe or add views.");
+  if (!(plan.share > 0.0 && std::isfinite(plan.share)))
+    fail_usage("share of a resolution", "above 0", fmt::format("{}", plan.share), "Correct it, or leave the resolution out.");
   for (size_t i = 0; i < plan.views.size(); ++i) {
     const ViewSpec& view = plan.views[i];
     check_view(view);

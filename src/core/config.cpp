@@ -52,6 +52,15 @@ int line_of_text(const std::string& text, const std::string& wanted) {
 
 }  // namespace
 
+std::string ViewSizes::text() const {
+  return fmt::format("{}x{}x{}:{}", global, local, gram, share);
+}
+
+std::vector<ViewSizes> resolutions(const Config& config) {
+  if (!config.views.sizes.empty()) return config.views.sizes;
+  return {{config.views.global_size, config.views.local_size, config.gram.size, 1.0}};
+}
+
 Config default_config() {
   Config config;
   for (const Field& field : config_fields()) field.set(config, field.default_text);

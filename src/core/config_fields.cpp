@@ -48,8 +48,29 @@ void read(std::string_view text, bool& value, const Range&) {
 void read(std::string_view text, Duration& value, const Range&) {
   value = Duration::parse(text);
 }
-void read(std::string_view text, std::vector<int64_t>& value, const Range& range) {
-  std::vector<int64_t> list;
+// GLOBALxLOCALxGRAM:SHARE
+void read(std::string_view text, ViewSizes& value, const Range&) {
+  const std::string whole(text);
+  const auto part = [&](auto& number, char end, const Range& range) {
+    const size_t at = end == '\0' ? text.size() : text.find(end);
+    if (at == std::string_view::npos) throw std::invalid_argument(fmt::format("\"{}\" behind it", end));
+    read(text.substr(0, at), number, range);
+    text.remove_prefix(std::min(at + 1, text.size()));
+  };
+  try {
+    part(value.global, 'x', {1, 16384});
+    part(value.local, 'x', {0, 16384});
+    part(value.gram, ':', {0, 16384});
+    part(value.share, '\0', {0.001, 1000});
+  } catch (const std::invalid_argument& error) {
+    throw std::invalid_argument(
+        fmt::format("GLOBALxLOCALxGRAM:SHARE, comma, the next, such as 512x112x768:0.3, and not \"{}\" ({})", whole, error.what()));
+  }
+}
+template <class T>
+void read(std::string_view text, std::vector<T>& value, const Range& range) {
+  std::vector<T> list;
+  if (std::is_same_v<T, ViewSizes> && text.empty()) return value.clear();
   while (true) {
     const size_t comma = text.find(',');
     std::string_view item = text.substr(0, comma);
@@ -91,6 +112,11 @@ std::string write(const Duration& value) {
 std::string write(const std::vector<int64_t>& value) {
   return fmt::format("{}", fmt::join(value, ","));
 }
+std::string write(const std::vector<ViewSizes>& value) {
+  std::string text;
+  for (const ViewSizes& sizes : value) text += (text.empty() ? "" : ", ") + sizes.text();
+  return text;
+}
 template <class T>
 std::string write(const Auto<T>& value) {
   return value ? write(*value) : "auto";
@@ -108,7 +134,8 @@ std::string type_name(const bool*) {
 std::string type_name(const Duration*) {
   return "duration";
 }
-std::string type_name(const std::vector<int64_t>*) {
+template <class T>
+std::string type_name(const std::vector<T>*) {
   return "list";
 }
 template <class T>
@@ -243,6 +270,13 @@ std::vector<Field> make_fields() {
                                                   "smallest area of a local crop, share of the image; auto: 0.05", share),
       field<views, &ViewsConfig::local_scale_max>("views.local_scale_max", "auto",
                                                   "largest area of a local crop, share of the image; auto: global_scale_min", share),
+      field<views, &ViewsConfig::sizes>(
+          "views.sizes", "",
+          "several resolutions, GLOBALxLOCALxGRAM:SHARE with commas between, such as 512x112x768:0.3, 768x112x1152:0.7: each step draws "
+          "one "
+          "by the shares, the same on all ranks; views.global_size, views.local_size and gram.size become the first's. Empty: those three "
+          "alone"),
+      field<views, &ViewsConfig::flip>("views.flip", "0.5", "share of the crops that are mirrored (DINOv3's 7B: 0)", share),
       field<views, &ViewsConfig::blur>("views.blur", "yes", "Gaussian blur (turn off for images of few pixels)"),
 
       choice<mask, &MaskConfig::scheme>(
@@ -255,6 +289,7 @@ std::vector<Field> make_fields() {
                                            "images among which masks are shared out, a divisor of a rank's batch; 0: 16, or the largest "
                                            "divisor of 16 that divides a rank's batch",
                                            count),
+      field<mask, &MaskConfig::shift>("mask.shift", "no", "schemes dinov2 and dinov3: move masks along both axes, around the edges"),
 
       choice<optim, &OptimConfig::name>("optim.name", "auto", {"auto", "adamw", "sgd", "lars"}, "auto: adamw, of BYOL and SimCLR lars"),
       field<optim, &OptimConfig::lr>("optim.lr", "auto", "peak learning rate at the batch of optim.lr_rule; auto: the method's",
@@ -263,11 +298,17 @@ std::vector<Field> make_fields() {
           "optim.lr_rule", "auto", {"auto", "linear_256", "sqrt_1024", "4sqrt_1024", "none"},
           "how it follows the batch size: times batch / 256, sqrt(batch / 1024), 4 sqrt(batch / 1024) or not; auto: sqrt_1024 "
           "for dinov2, dinov3 and distill, else linear_256"),
-      field<optim, &OptimConfig::min_lr>("optim.min_lr", "auto", "learning rate at the end, not scaled; auto: 1e-6, of BYOL and SimCLR 0",
+      field<optim, &OptimConfig::min_lr>("optim.min_lr", "auto",
+                                         "learning rate at the end; scaled as optim.lr with optim.decay, as DINOv3's schedules are, else "
+                                         "not; auto: 1e-6, of BYOL and SimCLR 0",
                                          not_negative),
       choice<optim, &OptimConfig::schedule>("optim.schedule", "cosine", {"cosine", "constant"}, "of the learning rate behind the warm-up"),
       field<optim, &OptimConfig::warmup>("optim.warmup", "auto",
                                          "linear warm-up of the learning rate; auto: 12500 steps, at most a tenth of the run"),
+      field<optim, &OptimConfig::decay>("optim.decay", "0it",
+                                        "DINOv3's schedule: the rate moves from optim.lr to optim.min_lr in this time behind the warm-up "
+                                        "and stays; 0: in the rest of the "
+                                        "run, as in DINO and DINOv2"),
       field<optim, &OptimConfig::weight_decay>("optim.weight_decay", "auto",
                                                "weight decay at the start (none on biases and norms); auto: 0.04, of BYOL and SimCLR 1e-5",
                                                not_negative),

@@ -60,22 +60,31 @@ class Resolver {
   std::vector<std::pair<std::string, std::vector<std::string>>> notes_;
 };
 
+// Where a size comes from: a key of its own, or an entry of views.sizes.
+std::string place(const Config& c, const char* key, const ViewSizes& sizes) {
+  return c.views.sizes.empty() ? key : fmt::format("views.sizes, {} ({})", sizes.text(), key);
+}
+
 void check_vit(const Config& c) {
   const int64_t dim = *c.model.dim, heads = *c.model.heads, patch = c.model.patch_size;
   if (dim % heads != 0)
     fail_usage("model.heads", fmt::format("a divisor of model.dim = {}", dim), std::to_string(heads), "Change one of them");
   if (c.model.stem != "patch" && c.model.stem != "conv")
     fail_usage("model.stem", "patch or conv for a vision transformer", c.model.stem, "Change model.stem or model.arch");
-  const auto multiple = [&](const char* key, int64_t size) {
-    if (size < patch || (size % patch != 0 && c.model.fit == "error"))
+  const bool grids = c.mask.scheme != "none" || c.gram.weight > 0;  // of whole patches of the image
+  const auto multiple = [&](const std::string& key, int64_t size) {
+    if (size < patch || (size % patch != 0 && (c.model.fit == "error" || (c.model.fit == "pad" && grids))))
       fail_usage(key, fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(size),
-                 "Change one of them, or let model.fit crop or pad");
+                 grids ? "Change one of them, or let model.fit crop" : "Change one of them, or let model.fit crop or pad");
   };
   if (*c.model.image_size % patch != 0)
     fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model.image_size),
                "Change one of them");
-  multiple("views.global_size", c.views.global_size);
-  if (*c.views.local_count > 0) multiple("views.local_size", c.views.local_size);
+  for (const ViewSizes& sizes : resolutions(c)) {
+    multiple(place(c, "views.global_size", sizes), sizes.global);
+    if (*c.views.local_count > 0) multiple(place(c, "views.local_size", sizes), sizes.local);
+    if (c.gram.weight > 0 && sizes.gram > 0) multiple(place(c, "gram.size", sizes), sizes.gram);
+  }
 }
 
 // Keys that only a vision transformer has must not be set in vain; a stage that would be left without a pixel is refused.
@@ -95,12 +104,14 @@ void check_convolutional(const Config& c, Family family) {
   if (family == Family::kConvNext && c.model.stem != "patch")
     fail_usage("model.stem", "auto or patch for a ConvNeXt", c.model.stem, "Change model.stem or model.arch");
   const int64_t least = family == Family::kResNet && c.model.stem == "small" ? 8 : 32;
-  const auto at_least = [&](const char* key, int64_t size) {
+  const auto at_least = [&](const std::string& key, int64_t size) {
     if (size < least)
       fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model.arch), std::to_string(size), "Change one of them");
   };
-  at_least("views.global_size", c.views.global_size);
-  if (*c.views.local_count > 0) at_least("views.local_size", c.views.local_size);
+  for (const ViewSizes& sizes : resolutions(c)) {
+    at_least(place(c, "views.global_size", sizes), sizes.global);
+    if (*c.views.local_count > 0) at_least(place(c, "views.local_size", sizes), sizes.local);
+  }
 }
 
 // What one part of the method asks of another.
@@ -122,22 +133,37 @@ void check_method_keys(const Config& c) {
   if (masks && !(c.mask.ratio_min <= c.mask.ratio_max && c.mask.ratio_max < 1))
     fail_usage("mask.ratio_min", "at most mask.ratio_max, and that below 1", fmt::format("{} and {}", c.mask.ratio_min, c.mask.ratio_max),
                "Correct the two values");
-  if (*c.views.local_count > 0 && c.views.local_size == c.views.global_size && masks)
-    fail_usage("views.local_size", "another size than views.global_size where patches are masked", std::to_string(c.views.local_size),
-               "Make the local crops smaller");
+  if (masks && c.mask.shift && c.mask.scheme.starts_with("ibot"))
+    fail_usage("mask.shift", "no for iBOT's masks, which lie anywhere", "yes", "Leave it out, or choose mask.scheme dinov2 or dinov3");
+  for (const ViewSizes& sizes : resolutions(c)) {
+    if (*c.views.local_count > 0 && sizes.local == sizes.global && masks)
+      fail_usage(place(c, "views.local_size", sizes), "another size than views.global_size where patches are masked",
+                 std::to_string(sizes.local), "Make the local crops smaller");
+    if (sizes.gram > 0 && (sizes.gram < sizes.global || c.gram.teacher == "ema"))
+      fail_usage(place(c, "gram.size", sizes), "0, or at least views.global_size, with a Gram teacher of its own",
+                 fmt::format("{} with gram.teacher = \"{}\"", sizes.gram, c.gram.teacher), "Change gram.size or gram.teacher");
+  }
   if (c.gram.weight > 0 && family_of(c.model.arch) != Family::kVit)
     fail_usage("gram.weight", fmt::format("0 for {}", c.model.arch), fmt::format("{}", c.gram.weight), "Choose a vision transformer");
   if (c.gram.tokens != "all" && c.gram.group_size == 0)
     fail_usage("gram.tokens", "all, or a gram.group_size above 0 (images differ in their masked patches)", c.gram.tokens,
                "Change one of them");
-  if (c.gram.size > 0 && (c.gram.size < c.views.global_size || c.gram.teacher == "ema"))
-    fail_usage("gram.size", "0, or at least views.global_size, with a Gram teacher of its own",
-               fmt::format("{} with gram.teacher = \"{}\"", c.gram.size, c.gram.teacher), "Change gram.size or gram.teacher");
   if (const double epochs = *c.teacher.warmup_temp_epochs; c.teacher.temp_changes == "epoch" && epochs != std::floor(epochs))
     fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", fmt::format("{}", epochs),
                "Round it, or set teacher.temp_changes = step");
   if (c.train.method == "distill" && c.teacher.distill.empty())
     fail_usage("teacher.distill", "the frozen teacher for train.method = distill", "nothing", "Name a run folder or a teacher.safetensors");
+}
+
+void check_optim(const Config& c, uint64_t images) {
+  if (c.optim.decay.value <= 0) return;
+  const auto steps = [&](const Duration& duration) { return duration.steps(images, c.train.batch_size); };
+  if (c.optim.schedule == "constant")
+    fail_usage("optim.decay", "0 for optim.schedule = constant", c.optim.decay.text(), "Change one of them");
+  const int64_t rest = steps(c.train.length) - steps(*c.optim.warmup);
+  if (steps(c.optim.decay) > rest)
+    fail_usage("optim.decay", fmt::format("at most the {} steps behind the warm-up", rest), fmt::format("{} steps", steps(c.optim.decay)),
+               "Shorten it, or train longer");
 }
 
 void check_together(const Config& c, uint64_t images) {
@@ -153,6 +179,7 @@ void check_together(const Config& c, uint64_t images) {
   ordered("views.global_scale_min", *c.views.global_scale_min, *c.views.global_scale_max);
   if (*c.views.local_count > 0) ordered("views.local_scale_min", *c.views.local_scale_min, *c.views.local_scale_max);
   check_method_keys(c);
+  check_optim(c, images);
   if (static_cast<uint64_t>(c.train.batch_size) > images)
     fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train.batch_size),
                "Choose a smaller batch or pack more images");
@@ -168,6 +195,12 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   Resolver r(before);
   Config& c = r.config;
   const Family family = family_of(c.model.arch);
+  if (!c.views.sizes.empty()) {
+    const ViewSizes& first = c.views.sizes.front();
+    c.views.global_size = first.global;
+    if (first.local > 0) c.views.local_size = first.local;  // 0: there are no local crops
+    c.gram.size = first.gram;
+  }
   const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
   if (family == Family::kVit) {
     const VitConfig arch = vit_config(c.model.arch, c.model.style);

@@ -44,6 +44,12 @@ int MethodSpec::student_views() const {
   return static_cast<int>(views.views.size()) - views.gram_count();
 }
 
+std::vector<ViewPlan> MethodSpec::plans() const {
+  std::vector<ViewPlan> all{views};
+  all.insert(all.end(), other_views.begin(), other_views.end());
+  return all;
+}
+
 namespace {
 
 void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
@@ -84,12 +90,16 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
   }
 }
 
-void check_views(const MethodSpec& spec) {
+void check_views(const MethodSpec& spec, const ViewPlan& plan) {
   const std::string subject = fmt::format("views of method {}", spec.name);
-  const auto& views = spec.views.views;
+  const auto& views = plan.views;
   if (views.empty()) fail_usage(subject, "at least one view", "none", "Add a global view");
+  const int student = static_cast<int>(views.size()) - plan.gram_count();
+  if (student != spec.student_views() || plan.global_count() != spec.views.global_count())
+    fail_usage(subject, fmt::format("{} views, {} of them global, in every resolution", spec.student_views(), spec.views.global_count()),
+               fmt::format("{} and {}", student, plan.global_count()), "Let resolutions differ in sizes only");
   std::set<int> finished;
-  for (size_t i = 1; i < static_cast<size_t>(spec.student_views()); ++i) {
+  for (size_t i = 1; i < static_cast<size_t>(student); ++i) {
     const ViewSpec &before = views[i - 1], &view = views[i];
     if (view.global && !before.global)
       fail_usage(subject, "global views before local ones", view.name + " after " + before.name, "Reorder the views");
@@ -106,7 +116,7 @@ void check_views(const MethodSpec& spec) {
 
 void check_method(const MethodSpec& spec) {
   if (spec.terms.empty()) fail_usage("method " + spec.name, "at least one loss term", "none", "Add a term to the recipe");
-  check_views(spec);
+  for (const ViewPlan& plan : spec.plans()) check_views(spec, plan);
   for (const LossTerm& term : spec.terms)
     for (const Need need : term.needs) check_need(spec, term, need);
 }
@@ -116,7 +126,12 @@ void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, in
     return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
   };
   if (has("koleo")) check_koleo(batch, world_size, config.loss.koleo_group == 0 ? batch : config.loss.koleo_group, config.loss.koleo_top_k);
-  if (spec.masks) check_masks(spec.masks->spec, spec.masks->rows, spec.masks->columns, spec.views.global_count(), batch);
+  if (spec.masks) {
+    for (const ViewPlan& plan : spec.plans()) {
+      const int grid = plan.views.front().size / spec.masks->patch_size;
+      check_masks(spec.masks->spec, grid, grid, plan.global_count(), batch);
+    }
+  }
   // to share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform
   const int64_t samples = batch * world_size * spec.views.global_count();
   if (has("dino") && config.loss.centring == "sinkhorn" && samples < 4)

@@ -32,33 +32,43 @@ MaskPlan mask_plan(const Config& config) {
     spec.ratios.insert(spec.ratios.begin(), 0.0);
     spec.variances.insert(spec.variances.begin(), 0.0);
   }
-  plan.rows = plan.columns = static_cast<int>(config.views.global_size / config.model.patch_size);
+  spec.shift = mask.shift;
+  plan.patch_size = static_cast<int>(config.model.patch_size);
   plan.student_sees_all = config.train.method == "distill";
   return plan;
 }
 
 }  // namespace
 
-ViewPlan configured_views(const Config& config) {
+void configure_views(MethodSpec& spec, const Config& config) {
   const ViewsConfig& views = config.views;
   ProfileOptions options;
-  options.global_size = static_cast<int>(views.global_size);
   options.global_scale_min = views.global_scale_min;
   options.global_scale_max = views.global_scale_max;
   options.local_count = static_cast<int>(*views.local_count);
   if (*views.local_count > 0) {
-    options.local_size = static_cast<int>(views.local_size);
     options.local_scale_min = views.local_scale_min;
     options.local_scale_max = views.local_scale_max;
   }
+  options.flip_p = views.flip;
   if (!views.blur) options.blur = false;
-  if (config.gram.weight > 0 && config.gram.size > 0) options.gram_size = static_cast<int>(config.gram.size);
-  return profile_views(views.profile, options);
+  for (const ViewSizes& sizes : resolutions(config)) {
+    options.global_size = static_cast<int>(sizes.global);
+    if (*views.local_count > 0) options.local_size = static_cast<int>(sizes.local);
+    options.gram_size.reset();
+    if (config.gram.weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
+    ViewPlan plan = profile_views(views.profile, options);
+    plan.share = sizes.share;
+    if (spec.views.views.empty())
+      spec.views = std::move(plan);
+    else
+      spec.other_views.push_back(std::move(plan));
+  }
 }
 
 MethodSpec recipe_prototypes(const Config& config) {
   MethodSpec spec;
-  spec.views = configured_views(config);
+  configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
   const int dim = feature_dim(spec.network.backbone);
   const bool patches = *config.loss.patch_weight > 0, own_patch_head = patches && !*config.head.shared;
@@ -78,9 +88,7 @@ MethodSpec recipe_prototypes(const Config& config) {
   }
   if (*config.loss.koleo_weight > 0) spec.terms.push_back(koleo_term(config));
   if (config.gram.weight > 0) {
-    const int64_t size = config.gram.size > 0 ? config.gram.size : config.views.global_size;
-    spec.gram = {config.gram.teacher, static_cast<int>(size / config.model.patch_size),
-                 static_cast<int>(config.views.global_size / config.model.patch_size)};
+    spec.gram = {config.gram.teacher, static_cast<int>(config.model.patch_size)};
     spec.terms.push_back(gram_term(config));
   }
   return spec;

@@ -5,7 +5,7 @@ namespace {
 
 MethodSpec two_views(const Config& config) {
   MethodSpec spec;
-  spec.views = configured_views(config);
+  configure_views(spec, config);
   spec.split_views = true;
   spec.network.backbone = backbone_config(config);
   spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head.hidden_dim),

@@ -15,8 +15,8 @@ MethodSpec recipe_byol(const Config& config);
 /// SimCLR (Chen et al. 2020): projector, NT-Xent over all ranks.
 MethodSpec recipe_simclr(const Config& config);
 
-/// The views of config.views in the profile that it names.
-ViewPlan configured_views(const Config& config);
+/// Puts the views of config.views in the profile that it names, in each of the resolutions.
+void configure_views(MethodSpec& spec, const Config& config);
 
 // Loss terms.
 LossTerm dino_term(const Config& config);

@@ -41,8 +41,12 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   if (warmup > total_)
     fail_usage("optim.warmup", fmt::format("at most the run's {} steps", total_), fmt::format("{} steps", warmup),
                "Shorten the warm-up or train longer");
-  const double peak = scaled_lr(lr_rule(optim.lr_rule), *optim.lr, batch);
-  lr_ = {peak, optim.schedule == "constant" ? peak : *optim.min_lr, 0.0, warmup, total_};
+  const LrRule rule = lr_rule(optim.lr_rule);
+  const double peak = scaled_lr(rule, *optim.lr, batch);
+  if (optim.decay.value > 0)
+    lr_ = PhaseSchedule{0.0, peak, scaled_lr(rule, *optim.min_lr, batch), warmup, steps(optim.decay)};
+  else
+    lr_ = CosineSchedule{peak, optim.schedule == "constant" ? peak : *optim.min_lr, 0.0, warmup, total_};
   weight_decay_ = {*optim.weight_decay, *optim.weight_decay_end, 0.0, 0, total_};
   const TeacherConfig& teacher = config.teacher;
   momentum_ = {*teacher.momentum, teacher.momentum_end, 0.0, 0, total_};
@@ -77,7 +81,7 @@ bool Schedules::refreshes_gram(int64_t step) const {
 StepValues Schedules::at(int64_t step, uint64_t position) const {
   StepValues values;
   values.epoch = static_cast<int64_t>(position / images_);
-  values.lr = lr_.at(step);
+  values.lr = std::visit([&](const auto& schedule) { return schedule.at(step); }, lr_);
   values.weight_decay = weight_decay_.at(step);
   values.momentum = momentum_.at(step);
   const int64_t moment = temperature_by_step_ ? step : values.epoch;

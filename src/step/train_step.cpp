@@ -115,7 +115,8 @@ at::Tensor gram_patches(const TrainState& state, const GramPlan& plan, const at:
   const Network& network = state.gram ? state.gram->network : state.teacher;
   const at::Tensor& images = crops.gram.defined() ? crops.gram : globals;
   const at::Tensor patches = network.backbone().forward_features({images, nullptr, {}, /*local=*/false}).patches;
-  return reduce_tokens(patches, plan.teacher_grid, plan.teacher_grid, plan.student_grid, plan.student_grid);
+  const int64_t from = images.size(-1) / plan.patch_size, to = globals.size(-1) / plan.patch_size;
+  return reduce_tokens(patches, from, from, to, to);
 }
 
 // Signs of collapse in what the step has computed anyway.
@@ -151,13 +152,13 @@ Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
 
 }  // namespace
 
-at::Tensor draw_masks(const MethodSpec& spec, std::span<const uint64_t> positions, uint64_t seed) {
+at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const uint64_t> positions, uint64_t seed) {
   if (!spec.masks) return {};
-  const MaskPlan& plan = *spec.masks;
+  const int grid = global_size / spec.masks->patch_size;
   std::vector<uint8_t> masked;
   const int views = spec.views.global_count();
-  make_masks(plan.spec, plan.rows, plan.columns, views, positions, seed, masked);
-  return at::tensor(masked, at::kByte).view({views * static_cast<int64_t>(positions.size()), plan.rows * plan.columns}).to(at::kBool);
+  make_masks(spec.masks->spec, grid, grid, views, positions, seed, masked);
+  return at::tensor(masked, at::kByte).view({views * static_cast<int64_t>(positions.size()), grid * grid}).to(at::kBool);
 }
 
 StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,

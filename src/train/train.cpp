@@ -35,7 +35,7 @@ StepInput step_input(const Batch& batch, const Config& config, const MethodSpec&
     input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
   input.positions = batch.positions;
   input.seed = static_cast<uint64_t>(config.train.seed);
-  input.masked = draw_masks(spec, input.positions, input.seed);
+  input.masked = draw_masks(spec, batch.groups.front().size, input.positions, input.seed);
   input.global_batch = config.train.batch_size;
   return input;
 }
@@ -82,6 +82,7 @@ class Run {
   int64_t logged_step_ = 0, saved_step_ = -1, evaluated_step_ = -1, skipped_ = 0;
   uint64_t bad_samples_ = 0;
   std::vector<uint64_t> sample_ids_;  // of this rank's last batch
+  std::vector<int> crop_sizes_;       // of the last batch
   bool collapsed_ = false;
   double save_seconds_ = 0, step_seconds_ = 0, eval_seconds_ = 0;
   std::string resumed_from_;
@@ -188,6 +189,8 @@ StepMetrics Run::one_step() {
   const Batch& batch = loader_->next();
   StepInput input = step_input(batch, config_, spec_);
   sample_ids_ = batch.sample_ids;
+  crop_sizes_.clear();
+  for (const CropGroup& group : batch.groups) crop_sizes_.push_back(group.size);
   input.monitor = logs_after(state_.step + 1);
   input.wants_stop = options_.stop_signal() != nullptr || (chief() && time_is_up());
   // 2. to 6. forward, loss, backward, optimize, average
@@ -273,6 +276,7 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
                {"overlapped_share", metrics.overlapped_share},
                {"last_layer_frozen", values.freeze_last_layer}};
   if (values.gram_weight > 0) line["gram_weight"] = values.gram_weight;
+  if (!spec_.other_views.empty()) line["crop_sizes"] = crop_sizes_;
   for (const auto& [name, value] : metrics.terms) line[name] = value;
   folder_->log(line);
   std::vector<std::pair<std::string, double>> scalars;
@@ -351,15 +355,26 @@ bool Run::time_is_up() const {
 }
 
 ExitCode Run::check() {
-  double seconds = 0;
-  for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
-    const StepInput input = step_input(loader_->next(), config_, spec_);
-    const auto begin = Clock::now();
-    const StepMetrics metrics =
-        train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), *sync_, {*comms_.statistics, *batch_});
-    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
+  const std::vector<ViewPlan> plans = spec_.plans();
+  double seconds = 0, shares = 0;  // of a step, the mean over all resolutions
+  for (size_t plan = 0; plan < plans.size(); ++plan) {
+    uint64_t position = 0;
+    while (drawn_plan(plans, static_cast<uint64_t>(config_.train.seed), position) != plan)
+      position += static_cast<uint64_t>(config_.train.batch_size);
+    double second = 0;
+    for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
+      loader_->start(position);
+      const StepInput input = step_input(loader_->next(), config_, spec_);
+      const auto begin = Clock::now();
+      const StepMetrics metrics =
+          train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), *sync_, {*comms_.statistics, *batch_});
+      second = std::chrono::duration<double>(Clock::now() - begin).count();
+      if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
+    }
+    seconds += plans[plan].share * second;
+    shares += plans[plan].share;
   }
+  seconds /= shares;
   at::Tensor worst = at::zeros({2}, at::kDouble);
   worst[0] = static_cast<double>(peak_memory());
   worst[1] = seconds;
@@ -416,7 +431,7 @@ ExitCode Run::go() {
   loading.ring = static_cast<int>(config_.data.ring);
   loading.max_bad_fraction = config_.data.max_bad_fraction;
   loading.cache_decoded = config_.data.cache_decoded;
-  loader_ = std::make_unique<Loader>(inputs_.dataset, inputs_.ids, spec_.views, loading);
+  loader_ = std::make_unique<Loader>(inputs_.dataset, inputs_.ids, spec_.plans(), loading);
   if (state_.step < total) loader_->start(state_.position);
   if (options_.check) return check();
   if (state_.step >= total && chief()) progress_.say(fmt::format("the run is complete: {} of {} steps are done", state_.step, total));

@@ -33,9 +33,19 @@ struct HeadConfig {
   Auto<bool> shared;
   bool operator==(const HeadConfig&) const = default;
 };
+/// Sizes of the crops of a step, pixels, and the share of the steps that have them (of the sum of all shares). gram 0: the Gram teacher
+/// sees the global crops.
+struct ViewSizes {
+  int64_t global = 0, local = 0, gram = 0;
+  double share = 1;
+  std::string text() const;  ///< "512x112x768:0.3"
+  bool operator==(const ViewSizes&) const = default;
+};
 struct ViewsConfig {
   std::string profile;
   int64_t global_size = 0, local_size = 0;
+  std::vector<ViewSizes> sizes;
+  double flip = 0;
   Auto<int64_t> local_count;
   Auto<double> global_scale_min, global_scale_max, local_scale_min, local_scale_max;
   bool blur = false;
@@ -45,6 +55,7 @@ struct MaskConfig {
   std::string scheme;
   double probability = 0, ratio_min = 0, ratio_max = 0;
   int64_t group_size = 0;
+  bool shift = false;
   bool operator==(const MaskConfig&) const = default;
 };
 struct OptimConfig {
@@ -53,6 +64,7 @@ struct OptimConfig {
   double beta1 = 0, beta2 = 0, momentum = 0, trust = 0;
   bool trust_clip = false;
   Auto<Duration> warmup, freeze_last_layer;
+  Duration decay;
   bool operator==(const OptimConfig&) const = default;
 };
 struct TeacherConfig {
@@ -121,6 +133,9 @@ struct Config {
   EvalConfig eval;
   bool operator==(const Config&) const = default;
 };
+
+/// The resolutions of a run: views.sizes, or the one of views.global_size, views.local_size and gram.size.
+std::vector<ViewSizes> resolutions(const Config& config);
 
 /// The table's defaults, with every "auto" still open.
 Config default_config();

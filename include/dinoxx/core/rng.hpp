@@ -21,6 +21,7 @@ enum class Purpose : uint16_t {
   kEval = 8,
   kMask = 9,
   kRope = 10,     ///< rotary augmentations: (step, first view and block)
+  kSizes = 11,    ///< resolution of a batch: (its first position, 0)
 };
 
 /// Random numbers as a function of (seed, position, lane, purpose): Philox4x32-10 (Salmon et al., SC'11; Random123).

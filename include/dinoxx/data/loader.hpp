@@ -66,11 +66,17 @@ struct LoaderStats {
 /// Floats that one rank's batch of this plan takes (the ring holds `ring` of them).
 uint64_t batch_floats(const ViewPlan& plan, int local_batch);
 
-/// Prefetching multi-crop loader. Contents of batch t depend on (dataset, ids, plan, seed, t) alone: not on threads, ranks or restarts.
+/// Which plan the batch that begins at global position `position` (over all ranks) has: drawn by the plans' shares, each batch by itself,
+/// as a function of these arguments, so that all ranks and a resumed run draw the same. 0 where there is one plan.
+size_t drawn_plan(std::span<const ViewPlan> plans, uint64_t seed, uint64_t position);
+
+/// Prefetching multi-crop loader. Contents of batch t depend on (dataset, ids, plans, seed, t) alone: not on threads, ranks or restarts.
 class Loader {
  public:
   /// UsageError: no ids, batch larger than the ids, ranks that do not divide the batch, workers or ring out of range, an impossible view.
   Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config);
+  /// Of several plans each batch has one (drawn_plan); the ring takes `ring` times the largest.
+  Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, std::vector<ViewPlan> plans, LoaderConfig config);
   ~Loader();  ///< joins the workers within a second
   /// Begins at the batch whose first global position (over all ranks) is `position`. May be called again to begin elsewhere.
   void start(uint64_t position);

@@ -42,6 +42,7 @@ struct ViewPlan {
   std::vector<ViewSpec> views;
   std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
   std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+  double share = 1;  ///< of the batches, where a loader has several plans; of the sum of all shares
   int global_count() const;
   int gram_count() const;  ///< views with geometry_of, which neither student nor EMA teacher sees
   /// One line per run of equal views, for run reports: size, scale, probabilities.

@@ -76,20 +76,21 @@ enum class TeacherPolicy {
 
 struct MaskPlan {
   MaskSpec spec;
-  int rows = 0, columns = 0;      ///< patches of a global crop
+  int patch_size = 0;             ///< pixels
   bool student_sees_all = false;  ///< the loss is taken at the masked patches, but nothing is hidden (distillation)
 };
 
 /// The Gram teacher: whose patches the student's are compared with.
 struct GramPlan {
-  std::string source;                      ///< "ema": the teacher; a path; "": the teacher as it was at a refresh
-  int teacher_grid = 0, student_grid = 0;  ///< patches along a side
+  std::string source;  ///< "ema": the teacher; a path; "": the teacher as it was at a refresh
+  int patch_size = 0;  ///< pixels
 };
 
 /// A method as data: one step function runs any of them.
 struct MethodSpec {
   std::string name;
   ViewPlan views;
+  std::vector<ViewPlan> other_views;  ///< the same views in other sizes: each batch has one of all plans, by their shares
   NetworkConfig network;
   bool norm_last_layer = true;  ///< the last layer's weight_g stays 1 and gets no gradient
   bool split_views = false;     ///< each view through the network by itself, so that batch statistics are a view's own (BYOL, SimCLR)
@@ -101,6 +102,8 @@ struct MethodSpec {
 
   /// Views that student and teacher see: all but the Gram teacher's own.
   int student_views() const;
+  /// `views` and `other_views`.
+  std::vector<ViewPlan> plans() const;
 };
 
 /// The network that a resolved configuration asks for.
@@ -117,7 +120,7 @@ const std::vector<MethodRow>& method_table();
 MethodSpec make_method(const Config& resolved);
 
 /// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size
-/// apart from each other, a global view after a local one, global views of different sizes.
+/// apart from each other, a global view after a local one, global views of different sizes, other views in another resolution.
 void check_method(const MethodSpec& spec);
 /// UsageError when it cannot run with `batch` images on each of `world_size` ranks: KoLeo on one image, Sinkhorn-Knopp with fewer samples
 /// than it can balance, groups that do not divide the batch.

@@ -1,4 +1,6 @@
 #pragma once
+#include <variant>
+
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/method/method.hpp"
 #include "dinoxx/optim/optimizer.hpp"
@@ -24,7 +26,8 @@ class Schedules {
   double gram_share(int64_t step) const;  ///< of the ramp, in [0, 1]
   bool refreshes_gram(int64_t step) const;
 
-  CosineSchedule lr_, weight_decay_, momentum_;
+  std::variant<CosineSchedule, PhaseSchedule> lr_;  // the latter for optim.decay
+  CosineSchedule weight_decay_, momentum_;
   TemperatureSchedule temperature_, patch_temperature_;
   bool temperature_by_step_;
   Duration freeze_;

@@ -37,8 +37,8 @@ struct StepComms {
   Communicator& batch;       ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
 };
 
-/// The masks of a batch: a function of the seed and the positions. Undefined for methods without.
-at::Tensor draw_masks(const MethodSpec& spec, std::span<const uint64_t> positions, uint64_t seed);
+/// The masks of a batch with global crops of this size, pixels: a function of size, seed and positions. Undefined for methods without.
+at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const uint64_t> positions, uint64_t seed);
 
 /// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have
 /// agreed that the numbers are finite: clip, optimizer, publish, teacher average, centres, running statistics. The gradient is that of the

@@ -210,6 +210,34 @@ methods)
   grep -q '"patch_loss"' ibot/metrics.jsonl || die "no patch loss"
   grep -q '"effective_rank"' simclr/metrics.jsonl || die "no monitors"
   ;;
+resolutions)
+  # each step has one of several resolutions, by its place in the data alone: a run that goes on changes them as one that was never stopped
+  gram=(--train.method dinov3 --mask.group_size 1 --model.style dinov3 --gram.weight 1)
+  many=("${gram[@]}" --views.sizes "16x8x24:0.5, 24x12x32:0.5")
+  run 2 "${base[@]}" "${many[@]}" --out whole
+  expect 0
+  for half in head tail; do
+    for sizes in 16,8,24 24,12,32; do
+      figures whole | $half -n 4 | grep -q "\"crop_sizes\":\[$sizes\]" || die "no crops of $sizes in the $half of the run"
+    done
+  done
+  mkdir -p halves/checkpoints
+  cp -r whole/checkpoints/step_00000004 halves/checkpoints/
+  run 2 "${base[@]}" "${many[@]}" --out halves
+  expect 0
+  says "resumed from"
+  grep -q "resume differs" log && die "a resume with nothing changed must lose no claim"
+  same_state whole halves step_00000008
+  diff <(figures whole | tail -n 4) <(figures halves) || die "metrics differ"
+  # one step of each is tried; what does not fit is refused by name
+  run 2 "${base[@]}" "${many[@]}" --out checked --check
+  expect 0
+  says "check passed"
+  run 1 "${base[@]}" "${gram[@]}" --views.sizes "16x8x24:0.4, 24x12x30:0.6" --out refused
+  expect 2
+  says "views.sizes, 24x12x30:0.6 (gram.size)"
+  [ -e refused ] && die "a refused run left a folder"
+  ;;
 stages)
   # a stage begins with backbone and heads of the former's teacher; a frozen teacher is distilled; a Gram teacher comes from a run
   run 1 "${base[@]}" --train.method dinov2 --out first
