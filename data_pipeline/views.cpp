@@ -6,6 +6,7 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/rng.hpp"
+#include "dinoxx/data/eval_mask.hpp"
 #include "kernels.hpp"
 
 namespace dinoxx {
@@ -214,13 +215,14 @@ void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, u
   render_view(work.source, draw_view(image.width, image.height, view, seed, position, view_index), view, plan, work.scratch, out);
 }
 
-void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out) {
+namespace {
+
+// How an image is scaled and which window of that is kept.
+ResizeSpec eval_geometry(const Image& image, const EvalTransform& transform) {
   if (transform.crop <= 0 || transform.resize < 0 || (transform.resize > 0 && transform.resize < transform.crop)) {
     fail_usage("evaluation transform", "crop >= 1 and resize = 0 or at least crop",
                fmt::format("resize {}, crop {}", transform.resize, transform.crop), "Correct the sizes.");
   }
-  Workspace& work = workspace();
-  work.source.assign(image);
   ResizeSpec spec{transform.crop, transform.crop, {}, false};
   if (transform.resize > 0) {
     // torchvision Resize(int): the long side is truncated; CenterCrop: the margin is rounded half to even.
@@ -231,9 +233,30 @@ void make_eval_view(const Image& image, const EvalTransform& transform, const Vi
     spec.window = {round_half_even((spec.width - transform.crop) / 2.0), round_half_even((spec.height - transform.crop) / 2.0),
                    transform.crop, transform.crop};
   }
+  return spec;
+}
+
+}  // namespace
+
+void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out) {
+  const ResizeSpec spec = eval_geometry(image, transform);
+  Workspace& work = workspace();
+  work.source.assign(image);
   PlanarImage view = work.scratch.planes.image(transform.crop, transform.crop);
   resize_bicubic(work.source, {0, 0, image.width, image.height}, spec, view, work.scratch.resize);
   normalize_planes(view, plan, out);
+}
+
+void make_eval_mask(const Image& mask, const EvalTransform& transform, uint8_t* out) {
+  const ResizeSpec spec = eval_geometry(mask, transform);
+  const auto place = [](int at, int scaled, int size) {
+    return std::min(size - 1, static_cast<int>((at + 0.5) * static_cast<double>(size) / scaled));
+  };
+  for (int y = 0; y < transform.crop; ++y) {
+    const size_t row = static_cast<size_t>(place(y + spec.window.y, spec.height, mask.height)) * mask.width;
+    for (int x = 0; x < transform.crop; ++x)
+      *out++ = mask.data[3 * (row + place(x + spec.window.x, spec.width, mask.width))] != 0 ? 1 : 0;
+  }
 }
 
 }  // namespace dinoxx

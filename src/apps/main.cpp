@@ -22,6 +22,7 @@ const std::vector<Command> kCommands{
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
     {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
+    {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
     {"compare", "training runs side by side", run_compare},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
     {"info", "what this build, a data set or a run folder is", run_info},
@@ -61,7 +62,7 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval, compare, weights or info", fmt::format("\"{}\"", name),
+  fail_usage("command", "pack, train, eval, attend, compare, weights or info", fmt::format("\"{}\"", name),
              near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 

@@ -254,7 +254,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::unique_ptr<Backbone> untrained;
   for (const std::string& baseline : options.baselines) {
     if (baseline == "raw") {
-      embedders.push_back(pixel_embedder(image_size));
+      embedders.push_back(pixel_embedder(image_size, model.network.get()));
     } else {
       untrained = untrained_like(*model.network, model.seed, options.model.dtype);
       embedders.push_back(backbone_embedder("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
@@ -291,7 +291,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   took("extract");
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    const StepInput input{*dataset, data, embedders[e], features, options.knn, options.seed, options.threads, comm};
+    const StepInput input{*dataset, data, embedders[e], features, options.knn, options.seed, options.threads, comm, &extract};
     if (e == 0) checks["near_identical"] = check_near_identical(input);
     took("checks");
     for (StepAnswers& answers : steps) {

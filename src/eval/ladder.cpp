@@ -41,6 +41,8 @@ const std::vector<Step>& ladder() {
        false, few_protocol, few_step},
       {"linear", "logistic regression on all of train, C chosen inside it: plain, class-weighted, logit-adjusted; calibration",
        "12 values of C on 5 folds", true, linear_protocol, linear_step},
+      {"linseg", "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
+       "all test images once or twice more, two fits", false, linseg_protocol, linseg_step},
   };
   return steps;
 }

@@ -102,6 +102,41 @@ std::string few_table(const json& few) {
   return text;
 }
 
+std::string linseg_table(const json& linseg) {
+  std::string text;
+  for (const json& result : linseg["results"]) {
+    if (!result.contains("object")) continue;
+    if (text.empty()) {
+      text += "dense: linear segmentation of patch features in %, at pixels with its bootstrap interval; attention of CLS: Jaccard index\n";
+      text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", "", "classes", "95 %", "object or", "95 %", "object IoU",
+                          "attention", "best head");
+      text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", "", "mIoU", "", "not, mIoU", "", "", "mean map", "by oracle");
+    }
+    const auto miou = [&](const char* question) {
+      const json& of = result[question];
+      return of.contains("pixel") ? percent(of["pixel"]["miou"]) : std::string("-");
+    };
+    const auto interval95 = [&](const std::string& name) {
+      const json& of = result["bootstrap95"];
+      return of.contains(name) && !of[name].is_null() ? interval(of[name]) : std::string("-");
+    };
+    const json& attention = result["attention"];
+    const bool attends = attention.contains("mean_map");
+    text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", result["name"].get<std::string>(), miou("classes"),
+                        interval95("classes_miou"), miou("object"), interval95("object_miou"), percent(result["object"]["pixel"]["iou"][1]["iou"]),
+                        attends ? percent(attention["mean_map"]) : "-", attends ? percent(attention["oracle_head_of_each_image"]) : "-");
+  }
+  for (const json& result : linseg["results"]) {
+    if (!result.contains("object")) continue;
+    const json &classes = result["classes"], &attention = result["attention"];
+    text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "background", classes.contains("pixel") ? percent(classes["all_background"]["miou"]) : "-",
+                        "", percent(result["object"]["all_background"]["miou"]), "", percent(result["object"]["all_background"]["iou"][1]["iou"]), "");
+    if (attention.contains("all_object")) text += fmt::format("  {:<12}{:>74}\n", "all object", percent(attention["all_object"]));
+    break;
+  }
+  return text;
+}
+
 std::string methods_table(const json& results) {
   std::string text = fmt::format("answers to all queries, trained on all of the memory; {}\n",
                                  "scores in %, balanced accuracy with its bootstrap interval");
@@ -136,17 +171,18 @@ std::string results_table(const json& results) {
   if (suites.contains("zero")) text += zero_table(suites["zero"]);
   if (suites.contains("few")) text += few_table(suites["few"]);
   if (results.contains("majority")) text += methods_table(results);
+  if (suites.contains("linseg")) text += linseg_table(suites["linseg"]);
   std::vector<std::string> notes;
   const auto add = [&](const json& list) {
     for (const json& note : list)
       if (std::find(notes.begin(), notes.end(), note.get<std::string>()) == notes.end()) notes.push_back(note.get<std::string>());
   };
   if (results.contains("checks")) add(results["checks"]["warnings"]);
-  for (const json& suite : suites) {
+  for (const auto& [step, suite] : suites.items()) {
     add(suite["protocol"]["notes"]);
     for (const json& result : suite["results"])
       if (result.contains("left_out") && result["left_out"].is_string())
-        add(json::array({result["name"].get<std::string>() + " left out: " + result["left_out"].get<std::string>()}));
+        add(json::array({fmt::format("{} of {} left out: {}", step, result["name"].get<std::string>(), result["left_out"].get<std::string>())}));
   }
   add(results["checkpoint"]["notes"]);
   for (const std::string& note : notes) text += "  note: " + note + "\n";

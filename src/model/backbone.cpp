@@ -2,7 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/model/attention.hpp"
 
 namespace dinoxx {
 namespace {
@@ -44,6 +47,7 @@ class Adapter : public Backbone {
   void discard_statistics() override {
     if constexpr (kStatistics) network_.discard_statistics();
   }
+  const Network& network() const { return network_; }
 
  private:
   Network network_;
@@ -56,6 +60,31 @@ std::unique_ptr<Backbone> make_backbone(const BackboneConfig& config, at::Scalar
   if (const auto* convnext = std::get_if<ConvNextConfig>(&config))
     return std::make_unique<Adapter<ConvNext, ConvNextConfig>>(*convnext, dtype);
   return std::make_unique<Adapter<ResNet, ResNetConfig>>(std::get<ResNetConfig>(config), dtype);
+}
+
+at::Tensor cls_attention(const Backbone& network, const at::Tensor& images) {
+  const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network);
+  if (!vit) return {};
+  constexpr int64_t kNumbers = int64_t{1} << 24;  // of the attention that is held at once
+  const VitConfig& config = vit->network().config();
+  const int64_t tokens = images.size(2) * images.size(3) / (config.patch_size * config.patch_size) + 1;  // about as many
+  const int64_t part = std::max<int64_t>(1, kNumbers / (config.heads * tokens * tokens));
+  std::vector<at::Tensor> parts;
+  for (int64_t first = 0; first < images.size(0); first += part) {
+    const at::Tensor some = images.narrow(0, first, std::min(part, images.size(0) - first));
+    parts.push_back(vit->network().last_attention(some).select(2, 0).to(at::kCPU, at::kFloat));
+  }
+  return at::cat(parts);
+}
+
+PatchGrid patch_grid(int64_t height, int64_t width, int64_t patches) {
+  const double cell = std::sqrt(static_cast<double>(height * width) / static_cast<double>(std::max<int64_t>(patches, 1)));
+  const PatchGrid grid{std::llround(static_cast<double>(height) / cell), std::llround(static_cast<double>(width) / cell)};
+  if (grid.rows * grid.columns != patches) {
+    fail("patches", fmt::format("a grid of square cells over {} x {} pixels", height, width), fmt::format("{} patches", patches),
+         "Choose sides that the patch size (of a convolutional network: its stride, mostly 32) divides.");
+  }
+  return grid;
 }
 
 NamedTensors stored_state(const Backbone& backbone) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "dinoxx/core/error.hpp"
@@ -29,6 +30,8 @@ class MemoryDataset : public Dataset {
   void set_class_names(std::vector<std::string> names) { class_names_ = std::move(names); }
   void set_group(uint64_t id, uint64_t group) { metas_[id].group = group; }
   void set_content_id(uint64_t id, std::array<uint64_t, 2> content) { content_ids_[id] = content; }
+  /// Encoded as a gray PNG.
+  void set_mask(uint64_t id, std::vector<uint8_t> mask) { masks_[id] = std::move(mask); }
   void set_bytes(uint64_t id, std::vector<uint8_t> bytes) { bytes_[id] = std::move(bytes); }
 
   uint64_t size() const override { return metas_.size(); }
@@ -37,7 +40,11 @@ class MemoryDataset : public Dataset {
   const SampleMeta& meta(uint64_t id) const override { return metas_.at(id); }
   std::string key(uint64_t id) const override { return "image" + std::to_string(id) + ".png"; }
   void read(uint64_t id, std::vector<uint8_t>& bytes) const override { bytes = bytes_.at(id); }
-  void read_mask(uint64_t, std::vector<uint8_t>& bytes) const override { bytes.clear(); }
+  void read_mask(uint64_t id, std::vector<uint8_t>& bytes) const override {
+    const auto found = masks_.find(id);
+    bytes = found == masks_.end() ? std::vector<uint8_t>() : found->second;
+  }
+  bool has_masks() const override { return !masks_.empty(); }
   bool has_split(Split split) const override { return !ids(split).empty(); }
   bool has_groups() const override {
     return std::any_of(metas_.begin(), metas_.end(), [](const SampleMeta& meta) { return meta.group != 0; });
@@ -56,6 +63,7 @@ class MemoryDataset : public Dataset {
   std::vector<std::string> class_names_;
   std::vector<SampleMeta> metas_;
   std::vector<std::vector<uint8_t>> bytes_;
+  std::map<uint64_t, std::vector<uint8_t>> masks_;
   std::vector<std::array<uint64_t, 2>> content_ids_;
 };
 

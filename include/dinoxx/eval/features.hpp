@@ -19,6 +19,11 @@ struct Embedder {
   std::string description;  ///< for results.json
   int64_t dim = 0;
   std::function<at::Tensor(const at::Tensor& images)> embed;  ///< [B, 3, S, S] float32 on CPU -> [B, dim]; called from several threads
+  /// Features of patches as they come (not normalised): [B, 3, S, S] -> [B, N, any] float32, N cells of a square grid row by row. May be
+  /// empty.
+  std::function<at::Tensor(const at::Tensor& images)> patches = {};
+  /// Attention of CLS to the patches in the last block: [B, 3, S, S] -> [B, heads, N]. Empty for what has none.
+  std::function<at::Tensor(const at::Tensor& images)> attention = {};
 };
 
 /// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must outlive
@@ -26,7 +31,8 @@ struct Embedder {
 Embedder backbone_embedder(std::string name, std::string description, const VisionTransformer& network);
 Embedder backbone_embedder(std::string name, std::string description, const Backbone& network);
 /// The normalised pixels themselves; images larger than 64 are averaged down to 32 x 32 (stated in the description).
-Embedder pixel_embedder(int image_size);
+/// Its patches are the pixels under each patch of `grid_of`, averaged down to 16 x 16 where they are more; none without it.
+Embedder pixel_embedder(int image_size, const Backbone* grid_of = nullptr);
 
 struct ExtractOptions {
   EvalTransform transform;
@@ -38,6 +44,9 @@ struct ExtractOptions {
 /// centre crop (the published proportion).
 EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size);
 std::string describe(const EvalTransform& transform);
+
+/// Network input of some images, [ids, 3, crop, crop]. Error with the key of an image that cannot be read.
+at::Tensor read_images(const Dataset& dataset, std::span<const uint64_t> ids, const ExtractOptions& options);
 
 /// This rank's part (rank_items) of the features of a list of ids.
 struct FeatureSet {

@@ -26,6 +26,7 @@ struct StepInput {
   uint64_t seed;
   int threads;
   Communicator& comm;
+  const ExtractOptions* images = nullptr;  ///< how images become network input, for a step that looks at them itself
 };
 
 /// A method that has an answer for each query.
@@ -60,6 +61,9 @@ nlohmann::json few_protocol(const EvalData& data, const KnnConfig& knn);
 StepResult few_step(const StepInput& input);
 nlohmann::json linear_protocol(const EvalData& data, const KnnConfig& knn);
 StepResult linear_step(const StepInput& input);
+
+nlohmann::json linseg_protocol(const EvalData& data, const KnnConfig& knn);
+StepResult linseg_step(const StepInput& input);
 
 /// Where images come from, how many, and how they become network input: stands in the protocol of every step.
 nlohmann::json describe_images(const EvalData& data, const ExtractOptions& options);

@@ -1,0 +1,216 @@
+#include "dinoxx/eval/attend.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/core/files.hpp"
+#include "dinoxx/data/resize.hpp"
+#include "dinoxx/data/views.hpp"
+#include "dinoxx/eval/dense.hpp"
+#include "dinoxx/model/attention.hpp"
+#include "dinoxx/model/backbone_json.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kConvMultiple = 32;                        // stride of the convolutional networks
+constexpr int64_t kLargestAttention = int64_t{1} << 30;  // numbers, 4 GiB
+constexpr double kMass = 0.6;
+constexpr int64_t kColumns = 4, kGap = 4;  // of the overview
+
+// The picture with its short side at `size`, both sides rounded to multiples: [3, H, W] uint8.
+at::Tensor read_picture(const std::filesystem::path& path, int size, int multiple) {
+  if (!std::filesystem::is_regular_file(path))
+    fail_usage("IMAGE", "a JPEG or PNG file", fmt::format("no {}", path.string()), "Check the path.");
+  const std::string bytes = read_text(path);
+  Image image;
+  try {
+    decode_image({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, image);
+  } catch (const Error& e) {
+    throw Error(fmt::format("{}: {}", path.string(), e.what()));
+  }
+  const double scale = static_cast<double>(size) / std::min(image.width, image.height);
+  const auto side = [&](int length) { return multiple * std::max(1, static_cast<int>(std::lround(length * scale / multiple))); };
+  const ResizeSpec spec{side(image.width), side(image.height), {}, false};
+  SourceImage source;
+  source.assign(image);
+  PlanarScratch scratch;
+  ResizeScratch work;
+  PlanarImage planes = scratch.image(spec.width, spec.height);
+  resize_bicubic(source, {0, 0, image.width, image.height}, spec, planes, work);
+  std::vector<at::Tensor> channels;
+  for (uint8_t* plane : planes.plane) channels.push_back(at::from_blob(plane, {spec.height, spec.width}, at::kByte));
+  return at::stack(channels);
+}
+
+at::Tensor network_input(const at::Tensor& picture) {
+  const ViewPlan plan;
+  at::Tensor input = picture.to(at::kFloat).div_(255.0);
+  for (int64_t c = 0; c < 3; ++c) input[c].sub_(plan.mean[c]).div_(plan.std[c]);
+  return input.unsqueeze(0);
+}
+
+// [rows, columns] or [3, rows, columns] in [0, 1] -> [3, H, W] uint8, each patch a rectangle.
+at::Tensor panel(const at::Tensor& map, const at::Tensor& picture) {
+  const at::Tensor planes = (map.dim() == 2 ? map.unsqueeze(0) : map).clamp(0, 1).mul(255).round().to(at::kByte);
+  const int64_t tall = picture.size(1) / map.size(-2), wide = picture.size(2) / map.size(-1);
+  return planes.repeat_interleave(tall, 1).repeat_interleave(wide, 2).expand({3, -1, -1});
+}
+
+std::string png(const at::Tensor& panel) {
+  const at::Tensor pixels = panel.permute({1, 2, 0}).contiguous();
+  const Image image{static_cast<int>(panel.size(2)),
+                    static_cast<int>(panel.size(1)),
+                    {pixels.data_ptr<uint8_t>(), pixels.data_ptr<uint8_t>() + pixels.numel()}};
+  const std::vector<uint8_t> bytes = encode_png(image);
+  return {bytes.begin(), bytes.end()};
+}
+
+at::Tensor overview(const std::vector<std::pair<std::string, at::Tensor>>& panels) {
+  const int64_t height = panels[0].second.size(1) + kGap, width = panels[0].second.size(2) + kGap;
+  const int64_t count = static_cast<int64_t>(panels.size()), columns = std::min(count, kColumns);
+  const at::Tensor sheet = at::full({3, (count + columns - 1) / columns * height - kGap, columns * width - kGap}, 255, at::kByte);
+  for (int64_t i = 0; i < count; ++i)
+    sheet.narrow(1, i / columns * height, height - kGap).narrow(2, i % columns * width, width - kGap).copy_(panels[i].second);
+  return sheet;
+}
+
+double entropy(const at::Tensor& p) {
+  return -at::xlogy(p, p).sum().item<double>();
+}
+
+// Numbers of one row of attention [T] over CLS, `registers` and patches.
+json attention_numbers(const at::Tensor& row, int64_t registers) {
+  const at::Tensor p = row.to(at::kDouble);
+  const at::Tensor patches = row.narrow(0, 1 + registers, row.size(0) - 1 - registers).contiguous();
+  const std::vector<uint8_t> kept = keep_mass({patches.data_ptr<float>(), static_cast<size_t>(patches.numel())}, kMass);
+  json of_registers = json::array();
+  for (int64_t r = 0; r < registers; ++r) of_registers.push_back(p[1 + r].item<double>());
+  return {
+      {"sum", p.sum().item<double>()},
+      {"entropy", entropy(p)},
+      {"mass",
+       {{"cls", p[0].item<double>()}, {"registers", std::move(of_registers)}, {"patches", patches.to(at::kDouble).sum().item<double>()}}},
+      {"largest_of_a_patch", patches.max().item<double>()},
+      {"share_of_patches_with_60_percent",
+       static_cast<double>(std::count(kept.begin(), kept.end(), 1)) / static_cast<double>(kept.size())}};
+}
+
+// Scores of the first three principal components, [3, N] in [0, 1] (between the 1st and 99th percentile), and their shares of the variance.
+struct Components {
+  at::Tensor maps;
+  std::vector<double> explained;
+};
+
+Components principal_components(const at::Tensor& patches) {
+  const at::Tensor x = patches.to(at::kDouble) - patches.to(at::kDouble).mean(0);
+  const auto [u, s, vh] = at::linalg_svd(x, /*full_matrices=*/false);
+  Components result{at::full({3, x.size(0)}, 0.5, at::kDouble), {}};
+  const at::Tensor variance = s.square();
+  const double all = variance.sum().item<double>();
+  for (int64_t c = 0; c < std::min<int64_t>(3, s.size(0)); ++c) {
+    at::Tensor scores = u.select(1, c) * s[c];
+    if (scores[scores.abs().argmax()].item<double>() < 0) scores = -scores;  // a sign that does not depend on the library
+    const double low = at::quantile(scores, 0.01).item<double>(), high = at::quantile(scores, 0.99).item<double>();
+    if (high > low) result.maps[c].copy_((scores - low) / (high - low));
+    result.explained.push_back(all > 0 ? variance[c].item<double>() / all : 0.0);
+  }
+  return result;
+}
+
+}  // namespace
+
+json attend(const AttendOptions& options) {
+  const at::NoGradGuard no_grad;
+  const LoadedModel model = load_model(options.model);
+  const BackboneConfig config = model.network->config();
+  const auto* vit = std::get_if<VitConfig>(&config);
+  const at::Tensor picture =
+      read_picture(options.image, options.image_size.value_or(model.image_size), vit ? vit->patch_size : kConvMultiple);
+  const int64_t height = picture.size(1), width = picture.size(2);
+  if (vit) {
+    const double tokens = static_cast<double>(height / vit->patch_size * (width / vit->patch_size) + 1 + vit->registers);
+    if (tokens * tokens * vit->heads > static_cast<double>(kLargestAttention)) {
+      fail_usage("--image-size", "an image whose attention has at most 2^30 numbers",
+                 fmt::format("{} x {} pixels, {} heads, {:.0f} tokens", width, height, vit->heads, tokens), "Choose a smaller one.");
+    }
+  }
+  const at::Tensor input = network_input(picture).to(model.network->parameters().front().tensor.options().requires_grad(false));
+  const at::Tensor patches = model.network->forward_features({input, nullptr, {}, false}).patches[0].to(at::kCPU, at::kFloat);
+  const PatchGrid grid = patch_grid(height, width, patches.size(0));
+  std::vector<std::pair<std::string, at::Tensor>> panels{{"input.png", picture}};
+  json result = {{"format", "dinoxx attend"},
+                 {"version", 1},
+                 {"command", options.command_line},
+                 {"image", options.image.string()},
+                 {"checkpoint",
+                  {{"file", model.file.string()},
+                   {"crc32c", fmt::format("{:08x}", model.crc32c)},
+                   {"step", model.step ? json(*model.step) : json(nullptr)},
+                   {"model", to_json(config)},
+                   {"notes", model.notes}}},
+                 {"input", {{"height", height}, {"width", width}}},
+                 {"grid", {grid.rows, grid.columns}}};
+
+  int64_t asked = grid.rows / 2 * grid.columns + grid.columns / 2;
+  if (const at::Tensor all = cls_attention(*model.network, input); all.defined()) {
+    const int64_t registers = all.size(2) - 1 - patches.size(0);
+    json heads = json::array();
+    const auto show = [&](const std::string& name, const at::Tensor& row) {
+      const at::Tensor map = row.narrow(0, 1 + registers, patches.size(0)).reshape({grid.rows, grid.columns});
+      panels.emplace_back(name, panel(map / map.max().clamp_min(1e-30), picture));
+      return attention_numbers(row, registers);
+    };
+    const at::Tensor mean = all[0].mean(0);
+    json of_mean = show("attention_mean.png", mean);
+    asked = mean.narrow(0, 1 + registers, patches.size(0)).argmax().item<int64_t>();
+    for (int64_t h = 0; h < all.size(1); ++h) heads.push_back(show(fmt::format("attention_head_{}.png", h), all[0][h]));
+    result["attention"] = {{"entropy_of_equal_attention", std::log(static_cast<double>(all.size(2)))},
+                           {"registers", registers},
+                           {"mean", std::move(of_mean)},
+                           {"heads", std::move(heads)}};
+  } else {
+    result["attention"] = nullptr;
+    result["notes"] = json::array({"a convolutional network has no attention: patch features only"});
+  }
+
+  if (options.patch) {
+    const auto [row, column] = *options.patch;
+    if (row < 0 || column < 0 || row >= grid.rows || column >= grid.columns) {
+      fail_usage("--patch", fmt::format("ROW,COLUMN below {},{}", grid.rows, grid.columns), fmt::format("{},{}", row, column),
+                 "Counted from 0, from the upper left.");
+    }
+    asked = row * grid.columns + column;
+  }
+  const Components components = principal_components(patches);
+  panels.emplace_back("pca.png", panel(components.maps.reshape({3, grid.rows, grid.columns}), picture));
+  const at::Tensor unit = patches / patches.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+  const at::Tensor similarity = at::mv(unit, unit[asked]);
+  panels.emplace_back("similarity.png", panel(similarity.reshape({grid.rows, grid.columns}), picture));
+  const at::Tensor norms = patches.norm(2, 1);
+  result["patches"] = {
+      {"dim", patches.size(1)},
+      {"norm", {{"mean", norms.mean().item<double>()}, {"min", norms.min().item<double>()}, {"max", norms.max().item<double>()}}}};
+  result["pca"] = {{"explained", components.explained}};
+  result["similarity"] = {{"patch", {asked / grid.columns, asked % grid.columns}},
+                          {"mean", similarity.mean().item<double>()},
+                          {"min", similarity.min().item<double>()},
+                          {"max", similarity.max().item<double>()}};
+
+  make_writable_directory(options.out);
+  result["files"] = json::array();
+  panels.emplace_back("overview.png", overview(panels));
+  for (const auto& [name, pixels] : panels) {
+    write_file_atomically(options.out / name, png(pixels));
+    result["files"].push_back(name);
+  }
+  write_file_atomically(options.out / "attend.json", result.dump(2) + "\n");
+  return result;
+}
+
+}  // namespace dinoxx::eval
