@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# From a folder of pictures in class folders and a file of weights to the numbers of the whole ladder, and the report.
+#
+#   launch/evaluate.sh FOLDER WEIGHTS [OUT]
+#
+#   FOLDER   JPEG or PNG images in class folders, with or without train, val and test folders above them (without: 10 % val, 20 % test of each class)
+#   WEIGHTS  a run folder, or weights that dinoxx knows (safetensors, .pth, a model folder)
+#   OUT      default: run/evaluate-<name of FOLDER>
+#
+# Says what it will take before it begins; what would take longer than EVALUATE_MINUTES (default 30) is left out and offered with its command. Run it again
+# and it takes the packed images of OUT/data as long as FOLDER is unchanged. EVALUATE_RANKS names another number of ranks
+# than launch/local.sh takes by itself.
+set -euo pipefail
+# shellcheck source=launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+case ${1:-} in -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case $# in 2 | 3) ;; *) die "expected FOLDER WEIGHTS [OUT], found $# arguments; see --help" ;; esac
+[ -d "$1" ] || die "'$1' is not a folder"
+[ -e "$2" ] || die "'$2': no such weights"
+minutes=${EVALUATE_MINUTES:-30}
+[[ $minutes =~ ^[1-9][0-9]*$ ]] || die "EVALUATE_MINUTES: expected a number of minutes, found '$minutes'"
+on_ranks=()
+[ -z "${EVALUATE_RANKS:-}" ] || on_ranks=(-n "$EVALUATE_RANKS")
+images=$(cd "$1" && pwd)
+weights=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
+work=$PWD
+[ "$installed" = yes ] || work=$root
+out=${3:-$work/run/evaluate-$(basename "$images")}
+data=$out/data
+say() { echo "evaluate: $*"; }
+
+if [ "$installed" = no ] && [ -z "${DINOXX:-}" ]; then
+  build_release dinoxx
+fi
+program=$(dinoxx_program)
+case $(realpath -m -- "$out")/ in "$(realpath "$images")"/*) die "OUT $out lies inside FOLDER $images: choose another" ;; esac
+mkdir -p "$out"
+
+# ---------------------------------------------------------------- pack
+# FOLDER is unchanged when names, sizes and times of its files are.
+state=$(find -L "$images" -type f -printf '%P\t%s\t%T@\n' | LC_ALL=C sort | sha256sum | cut -d' ' -f1)
+if [ -e "$data/manifest.json" ] && [ "$(cat "$out/data.state" 2>/dev/null)" = "$state $images" ]; then
+  say "data: $data (kept: $images is unchanged)"
+else
+  below_no_split=$(find -L "$images" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) -printf '%P\n' |
+    grep -civE '^(train|val|valid|validation|test)/' || true)
+  options=()
+  [ "$below_no_split" = 0 ] || options=(--val-fraction 0.1 --test-fraction 0.2)
+  rm -f "$out/data.state"
+  "$program" pack --from-folder "$images" "${options[@]}" --out "$data" --overwrite
+  echo "$state $images" >"$out/data.state"
+fi
+if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
+  die "these images have no labels: put each class into a folder of its own"
+fi
+
+# ---------------------------------------------------------------- what it will take
+sample=$(mktemp -d)
+trap 'rm -rf "$sample"' EXIT
+measured=$("$launch_dir/local.sh" "${on_ranks[@]}" embed --checkpoint "$weights" --data "$data" --limit 128 --out "$sample/features.npy") || exit $?
+read -r width rate < <(sed -n 's/.* images, \([0-9]*\) features.* \([0-9.]*\) images\/s$/\1 \2/p' <<<"$measured")
+[ -n "${rate:-}" ] || die "no rate in what embed says: $measured"
+about=$("$program" info --data "$data")
+total=$(awk '$1 == "images" {print $2}' <<<"$about")
+classes=$(awk '$1 == "classes" {sub(";", "", $2); print $2}' <<<"$about")
+# estimate NETWORKS PIXELS FITS: seconds for so many networks, raw pixels (0 or 1), and the steps that fit (0 or 1). Embedding is measured; the fits take about
+# a minute of one core for 1,000 images x 1,000 features x 10 classes, and they see no more directions than there are images.
+estimate() {
+  awk -v n="$total" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" -v networks="$1" -v pixels="$2" -v fits="$3" '
+    function directions(features) { return features < n ? features : n }
+    BEGIN {
+      size = networks * directions(width) + pixels * directions(3072)
+      print int(networks * n / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
+    }'
+}
+as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
+suite=ladder baselines=untrained,raw
+seconds=$(estimate 2 1 1)
+whole=$seconds
+limit=$((60 * minutes))
+if [ "$seconds" -gt $limit ]; then
+  baselines=raw seconds=$(estimate 1 1 1)
+fi
+if [ "$seconds" -gt $limit ]; then
+  baselines=none seconds=$(estimate 1 0 1)
+fi
+if [ "$seconds" -gt $limit ]; then
+  suite=knn,zero seconds=$(estimate 1 0 0)
+fi
+say "$total images, $classes classes; $rate images/s here"
+if [ "$whole" -gt $limit ]; then
+  say "all of it would take about $(as_time "$whole"), more than $minutes min; for that: EVALUATE_MINUTES=$((whole / 60 + 1)) ${BASH_SOURCE[0]} $*"
+fi
+if [ "$seconds" -gt $limit ]; then
+  die "embedding the images alone takes about $(as_time "$seconds"). Use fewer images, a smaller network or more cores (launch/cluster.sh)."
+fi
+say "now: --suite $suite --baselines $baselines, about $(as_time "$seconds")"
+
+# ---------------------------------------------------------------- evaluate
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --out "$out"
+echo
+say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"
+if "$program" --help | grep '^  report ' >/dev/null; then
+  "$program" report "$out" --data "$data" >/dev/null
+  say "report: $out/report.html"
+fi
