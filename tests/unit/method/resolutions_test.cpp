@@ -94,6 +94,10 @@ TEST(Resolutions, AreRefusedByName) {
   EXPECT_THAT(second("24x8x16:2"), AllOf(HasSubstr("views.sizes, 24x8x16:2 (gram.size)"), HasSubstr("at least views.global_size")));
   EXPECT_THAT(second("24x24x24:2"), AllOf(HasSubstr("views.sizes, 24x24x24:2 (views.local_size)"), HasSubstr("masked")));
   EXPECT_THAT(second("24x8x24:2", "teacher = ema\n"), HasSubstr("ema"));
+  // a side that no patch divides: cut off as published (168 pixels), not filled up where a grid is needed
+  EXPECT_EQ(second("24x10x24:2", "[model]\nfit = crop\n"), "accepted");
+  EXPECT_THAT(second("26x8x28:2", "[model]\nfit = pad\n"), HasSubstr("views.sizes, 26x8x28:2 (views.global_size)"));
+  EXPECT_EQ(start("[model]\nfit = pad\n" + sizes("16x8x0:1, 26x8x0:1")), "accepted");
   // a grid on which a mask of this share has no patch
   EXPECT_EQ(start(kDinov3 + sizes("32x8x32:1") + "[mask]\nratio_min = 0.02\nratio_max = 0.03\n"), "accepted");
   EXPECT_THAT(start(kDinov3 + sizes("32x8x32:1, 16x8x32:1") + "[mask]\nratio_min = 0.02\nratio_max = 0.03\n"), HasSubstr("16 patches"));
