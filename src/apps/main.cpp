@@ -20,9 +20,10 @@ const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
     {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
     {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
-    {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
+    {"report", "a page about a training run or an evaluation", run_report},
     {"compare", "training runs side by side", run_compare},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
     {"info", "what this build, a data set or a run folder is", run_info},
@@ -62,7 +63,7 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval, attend, compare, weights or info", fmt::format("\"{}\"", name),
+  fail_usage("command", "pack, train, eval, attend, embed, predict, report, compare, weights or info", fmt::format("\"{}\"", name),
              near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 
