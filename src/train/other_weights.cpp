@@ -14,7 +14,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBackbone = "backbone.";
 
-fs::path weight_path(const fs::path& path) {
+fs::path weight_path(const char* key, const fs::path& path) {
+  if (!fs::exists(path)) fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
   const auto newest = fs::is_directory(path / "checkpoints") ? latest_checkpoint(path) : std::nullopt;
   const fs::path folder = newest.value_or(path);
   return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
@@ -87,7 +88,7 @@ Config saved_config(const SafetensorsFile& file, const fs::path& path) {
 }  // namespace
 
 std::vector<std::string> init_from(const fs::path& given, const Config& config, TrainState& state) {
-  const fs::path path = weight_path(given);
+  const fs::path path = weight_path("model.init_from", given);
   std::vector<FlatState*> flats{&state.student_flat, &state.teacher_flat};
   if (state.gram) flats.push_back(&state.gram->flat);
   std::vector<std::string> lines = load_backbone(path, config, state.layout, flats, {&state.student_buffers, &state.teacher_buffers});
@@ -97,14 +98,14 @@ std::vector<std::string> init_from(const fs::path& given, const Config& config, 
 }
 
 std::vector<std::string> load_gram_teacher(const fs::path& given, const Config& config, TrainState& state) {
-  std::vector<std::string> lines = load_backbone(weight_path(given), config, state.layout, {&state.gram->flat}, {});
+  std::vector<std::string> lines = load_backbone(weight_path("gram.teacher", given), config, state.layout, {&state.gram->flat}, {});
   lines.front() = "Gram teacher: " + lines.front();
   return lines;
 }
 
 std::vector<std::string> load_frozen_teacher(const fs::path& given, const MethodSpec& spec, at::ScalarType compute, at::Device device,
                                              TrainState& state) {
-  const fs::path path = weight_path(given);
+  const fs::path path = weight_path("teacher.distill", given);
   const SafetensorsFile file(path);
   const MethodSpec teacher = make_method(saved_config(file, path));
   const auto same = [&](const char* key, int mine, int theirs) {
