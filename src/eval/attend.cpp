@@ -163,7 +163,8 @@ json attend(const AttendOptions& options) {
     json heads = json::array();
     const auto show = [&](const std::string& name, const at::Tensor& row) {
       const at::Tensor map = row.narrow(0, 1 + registers, patches.size(0)).reshape({grid.rows, grid.columns});
-      panels.emplace_back(name, panel(map / map.max().clamp_min(1e-30), picture));
+      // over the 99th percentile: one patch that takes it all (an artefact of trained ViTs) would leave the rest black
+      panels.emplace_back(name, panel(map / at::quantile(map, 0.99).clamp_min(1e-30), picture));
       return attention_numbers(row, registers);
     };
     const at::Tensor mean = all[0].mean(0);

@@ -36,11 +36,11 @@ double overlap_accuracy(const Overlap& o) {
   return all > 0 ? sum(o.both) / all : kUndefined;
 }
 
-Overlap all_background(const Overlap& overlap) {
+Overlap constant_answer(const Overlap& overlap, int c) {
   Overlap result(static_cast<int>(overlap.truth.size()));
   result.truth = overlap.truth;
-  result.answer[0] = sum(overlap.truth);
-  result.both[0] = overlap.truth[0];
+  result.answer[c] = sum(overlap.truth);
+  result.both[c] = overlap.truth[c];
   return result;
 }
 

@@ -16,7 +16,7 @@
 namespace dinoxx::eval::linseg {
 
 inline constexpr int64_t kTrainImages = 1000, kHeldImages = 500, kPatchesPerImage = 16;
-inline constexpr std::array<double, 6> kC{1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1};
+inline constexpr std::array<double, 7> kC{1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100};
 
 /// The two questions: which class, and object or not.
 struct Question {

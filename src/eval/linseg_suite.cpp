@@ -279,7 +279,9 @@ StepResult linseg_step(const StepInput& input) {
                                         {"converged", fits[q].converged},
                                         {"patch", overlap_json(input, questions[q], table.read(rows, q, /*pixels=*/false, once))},
                                         {"pixel", overlap_json(input, questions[q], of_pixels)},
-                                        {"all_background", overlap_json(input, questions[q], all_background(of_pixels))}};
+                                        {"all_background", overlap_json(input, questions[q], constant_answer(of_pixels, 0))}};
+    if (questions[q].classes == 2)
+      result.scores[questions[q].name]["all_object"] = overlap_json(input, questions[q], constant_answer(of_pixels, 1));
   }
   if (heads > 0)
     result.scores["attention"] = attention_json(table, rows, once);

@@ -131,7 +131,9 @@ std::string linseg_table(const json& linseg) {
     const json &classes = result["classes"], &attention = result["attention"];
     text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "background", classes.contains("pixel") ? percent(classes["all_background"]["miou"]) : "-",
                         "", percent(result["object"]["all_background"]["miou"]), "", percent(result["object"]["all_background"]["iou"][1]["iou"]), "");
-    if (attention.contains("all_object")) text += fmt::format("  {:<12}{:>74}\n", "all object", percent(attention["all_object"]));
+    const json& all_object = result["object"]["all_object"];
+    text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "all object", "", "", percent(all_object["miou"]), "",
+                        percent(all_object["iou"][1]["iou"]), attention.contains("all_object") ? percent(attention["all_object"]) : "-");
     break;
   }
   return text;

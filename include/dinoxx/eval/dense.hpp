@@ -23,8 +23,8 @@ double overlap_iou(const Overlap& overlap, int c);
 double mean_iou(const Overlap& overlap);
 /// Share of agreement; NaN for no pixels.
 double overlap_accuracy(const Overlap& overlap);
-/// Who answers class 0 everywhere.
-Overlap all_background(const Overlap& overlap);
+/// What a single answer everywhere would get.
+Overlap constant_answer(const Overlap& overlap, int c);
 
 /// Truth of each cell of a side x side grid over `mask` [size, size] (1 = object): 1 where more than half of the cell's pixels are object.
 /// Pixel p belongs to cell p * side / size.

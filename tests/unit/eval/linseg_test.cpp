@@ -6,13 +6,17 @@
 #include <set>
 
 #include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/core/files.hpp"
 #include "dinoxx/core/rng.hpp"
 #include "dinoxx/data/eval_mask.hpp"
+#include "dinoxx/eval/attend.hpp"
 #include "dinoxx/eval/dense.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/model/attention.hpp"
+#include "dinoxx/model/weights.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/small_vit.hpp"
+#include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
@@ -86,7 +90,7 @@ TEST(Linseg, MasksThatColourTellsAreFound) {
       EXPECT_EQ(scores[question]["patch"]["miou"], 1.0) << question;
       EXPECT_EQ(scores[question]["chosen_on"], val > 0 ? "val" : "a fifth of the training images");
       EXPECT_TRUE(scores[question]["converged"]);
-      EXPECT_EQ(scores[question]["selection"].size(), 6u);
+      EXPECT_EQ(scores[question]["selection"].size(), 7u);
       // at pixels what is between two patches is rounded off
       EXPECT_GT(scores[question]["pixel"]["miou"], 0.7) << question;
       EXPECT_LT(scores[question]["pixel"]["miou"], 1.0) << question;
@@ -101,6 +105,7 @@ TEST(Linseg, MasksThatColourTellsAreFound) {
     EXPECT_DOUBLE_EQ(background["accuracy"].get<double>(), share);
     EXPECT_DOUBLE_EQ(background["miou"].get<double>(), share / 2);
     EXPECT_EQ(background["iou"][1]["iou"], 0.0);
+    EXPECT_DOUBLE_EQ(scores["object"]["all_object"]["miou"].get<double>(), (1 - share) / 2);
     EXPECT_THAT(scores["attention"]["left_out"].get<std::string>(), HasSubstr("no attention"));
     const json& interval = scores["bootstrap95"]["object_miou"];
     EXPECT_LE(interval[0], scores["object"]["pixel"]["miou"]);
@@ -197,7 +202,7 @@ TEST(Dense, ScoresByHand) {
   EXPECT_EQ(overlap_iou(o, 3), 0.0);
   EXPECT_DOUBLE_EQ(mean_iou(o), 3.0 / 8);
   EXPECT_DOUBLE_EQ(overlap_accuracy(o), 3.0 / 6);
-  EXPECT_DOUBLE_EQ(mean_iou(all_background(o)), 0.25);
+  EXPECT_DOUBLE_EQ(mean_iou(constant_answer(o, 0)), 0.25);
   EXPECT_TRUE(std::isnan(mean_iou(Overlap(2))));
 }
 
@@ -253,6 +258,28 @@ TEST(Dense, AttentionOfClsSumsToOneAndDoesNotDependOnTheBatch) {
   ResNetConfig config;
   const auto convnet = make_backbone(config, at::kFloat);
   EXPECT_FALSE(cls_attention(*convnet, images).defined());
+}
+
+TEST(Attend, AConvolutionalNetworkHasNoAttentionAndSaysSo) {
+  const TemporaryFolder folder;
+  const auto network = make_backbone(ResNetConfig{}, at::kFloat);
+  network->initialize(3);
+  write_safetensors(folder / "resnet.safetensors", tensor_views(stored_state(*network)));
+  Image image{90, 60, std::vector<uint8_t>(90 * 60 * 3)};
+  for (size_t i = 0; i < image.data.size(); ++i) image.data[i] = static_cast<uint8_t>(i * i % 251);
+  const std::vector<uint8_t> png = encode_png(image);
+  write_file_atomically(folder / "picture.png", {reinterpret_cast<const char*>(png.data()), png.size()});
+  AttendOptions options;
+  options.model.checkpoint = folder / "resnet.safetensors";
+  options.image = folder / "picture.png";
+  options.out = folder / "out";
+  options.image_size = 64;
+  const json result = attend(options);
+  EXPECT_EQ(result["grid"], (json{2, 3}));  // 64 x 96 at stride 32
+  EXPECT_TRUE(result["attention"].is_null());
+  EXPECT_THAT(result["notes"][0].get<std::string>(), HasSubstr("no attention"));
+  EXPECT_EQ(result["files"], (json{"input.png", "pca.png", "similarity.png", "overview.png"}));
+  EXPECT_EQ(result["similarity"]["patch"], (json{1, 1}));  // the middle
 }
 
 TEST(Dense, GridsOfSquareCells) {
