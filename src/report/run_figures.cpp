@@ -36,7 +36,9 @@ std::string grouped(int64_t number) {
 }
 
 std::string figure(double value, int digits) {
-  return std::isnan(value) ? "-" : fmt::format("{:.{}g}", value, digits);
+  if (std::isnan(value)) return "-";
+  const bool whole = std::abs(value) >= std::pow(10, digits) && std::abs(value) < 1e12;  // 1234 and no 1.2e+03
+  return whole ? fmt::format("{:.0f}", value) : fmt::format("{:.{}g}", value, digits);
 }
 
 std::string percent(double share) {

@@ -36,7 +36,7 @@ svg circle{stroke-dasharray:none!important}
 .thumbs{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0}.thumbs li{width:6.5rem;font-size:.8rem;overflow-wrap:anywhere}.thumb{display:block;width:6rem;height:6rem;object-fit:contain;background:var(--panel);image-rendering:pixelated}.wide{min-width:13rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--panel);padding:.6rem;font-size:.85rem}code{overflow-wrap:anywhere}
 @media(max-width:30rem){body{padding:.6rem}th,td{padding:.2rem .4rem}h1{font-size:1.3rem}}
-@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f2f2f2;--link:#000}body{max-width:none;font-size:.8rem}nav{display:none}.scroll{overflow:visible}table{font-size:.7rem}figure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}}
+@media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f2f2f2;--link:#000}body{max-width:none;font-size:.8rem}nav{display:none}.scroll{overflow:visible}table{font-size:.62rem}th,td{padding:.15rem .3rem}.wide,tbody th{min-width:0}.n{white-space:normal}figure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}}
 )";
 
 }  // namespace dinoxx::report

@@ -62,6 +62,16 @@ TEST(RunRecord, WhatIsDoneAgainAfterAResumeCountsOnce) {
   EXPECT_EQ(run.starts.size(), 2u);
 }
 
+TEST(RunRecord, WhatAResumeWillDoAgainIsNotYetThere) {
+  const TemporaryFolder folder;
+  FakeRun(folder / "a").start(0).step(10, 3.0).step(20, 2.0).eval(20, 0.2).step(30, 9.0).eval(30, 0.9).start(25);
+  const RunRecord run = read_run(folder / "a");
+  EXPECT_THAT(run.steps, ElementsAre(10, 20));
+  EXPECT_THAT(run.columns.at("loss"), ElementsAre(3.0, 2.0));
+  EXPECT_EQ(run.evals.size(), 1u);
+  EXPECT_EQ(run.last_step(), 25);
+}
+
 TEST(RunRecord, ADamagedLineIsLeftOutAndACutOneIsNotWrittenYet) {
   const TemporaryFolder folder;
   FakeRun(folder / "a").start(0).step(10, 3.0).raw("{\"step\": 20, \"lo\x80\n").step(30, 2.0).raw("{\"step\": 40, \"loss\": 1.0");
