@@ -151,7 +151,7 @@ Html zero_section(const Results& results) {
 Html other_steps_section(const Results& results) {
   Html body;
   for (const std::string& step : results.steps()) {
-    if (step == "knn" || step == "zero" || step == "few" || step == "linear") continue;
+    if (step == "knn" || step == "zero" || step == "few" || step == "linear" || step == "linseg") continue;
     for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
       std::vector<std::pair<std::string, Html>> rows;
       for (const auto& [name, value] : result.items())

@@ -53,6 +53,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("shots", "Few labels", shots_section(results));
   section("zero", "No labels", zero_section(results));
   section("calibration", "Calibration", calibration_section(results));
+  section("dense", "Dense features", dense_section(results));
   if (const Html other = other_steps_section(results); !other.code.empty()) section("other", "Further steps", other);
   section("not-run", "Not run", not_run(results));
   section("protocol", "Protocols", protocol_section(results));

@@ -13,6 +13,8 @@ Html methods_section(const Results& results);
 Html comparisons_section(const Results& results);
 Html knn_section(const Results& results);
 Html zero_section(const Results& results);
+/// Segmentation and attention where masks are packed.
+Html dense_section(const Results& results);
 /// Steps that this version knows no table for.
 Html other_steps_section(const Results& results);
 

@@ -136,7 +136,22 @@ inline nlohmann::json small_results() {
     results["suites"]["zero"]["results"].push_back(zero);
     shift -= 0.1717;
   }
-  for (const char* step : {"knn", "few", "linear", "zero"}) results["suites"][step]["protocol"] = images;
+  const json pixel = {
+      {"miou", 0.7373}, {"accuracy", 0.9191}, {"iou", {{{"name", "background"}, {"iou", 0.9595}}, {{"name", "object"}, {"iou", 0.5151}}}}};
+  results["suites"]["linseg"]["results"].push_back(
+      {{"name", "teacher"},
+       {"object", {{"C", 0.0707}, {"pixel", pixel}, {"all_background", {{"miou", 0.4545}}}}},
+       {"classes", {{"left_out", "too many multiplications"}}},
+       {"attention",
+        {{"images", 149},
+         {"heads", {0.21, 0.32}},
+         {"mean_of_heads", 0.2626},
+         {"mean_map", 0.3131},
+         {"oracle_head_of_each_image", 0.4343},
+         {"oracle_head_of_the_set", {{"head", 1}, {"jaccard", 0.3939}}},
+         {"all_object", 0.1919}}},
+       {"bootstrap95", {{"object_miou", {0.7171, 0.7575}}, {"attention_mean_map", {0.2929, 0.3333}}}}});
+  for (const char* step : {"knn", "few", "linear", "zero", "linseg"}) results["suites"][step]["protocol"] = images;
   results["suites"]["knn"]["protocol"].update({{"k", {10, 20}}, {"headline_k", 20}});
   return results;
 }
