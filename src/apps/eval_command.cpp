@@ -8,6 +8,7 @@
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/eval/evaluate.hpp"
 #include "dinoxx/eval/ladder.hpp"
+#include "dinoxx/report/eval_report.hpp"
 
 namespace dinoxx {
 namespace {
@@ -68,11 +69,13 @@ Line parse(int argc, char** argv) {
   po::options_description own("options", 140, 70);
   own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "what to evaluate")(
       "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
-      "data", po::value(&data)->value_name("DATA"), "packed images with labels")("out", po::value(&out)->value_name("DIR"), "where results.json goes")(
+      "data", po::value(&data)->value_name("DATA"), "packed images with labels")("out", po::value(&out)->value_name("DIR"),
+                                                                                 "where results.json goes")(
       "suite", po::value(&suites)->default_value("knn")->value_name("STEP[,...]|ladder"), "what to evaluate by")(
       "split", po::value(&split)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
-      "baselines", po::value(&baselines)->default_value("untrained,raw")->value_name("NAMES|none"), "scored beside: a network of the same shape before training, raw pixels")(
-      "image-size", po::value(&image_size)->value_name("PIXELS"), "of the network's input; without it the size of training")(
+      "baselines", po::value(&baselines)->default_value("untrained,raw")->value_name("NAMES|none"),
+      "scored beside: a network of the same shape before training, raw pixels")("image-size", po::value(&image_size)->value_name("PIXELS"),
+                                                                                "of the network's input; without it the size of training")(
       "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
       "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
   const ConfigLine parsed = parse_config_line(argc, argv, own);
@@ -92,7 +95,8 @@ Line parse(int argc, char** argv) {
   required(data, "--data", "a folder made by \"dinoxx pack\"");
   required(out, "--out", "a folder for results.json");
   const auto positive = [&](int64_t value, const char* option) {
-    if (parsed.variables.count(option) && (value < 1 || value > 16384)) fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");
+    if (parsed.variables.count(option) && (value < 1 || value > 16384))
+      fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");
   };
   positive(image_size, "image-size");
   positive(threads, "threads");
@@ -128,6 +132,11 @@ int run_eval(int argc, char** argv) {
     const nlohmann::json results = eval::evaluate(line.options, *comm);
     if (mpi.rank() == 0) {
       fmt::print("{}{}\n", eval::results_table(results), (line.options.out / "results.json").string());
+      try {  // the numbers are there: a page that fails is a message
+        fmt::print("{}\n", report::write_eval_report(line.options.out, line.options.data).string());
+      } catch (const std::exception& error) {
+        fmt::print("no report: {}\n", error.what());
+      }
     }
     return static_cast<int>(ExitCode::kDone);
   });

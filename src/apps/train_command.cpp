@@ -7,6 +7,7 @@
 #include "dinoxx/comm/nccl_communicator.hpp"
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/core/signals.hpp"
+#include "dinoxx/report/run_report.hpp"
 #include "dinoxx/train/train.hpp"
 #include "eval_hook.hpp"
 
@@ -98,7 +99,15 @@ int run_train(int argc, char** argv) {
     line.options.stop_signal = [&] { return signals.received(); };
     line.options.cores = cores_of_rank(mpi.local_size());
     line.options.make_eval_hook = knn_hook(mpi.make_communicator());
-    return static_cast<int>(train(line.options, comms));
+    const ExitCode code = train(line.options, comms);
+    if (mpi.rank() == 0 && !line.options.check) {
+      try {  // the run is saved: a page that fails is a message
+        report::write_run_report(line.options.out);
+      } catch (const std::exception& error) {
+        fmt::print("no report: {}\n", error.what());
+      }
+    }
+    return static_cast<int>(code);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <map>
 
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/metrics.hpp"
@@ -67,6 +68,17 @@ json worst_class(const Dataset& dataset, const Tally& t) {
   return {{"name", class_name(dataset, worst)}, {"recall", *recall(t, worst).value}, {"queries", t.support[worst]}};
 }
 
+// What happened at all: each pair of a class and an answer with the number of queries.
+json confusion_counts(const Dataset& dataset, const EvalData& data, const std::vector<int32_t>& answers) {
+  std::map<std::pair<int32_t, int32_t>, int64_t> counts;
+  for (size_t q = 0; q < answers.size(); ++q) ++counts[{data.query_labels[q], answers[q]}];
+  json pairs = json::array();
+  for (const auto& [pair, images] : counts)
+    if (pair.first >= 0 && pair.second >= 0)
+      pairs.push_back({{"class", class_name(dataset, pair.first)}, {"predicted", class_name(dataset, pair.second)}, {"images", images}});
+  return pairs;
+}
+
 }  // namespace
 
 json method_scores(const Dataset& dataset, const EvalData& data, const Prediction& prediction) {
@@ -87,6 +99,7 @@ json method_scores(const Dataset& dataset, const EvalData& data, const Predictio
   put(scores, "recall_few", by_count.few);
   scores["classes_many_medium_few"] = {by_count.classes_many, by_count.classes_medium, by_count.classes_few};
   scores["worst_class"] = worst_class(dataset, t);
+  scores["confusion"] = confusion_counts(dataset, data, prediction.classes);
   if (prediction.probabilities.empty()) {
     const Stat none = Stat::undefined("the method gives a class and no probabilities");
     put(scores, "auroc", none);

@@ -18,7 +18,8 @@ class BadEvalInput : public testing::Test {
   Workshop& shop_ = Workshop::get();
   fs::path out_ = shop_.folder / "refused";
 
-  RunResult eval(const std::string& checkpoint, const std::string& data, const std::string& more = "", int ranks = 0, const std::string& before = "") {
+  RunResult eval(const std::string& checkpoint, const std::string& data, const std::string& more = "", int ranks = 0,
+                 const std::string& before = "") {
     return dinoxx_run("eval --checkpoint " + checkpoint + " --data " + data + " --out " + out_.string() + " " + more, ranks, before);
   }
   RunResult eval_with(const std::string& more, int ranks = 0) { return eval(shop_.run().string(), shop_.data().string(), more, ranks); }
@@ -166,10 +167,12 @@ TEST_F(BadEvalInput, FullOutputLeavesNothing) {
   EXPECT_EQ(json_file(out_ / "results.json"), before);
   int files = 0;
   for (const auto& entry : fs::directory_iterator(out_)) {
-    EXPECT_TRUE(entry.path().filename() == "results.json" || entry.path().filename() == "predictions_knn.csv") << entry.path();
+    EXPECT_TRUE(entry.path().filename() == "results.json" || entry.path().filename() == "predictions_knn.csv" ||
+                entry.path().filename() == "report.html")
+        << entry.path();
     ++files;
   }
-  EXPECT_EQ(files, 2);
+  EXPECT_EQ(files, 3);
   fs::remove_all(out_);
 }
 
