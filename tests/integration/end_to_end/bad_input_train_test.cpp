@@ -103,7 +103,7 @@ TEST_F(BadTrainInput, OutputThatCannotBeWritten) {
   expect_refusal(dinoxx_run(train_line(shop_.data(), "/proc/dinoxx")), 1, {"/proc/dinoxx"});
 }
 
-// No file may grow beyond 64 KiB: what a full disk does, without needing one. Configuration and metrics fit, the checkpoint does not.
+// No file may grow beyond 32 KiB (64 blocks of the shell): what a full disk does, without needing one. Configuration and metrics fit, the checkpoint does not.
 TEST_F(BadTrainInput, FullOutputLeavesNoHalfCheckpoint) {
   const RunResult result = dinoxx_run(train_line(shop_.data(), out_), 0, "trap '' XFSZ; ulimit -f 64;");
   expect_refusal(result, 1, {"step_00000003"});
