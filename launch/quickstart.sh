@@ -42,4 +42,4 @@ else
   "$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --suite knn --out "$run/eval"
 fi
 echo
-echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, checkpoints/, eval/results.json)"
+echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, report.html, checkpoints/, eval/results.json, eval/report.html)"

@@ -5,10 +5,10 @@
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/core/config_options.hpp"
 #include "dinoxx/eval/evaluate.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/report/eval_report.hpp"
+#include "model_options.hpp"
 
 namespace dinoxx {
 namespace {
@@ -30,8 +30,7 @@ constexpr const char* kMore = R"(
 
 struct Line {
   eval::EvaluateOptions options;
-  bool help = false;
-  std::string help_text;
+  std::string help;
 };
 
 Split parse_split(const std::string& text) {
@@ -40,77 +39,39 @@ Split parse_split(const std::string& text) {
   fail_usage("--split", "test or val", fmt::format("\"{}\"", text), "The memory is always train.");
 }
 
-at::ScalarType parse_precision(const std::string& text) {
-  if (text == "fp32") return at::kFloat;
-  if (text == "bf16") return at::kBFloat16;
-  fail_usage("--precision", "fp32 or bf16", fmt::format("\"{}\"", text), "fp32 is the published protocol.");
-}
-
-// Only the network may be described here: a learning rate on this command line would be silently without effect.
-void take_settings(const std::vector<Setting>& settings, eval::EvaluateOptions& options) {
-  for (const Setting& setting : settings) {
-    if (setting.key == "eval.knn_k") {
-      Config config = default_config();
-      apply_settings(config, {setting});
-      options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
-    } else if (setting.key.starts_with("model.")) {
-      options.model.model_settings.push_back(setting);
-    } else {
-      fail_usage(setting.where, "options of eval, --model.* or --eval.knn_k", "a key of training", "See \"dinoxx eval --help\".");
-    }
-  }
-}
-
 Line parse(int argc, char** argv) {
   Line line;
   eval::EvaluateOptions& options = line.options;
-  std::string checkpoint, data, out, suites, baselines, split, precision;
-  int64_t step = -1, image_size = 0, threads = 0;
+  std::string out, suites, baselines, split;
   po::options_description own("options", 140, 70);
-  own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "what to evaluate")(
-      "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
-      "data", po::value(&data)->value_name("DATA"), "packed images with labels")("out", po::value(&out)->value_name("DIR"),
-                                                                                 "where results.json goes")(
+  own.add_options()("out", po::value(&out)->value_name("DIR"), "where results.json goes")(
       "suite", po::value(&suites)->default_value("knn")->value_name("STEP[,...]|ladder"), "what to evaluate by")(
       "split", po::value(&split)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
       "baselines", po::value(&baselines)->default_value("untrained,raw")->value_name("NAMES|none"),
-      "scored beside: a network of the same shape before training, raw pixels")("image-size", po::value(&image_size)->value_name("PIXELS"),
-                                                                                "of the network's input; without it the size of training")(
-      "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
-      "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
-  const ConfigLine parsed = parse_config_line(argc, argv, own);
-  if (parsed.variables.count("help")) {
+      "scored beside: a network of the same shape before training, raw pixels");
+  const ModelOptions model = parse_model_options(argc, argv, "eval", own, {"eval.knn_k"});
+  if (!model.help.empty()) {
     std::ostringstream text;
     text << kUsage;
     for (const eval::Step& step : eval::ladder()) text << fmt::format("  {:<8}{}; cost: {}\n", step.name, step.what, step.cost);
-    text << kMore << "\n" << own;
-    line.help = true;
-    line.help_text = text.str();
+    text << kMore << "\n" << model.help;
+    line.help = text.str();
     return line;
   }
-  const auto required = [](const std::string& value, const char* option, const char* expected) {
-    if (value.empty()) fail_usage(option, expected, "nothing", "See \"dinoxx eval --help\".");
-  };
-  required(checkpoint, "--checkpoint", "a run folder or a safetensors file");
-  required(data, "--data", "a folder made by \"dinoxx pack\"");
-  required(out, "--out", "a folder for results.json");
-  const auto positive = [&](int64_t value, const char* option) {
-    if (parsed.variables.count(option) && (value < 1 || value > 16384))
-      fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");
-  };
-  positive(image_size, "image-size");
-  positive(threads, "threads");
-  options.model.checkpoint = checkpoint;
-  if (parsed.variables.count("checkpoint-step")) options.model.step = step;
-  options.data = data;
+  require_option("eval", out, "--out", "a folder for results.json");
+  options.model = model.model;
+  options.data = model.data;
   options.out = out;
   options.suites = eval::parse_names(suites, eval::suite_names(), "--suite");
   options.baselines = eval::parse_names(baselines, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
   if (!split.empty()) options.split = parse_split(split);
-  if (image_size > 0) options.image_size = static_cast<int>(image_size);
-  options.model.dtype = parse_precision(precision);
-  options.threads = static_cast<int>(threads);
-  take_settings(parsed.settings, options);
+  options.image_size = model.image_size;
+  options.threads = model.threads;
+  if (!model.settings.empty()) {
+    Config config = default_config();
+    apply_settings(config, model.settings);
+    options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
+  }
   options.command_line = command_line(argc, argv);
   options.build = build_info();
   return line;
@@ -124,8 +85,8 @@ int run_eval(int argc, char** argv) {
     const auto comm = mpi.make_communicator();
     Line line;
     on_all_ranks(*comm, [&] { line = parse(argc, argv); });
-    if (line.help) {
-      if (mpi.rank() == 0) fmt::print("{}", line.help_text);
+    if (!line.help.empty()) {
+      if (mpi.rank() == 0) fmt::print("{}", line.help);
       return static_cast<int>(ExitCode::kDone);
     }
     if (line.options.threads == 0) line.options.threads = cores_of_rank(mpi.local_size());

@@ -19,7 +19,7 @@ struct Command {
 const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
-    {"eval", "what the features are worth: k-NN accuracy and its interval", run_eval},
+    {"eval", "what the features are worth: nearest neighbours, few labels, linear classifiers, patches", run_eval},
     {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
     {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},

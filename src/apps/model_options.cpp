@@ -1,7 +1,9 @@
 #include "model_options.hpp"
 
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <sstream>
@@ -12,7 +14,8 @@ namespace dinoxx {
 
 namespace po = boost::program_options;
 
-ModelOptions parse_model_options(int argc, char** argv, const std::string& name, po::options_description& own) {
+ModelOptions parse_model_options(int argc, char** argv, const std::string& name, po::options_description& own,
+                                 const std::vector<std::string>& keys) {
   ModelOptions options;
   std::string checkpoint, data, precision;
   int64_t step = 0, image_size = 0, threads = 0;
@@ -46,10 +49,15 @@ ModelOptions parse_model_options(int argc, char** argv, const std::string& name,
   if (image_size > 0) options.image_size = static_cast<int>(image_size);
   options.threads = static_cast<int>(threads);
   for (const Setting& setting : parsed.settings) {
-    if (!setting.key.starts_with("model."))
-      fail_usage(setting.where, fmt::format("options of {} or --model.*", name), "a key of training",
+    if (setting.key.starts_with("model.")) {
+      options.model.model_settings.push_back(setting);
+    } else if (std::find(keys.begin(), keys.end(), setting.key) != keys.end()) {
+      options.settings.push_back(setting);
+    } else {
+      const std::string others = keys.empty() ? " or --model.*" : fmt::format(", --model.* or --{}", fmt::join(keys, ", --"));
+      fail_usage(setting.where, fmt::format("options of {}{}", name, others), "a key of training",
                  fmt::format("See \"dinoxx {} --help\".", name));
-    options.model.model_settings.push_back(setting);
+    }
   }
   return options;
 }

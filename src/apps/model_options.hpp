@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/eval/model_source.hpp"
@@ -15,13 +16,16 @@ struct ModelOptions {
   eval::ModelRequest model;
   std::filesystem::path data;
   std::optional<int> image_size;
-  int threads = 0;   ///< 0: not said
-  std::string help;  ///< set when help was asked for; then nothing else is
+  int threads = 0;                ///< 0: not said
+  std::vector<Setting> settings;  ///< configuration keys of the command's own, see `keys`
+  std::string help;               ///< set when help was asked for; then nothing else is
 };
 
 /// Adds these options to the command's own in `own`, which it has filled in, and reads the line. UsageError as parse_config_line; a missing
-/// --checkpoint or --data; a configuration key that describes no network. `name`: of the command, for "see --help".
-ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own);
+/// --checkpoint or --data; a configuration key that neither describes a network nor stands in `keys`: it would be silently without effect.
+/// `name`: of the command, for "see --help".
+ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own,
+                                 const std::vector<std::string>& keys = {});
 
 /// UsageError when `value` is empty.
 void require_option(const std::string& name, const std::string& value, const char* option, const char* expected);

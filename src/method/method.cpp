@@ -1,10 +1,10 @@
 #include "dinoxx/method/method.hpp"
 
-#include <fmt/ranges.h>
-
+#include <algorithm>
 #include <set>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/method_defaults.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "recipes.hpp"
 
@@ -24,20 +24,12 @@ const std::vector<MethodRow>& method_table() {
 }
 
 MethodSpec make_method(const Config& resolved) {
-  const std::string& name = resolved.train.method;
-  std::vector<std::string> names;
-  for (const MethodRow& row : method_table()) {
-    if (row.name == name) {
-      MethodSpec spec = row.make(resolved);
-      spec.name = name;
-      check_method(spec);
-      return spec;
-    }
-    names.push_back(row.name);
-  }
-  const std::string near = nearest_name(name, names);
-  fail_usage("method", fmt::format("one of {}", fmt::join(names, ", ")), fmt::format("\"{}\"", name),
-             near.empty() ? std::string("Choose one of the known methods") : fmt::format("Did you mean {}?", near));
+  const std::string& name = method_defaults(resolved.train.method).name;  // which refuses an unknown one
+  const auto row = std::find_if(method_table().begin(), method_table().end(), [&](const MethodRow& r) { return r.name == name; });
+  MethodSpec spec = row->make(resolved);
+  spec.name = name;
+  check_method(spec);
+  return spec;
 }
 
 int MethodSpec::student_views() const {

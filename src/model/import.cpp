@@ -90,7 +90,7 @@ ImportReport import_weights(const Recognized& r, const std::string& source, cons
     fail_usage("weights in " + source, fmt::format("the {} tensors of a {}", into.size(), describe(r.config)),
                listed_names("missing", report.missing) + listed_names("of another shape", report.reshaped) +
                    listed_names("unexpected", report.unexpected) + "nothing was loaded",
-               "Check which network this is; --allow-missing and --allow-unexpected go on without them");
+               "Check which network this is; \"dinoxx weights import\" goes on without them with --allow-missing and --allow-unexpected");
 
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < stored.size(); ++i) {

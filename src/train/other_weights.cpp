@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 constexpr const char* kBackbone = "backbone.";
 
 fs::path weight_path(const char* key, const fs::path& path) {
-  if (!fs::exists(path)) fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
+  if (!fs::exists(path))
+    fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
   const auto newest = fs::is_directory(path / "checkpoints") ? latest_checkpoint(path) : std::nullopt;
   const fs::path folder = newest.value_or(path);
   return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
@@ -118,7 +119,10 @@ std::vector<std::string> load_frozen_teacher(const fs::path& given, const Method
     const HeadPlan &mine = spec.network.patch_head.value_or(spec.network.head),
                    &theirs = teacher.network.patch_head.value_or(teacher.network.head);
     same("head.patch_out_dim", out_dim(mine.config), out_dim(theirs.config));
-    same("model.patch_size", side_multiple(spec.network.backbone), side_multiple(teacher.network.backbone));
+    const auto patch = [](const BackboneConfig& config) {
+      return std::holds_alternative<VitConfig>(config) ? std::get<VitConfig>(config).patch_size : 0;
+    };
+    same("model.patch_size", patch(spec.network.backbone), patch(teacher.network.backbone));
   }
   auto network = std::make_unique<Network>(teacher.network, compute);
   NamedTensors all = network->parameters();

@@ -109,7 +109,8 @@ struct MethodSpec {
 /// The network that a resolved configuration asks for.
 BackboneConfig backbone_config(const Config& config);
 
-/// One row of the table of methods.
+/// One row of the table of methods: as many, of the same names and order, as in core/method_defaults.cpp (tested). A new method is a row
+/// there, one here and its recipe.
 struct MethodRow {
   std::string name, summary;
   MethodSpec (*make)(const Config& resolved);

@@ -252,6 +252,11 @@ stages)
   run 2 "${base[@]}" --train.method distill --teacher.distill first --model.dim 16 --model.depth 1 --out student
   expect 0
   says "frozen teacher from first/checkpoints/step_00000008/teacher.safetensors"
+  run 1 "${base[@]}" --train.method distill --teacher.distill first --model.fit crop --out cropping_student
+  expect 0
+  run 1 "${base[@]}" --train.method distill --teacher.distill first --model.patch_size 8 --out refused
+  expect 2
+  says "model.patch_size: expected 4, as the teacher"
   run 1 "${base[@]}" --train.method distill --teacher.distill first --head.out_dim 48 --out refused
   expect 2
   says "head.out_dim: expected 64, as the teacher"

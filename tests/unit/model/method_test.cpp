@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/method_defaults.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/method/network.hpp"
 #include "small_vit.hpp"
@@ -51,6 +52,12 @@ TEST(Method, DinoRow) {
   EXPECT_DOUBLE_EQ(out.loss.item<double>(), dino_loss(in.student.logits, in.teacher.logits, in.centre, 0.1, 0.04).loss.item<double>());
   EXPECT_EQ(out.centre.rows, 4);
   EXPECT_EQ(out.metrics.size(), 3u);
+}
+
+TEST(Method, EveryMethodHasDefaultsAndARecipe) {
+  std::vector<std::string> recipes;
+  for (const MethodRow& row : method_table()) recipes.push_back(row.name);
+  EXPECT_EQ(recipes, method_names());
 }
 
 TEST(Method, UnknownNameGetsTheNearest) {
