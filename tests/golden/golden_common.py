@@ -103,3 +103,16 @@ def save(path, tensors, metadata):
 
 def versions():
     return {"torch": torch.__version__, "numpy": np.__version__}
+
+
+def sinkhorn(logits, temp, iterations=3):
+    """Assignments [M, K] as the published code makes them (dinov2 and dinov3 loss/dino_clstoken_loss.py)."""
+    if len(logits) == 0:
+        return logits
+    q = torch.exp(logits / temp).t()
+    prototypes, samples = q.shape
+    q = q / q.sum()
+    for _ in range(iterations):
+        q = q / q.sum(1, keepdim=True) / prototypes
+        q = q / q.sum(0, keepdim=True) / samples
+    return (q * samples).t()

@@ -11,7 +11,7 @@ import os
 import torch
 import torch.nn.functional as F
 
-from golden_common import put, save, uniform, versions
+from golden_common import put, save, sinkhorn, uniform, versions
 
 STUDENT_TEMP = 0.1
 
@@ -29,16 +29,6 @@ def record(out, name, loss, **inputs):
 
 def cross_entropy(target, student):
     return -(target * F.log_softmax(student / STUDENT_TEMP, dim=-1)).sum(-1)
-
-
-def sinkhorn(logits, temp, iterations):
-    q = torch.exp(logits / temp).t()
-    prototypes, samples = q.shape
-    q = q / q.sum()
-    for _ in range(iterations):
-        q = q / q.sum(1, keepdim=True) / prototypes
-        q = q / q.sum(0, keepdim=True) / samples
-    return (q * samples).t()
 
 
 def make_sinkhorn(out):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from golden_common import fill_parameters, put, save, uniform, versions
+from golden_common import fill_parameters, put, save, sinkhorn, uniform, versions
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
 
@@ -71,18 +71,6 @@ def half_cosine(start, ramp, begin, end):
 
 def cross_entropy(target, student):
     return -(target * F.log_softmax(student / STUDENT_TEMP, dim=-1)).sum(-1)
-
-
-def sinkhorn(logits, temp, iterations=3):
-    if len(logits) == 0:
-        return logits
-    q = torch.exp(logits / temp).t()
-    prototypes, samples = q.shape
-    q = q / q.sum()
-    for _ in range(iterations):
-        q = q / q.sum(1, keepdim=True) / prototypes
-        q = q / q.sum(0, keepdim=True) / samples
-    return (q * samples).t()
 
 
 def dino_pairs(targets, student, local_weight=1.0):
