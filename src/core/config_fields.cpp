@@ -169,8 +169,8 @@ Field choice(std::string key, std::string default_text, std::vector<std::string>
 
 /// Free text, such as a path; empty: none.
 template <auto Part, auto Member>
-Field text(std::string key, std::string help) {
-  Field f{std::move(key), "text", "", std::move(help), true, {}, {}};
+Field text(std::string key, std::string help, std::string default_text = "") {
+  Field f{std::move(key), "text", std::move(default_text), std::move(help), true, {}, {}};
   f.set = [](Config& config, std::string_view value) { (config.*Part).*Member = std::string(value); };
   f.get = [](const Config& config) { return (config.*Part).*Member; };
   return f;
@@ -430,6 +430,8 @@ std::vector<Field> make_fields() {
       not_training(field<ckpt, &CheckpointConfig::keep>("checkpoint.keep", "3", "newest checkpoints that stay", positive)),
 
       not_training(field<eval, &EvalConfig::every>("eval.every", "1ep", "between two evaluations of the teacher; 0: none")),
+      not_training(text<eval, &EvalConfig::suite>(
+          "eval.suite", "steps, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test", "knn")),
       not_training(field<eval, &EvalConfig::knn_k>("eval.knn_k", "10,20,100,200", "neighbours", positive)),
   };
 }

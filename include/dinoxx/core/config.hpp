@@ -112,6 +112,7 @@ struct CheckpointConfig {
 };
 struct EvalConfig {
   Duration every;
+  std::string suite;  ///< names of steps, separated by commas; who evaluates knows them
   std::vector<int64_t> knn_k;
   bool operator==(const EvalConfig&) const = default;
 };
