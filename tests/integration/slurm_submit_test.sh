@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# launch/slurm_submit.sh and slurm_eval.sbatch with an sbatch and an srun that only write down what they were asked.
+#   slurm_submit_test.sh SOURCE_DIR
+set -euo pipefail
+launch=$1/launch
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/bin"
+cat >"$work/bin/sbatch" <<'S'
+#!/usr/bin/env bash
+n=$(($(cat "$FAKE/jobs" 2>/dev/null || echo 40) + 1))
+echo $n >"$FAKE/jobs"
+[ "${REFUSE:-}" != "$n" ] || { echo "sbatch: error: invalid partition" >&2; exit 1; }
+printf '%s\n' "$@" >"$FAKE/job$n"
+echo "$n${CLUSTER:-}"
+S
+cat >"$work/bin/srun" <<'S'
+#!/usr/bin/env bash
+while [[ $1 == --* ]]; do shift; done
+exec "$@"
+S
+cat >"$work/program" <<'S'
+#!/usr/bin/env bash
+printf '%s\n' "$@" >"$FAKE/ran"
+exit "${CODE:-0}"
+S
+chmod +x "$work/bin/"* "$work/program"
+export PATH=$work/bin:$PATH FAKE=$work DINOXX=$work/program
+touch "$work/small.cfg"
+fails() { echo "FAILED: $*"; exit 1; }
+is() { # is NAME WANTED FILE: the words of the file, one a line
+  local found
+  found=$(tr '\n' ' ' <"$3")
+  [ "$found" = "$2 " ] || fails "$1: expected '$2', found '$found'"
+  echo "ok: $1"
+}
+submit() { rm -f "$work"/job*; "$launch/slurm_submit.sh" "$@" >"$work/log" 2>&1; }
+cd "$work"
+
+submit small.cfg data
+is "training" "--parsable $launch/slurm_train.sbatch small.cfg data" job41
+is "evaluation behind it, its run folder named by the training's id" \
+  "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes $launch/slurm_eval.sbatch run/small-41 data" job42
+CLUSTER=';alpha' submit -t "--nodes=4 -p gpu" -e "--time=1:00:00" small.cfg data "my run" --train.seed 3 --eval --suite "knn,few"
+is "options go where they belong" "--parsable --nodes=4 -p gpu $launch/slurm_train.sbatch small.cfg data my run --train.seed 3" job41
+is "a run folder that was named" \
+  "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes --time=1:00:00 $launch/slurm_eval.sbatch my run data --suite knn,few" job42
+grep -q "^my run$" job42 || fails "a name with a space was torn apart"
+submit small.cfg data --train.seed 3
+is "no run folder before options" "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes $launch/slurm_eval.sbatch run/small-41 data" job42
+
+refused() { # refused WORDS ARGUMENT...
+  local words=$1 code=0
+  shift
+  submit "$@" || code=$?
+  [ $code = 2 ] || fails "$*: expected exit code 2, found $code"
+  grep -qF -- "$words" log || { cat log; fails "$*: '$words' was not said"; }
+  echo "ok: $words"
+}
+refused "found 1 arguments" small.cfg
+refused "cannot read the configuration" none.cfg data
+REFUSE=41 refused "the training was not accepted" small.cfg data
+[ ! -e job42 ] || fails "an evaluation without a training"
+REFUSE=42 refused "later: sbatch --dependency=afterok:41" small.cfg data
+
+# the job itself
+export SLURM_JOB_ID=42 SLURM_SUBMIT_DIR=$work SLURM_JOB_NODELIST=node1 SLURM_NTASKS=2
+evaluate() { bash "$launch/slurm_eval.sbatch" "$@" >log 2>&1; }
+mkdir run
+evaluate run data
+is "a run folder" "eval --checkpoint run --data data --out run/eval --suite ladder" ran
+evaluate w.safetensors data there --suite=knn --quiet
+is "weights, and a suite of one's own" "eval --checkpoint w.safetensors --data data --out there --suite=knn --quiet" ran
+evaluate w.safetensors data
+is "weights without a folder" "eval --checkpoint w.safetensors --data data --out run/eval-42 --suite ladder" ran
+code=0; CODE=3 evaluate run data || code=$?
+[ $code = 3 ] || fails "the program's exit code: expected 3, found $code"
+code=0; evaluate run || code=$?
+[ $code = 2 ] || fails "too few arguments: expected exit code 2, found $code"
