@@ -112,11 +112,15 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
     const auto type = x.scalar_type();
     const at::Tensor dz = grads[0].contiguous();
     torch::autograd::variable_list g(kInputs + 3);
+    // the product that a frozen weight does not need
+    const auto weight_grad = [&](Input weight, const at::Tensor& dy, const at::Tensor& input) {
+      return ctx->needs_input_grad(weight) ? run_linear_weight_grad(dy, input) : at::Tensor();
+    };
 
     // z = y + s2 (hidden fc2^T + b): both products see s2 dz
     const Scaled branch2 = run_scale_rows(dz, s2, tokens);
     g[kFc2B] = branch2.column_sums.to(type);
-    g[kFc2W] = run_linear_weight_grad(branch2.x, hidden);
+    g[kFc2W] = weight_grad(kFc2W, branch2.x, hidden);
     at::Tensor du = empty_as(hidden, hidden.sizes()), fc1_bias_grad = at::empty({hidden.size(-1)}, at::kFloat);
     EpilogueArgs through_gelu;
     through_gelu.kind = Epilogue::kMultiply;
@@ -125,7 +129,7 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
 
     // u = h2 fc1^T + b, h2 = norm2(y)
     g[kFc1B] = fc1_bias_grad.to(type);
-    g[kFc1W] = run_linear_weight_grad(du, h2);
+    g[kFc1W] = weight_grad(kFc1W, du, h2);
     at::Tensor dh2 = empty_as(y, y.sizes());
     run_linear_input_grad(du, fc1_w, dh2, {});
     const NormGrads norm2 = run_layer_norm_backward(dh2, y, mean2, rstd2, norm2_w, dz, s1, tokens);  // norm2.x = dy, norm2.scaled = s1 dy
@@ -134,14 +138,14 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
 
     // y = x + s1 (mixed proj^T + b)
     g[kProjB] = norm2.column_sums.to(type);
-    g[kProjW] = run_linear_weight_grad(norm2.scaled, mixed);
+    g[kProjW] = weight_grad(kProjW, norm2.scaled, mixed);
     at::Tensor dmixed = empty_as(mixed, mixed.sizes());
     run_linear_input_grad(norm2.scaled, proj_w, dmixed, {});
     const Scaled dqkv = run_attention_backward(qkv, dmixed, ctx->saved_data["heads"].toInt());
 
     // qkv = h1 qkv^T + b, h1 = norm1(x)
     g[kQkvB] = dqkv.column_sums.to(type);
-    g[kQkvW] = run_linear_weight_grad(dqkv.x, h1);
+    g[kQkvW] = weight_grad(kQkvW, dqkv.x, h1);
     at::Tensor dh1 = empty_as(x, x.sizes());
     run_linear_input_grad(dqkv.x, qkv_w, dh1, {});
     const NormGrads norm1 = run_layer_norm_backward(dh1, x, mean1, rstd1, norm1_w, norm2.x, {}, 1);
