@@ -35,6 +35,8 @@ Line parse(int argc, char** argv) {
       "split", po::value(&split)->default_value("all")->value_name("train|val|test|all"), "which images")(
       "normalize", po::value(&normalize)->default_value("yes")->value_name("yes|no"),
       "divide each row by its length, as evaluation does; no: as the network gives them")(
+      "last-blocks", po::value(&options.last_blocks)->default_value(0)->value_name("N"),
+      "above 0: CLS of the last N blocks, earliest first, then the mean of the last one's patches: what linear heads see (eval's step sweep)")(
       "limit", po::value(&options.limit)->default_value(0)->value_name("N"), "only the first N of them, to try or to measure; 0: all");
   const ModelOptions model = parse_model_options(argc, argv, "embed", own);
   line.help = model.help;
@@ -46,6 +48,7 @@ Line parse(int argc, char** argv) {
     options.split = chosen;
   }
   if (normalize != "yes" && normalize != "no") fail_usage("--normalize", "yes or no", fmt::format("\"{}\"", normalize), "Change it.");
+  if (options.last_blocks < 0) fail_usage("--last-blocks", "0 or a number of blocks", std::to_string(options.last_blocks), "Change it.");
   if (options.limit < 0) fail_usage("--limit", "0 or a number of images", std::to_string(options.limit), "Change it.");
   options.normalize = normalize == "yes";
   options.model = model.model;

@@ -10,6 +10,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/data/feature_file.hpp"
 #include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/model/last_blocks.hpp"
 #include "embed_rows.hpp"
 
 namespace dinoxx::eval {
@@ -50,7 +51,10 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     model = load_model(options.model);
     ids = ids_of(*dataset, options.split, options.limit);
     transform = choose_transform(*dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size));
-    report = {static_cast<int64_t>(ids.size()), model.network->feature_dim(), describe(transform)};
+    const int blocks = offered_blocks(*model.network);
+    if (options.last_blocks > blocks)
+      fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks), "Ask for as many as the network has.");
+    report = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(), describe(transform)};
     if (comm.rank() != 0) return;
     file = create_feature_file(options.out, {*dataset,
                                              ids,
@@ -62,9 +66,14 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
                                               {"data_fingerprint", dataset->fingerprint()},
                                               {"transform", report.transform},
                                               {"normalized", options.normalize ? "L2" : "no"},
+                                              {"last_blocks", std::to_string(options.last_blocks)},
                                               {"command", options.command_line}}});
   });
-  const Embedder embedder = backbone_embedder("teacher", "", *model.network);
+  Embedder embedder = backbone_embedder("teacher", "", *model.network);
+  if (options.last_blocks > 0) {
+    embedder.dim = report.dim;
+    embedder.embed = [&](const at::Tensor& images) { return last_blocks_row(*model.network, images, options.last_blocks); };
+  }
   const auto start = std::chrono::steady_clock::now();
   const int64_t total = report.images, at_once = kEvalBlock * kBlocksAtOnce * comm.size();
   for (int64_t first = 0; first < total; first += at_once) {

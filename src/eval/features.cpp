@@ -35,13 +35,14 @@ at::Tensor patches_of(const Backbone& network, const at::Tensor& images) {
   return network.forward_features({input_of(network, images), nullptr, {}, false}).patches;
 }
 
-// [B, 3, S, S] -> [B, side * side, pixels]
-at::Tensor pixel_patches(const at::Tensor& images, int64_t side) {
-  const int64_t cell = std::clamp<int64_t>((images.size(2) + side - 1) / side, 1, kLargestPatch);
-  const at::Tensor fitted = cell * side == images.size(2) ? images : at::adaptive_avg_pool2d(images, {cell * side, cell * side});
-  return fitted.reshape({images.size(0), images.size(1), side, cell, side, cell})
+// [B, 3, H, W] -> [B, rows * columns, pixels]
+at::Tensor pixel_patches(const at::Tensor& images, const PatchGrid& grid) {
+  const int64_t cell = std::clamp<int64_t>((images.size(2) + grid.rows - 1) / grid.rows, 1, kLargestPatch);
+  const bool fits = cell * grid.rows == images.size(2) && cell * grid.columns == images.size(3);
+  const at::Tensor fitted = fits ? images : at::adaptive_avg_pool2d(images, {cell * grid.rows, cell * grid.columns});
+  return fitted.reshape({images.size(0), images.size(1), grid.rows, cell, grid.columns, cell})
       .permute({0, 2, 4, 1, 3, 5})
-      .reshape({images.size(0), side * side, images.size(1) * cell * cell});
+      .reshape({images.size(0), grid.rows * grid.columns, images.size(1) * cell * cell});
 }
 
 }  // namespace
@@ -51,6 +52,7 @@ Embedder backbone_embedder(std::string name, std::string description, const Visi
 }
 Embedder backbone_embedder(std::string name, std::string description, const Backbone& network) {
   Embedder embedder = embedder_of(std::move(name), std::move(description), network);
+  embedder.network = &network;
   embedder.patches = [&network](const at::Tensor& images) { return patches_of(network, images).to(at::kCPU, at::kFloat); };
   if (std::holds_alternative<VitConfig>(network.config())) {
     embedder.attention = [&network](const at::Tensor& images) {
@@ -68,7 +70,7 @@ Embedder pixel_embedder(int image_size, const Backbone* grid_of) {
     embedder.patches = [grid_of](const at::Tensor& images) {
       // how many cells there are, the network itself knows best: one image of a block is little
       const int64_t cells = patches_of(*grid_of, images.narrow(0, 0, 1)).size(1);
-      return pixel_patches(images, patch_grid(images.size(2), images.size(3), cells).rows);
+      return pixel_patches(images, patch_grid(images.size(2), images.size(3), cells));
     };
     return embedder;
   }

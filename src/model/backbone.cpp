@@ -6,6 +6,7 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/model/attention.hpp"
+#include "dinoxx/model/last_blocks.hpp"
 
 namespace dinoxx {
 namespace {
@@ -75,6 +76,26 @@ at::Tensor cls_attention(const Backbone& network, const at::Tensor& images) {
     parts.push_back(vit->network().last_attention(some).select(2, 0).to(at::kCPU, at::kFloat));
   }
   return at::cat(parts);
+}
+
+int offered_blocks(const Backbone& network) {
+  const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network);
+  return vit ? vit->network().config().depth : 1;
+}
+
+std::vector<Features> last_blocks(const Backbone& network, const at::Tensor& images, int n) {
+  if (const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network)) return vit->network().last_blocks(images, n);
+  if (n != 1) fail_usage("last blocks", "1, the last map of a convolutional network", std::to_string(n), "Ask for one");
+  return {network.forward_features({images, nullptr, {}, false})};
+}
+
+at::Tensor last_blocks_row(const Backbone& network, const at::Tensor& images, int n) {
+  const auto to_network = network.parameters().front().tensor.options().requires_grad(false);
+  const std::vector<Features> blocks = last_blocks(network, images.to(to_network), n);
+  std::vector<at::Tensor> columns;
+  for (const Features& block : blocks) columns.push_back(block.cls.to(at::kCPU, at::kFloat));
+  columns.push_back(blocks.back().patches.to(at::kCPU, at::kFloat).mean(1));
+  return at::cat(columns, 1);
 }
 
 PatchGrid patch_grid(int64_t height, int64_t width, int64_t patches) {

@@ -16,6 +16,7 @@ struct EmbedOptions {
   std::optional<Split> split;       ///< all images without it
   std::optional<int> image_size;    ///< default: what training showed
   bool normalize = true;            ///< rows divided by their L2 norm
+  int last_blocks = 0;              ///< above 0: last_blocks_row() of so many blocks instead of the feature
   int64_t limit = 0;                ///< only that many, the first by id; 0: all
   int threads = 1;
   std::string command_line;

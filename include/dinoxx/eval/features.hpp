@@ -24,6 +24,7 @@ struct Embedder {
   std::function<at::Tensor(const at::Tensor& images)> patches = {};
   /// Attention of CLS to the patches in the last block: [B, 3, S, S] -> [B, heads, N]. Empty for what has none.
   std::function<at::Tensor(const at::Tensor& images)> attention = {};
+  const Backbone* network = nullptr;  ///< whose features these are; none for pixels
 };
 
 /// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must outlive
