@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/data/label_image.hpp"
 #include "image_codecs.hpp"
 
 namespace dinoxx::detail {
@@ -71,6 +72,15 @@ bool start(PngSession& s) {
   return true;
 }
 
+// One byte a pixel with the number as stored.
+bool start_labels(PngSession& s) {
+  if (setjmp(png_jmpbuf(s.png)) != 0) return false;
+  png_set_packing(s.png);
+  png_set_interlace_handling(s.png);
+  png_read_update_info(s.png, s.info);
+  return true;
+}
+
 bool read_rows(PngSession& s) {
   if (setjmp(png_jmpbuf(s.png)) != 0) return false;
   png_read_image(s.png, s.rows.data());
@@ -78,26 +88,41 @@ bool read_rows(PngSession& s) {
   return true;
 }
 
-}  // namespace
+struct Size {
+  uint32_t width, height;
+};
 
-void decode_png(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits) {
-  PngSession s(bytes);
+Size read_size(PngSession& s, const DecodeLimits& limits) {
   if (!read_header(s)) s.report();
   const uint32_t width = png_get_image_width(s.png, s.info), height = png_get_image_height(s.png, s.info);
   check_dimensions(width, height, limits);
   // deflate packs at most 1032 to 1, and a pixel takes at least a bit
-  if (uint64_t{width} * height / (1032 * 8) > bytes.size()) {
-    fail("PNG", fmt::format("data for {} x {} pixels", width, height), fmt::format("{} bytes", bytes.size()), "The file is truncated or its header damaged");
+  if (uint64_t{width} * height / (1032 * 8) > s.bytes.size()) {
+    fail("PNG", fmt::format("data for {} x {} pixels", width, height), fmt::format("{} bytes", s.bytes.size()), "The file is truncated or its header damaged");
   }
-  if (!start(s)) s.report();
-  const size_t stride = size_t{width} * 3;
-  if (png_get_rowbytes(s.png, s.info) != stride) fail("PNG", "rows of RGB", fmt::format("{} bytes a row", png_get_rowbytes(s.png, s.info)), "");
-  out.width = static_cast<int>(width);
-  out.height = static_cast<int>(height);
-  out.data.resize(stride * height);
-  s.rows.resize(height);
-  for (size_t y = 0; y < height; ++y) s.rows[y] = out.data.data() + y * stride;
+  return {width, height};
+}
+
+void read_pixels(PngSession& s, const Size& size, size_t channels, std::vector<uint8_t>& out) {
+  const size_t stride = size.width * channels;
+  if (png_get_rowbytes(s.png, s.info) != stride) {
+    fail("PNG", fmt::format("rows of {} bytes", stride), fmt::format("{} bytes a row", png_get_rowbytes(s.png, s.info)), "");
+  }
+  out.resize(stride * size.height);
+  s.rows.resize(size.height);
+  for (size_t y = 0; y < size.height; ++y) s.rows[y] = out.data() + y * stride;
   if (!read_rows(s)) s.report();
+}
+
+}  // namespace
+
+void decode_png(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits) {
+  PngSession s(bytes);
+  const Size size = read_size(s, limits);
+  if (!start(s)) s.report();
+  read_pixels(s, size, 3, out.data);
+  out.width = static_cast<int>(size.width);
+  out.height = static_cast<int>(size.height);
 }
 
 ImageInfo inspect_png(std::span<const uint8_t> bytes) {
@@ -113,3 +138,22 @@ ImageInfo inspect_png(std::span<const uint8_t> bytes) {
 }
 
 }  // namespace dinoxx::detail
+
+namespace dinoxx {
+
+LabelImage decode_label_png(std::span<const uint8_t> bytes, const DecodeLimits& limits) {
+  if (detect_codec(bytes) != Codec::kPng) fail("label image", "a PNG", "a JPEG", "Compression would change the numbers of objects.");
+  detail::PngSession s(bytes);
+  const detail::Size size = detail::read_size(s, limits);
+  const int colour = png_get_color_type(s.png, s.info), bits = png_get_bit_depth(s.png, s.info);
+  if ((colour != PNG_COLOR_TYPE_PALETTE && colour != PNG_COLOR_TYPE_GRAY) || bits > 8) {
+    fail("label image", "a PNG with a palette, or gray with at most 8 bits, whose values number the objects",
+         fmt::format("{} bits in {} channels", bits, png_get_channels(s.png, s.info)), "Save it as an indexed PNG.");
+  }
+  if (!detail::start_labels(s)) s.report();
+  LabelImage labels{static_cast<int>(size.width), static_cast<int>(size.height), {}};
+  detail::read_pixels(s, size, 1, labels.data);
+  return labels;
+}
+
+}  // namespace dinoxx

@@ -1,10 +1,12 @@
 #include <png.h>
 
+#include <array>
 #include <csetjmp>
 #include <cstdio>
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/data/image.hpp"
+#include "dinoxx/data/label_image.hpp"
 
 namespace dinoxx {
 namespace {
@@ -35,6 +37,18 @@ struct PngWriter {
   PngWriter& operator=(const PngWriter&) = delete;
 };
 
+std::array<png_color, 256> voc_palette() {
+  std::array<png_color, 256> palette{};
+  for (int i = 0; i < 256; ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      png_color& colour = palette[static_cast<size_t>(i)];
+      png_byte& channel = bit % 3 == 0 ? colour.red : bit % 3 == 1 ? colour.green : colour.blue;
+      channel = static_cast<png_byte>(channel | ((i >> bit & 1) << (7 - bit / 3)));
+    }
+  }
+  return palette;
+}
+
 /// No objects with destructors here: libpng's errors jump back to the setjmp.
 bool write(PngWriter& w, const uint8_t* pixels, int width, int height, int colour, size_t stride) {
   if (setjmp(png_jmpbuf(w.png)) != 0) return false;
@@ -47,6 +61,7 @@ bool write(PngWriter& w, const uint8_t* pixels, int width, int height, int colou
       nullptr);
   png_set_IHDR(w.png, w.info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), 8, colour, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                PNG_FILTER_TYPE_DEFAULT);
+  if (colour == PNG_COLOR_TYPE_PALETTE) png_set_PLTE(w.png, w.info, voc_palette().data(), 256);
   png_write_info(w.png, w.info);
   for (int y = 0; y < height; ++y) png_write_row(w.png, pixels + static_cast<size_t>(y) * stride);
   png_write_end(w.png, nullptr);
@@ -69,6 +84,10 @@ std::vector<uint8_t> encode_png(const Image& image) { return encode(image.data, 
 
 std::vector<uint8_t> encode_gray_png(std::span<const uint8_t> pixels, int width, int height) {
   return encode(pixels, width, height, PNG_COLOR_TYPE_GRAY, 1);
+}
+
+std::vector<uint8_t> encode_label_png(const LabelImage& labels) {
+  return encode(labels.data, labels.width, labels.height, PNG_COLOR_TYPE_PALETTE, 1);
 }
 
 }  // namespace dinoxx

@@ -21,6 +21,7 @@ const std::vector<Command> kCommands{
     {"train", "learn features from packed images without labels", run_train},
     {"eval", "what the features are worth: nearest neighbours, few labels, linear classifiers, patches", run_eval},
     {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
+    {"propagate", "do features follow objects through a film: labels of the first frame carried on", run_propagate},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
     {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
     {"report", "a page about a training run or an evaluation", run_report},
@@ -37,7 +38,7 @@ void print_help() {
       "  mpirun -n 2 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  3. evaluate, DIR/results.json\n"
       "  dinoxx info --run RUN                                                       4. look\n\n"
       "One process needs no mpirun. Commands, each with --help:\n");
-  for (const Command& command : kCommands) fmt::print("  {:<8} {}\n", command.name, command.help);
+  for (const Command& command : kCommands) fmt::print("  {:<9} {}\n", command.name, command.help);
   fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
 }
 

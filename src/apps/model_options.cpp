@@ -15,16 +15,17 @@ namespace dinoxx {
 namespace po = boost::program_options;
 
 ModelOptions parse_model_options(int argc, char** argv, const std::string& name, po::options_description& own,
-                                 const std::vector<std::string>& keys) {
+                                 const std::vector<std::string>& keys, bool with_data) {
   ModelOptions options;
   std::string checkpoint, data, precision;
   int64_t step = 0, image_size = 0, threads = 0;
   own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "run folder or weights")(
       "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
-      "data", po::value(&data)->value_name("DATA"), "packed images")("image-size", po::value(&image_size)->value_name("PIXELS"),
-                                                                     "of the network's input; without it the size of training")(
+      "image-size", po::value(&image_size)->value_name("PIXELS"),
+      with_data ? "of the network's input; without it the size of training" : "short side of the network's input; without it as said above")(
       "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
       "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
+  if (with_data) own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images");
   const ConfigLine parsed = parse_config_line(argc, argv, own);
   if (parsed.variables.count("help")) {
     std::ostringstream text;
@@ -33,7 +34,7 @@ ModelOptions parse_model_options(int argc, char** argv, const std::string& name,
     return options;
   }
   require_option(name, checkpoint, "--checkpoint", "a run folder or a file of weights");
-  require_option(name, data, "--data", "a folder made by \"dinoxx pack\"");
+  if (with_data) require_option(name, data, "--data", "a folder made by \"dinoxx pack\"");
   const auto positive = [&](int64_t value, const char* option) {
     if (parsed.variables.count(option) && (value < 1 || value > 16384))
       fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");

@@ -23,9 +23,9 @@ struct ModelOptions {
 
 /// Adds these options to the command's own in `own`, which it has filled in, and reads the line. UsageError as parse_config_line; a missing
 /// --checkpoint or --data; a configuration key that neither describes a network nor stands in `keys`: it would be silently without effect.
-/// `name`: of the command, for "see --help".
+/// `name`: of the command, for "see --help". Not `with_data`: the command has no --data.
 ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own,
-                                 const std::vector<std::string>& keys = {});
+                                 const std::vector<std::string>& keys = {}, bool with_data = true);
 
 /// UsageError when `value` is empty.
 void require_option(const std::string& name, const std::string& value, const char* option, const char* expected);

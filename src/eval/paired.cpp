@@ -1,0 +1,47 @@
+#include "dinoxx/eval/paired.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "dinoxx/eval/resampling.hpp"
+
+namespace dinoxx::eval {
+
+using nlohmann::json;
+
+json paired_differences(std::span<const std::string> embedders, std::span<const std::vector<ResampledFigure>> figures) {
+  json result = json::array();
+  for (size_t e = 1; e < embedders.size(); ++e) {
+    for (const ResampledFigure& first : figures[0]) {
+      for (const ResampledFigure& second : figures[e]) {
+        if (first.name != second.name) continue;
+        std::vector<double> differences;
+        for (size_t i = 0; i < first.values.size(); ++i) differences.push_back(first.values[i] - second.values[i]);
+        const double difference = first.value - second.value;
+        const auto interval = percentile_interval(std::move(differences));
+        result.push_back({{"figure", first.name},
+                          {"first", embedders[0]},
+                          {"second", embedders[e]},
+                          {"difference", std::isnan(difference) ? json(nullptr) : json(difference)},
+                          {"interval95", interval ? json{interval->low, interval->high} : json(nullptr)}});
+      }
+    }
+  }
+  return result;
+}
+std::string paired_lines(const json& differences) {
+  std::string text;
+  for (const json& row : differences) {
+    if (row["difference"].is_null()) continue;
+    const json& interval = row["interval95"];
+    text += fmt::format("  {} - {}: {} {:+.2f}{}\n", row["first"].get<std::string>(), row["second"].get<std::string>(),
+                        row["figure"].get<std::string>(), 100 * row["difference"].get<double>(),
+                        interval.is_null()
+                            ? std::string()
+                            : fmt::format(" ({:+.2f} to {:+.2f})", 100 * interval[0].get<double>(), 100 * interval[1].get<double>()));
+  }
+  return text;
+}
+
+}  // namespace dinoxx::eval
