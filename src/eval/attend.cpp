@@ -12,6 +12,7 @@
 #include "dinoxx/eval/dense.hpp"
 #include "dinoxx/model/attention.hpp"
 #include "dinoxx/model/backbone_json.hpp"
+#include "panels.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -55,22 +56,6 @@ at::Tensor network_input(const at::Tensor& picture) {
   return input.unsqueeze(0);
 }
 
-// [rows, columns] or [3, rows, columns] in [0, 1] -> [3, H, W] uint8, each patch a rectangle.
-at::Tensor panel(const at::Tensor& map, const at::Tensor& picture) {
-  const at::Tensor planes = (map.dim() == 2 ? map.unsqueeze(0) : map).clamp(0, 1).mul(255).round().to(at::kByte);
-  const int64_t tall = picture.size(1) / map.size(-2), wide = picture.size(2) / map.size(-1);
-  return planes.repeat_interleave(tall, 1).repeat_interleave(wide, 2).expand({3, -1, -1});
-}
-
-std::string png(const at::Tensor& panel) {
-  const at::Tensor pixels = panel.permute({1, 2, 0}).contiguous();
-  const Image image{static_cast<int>(panel.size(2)),
-                    static_cast<int>(panel.size(1)),
-                    {pixels.data_ptr<uint8_t>(), pixels.data_ptr<uint8_t>() + pixels.numel()}};
-  const std::vector<uint8_t> bytes = encode_png(image);
-  return {bytes.begin(), bytes.end()};
-}
-
 at::Tensor overview(const std::vector<std::pair<std::string, at::Tensor>>& panels) {
   const int64_t height = panels[0].second.size(1) + kGap, width = panels[0].second.size(2) + kGap;
   const int64_t count = static_cast<int64_t>(panels.size()), columns = std::min(count, kColumns);
@@ -99,28 +84,6 @@ json attention_numbers(const at::Tensor& row, int64_t registers) {
       {"largest_of_a_patch", patches.max().item<double>()},
       {"share_of_patches_with_60_percent",
        static_cast<double>(std::count(kept.begin(), kept.end(), 1)) / static_cast<double>(kept.size())}};
-}
-
-// Scores of the first three principal components, [3, N] in [0, 1] (between the 1st and 99th percentile), and their shares of the variance.
-struct Components {
-  at::Tensor maps;
-  std::vector<double> explained;
-};
-
-Components principal_components(const at::Tensor& patches) {
-  const at::Tensor x = patches.to(at::kDouble) - patches.to(at::kDouble).mean(0);
-  const auto [u, s, vh] = at::linalg_svd(x, /*full_matrices=*/false);
-  Components result{at::full({3, x.size(0)}, 0.5, at::kDouble), {}};
-  const at::Tensor variance = s.square();
-  const double all = variance.sum().item<double>();
-  for (int64_t c = 0; c < std::min<int64_t>(3, s.size(0)); ++c) {
-    at::Tensor scores = u.select(1, c) * s[c];
-    if (scores[scores.abs().argmax()].item<double>() < 0) scores = -scores;  // a sign that does not depend on the library
-    const double low = at::quantile(scores, 0.01).item<double>(), high = at::quantile(scores, 0.99).item<double>();
-    if (high > low) result.maps[c].copy_((scores - low) / (high - low));
-    result.explained.push_back(all > 0 ? variance[c].item<double>() / all : 0.0);
-  }
-  return result;
 }
 
 }  // namespace
@@ -163,8 +126,7 @@ json attend(const AttendOptions& options) {
     json heads = json::array();
     const auto show = [&](const std::string& name, const at::Tensor& row) {
       const at::Tensor map = row.narrow(0, 1 + registers, patches.size(0)).reshape({grid.rows, grid.columns});
-      // over the 99th percentile: one patch that takes it all (an artefact of trained ViTs) would leave the rest black
-      panels.emplace_back(name, panel(map / at::quantile(map, 0.99).clamp_min(1e-30), picture));
+      panels.emplace_back(name, panel(attention_map(map), height, width));
       return attention_numbers(row, registers);
     };
     const at::Tensor mean = all[0].mean(0);
@@ -189,10 +151,10 @@ json attend(const AttendOptions& options) {
     asked = row * grid.columns + column;
   }
   const Components components = principal_components(patches);
-  panels.emplace_back("pca.png", panel(components.maps.reshape({3, grid.rows, grid.columns}), picture));
+  panels.emplace_back("pca.png", panel(components.maps.reshape({3, grid.rows, grid.columns}), height, width));
   const at::Tensor unit = patches / patches.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
   const at::Tensor similarity = at::mv(unit, unit[asked]);
-  panels.emplace_back("similarity.png", panel(similarity.reshape({grid.rows, grid.columns}), picture));
+  panels.emplace_back("similarity.png", panel(similarity.reshape({grid.rows, grid.columns}), height, width));
   const at::Tensor norms = patches.norm(2, 1);
   result["patches"] = {
       {"dim", patches.size(1)},
@@ -207,7 +169,7 @@ json attend(const AttendOptions& options) {
   result["files"] = json::array();
   panels.emplace_back("overview.png", overview(panels));
   for (const auto& [name, pixels] : panels) {
-    write_file_atomically(options.out / name, png(pixels));
+    write_file_atomically(options.out / name, panel_png(pixels));
     result["files"].push_back(name);
   }
   write_file_atomically(options.out / "attend.json", result.dump(2) + "\n");

@@ -1,0 +1,15 @@
+#pragma once
+#include <array>
+
+namespace dinoxx::eval {
+
+/// The method that a verdict and its evidence speak of is the first of these that was run, on the features of the checkpoint: fixed
+/// beforehand, never picked by a score.
+struct VerdictMethod {
+  const char* step;
+  const char* method;
+};
+inline constexpr std::array<VerdictMethod, 5> kVerdictOrder{
+    {{"linear", "logit_adjusted"}, {"linear", "plain"}, {"few", "simpleshot"}, {"knn", "balanced_vote"}, {"knn", "vote"}}};
+
+}  // namespace dinoxx::eval
