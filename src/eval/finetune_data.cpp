@@ -20,8 +20,6 @@ namespace {
 
 // Less of an image than in pre-training: what a label is about may be anywhere in it.
 constexpr double kSmallestCrop = 0.3;
-// Multiplications of one step of the probe's fit, as in the linear step.
-constexpr double kLargestFit = 4e9;
 
 ViewSpec crop_of(const ExtractOptions& images) {
   ViewSpec view;
@@ -77,8 +75,8 @@ TuneData plan_tuning(const StepInput& input) {
   }
   for (const int32_t label : train_labels) data.train_labels.push_back(row_of[static_cast<size_t>(label)]);
   data.support = class_counts(data.validation_labels, all.classes);
-  const double fit = static_cast<double>(data.train.size()) * static_cast<double>(data.present.size()) *
-                     static_cast<double>(std::min<int64_t>(static_cast<int64_t>(data.train.size()), input.embedder.dim));
+  const double fit = size_of_fit(static_cast<double>(data.train.size()), static_cast<double>(data.present.size()),
+                                 static_cast<double>(input.embedder.dim));
   if (data.validation.empty())
     data.why_not =
         "there is no val split and no class has two training images (or groups) of which one could be held out: nothing to choose the "
@@ -177,6 +175,21 @@ std::vector<double> tuned_probabilities(const at::Tensor& logits, const TuneData
   for (size_t row = 0; row < data.present.size(); ++row)
     all.select(1, data.present[row]).copy_(logits.select(1, static_cast<int64_t>(row)));
   return softmax_rows({all.data_ptr<double>(), static_cast<size_t>(all.numel())}, classes);
+}
+
+Stat temperature_of(const at::Tensor& logits, const TuneData& data) {
+  std::vector<int32_t> labels;
+  std::vector<int64_t> rows;
+  for (size_t i = 0; i < data.validation_labels.size(); ++i) {
+    const auto row = std::lower_bound(data.present.begin(), data.present.end(), data.validation_labels[i]);
+    if (row == data.present.end() || *row != data.validation_labels[i]) continue;
+    labels.push_back(static_cast<int32_t>(row - data.present.begin()));
+    rows.push_back(static_cast<int64_t>(i));
+  }
+  const at::Tensor known = logits.index_select(0, at::tensor(rows, at::kLong)).contiguous();
+  const Stat fitted =
+      fit_temperature(labels, {known.data_ptr<double>(), static_cast<size_t>(known.numel())}, static_cast<int>(data.present.size()));
+  return fitted.value ? fitted : Stat::undefined("no finite temperature fits the validation images (all right, or no better than chance)");
 }
 
 bool TuneScore::better_than(const TuneScore& other) const {

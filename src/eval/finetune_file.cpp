@@ -32,7 +32,8 @@ std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions&
                 {"head", "logits = sqrt(D) f / |f| * head.weight^T + head.bias, f the feature"},
                 {"transform", describe(images.transform)},
                 {"lr", tuning.lr},
-                {"epoch", tuning.best_epoch}};
+                {"epoch", tuning.best_epoch},
+                {"temperature", tuning.temperature.value ? json(*tuning.temperature.value) : json(nullptr)}};
   if (std::string(method.name) == "lora")
     about["lora"] = {{"rank", options.rank}, {"alpha", options.alpha}, {"weight", "W + alpha / rank * lora_b lora_a"}};
   const NamedTensor of_head{"head.classes", at::tensor(data.present, at::kInt).to(at::kLong)};

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "dinoxx/eval/calibration.hpp"
 #include "dinoxx/eval/finetune.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/eval/tuner.hpp"
@@ -54,6 +55,8 @@ struct TuneScore {
   bool finite = true;
   bool better_than(const TuneScore& other) const;
 };
+// That makes the logits of the validation images probabilities.
+Stat temperature_of(const at::Tensor& logits, const TuneData& data);
 TuneScore score_validation(const at::Tensor& logits, const TuneData& data, int classes);
 
 // One method from its start to the weights of its best epoch.
@@ -62,6 +65,7 @@ struct Tuning {
   int best_epoch = 0;  // 0: before the first step
   TuneScore best;
   bool diverged = false;
+  Stat temperature;  // of the best epoch's logits, fitted on validation
   nlohmann::json epochs = nlohmann::json::array();
   double steps = 0, images = 0, seconds = 0;
 };

@@ -79,10 +79,11 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
               shared(input.comm));
   Tuning result;
   result.lr = lr;
-  at::Tensor best = tuner.answer().clone();
+  at::Tensor best = tuner.answer().clone(), best_logits;
   const auto judge = [&](int epoch, const nlohmann::json& train_loss) {
     tuner.use(tuner.answer().clone());
-    const TuneScore score = score_validation(tuned_logits(input, network, data.validation), data, input.data.classes);
+    const at::Tensor logits = tuned_logits(input, network, data.validation);
+    const TuneScore score = score_validation(logits, data, input.data.classes);
     nlohmann::json line = {{"epoch", epoch}, {"train_loss", train_loss}};
     line["mean_recall"] = score.finite ? nlohmann::json(score.recall) : nlohmann::json(nullptr);
     line["loss"] = score.finite ? nlohmann::json(score.loss) : nlohmann::json(nullptr);
@@ -92,6 +93,7 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
       result.best = score;
       result.best_epoch = epoch;
       best = tuner.answer().clone();
+      best_logits = logits;
     }
     tuner.learn();
     if (options.progress && input.comm.rank() == 0) {
@@ -120,6 +122,7 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
     judge(epoch, std::isfinite(mean) ? nlohmann::json(mean) : nlohmann::json(nullptr));
   }
   tuner.use(best);
+  result.temperature = temperature_of(best_logits, data);
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return result;
 }

@@ -88,6 +88,16 @@ Tuned tune_method(const StepInput& input, const FinetuneOptions& options, const 
   return best;
 }
 
+json calibration_of(const EvalData& data, const std::vector<double>& probabilities) {
+  const Calibration calibration = calibrate(data.query_labels, probabilities, data.classes);
+  json result = json::object();
+  put(result, "ece_equal_mass", calibration.ece_mass);
+  put(result, "ece_equal_width", calibration.ece_width);
+  put(result, "nll", calibration.nll);
+  put(result, "brier", calibration.brier);
+  return result;
+}
+
 Prediction conclude(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
                     const Tuned& tuned, double probe_c) {
   const TunedNetwork& network = *tuned.network;
@@ -113,6 +123,12 @@ Prediction conclude(const StepInput& input, const FinetuneOptions& options, cons
   details["epoch"] = tuning.best_epoch;
   details["validation"] = {{"mean_recall", tuning.best.recall}, {"loss", tuning.best.loss}};
   details["epochs"] = tuning.epochs;
+  put(details, "temperature", tuning.temperature);
+  details["calibration"]["before"] = calibration_of(input.data, prediction.probabilities);
+  if (tuning.temperature.value)
+    details["calibration"]["after"] = calibration_of(input.data, tuned_probabilities(logits / *tuning.temperature.value, data, classes));
+  else
+    put(details["calibration"], "after", tuning.temperature);
   details["stopped_early"] = static_cast<int>(tuning.epochs.size()) <= options.epochs;
   if (tuning.diverged) details["diverged"] = "a logit was no longer finite; the best epoch before that answers";
   if (tuning.best_epoch == 0) details["note"] = "no epoch was better on validation than the start: the answers are those of the start";

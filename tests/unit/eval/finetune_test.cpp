@@ -255,7 +255,9 @@ TEST(Finetune, TestLabelsChangeNothing) {
     for (size_t m = 0; m < 2; ++m) {
       EXPECT_EQ(one.predictions[m].classes, two.predictions[m].classes);
       EXPECT_EQ(one.predictions[m].probabilities, two.predictions[m].probabilities);
-      EXPECT_EQ(one.predictions[m].details.dump(), two.predictions[m].details.dump());
+      json details[] = {one.predictions[m].details, two.predictions[m].details};
+      for (json& of_one : details) of_one.erase("calibration");  // scores of the answers
+      EXPECT_EQ(details[0].dump(), details[1].dump());
     }
     // without a val split a part of train is not learned from
     EXPECT_EQ(one.scores["selection"]["training_images"].get<int>() + (val > 0 ? 0 : one.scores["selection"]["images"].get<int>()), 33);
