@@ -22,6 +22,7 @@ const std::vector<Command> kCommands{
     {"eval", "what the features are worth: nearest neighbours, few labels, linear classifiers, patches", run_eval},
     {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
     {"propagate", "do features follow objects through a film: labels of the first frame carried on", run_propagate},
+    {"match", "are the same places of things found again in other pictures: nearest patches", run_match},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
     {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
     {"report", "a page about a training run or an evaluation", run_report},

@@ -1,6 +1,5 @@
 #include <sstream>
 
-#include "build_info.hpp"
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -56,16 +55,12 @@ Line parse(int argc, char** argv) {
   require_option("propagate", frames, "--frames", "a folder with films as folders of frames");
   require_option("propagate", masks, "--masks", "a folder with their annotations");
   require_option("propagate", out, "--out", "a folder for results.json and the masks");
-  options.model = model.model;
+  apply_model_options(model, argc, argv, options);
   options.frames = frames;
   options.masks = masks;
   options.out = out;
   if (!list.empty()) options.list = list;
-  options.image_size = model.image_size;
   options.baselines = eval::parse_names(baselines, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
-  options.threads = model.threads;
-  options.command_line = command_line(argc, argv);
-  options.build = build_info();
   return line;
 }
 

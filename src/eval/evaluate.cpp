@@ -76,6 +76,7 @@ struct StepAnswers {
   const Step* step;
   json section;                                      // of results.json
   std::vector<std::vector<Prediction>> predictions;  // per embedder
+  std::vector<std::vector<ResampledFigure>> figures = {};
 };
 
 std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const StepAnswers& answers) {
@@ -300,6 +301,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       section.update(step.scores);
       answers.section["results"].push_back(std::move(section));
       answers.predictions.push_back(std::move(step.predictions));
+      answers.figures.push_back(std::move(step.figures));
       took(answers.step->name);
     }
   }
@@ -307,7 +309,10 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   add_intervals(*dataset, data, embedders, steps, results, options, comm);
   took("intervals");
   std::map<std::string, std::string> tables;
+  std::vector<std::string> names;
+  for (const Embedder& embedder : embedders) names.push_back(embedder.name);
   for (StepAnswers& answers : steps) {
+    if (!answers.figures.front().empty()) answers.section["paired"] = paired_differences(names, answers.figures);
     if (!answers.predictions.front().empty()) {
       const std::string name = fmt::format("predictions_{}.csv", answers.step->name);
       answers.section["predictions"] = name;

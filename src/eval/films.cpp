@@ -150,8 +150,6 @@ FilmScores propagate_film(const Film& film, const Embedder& embedder, int image_
            fmt::format("{} x {}", picture.width, picture.height), "Frames and annotations of a film have one size.");
     }
     const at::Tensor patches = embedder.patches(network_input(picture.pixels))[0];
-    if (!at::isfinite(patches).all().item<bool>())
-      fail(embedder.name, "finite features of patches", "some that are not", "The checkpoint is damaged or has diverged.");
     const PatchGrid grid = patch_grid(picture.pixels.size(1), picture.pixels.size(2), patches.size(0));
     const at::Tensor features = patches.reshape({grid.rows, grid.columns, -1});
     if (f == 0) {

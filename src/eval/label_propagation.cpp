@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/eval/knn.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -26,7 +27,7 @@ at::Tensor rows_of(const at::Tensor& map, const Span& rows, const Span& columns)
 }
 
 at::Tensor unit_rows(const at::Tensor& features) {
-  return features / features.norm(2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
+  return normalize_rows(features.flatten(0, 1)).view(features.sizes());
 }
 
 struct Candidate {

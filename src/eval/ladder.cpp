@@ -43,6 +43,8 @@ const std::vector<Step>& ladder() {
        "12 values of C on 5 folds", true, linear_protocol, linear_step},
       {"linseg", "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
        "all test images once or twice more, two fits", false, linseg_protocol, linseg_step},
+      {"match", "are the same places found again in warped copies of the test images? Nearest patches, nothing trained",
+       "all test images twice more", false, match_protocol, match_step},
   };
   return steps;
 }

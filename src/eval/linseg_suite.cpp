@@ -169,9 +169,9 @@ json attention_json(const Table& table, const at::Tensor& rows, std::span<const 
   return result;
 }
 
-// Percentile intervals of the chief numbers.
-json intervals(const StepInput& input, const std::vector<Question>& questions, const Table& table, const at::Tensor& rows,
-               const std::vector<int32_t>& labels, const std::vector<uint64_t>& groups) {
+// The chief numbers in each resample, in which they are NaN where undefined.
+std::vector<ResampledFigure> resampled(const StepInput& input, const std::vector<Question>& questions, const Table& table,
+                                       const at::Tensor& rows, const std::vector<int32_t>& labels, const std::vector<uint64_t>& groups) {
   const Resampler resampler(labels, groups, input.data.classes, input.seed);
   const int64_t of_questions = static_cast<int64_t>(questions.size()), width = of_questions + (table.heads() > 0 ? 2 : 0);
   const at::Tensor drawn = run_tasks(input.comm, kResamples, width, input.threads, [&](int64_t task, double* row) {
@@ -181,18 +181,19 @@ json intervals(const StepInput& input, const std::vector<Question>& questions, c
     row[of_questions] = table.mean(rows, 1 + table.heads(), counts);
     row[of_questions + 1] = table.mean(rows, 2 + table.heads(), counts);
   });
-  json result = json::object();
-  const auto put = [&](const std::string& name, int64_t column) {
-    const at::Tensor values = drawn.select(1, column).contiguous();
-    const auto interval = percentile_interval({values.data_ptr<double>(), values.data_ptr<double>() + kResamples});
-    result[name] = interval ? json{interval->low, interval->high} : json(nullptr);
+  std::vector<ResampledFigure> figures;
+  const std::vector<uint32_t> once(labels.size(), 1);
+  const auto put = [&](const std::string& name, double value) {
+    const at::Tensor values = drawn.select(1, static_cast<int64_t>(figures.size())).contiguous();
+    figures.push_back({name, value, {values.data_ptr<double>(), values.data_ptr<double>() + kResamples}});
   };
-  for (int64_t q = 0; q < of_questions; ++q) put(fmt::format("{}_miou", questions[q].name), q);
+  for (size_t q = 0; q < questions.size(); ++q)
+    put(fmt::format("{}_miou", questions[q].name), mean_iou(table.read(rows, q, /*pixels=*/true, once)));
   if (table.heads() > 0) {
-    put("attention_mean_map", of_questions);
-    put("attention_oracle_head_of_each_image", of_questions + 1);
+    put("attention_mean_map", table.mean(rows, 1 + table.heads(), once));
+    put("attention_oracle_head_of_each_image", table.mean(rows, 2 + table.heads(), once));
   }
-  return result;
+  return figures;
 }
 
 }  // namespace
@@ -287,7 +288,11 @@ StepResult linseg_step(const StepInput& input) {
     result.scores["attention"] = attention_json(table, rows, once);
   else
     result.scores["attention"] = {{"left_out", "it has no attention"}};
-  result.scores["bootstrap95"] = intervals(input, questions, table, rows, labels, groups);
+  result.figures = resampled(input, questions, table, rows, labels, groups);
+  for (const ResampledFigure& figure : result.figures) {
+    const auto interval = percentile_interval(figure.values);
+    result.scores["bootstrap95"][figure.name] = interval ? json{interval->low, interval->high} : json(nullptr);
+  }
   result.scores["patches"] = {{"grid", {shape.side, shape.side}}, {"dim", shape.dim}};
   result.scores["images"] = {{"train", sample.images()},
                              {"train_patches", sample.targets.size()},

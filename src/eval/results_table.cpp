@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "dinoxx/eval/evaluate.hpp"
+#include "dinoxx/eval/match.hpp"
+#include "dinoxx/eval/paired.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -174,6 +176,8 @@ std::string results_table(const json& results) {
   if (suites.contains("few")) text += few_table(suites["few"]);
   if (results.contains("majority")) text += methods_table(results);
   if (suites.contains("linseg")) text += linseg_table(suites["linseg"]);
+  if (suites.contains("match")) text += match_table(suites["match"]["results"]);
+  for (const json& suite : suites) text += paired_lines(suite.value("paired", json::array()));
   std::vector<std::string> notes;
   const auto add = [&](const json& list) {
     for (const json& note : list)

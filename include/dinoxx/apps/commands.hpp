@@ -11,6 +11,7 @@ int run_embed(int argc, char** argv);
 int run_predict(int argc, char** argv);
 int run_attend(int argc, char** argv);
 int run_propagate(int argc, char** argv);
+int run_match(int argc, char** argv);
 int run_report(int argc, char** argv);
 int run_compare(int argc, char** argv);
 int run_weights(int argc, char** argv);

@@ -7,6 +7,7 @@
 #include "dinoxx/eval/eval_data.hpp"
 #include "dinoxx/eval/features.hpp"
 #include "dinoxx/eval/knn.hpp"
+#include "dinoxx/eval/paired.hpp"
 
 /// The steps of the ladder: each takes the same features and says what they are worth to one kind of user.
 namespace dinoxx::eval {
@@ -40,6 +41,7 @@ struct Prediction {
 struct StepResult {
   nlohmann::json scores;                ///< of this embedder, beside the methods' scores
   std::vector<Prediction> predictions;  ///< the first is the step's headline
+  std::vector<ResampledFigure> figures;  ///< in which embedders are compared by paired_differences
 };
 
 struct Step {
@@ -64,6 +66,9 @@ StepResult linear_step(const StepInput& input);
 
 nlohmann::json linseg_protocol(const EvalData& data, const KnnConfig& knn);
 StepResult linseg_step(const StepInput& input);
+
+nlohmann::json match_protocol(const EvalData& data, const KnnConfig& knn);
+StepResult match_step(const StepInput& input);
 
 /// Where images come from, how many, and how they become network input: stands in the protocol of every step.
 nlohmann::json describe_images(const EvalData& data, const ExtractOptions& options);
