@@ -96,7 +96,7 @@ std::string words_of(const Chart& chart) {
   return words;
 }
 
-std::string lines(const Series& series, size_t style, const Axis& x, const Axis& y) {
+std::string lines(const Series& series, size_t style, const Axis& x, const Axis& y, bool marks) {
   std::string path, upper, lower;
   for (const Point& p : series.points) {
     path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.at(p.x), y.at(p.y));
@@ -107,7 +107,7 @@ std::string lines(const Series& series, size_t style, const Axis& x, const Axis&
   std::string svg;
   if (!upper.empty()) svg += fmt::format("<path class=\"b s{}\" d=\"{}{}Z\"/>", style, upper, lower);
   svg += fmt::format("<path class=\"s{} l\" d=\"{}\"/>", style, path);
-  if (series.points.size() <= 40)
+  if (marks && series.points.size() <= 40)
     for (const Point& p : series.points)
       svg += fmt::format("<circle class=\"s{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\"/>", style, x.at(p.x), y.at(p.y));
   return svg;
@@ -151,6 +151,8 @@ Html figure_of(const Chart& given) {
   }
   std::erase_if(chart.series, [](const Series& series) { return series.points.empty(); });
   if (chart.series.empty()) return {};
+  x_low = chart.x_low.value_or(x_low);
+  x_high = chart.x_high.value_or(x_high);
   if (chart.dots && chart.log_x) {  // no dot on the edge
     x_low /= 1.15;
     x_high *= 1.15;
@@ -175,7 +177,7 @@ Html figure_of(const Chart& given) {
   for (size_t i = 0; i < chart.series.size(); ++i) {
     Series series = chart.series[i];
     if (!chart.dots) series.points = thinned(std::move(series.points));
-    svg += chart.dots ? dots(series, i % kStyles, x, y) : lines(series, i % kStyles, x, y);
+    svg += chart.dots ? dots(series, i % kStyles, x, y) : lines(series, i % kStyles, x, y, chart.marks);
   }
   svg += fmt::format("<text class=\"soft\" text-anchor=\"middle\" x=\"{}\" y=\"{}\">", (kLeft + kWidth - kRight) / 2, kHeight - 8) +
          text(chart.x_label).code + "</text></svg>";

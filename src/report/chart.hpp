@@ -27,6 +27,8 @@ struct Chart {
   bool log_x = false;
   bool diagonal = false;            ///< from corner to corner, for calibration
   std::optional<double> low, high;  ///< of the y axis; else what the points need
+  std::optional<double> x_low, x_high;
+  bool marks = true;  ///< of the single points of a line, where these are few
   bool percent = false;             ///< y is a share
 };
 

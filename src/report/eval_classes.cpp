@@ -15,7 +15,7 @@ using nlohmann::json;
 
 constexpr size_t kRowsShown = 60;      // of a table over classes; the rest is folded away
 constexpr size_t kMatrixClasses = 40;  // above this a confusion matrix cannot be read
-constexpr size_t kPairsShown = 20;
+constexpr size_t kPairsShown = 12;
 
 // Recall between its Wilson bounds as a bar; the numbers stand in the cell before it.
 Html range(const json& row) {

@@ -67,7 +67,7 @@ Html class_grid(const Thumbnails& pictures) {
 }
 
 Html pairs(const std::string& caption, const json& examples, const Thumbnails& pictures) {
-  constexpr size_t kShown = 10;
+  constexpr size_t kShown = 5;
   Table table(caption, {"test image", "training image", "cosine", "same label"});
   for (size_t i = 0; i < std::min(elements(examples).size(), kShown); ++i) {
     const json& pair = examples[i];

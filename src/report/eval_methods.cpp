@@ -148,18 +148,4 @@ Html zero_section(const Results& results) {
   return body;
 }
 
-Html other_steps_section(const Results& results) {
-  Html body;
-  for (const std::string& step : results.steps()) {
-    if (step == "knn" || step == "zero" || step == "few" || step == "linear" || step == "linseg") continue;
-    for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
-      std::vector<std::pair<std::string, Html>> rows;
-      for (const auto& [name, value] : result.items())
-        if (name != "methods" && name != "name" && name != "description") rows.emplace_back(name, value_text(value));
-      if (!rows.empty()) body += facts(step + ", " + text_of(result, "name"), rows);
-    }
-  }
-  return body;
-}
-
 }  // namespace dinoxx::report

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
@@ -30,10 +31,17 @@ Html not_run(const Results& results) {
   return items.empty() ? paragraph("Every step that this version knows was run.") : list(items);
 }
 
+void each_string(const json& value, const std::function<void(const std::string&)>& visit) {
+  if (value.is_string()) visit(value.get<std::string>());
+  if (value.is_structured())
+    for (const json& item : value) each_string(item, visit);
+}
+
 }  // namespace
 
 std::string eval_report_html(const json& content, std::shared_ptr<const Dataset> dataset,
-                             const std::map<std::string, std::string>& predictions) {
+                             const std::map<std::string, std::string>& predictions,
+                             const std::map<std::string, std::string>& feature_pictures) {
   const Results results(content);
   const Thumbnails pictures(std::move(dataset));
   const auto own = predictions.find(results.chosen() ? results.chosen()->step : "");
@@ -50,11 +58,16 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("classes", "Classes", classes_section(results));
   section("confusion", "Confusions",
           confusion_section(results) + misses_section(results, pictures, own == predictions.end() ? "" : own->second));
+  section("rare", "Rare classes", ranking_section(results));
+  section("neighbours", "Nearest neighbours", neighbours_section(results, pictures));
+  section("labels", "Suspected label errors", suspicions_section(results, pictures));
   section("shots", "Few labels", shots_section(results));
   section("zero", "No labels", zero_section(results));
   section("calibration", "Calibration", calibration_section(results));
+  section("health", "Feature health", health_section(results));
+  section("pictures", "Feature pictures", feature_pictures_section(results, feature_pictures));
   section("dense", "Dense features", dense_section(results));
-  if (const Html other = other_steps_section(results); !other.code.empty()) section("other", "Further steps", other);
+  if (const Html other = other_steps_section(results); !other.code.empty()) section("other", "Further results", other);
   section("not-run", "Not run", not_run(results));
   section("protocol", "Protocols", protocol_section(results));
   section("provenance", "Provenance", provenance_section(results));
@@ -84,8 +97,13 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
       if (!table.empty() && fs::exists(folder / table)) predictions[step] = read_text(folder / table);
     }
   }
+  std::map<std::string, std::string> pictures;
+  for (const json& image : elements(at(results, {"evidence", "pictures", "images"})))
+    each_string(at(image, {"files"}), [&](const std::string& name) {
+      if (fs::path(name).filename() == name && fs::is_regular_file(folder / name)) pictures[name] = read_text(folder / name);
+    });
   const fs::path report = folder / "report.html";
-  write_file_atomically(report, eval_report_html(results, std::move(dataset), predictions));
+  write_file_atomically(report, eval_report_html(results, std::move(dataset), predictions, pictures));
   return report;
 }
 

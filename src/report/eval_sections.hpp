@@ -1,4 +1,7 @@
 #pragma once
+#include <map>
+#include <string>
+
 #include "results_view.hpp"
 #include "thumbnails.hpp"
 
@@ -15,7 +18,17 @@ Html knn_section(const Results& results);
 Html zero_section(const Results& results);
 /// Segmentation and attention where masks are packed.
 Html dense_section(const Results& results);
-/// Steps that this version knows no table for.
+/// ROC and precision-recall of the rarest classes.
+Html ranking_section(const Results& results);
+/// Single images with their nearest training images.
+Html neighbours_section(const Results& results, const Thumbnails& pictures);
+/// Training images whose neighbours have another label.
+Html suspicions_section(const Results& results, const Thumbnails& pictures);
+/// How features use their space.
+Html health_section(const Results& results);
+/// PCA, attention and similarity of a few images; `files`: the PNGs beside results.json by name.
+Html feature_pictures_section(const Results& results, const std::map<std::string, std::string>& files);
+/// What no other section shows, of any step.
 Html other_steps_section(const Results& results);
 
 Html classes_section(const Results& results);

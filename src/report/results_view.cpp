@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "dinoxx/eval/verdict_order.hpp"
 #include "run_figures.hpp"
 
 namespace dinoxx::report {
@@ -89,14 +90,26 @@ const std::vector<KnownStep>& known_steps() {
                                             {"knn", "weighted k-nearest neighbours, no training"},
                                             {"few", "K labelled images per class"},
                                             {"linear", "logistic regression on frozen features, all labels"},
+                                            {"sweep", "linear classifiers over learning rates, blocks and poolings, trained at once"},
                                             {"finetune", "light fine-tuning of the network"},
-                                            {"linseg", "linear segmentation of patch features, attention against masks"}};
+                                            {"linseg", "linear segmentation of patch features, attention against masks"},
+                                            {"video", "labels carried through a video by its patch features"},
+                                            {"match", "patches found again in another view of the same picture"}};
   return steps;
 }
 
+std::string step_title(const std::string& step) {
+  for (const KnownStep& known : known_steps())
+    if (step == known.name) return step + ": " + known.what;
+  return step;
+}
+
 const std::vector<std::pair<std::string, std::string>>& order_of_choice() {
-  static const std::vector<std::pair<std::string, std::string>> order{
-      {"linear", "logit_adjusted"}, {"linear", "plain"}, {"few", "simpleshot"}, {"knn", "balanced_vote"}, {"knn", "vote"}};
+  static const std::vector<std::pair<std::string, std::string>> order = [] {
+    std::vector<std::pair<std::string, std::string>> names;
+    for (const eval::VerdictMethod& method : eval::kVerdictOrder) names.emplace_back(method.step, method.method);
+    return names;
+  }();
   return order;
 }
 

@@ -71,6 +71,8 @@ struct KnownStep {
   const char* what;
 };
 const std::vector<KnownStep>& known_steps();
+/// "sweep: ..." with what is known of it.
+std::string step_title(const std::string& step);
 /// The order in which chosen() looks.
 const std::vector<std::pair<std::string, std::string>>& order_of_choice();
 

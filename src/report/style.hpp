@@ -32,8 +32,9 @@ svg .l{fill:none;stroke-width:2}svg .b{stroke:none;opacity:.18}
 svg circle{stroke-dasharray:none!important}
 .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;list-style:none;padding:0;margin:.2rem 0;font-size:.85rem}.legend svg{display:inline-block;width:2rem;height:.7rem;vertical-align:middle;margin-right:.3rem}
 .bar{display:block;height:.7rem;background:var(--c0);min-width:1px}.range{display:block;width:8rem;height:1rem}
-.heat td{text-align:center}.heat thead th{writing-mode:vertical-rl;text-align:left;max-height:10rem}
-.thumbs{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0}.thumbs li{width:6.5rem;font-size:.8rem;overflow-wrap:anywhere}.thumb{display:block;width:6rem;height:6rem;object-fit:contain;background:var(--panel);image-rendering:pixelated}.wide{min-width:13rem}
+.heat td{text-align:center}.heat thead th:first-child{writing-mode:horizontal-tb;vertical-align:bottom}.heat thead th:not(:first-child){writing-mode:vertical-rl;text-align:left;max-height:10rem}
+.thumbs{display:flex;flex-wrap:wrap;gap:.6rem;list-style:none;padding:0}.thumbs li{width:6.5rem;font-size:.8rem;overflow-wrap:anywhere}.thumb{display:block;width:6rem;height:6rem;object-fit:contain;background:var(--panel);image-rendering:pixelated}.wide{min-width:13rem}td.good,td.bad{min-width:8rem}.thumbs span{display:block}
+.cases{list-style:none;padding:0;display:grid;gap:1.2rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,30rem),1fr))}.single{grid-template-columns:minmax(0,1fr)!important}.cases .thumbs{gap:.4rem}.cases .thumbs li{width:4.9rem}.cases .thumb{width:4.5rem;height:4.5rem}.cases>li{border-left:.2rem solid var(--line);padding-left:.8rem;min-width:0;break-inside:avoid}.cases .thumbs{margin:.3rem 0 0}.query{padding-right:.6rem;border-right:1px solid var(--line)}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--panel);padding:.6rem;font-size:.85rem}code{overflow-wrap:anywhere}
 @media(max-width:30rem){body{padding:.6rem}th,td{padding:.2rem .4rem}h1{font-size:1.3rem}}
 @media print{:root{--bg:#fff;--fg:#000;--soft:#444;--line:#bbb;--panel:#f2f2f2;--link:#000}body{max-width:none;font-size:.8rem}nav{display:none}.scroll{overflow:visible}table{font-size:.62rem}th,td{padding:.15rem .3rem}.wide,tbody th{min-width:0}.n{white-space:normal}figure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}}

@@ -12,11 +12,11 @@ namespace {
 
 constexpr int kSide = 96;
 
-std::string base64(const std::vector<uint8_t>& bytes) {
+std::string base64(std::string_view bytes) {
   constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   for (size_t i = 0; i < bytes.size(); i += 3) {
-    const auto byte = [&](size_t k) { return i + k < bytes.size() ? static_cast<uint32_t>(bytes[i + k]) : 0u; };
+    const auto byte = [&](size_t k) { return i + k < bytes.size() ? static_cast<uint32_t>(static_cast<unsigned char>(bytes[i + k])) : 0u; };
     const uint32_t word = byte(0) << 16 | byte(1) << 8 | byte(2);
     for (int k = 0; k < 4; ++k) text += i + static_cast<size_t>(k) > bytes.size() ? '=' : kDigits[word >> (18 - 6 * k) & 63];
   }
@@ -50,8 +50,8 @@ Html Thumbnails::image(uint64_t id) const {
     Image image;
     dataset_->read(id, bytes);
     decode_image(bytes, image);
-    return {fmt::format("<img class=\"thumb\" src=\"data:image/png;base64,{}\" alt=\"{}\">", base64(encode_png(small(image))),
-                        text(dataset_->key(id)).code)};
+    const std::vector<uint8_t> png = encode_png(small(image));
+    return picture({reinterpret_cast<const char*>(png.data()), png.size()}, dataset_->key(id), "thumb");
   } catch (const Error& error) {  // a report without one of its pictures is still a report
     return text(fmt::format("not readable: {}. ", error.what()));
   }
@@ -63,6 +63,10 @@ Html Thumbnails::image(const std::string& key) const {
     for (uint64_t id = 0; id < dataset_->size(); ++id) by_key_.emplace(dataset_->key(id), id);
   const auto found = by_key_.find(key);
   return found == by_key_.end() ? Html{} : image(found->second);
+}
+
+Html picture(std::string_view png, std::string_view words, std::string_view css) {
+  return {fmt::format("<img class=\"{}\" src=\"data:image/png;base64,{}\" alt=\"{}\">", css, base64(png), text(words).code)};
 }
 
 Html gallery(const Html& items) {

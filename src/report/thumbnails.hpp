@@ -27,5 +27,7 @@ class Thumbnails {
 };
 /// A row of list items.
 Html gallery(const Html& items);
+/// A PNG inside the page, described in words; `css`: classes of the style sheet.
+Html picture(std::string_view png, std::string_view words, std::string_view css);
 
 }  // namespace dinoxx::report

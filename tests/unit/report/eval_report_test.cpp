@@ -57,9 +57,36 @@ TEST(EvalReport, EveryNumberIsOneOfTheResults) {
   const std::string page = eval_report_html(results);
   for (const std::string& number : numbers_shown(page)) EXPECT_TRUE(known.contains(number)) << number;
   // and those that a reader looks for are there
-  for (const char* number : {"58.88 % [50.11, 66.22]", "41.71 %", "66.04 % [58.13, 73.07]", "81.23 [75.12, 84.45]", "62.22 [57.22, 66.22]",
-                             "34.02 [33.31, 34.74]", "0.0911", "37.37", "[9.17, 21.83]", "1.6e-05", "0.99123", "0.2468", "1.358", "77.5",
-                             "19", "73.73 [71.71, 75.75]", "51.51", "31.31 [29.29, 33.33]", "39.39"})
+  for (const char* number : {"58.88 % [50.11, 66.22]",
+                             "41.71 %",
+                             "66.04 % [58.13, 73.07]",
+                             "81.23 [75.12, 84.45]",
+                             "62.22 [57.22, 66.22]",
+                             "34.02 [33.31, 34.74]",
+                             "0.0911",
+                             "37.37",
+                             "[9.17, 21.83]",
+                             "1.6e-05",
+                             "0.99123",
+                             "0.2468",
+                             "1.358",
+                             "77.5",
+                             "92.92",
+                             "48.48",
+                             "54.54",
+                             "47.5",
+                             "0.677",
+                             "1.56",
+                             "-1.72",
+                             "21",
+                             "76.76 %",
+                             "0.919",
+                             "0.949",
+                             "19",
+                             "73.73 [71.71, 75.75]",
+                             "51.51",
+                             "31.31 [29.29, 33.33]",
+                             "39.39"})
     EXPECT_THAT(page, HasSubstr(number));
 }
 
@@ -81,6 +108,38 @@ TEST(EvalReport, TheVerdictsMethodIsNotChosenByItsScore) {
   }
   results["suites"].erase("linear");
   EXPECT_THAT(eval_report_html(results), HasSubstr("<strong>k-NN on"));
+}
+
+TEST(EvalReport, EvidenceNamesWhatItShows) {
+  const std::string page = eval_report_html(small_results(), nullptr, {}, {{"features_1_pca.png", "bytes of a PNG"}});
+  EXPECT_THAT(page, HasSubstr("oak, called elm with a probability of 0.97"));
+  EXPECT_THAT(page, HasSubstr("train/7.png"));  // by name where there is no data set
+  EXPECT_THAT(page, HasSubstr("labelled elm, neighbours say oak"));
+  EXPECT_THAT(page, HasSubstr("suspicions for a person to look at"));
+  EXPECT_THAT(page, HasSubstr("src=\"data:image/png;base64,Ynl0ZXMgb2YgYSBQTkc=\" alt=\"the patches of test/1.png"));
+  EXPECT_THAT(page, Not(HasSubstr("as the network gets it")));  // that file is not there
+  for (const char* reason : {"not one of it", "no two of a class"}) EXPECT_THAT(page, HasSubstr(reason));
+  EXPECT_THAT(page, Not(HasSubstr("collapsed: ")));
+  json collapsed = small_results();
+  collapsed["feature_health"][0]["deviation"] = 0.0041;
+  EXPECT_THAT(eval_report_html(collapsed), HasSubstr("collapsed: all images nearly alike"));
+}
+
+TEST(EvalReport, AStepThatNoSectionKnowsIsShownAsTablesAndLists) {
+  json results = small_results();
+  const json films = {{{"name", "film a"}, {"J", 0.7171}, {"frames", 24}},
+                      {{"name", "film b"}, {"J", nullptr}, {"undefined", {{"J", "it is empty"}}}}};
+  results["suites"]["novel"]["results"] = {{{"name", "teacher"},
+                                            {"methods", {{"trick", scores_of(0.0123)}}},
+                                            {"films", films},
+                                            {"settings", {{"radius", 12}, {"interval", {0.1414, 0.2424}}}},
+                                            {"by_rate", {{"0.1", {{"accuracy", 0.5353}}}, {"0.2", {{"accuracy", 0.5656}}}}},
+                                            {"left_out", "half of it"}}};
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  for (const char* part :
+       {"novel, trick", "film b", "0.7171", "it is empty", "[0.1414, 0.2424]", "0.5656", "<th scope=\"row\">0.2</th>", "half of it"})
+    EXPECT_THAT(page, HasSubstr(part));
 }
 
 TEST(EvalReport, IsAGoodPage) {
@@ -190,7 +249,7 @@ TEST(EvalReport, PicturesComeFromTheDataSet) {
   expect_good_page(page);
   EXPECT_THAT(page, HasSubstr("alt=\"image3.png\""));
   EXPECT_THAT(page, HasSubstr("alt=\"image1.png\">oak, called a, &quot;b&quot;"));
-  EXPECT_THAT(page, Not(HasSubstr("oak, called elm")));  // another method's mistake
+  EXPECT_THAT(page, Not(HasSubstr("\">oak, called elm<")));  // another method's mistake
   EXPECT_THAT(page, HasSubstr("&lt;elm&gt;</li>"));
   dataset->set_bytes(0, {1, 2, 3});
   EXPECT_THAT(eval_report_html(results, dataset, predictions), HasSubstr("not readable"));
