@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -120,9 +121,18 @@ std::optional<fs::path> latest_checkpoint(const fs::path& run) {
   return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
-void prune_checkpoints(const fs::path& checkpoints, int64_t keep) {
+int64_t checkpoint_step(const fs::path& checkpoint) {
+  const std::string name = checkpoint.filename().string(), prefix = "step_";
+  int64_t step = -1;
+  if (!name.starts_with(prefix)) return -1;
+  const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
+  return error == std::errc() && end == name.data() + name.size() ? step : -1;
+}
+
+void prune_checkpoints(const fs::path& checkpoints, int64_t keep, const std::function<bool(int64_t)>& stays) {
   const auto all = list_checkpoints(checkpoints);
   for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    if (stays && stays(checkpoint_step(all[i]))) continue;
     fs::remove(all[i] / checkpoint::kManifest);
     sync_path(all[i]);
     fs::remove_all(all[i]);

@@ -249,12 +249,20 @@ std::vector<Field> make_fields() {
       field<head, &HeadConfig::bottleneck_dim>("head.bottleneck_dim", "256", "width in front of the prototypes", positive),
       field<head, &HeadConfig::layers>("head.layers", "3", "linear layers in front of the prototypes", {1, 16}),
       field<head, &HeadConfig::norm_last_layer>(
-          "head.norm_last_layer", "yes", "keep the prototypes' gain at 1 (steadier; published long runs turn it off; DINOv3 has no gain)"),
+          "head.norm_last_layer", "auto",
+          "keep the prototypes' gain at 1 (steadier; published long runs turn it off); auto: yes for dino, of the others no"),
+      field<head, &HeadConfig::weight_norm>(
+          "head.weight_norm", "auto",
+          "prototypes of a direction and a gain; no: a plain linear layer; auto: yes, of dinov3 no, of distill as its teacher's"),
       field<head, &HeadConfig::shared>("head.shared", "auto", "one head for CLS and masked patches; auto: yes, of dinov3 no"),
       field<head, &HeadConfig::patch_out_dim>("head.patch_out_dim", "auto", "patch head: prototypes; auto: head.out_dim", positive),
       field<head, &HeadConfig::patch_hidden_dim>("head.patch_hidden_dim", "auto", "patch head: width; auto: head.hidden_dim", positive),
       field<head, &HeadConfig::patch_bottleneck_dim>("head.patch_bottleneck_dim", "auto",
                                                      "patch head: width in front of the prototypes; auto: head.bottleneck_dim", positive),
+      field<head, &HeadConfig::predictor_hidden_dim>("head.predictor_hidden_dim", "auto",
+                                                     "width of BYOL's predictor; auto: head.hidden_dim", positive),
+      field<head, &HeadConfig::norm_output>("head.norm_output", "no",
+                                            "SimCLR: batch norm behind the projector's last layer, as its released code has it"),
 
       choice<views, &ViewsConfig::profile>("views.profile", "auto", with_auto(view_profile_names()),
                                            "augmentation (dinoxx info --profile NAME); auto: the method's"),
@@ -388,7 +396,8 @@ std::vector<Field> make_fields() {
           "gram.first", "0it",
           "when the Gram teacher is taken from the teacher for the first time; with a file: for the first time again (0: never)"),
       field<gram, &GramConfig::every>("gram.every", "0it", "between two more of these; 0: none"),
-      field<gram, &GramConfig::max_updates>("gram.max_updates", "3", "of these at most", count),
+      field<gram, &GramConfig::max_updates>("gram.max_updates", "3", "updates at most; the first teacher of a run without a file is none",
+                                            count),
       field<gram, &GramConfig::size>(
           "gram.size", "0", "crops for the Gram teacher, pixels: the global crops without distortions; 0: the global crops themselves",
           {0, 16384}),
@@ -428,10 +437,13 @@ std::vector<Field> make_fields() {
       not_training(
           field<ckpt, &CheckpointConfig::every>("checkpoint.every", "1ep", "between two checkpoints; 0: at the end and on request only")),
       not_training(field<ckpt, &CheckpointConfig::keep>("checkpoint.keep", "3", "newest checkpoints that stay", positive)),
+      not_training(field<ckpt, &CheckpointConfig::keep_every>("checkpoint.keep_every", "0it",
+                                                              "between two more checkpoints that stay for ever; 0: none")),
 
       not_training(field<eval, &EvalConfig::every>("eval.every", "1ep", "between two evaluations of the teacher; 0: none")),
       not_training(text<eval, &EvalConfig::suite>(
-          "eval.suite", "steps, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test", "knn")),
+          "eval.suite", "steps, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test",
+          "knn")),
       not_training(field<eval, &EvalConfig::knn_k>("eval.knn_k", "10,20,100,200", "neighbours", positive)),
   };
 }

@@ -151,6 +151,8 @@ void check_method_keys(const Config& c) {
   if (const double epochs = *c.teacher.warmup_temp_epochs; c.teacher.temp_changes == "epoch" && epochs != std::floor(epochs))
     fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", fmt::format("{}", epochs),
                "Round it, or set teacher.temp_changes = step");
+  if (c.head.norm_output && c.train.method != "simclr")
+    fail_usage("head.norm_output", "no for another method than simclr", fmt::format("yes for {}", c.train.method), "Leave it out");
   if (c.train.method == "distill" && c.teacher.distill.empty())
     fail_usage("teacher.distill", "the frozen teacher for train.method = distill", "nothing", "Name a run folder or a teacher.safetensors");
 }
@@ -188,10 +190,8 @@ void check_together(const Config& c, uint64_t images) {
                fmt::format("{} of {} images in batches of {}", c.train.length.text(), images, c.train.batch_size), "Train longer");
 }
 
-}  // namespace
-
-Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes, int world_size) {
-  if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
+// Values for what is open; nothing is checked.
+Resolver filled(const Config& before, uint64_t images, int cores, int world_size) {
   Resolver r(before);
   Config& c = r.config;
   const Family family = family_of(c.model.arch);
@@ -246,6 +246,10 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
   r.set<int64_t>("head.hidden_dim", c.head.hidden_dim, method.hidden_dim, from_method);
   r.set("head.shared", c.head.shared, method.shared_head, from_method);
+  const bool prototypes = method.name != "byol" && method.name != "simclr";
+  r.set("head.norm_last_layer", c.head.norm_last_layer, method.norm_last_layer, prototypes ? from_method : "");
+  r.set("head.weight_norm", c.head.weight_norm, method.name != "dinov3", prototypes ? from_method : "");
+  r.set("head.predictor_hidden_dim", c.head.predictor_hidden_dim, *c.head.hidden_dim, method.name == "byol" ? "as head.hidden_dim" : "");
   const bool patches = *c.loss.patch_weight > 0, patch_head = patches && !*c.head.shared;
   r.set("head.patch_out_dim", c.head.patch_out_dim, *c.head.out_dim, patch_head ? "as head.out_dim" : "");
   r.set("head.patch_hidden_dim", c.head.patch_hidden_dim, *c.head.hidden_dim, patch_head ? "as head.hidden_dim" : "");
@@ -270,9 +274,21 @@ Config resolve_config(const Config& before, uint64_t images, int cores, std::vec
         fmt::format("of {} steps", total));
   r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
   r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
-  check_together(c, images);
+  return r;
+}
+
+}  // namespace
+
+Config resolve_config(const Config& before, uint64_t images, int cores, std::vector<std::string>* notes, int world_size) {
+  if (images == 0) fail_usage("training images", "at least one", "none", "Pack images into the split \"train\"");
+  const Resolver r = filled(before, images, cores, world_size);
+  check_together(r.config, images);
   if (notes) *notes = r.notes();
-  return c;
+  return r.config;
+}
+
+Config settled(const Config& saved) {
+  return filled(saved, 1'000'000, 1, 1).config;  // values that follow from the number of images have always been saved
 }
 
 }  // namespace dinoxx

@@ -84,6 +84,7 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   apply_settings(config, parse_settings(config_text, model.file.string()));
   model.seed = static_cast<uint64_t>(config.train.seed);
   apply_settings(config, request.model_settings);
+  config = settled(config);
   model.image_size = static_cast<int>(config.views.global_size);
   model.network = make_backbone(backbone_config(config), request.dtype);
   const SafetensorsFile file(model.file);

@@ -61,6 +61,9 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const bool training = !input.origins.empty();
   // a backbone with batch statistics has neither stochastic depth nor drawn positions
   const bool drawn = training && !(input.averaged && backbone_->buffers().empty());
+  const auto through = [&](const ProjectionHead& head, const at::Tensor& rows) {
+    return input.bottlenecks ? head.bottleneck(rows) : head.forward(rows, training);
+  };
   std::vector<at::Tensor> features;
   for (size_t i = 0; i < crops.size(); ++i) {
     if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
@@ -72,8 +75,7 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
       features.push_back(f.cls);
       if (input.patches) out.patches = f.patches;
       const at::Tensor rows = f.patches.flatten(0, 1);
-      if (input.masked_rows.defined())
-        out.patch_logits = heads_[patch_head_].head.forward(rows.index_select(0, input.masked_rows), training);
+      if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
       if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
     } else {
       features.push_back(backbone_->forward(crops[i], origin));
@@ -84,7 +86,7 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   std::vector<at::Tensor> outputs{rows};
   if (!heads_.front().head.buffers().empty()) outputs = features;
   for (at::Tensor& output : outputs) {
-    output = heads_.front().head.forward(output, training);
+    output = through(heads_.front().head, output);
     if (input.predict && predictor_ >= 0) output = heads_[predictor_].head.forward(output, training);
   }
   const at::Tensor logits = joined(outputs);

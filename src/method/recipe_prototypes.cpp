@@ -11,7 +11,7 @@ DinoHeadConfig head(const Config& config, int in_dim, int64_t hidden, int64_t bo
   head.bottleneck_dim = static_cast<int>(bottleneck);
   head.out_dim = static_cast<int>(out);
   head.layers = static_cast<int>(config.head.layers);
-  head.weight_norm = config.train.method != "dinov3";
+  head.weight_norm = *config.head.weight_norm;
   return head;
 }
 
@@ -77,7 +77,7 @@ MethodSpec recipe_prototypes(const Config& config) {
   if (own_patch_head)
     spec.network.patch_head = {
         "ibot_head", head(config, dim, *config.head.patch_hidden_dim, *config.head.patch_bottleneck_dim, *config.head.patch_out_dim)};
-  spec.norm_last_layer = config.head.norm_last_layer;
+  spec.norm_last_layer = *config.head.norm_last_layer;
   spec.teacher = config.train.method == "distill" ? TeacherPolicy::kFrozen : TeacherPolicy::kEma;
   if (config.mask.scheme != "none") spec.masks = mask_plan(config);
   spec.centre = config.loss.centring == "centre";

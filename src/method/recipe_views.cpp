@@ -9,7 +9,7 @@ MethodSpec two_views(const Config& config) {
   spec.split_views = true;
   spec.network.backbone = backbone_config(config);
   spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head.hidden_dim),
-                                                  static_cast<int>(*config.head.out_dim)}};
+                                                  static_cast<int>(*config.head.out_dim), config.head.norm_output}};
   return spec;
 }
 
@@ -18,7 +18,7 @@ MethodSpec two_views(const Config& config) {
 MethodSpec recipe_byol(const Config& config) {
   MethodSpec spec = two_views(config);
   const int width = static_cast<int>(*config.head.out_dim);
-  spec.network.predictor = {"predictor", MlpHeadConfig{width, static_cast<int>(*config.head.hidden_dim), width}};
+  spec.network.predictor = {"predictor", MlpHeadConfig{width, static_cast<int>(*config.head.predictor_hidden_dim), width}};
   spec.terms.push_back(byol_term());
   return spec;
 }

@@ -75,8 +75,12 @@ at::Tensor DinoHead::prototypes() const {
   return at::_weight_norm(parameters_[first + 1].tensor, parameters_[first].tensor, 0);
 }
 
+at::Tensor DinoHead::logits(const at::Tensor& bottleneck) const {
+  return ops::linear(bottleneck, prototypes(), {});
+}
+
 at::Tensor DinoHead::forward(const at::Tensor& x) const {
-  return ops::linear(bottleneck(x), prototypes(), {});
+  return logits(bottleneck(x));
 }
 
 at::Tensor DinoHead::mean_logits(const at::Tensor& x) const {

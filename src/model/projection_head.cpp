@@ -24,26 +24,33 @@ MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype)
       bias1_(init::uninitialized({config.hidden_dim}, dtype)),
       weight2_(init::uninitialized({config.out_dim, config.hidden_dim}, dtype)),
       bias2_(init::uninitialized({config.out_dim}, dtype)),
-      norm_(config.hidden_dim, dtype) {
+      norms_{BatchNorm(config.hidden_dim, dtype)} {
   parameters_ = {{"mlp.0.weight", weight1_}, {"mlp.0.bias", bias1_}};
-  norm_.append_to("mlp.1.", parameters_, buffers_);
+  norms_.front().append_to("mlp.1.", parameters_, buffers_);
   parameters_.push_back({"mlp.3.weight", weight2_});
-  parameters_.push_back({"mlp.3.bias", bias2_});
+  if (!config.norm_output) {
+    parameters_.push_back({"mlp.3.bias", bias2_});
+    return;
+  }
+  bias2_.reset();
+  norms_.emplace_back(config.out_dim, dtype).append_to("mlp.4.", parameters_, buffers_);
 }
 
 void MlpHead::initialize(uint64_t seed, uint64_t first) {
   init::fan_in_uniform(weight1_, config_.in_dim, seed, first);
   init::fan_in_uniform(bias1_, config_.in_dim, seed, first + 1);
-  for (const auto& [name, tensor] : parameters_)
-    if (name == "mlp.1.weight") init::constant(tensor, 1.0);
-  for (const auto& [name, tensor] : parameters_)
-    if (name == "mlp.1.bias") init::constant(tensor, 0.0);
+  for (const auto& [name, tensor] : parameters_) {
+    if (name == "mlp.1.weight" || name == "mlp.4.weight") init::constant(tensor, 1.0);
+    if (name == "mlp.1.bias" || name == "mlp.4.bias") init::constant(tensor, 0.0);
+  }
   init::fan_in_uniform(weight2_, config_.hidden_dim, seed, first + 2);
-  init::fan_in_uniform(bias2_, config_.hidden_dim, seed, first + 3);
+  if (bias2_.defined()) init::fan_in_uniform(bias2_, config_.hidden_dim, seed, first + 3);
 }
 
 at::Tensor MlpHead::forward(const at::Tensor& x, bool training) const {
-  return ops::linear(at::relu(norm_.forward(ops::linear(x, weight1_, bias1_), training)), weight2_, bias2_);
+  const at::Tensor hidden = at::relu(norms_.front().forward(ops::linear(x, weight1_, bias1_), training));
+  const at::Tensor y = ops::linear(hidden, weight2_, bias2_);
+  return config_.norm_output ? norms_.back().forward(y, training) : y;
 }
 
 int in_dim(const ProjectionConfig& config) {
@@ -89,20 +96,32 @@ at::Tensor ProjectionHead::forward(const at::Tensor& x, bool training) const {
       head_);
 }
 
-at::Tensor ProjectionHead::mean_logits(const at::Tensor& x) const {
+const DinoHead& ProjectionHead::with_prototypes() const {
   const auto* dino = std::get_if<DinoHead>(&head_);
-  if (!dino) fail("mean of the logits", "a head with prototypes", "an MLP with batch norm", "This is a defect of the program");
-  return dino->mean_logits(x);
+  if (!dino) fail("projection head", "one with prototypes", "an MLP with batch norm", "This is a defect of the program");
+  return *dino;
+}
+at::Tensor ProjectionHead::bottleneck(const at::Tensor& x) const {
+  return with_prototypes().bottleneck(x);
+}
+at::Tensor ProjectionHead::logits(const at::Tensor& bottleneck) const {
+  return with_prototypes().logits(bottleneck);
+}
+at::Tensor ProjectionHead::mean_logits(const at::Tensor& x) const {
+  return with_prototypes().mean_logits(x);
 }
 
 void ProjectionHead::set_statistics_group(const std::shared_ptr<Communicator>& group) {
-  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().set_group(group);
+  if (auto* mlp = std::get_if<MlpHead>(&head_))
+    for (BatchNorm& norm : mlp->norms()) norm.set_group(group);
 }
 void ProjectionHead::commit_statistics() {
-  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().commit_statistics();
+  if (auto* mlp = std::get_if<MlpHead>(&head_))
+    for (BatchNorm& norm : mlp->norms()) norm.commit_statistics();
 }
 void ProjectionHead::discard_statistics() {
-  if (auto* mlp = std::get_if<MlpHead>(&head_)) mlp->norm().discard_statistics();
+  if (auto* mlp = std::get_if<MlpHead>(&head_))
+    for (BatchNorm& norm : mlp->norms()) norm.discard_statistics();
 }
 
 }  // namespace dinoxx

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/core/method_defaults.hpp"
 
 namespace dinoxx {
 
@@ -19,12 +20,12 @@ OptimizerConfig optimizer_config(const Config& config) {
 }
 
 RuleOptions rule_options(const Config& config, bool freeze_last_layer) {
-  const bool by_module = config.optim.clip_by == "module";  // DINOv2's and DINOv3's ways go together
+  const bool dinov2 = method_defaults(config.train.method).dinov2_groups;
   RuleOptions rules;
-  rules.exclusion = by_module ? DecayExclusion::kName : DecayExclusion::kShape;
+  rules.exclusion = dinov2 ? DecayExclusion::kName : DecayExclusion::kShape;
   rules.layer_decay = *config.optim.layer_decay;
   rules.patch_embed_lr = *config.optim.patch_embed_lr;
-  if (freeze_last_layer) rules.last_layer = by_module ? LastLayerFreeze::kZeroRate : LastLayerFreeze::kSkip;
+  if (freeze_last_layer) rules.last_layer = dinov2 ? LastLayerFreeze::kZeroRate : LastLayerFreeze::kSkip;
   return rules;
 }
 
@@ -74,8 +75,10 @@ double Schedules::gram_share(int64_t step) const {
 bool Schedules::refreshes_gram(int64_t step) const {
   if (!gram_.own_teacher || step < gram_.first || (gram_.from_file && gram_.first == 0)) return false;
   const int64_t since = step - gram_.first;
-  if (since == 0) return true;
-  return gram_.every > 0 && since % gram_.every == 0 && since / gram_.every < gram_.updates;
+  if (since != 0 && (gram_.every == 0 || since % gram_.every != 0)) return false;
+  // without a file the first one makes the teacher, and is no update of it
+  const int64_t number = since == 0 ? 0 : since / gram_.every;
+  return gram_.from_file ? number < gram_.updates : number <= gram_.updates;
 }
 
 StepValues Schedules::at(int64_t step, uint64_t position) const {

@@ -177,10 +177,15 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   const bool patch_loss = wants(spec, values, Need::kMasks);
 
   // 1. teacher forward on the global views
+  bool job_stops = false;
   {
     at::NoGradGuard no_grad;
     const std::vector<at::Tensor> globals = first_views(crops.student, batch, static_cast<int>(in.global_views));
-    if (spec.teacher != TeacherPolicy::kNone) {
+    if (comms.teacher) {
+      auto shared = comms.teacher->forward(*state.frozen, {globals.front(), patch_loss ? input.masked : at::Tensor(), input.wants_stop});
+      in.teacher = std::move(shared.teacher);
+      job_stops = shared.stop;
+    } else if (spec.teacher != TeacherPolicy::kNone) {
       const Network& teacher = spec.teacher == TeacherPolicy::kFrozen ? *state.frozen : state.teacher;
       // batch statistics, as published, where the network learns and has them; no stochastic depth
       const bool statistics = spec.teacher == TeacherPolicy::kEma && !state.teacher_buffers.empty();
@@ -227,6 +232,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   figures.under_way->wait();
   for (const auto& work : centre_works) work->wait();
   const CentreRows rows = read_figures(figures, comms.statistics.size(), metrics);
+  if (comms.teacher) metrics.stop = job_stops;
 
   // 6. commit, once all ranks have agreed. The averaged gradient is equal on all ranks, so its norm needs no vote.
   at::NoGradGuard no_grad;

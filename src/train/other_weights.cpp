@@ -83,7 +83,7 @@ Config saved_config(const SafetensorsFile& file, const fs::path& path) {
                "Name such a run: prototypes are what is distilled");
   Config config = default_config();
   apply_settings(config, parse_settings(text->second, path.string()));
-  return config;
+  return settled(config);
 }
 
 }  // namespace
@@ -104,11 +104,21 @@ std::vector<std::string> load_gram_teacher(const fs::path& given, const Config& 
   return lines;
 }
 
+Config frozen_teacher_config(const fs::path& given) {
+  const fs::path path = weight_path("teacher.distill", given);
+  if (fs::is_directory(path))
+    fail_usage("teacher.distill", "a run of dinoxx, a checkpoint of it or its teacher.safetensors", path.string(), "Name one of them");
+  return saved_config(SafetensorsFile(path), path);
+}
+
 std::vector<std::string> load_frozen_teacher(const fs::path& given, const MethodSpec& spec, at::ScalarType compute, at::Device device,
                                              TrainState& state) {
   const fs::path path = weight_path("teacher.distill", given);
   const SafetensorsFile file(path);
   const MethodSpec teacher = make_method(saved_config(file, path));
+  if (!std::holds_alternative<DinoHeadConfig>(teacher.network.head.config))
+    fail_usage("teacher.distill", "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
+               "Name a run of dino, ibot, dinov2, dinov3 or distill");
   const auto same = [&](const char* key, int mine, int theirs) {
     if (mine != theirs)
       fail_usage(key, fmt::format("{}, as the teacher in {} has", theirs, path.string()), std::to_string(mine),

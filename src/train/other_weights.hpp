@@ -16,6 +16,9 @@ std::vector<std::string> init_from(const std::filesystem::path& path, const Conf
 /// The Gram teacher's backbone (gram.teacher).
 std::vector<std::string> load_gram_teacher(const std::filesystem::path& path, const Config& config, TrainState& state);
 
+/// The configuration of the run behind teacher.distill.
+Config frozen_teacher_config(const std::filesystem::path& path);
+
 /// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved. Its heads must have as
 /// many prototypes as the student's, and its patches the student's size.
 std::vector<std::string> load_frozen_teacher(const std::filesystem::path& path, const MethodSpec& spec, at::ScalarType compute,

@@ -8,7 +8,8 @@
 namespace dinoxx {
 
 // mpirun gives each rank a terminal as standard output even when its own goes to a file; standard error tells.
-ProgressLine::ProgressLine() : terminal_(::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1) {}
+ProgressLine::ProgressLine(std::string prefix)
+    : prefix_(std::move(prefix)), terminal_(prefix_.empty() && ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressLine::show(const std::string& text, bool last) {
   const auto now = std::chrono::steady_clock::now();
@@ -18,7 +19,7 @@ void ProgressLine::show(const std::string& text, bool last) {
     shown_ = last ? 0 : text.size();
     next_ = now + std::chrono::milliseconds(200);
   } else {
-    fmt::print("{}\n", text);
+    fmt::print("{}{}\n", prefix_, text);
     next_ = now + std::chrono::seconds(10);
   }
   std::fflush(stdout);
@@ -27,7 +28,7 @@ void ProgressLine::show(const std::string& text, bool last) {
 void ProgressLine::say(const std::string& text) {
   if (terminal_ && shown_ > 0) fmt::print("\r{:<{}}\r", "", shown_);
   shown_ = 0;
-  fmt::print("{}\n", text);
+  fmt::print("{}{}\n", prefix_, text);
   std::fflush(stdout);
 }
 

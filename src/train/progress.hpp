@@ -21,12 +21,14 @@ class Stopwatch {
 /// The line that a person watches: rewritten in place on a terminal, one line every few seconds in a log.
 class ProgressLine {
  public:
-  ProgressLine();
+  /// `prefix`: in front of every line, where several runs share a terminal; then nothing is rewritten in place.
+  explicit ProgressLine(std::string prefix = "");
   void show(const std::string& text, bool last = false);
   /// A message of its own, between progress lines.
   void say(const std::string& text);
 
  private:
+  std::string prefix_;
   bool terminal_;
   size_t shown_ = 0;
   std::chrono::steady_clock::time_point next_{};

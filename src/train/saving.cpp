@@ -68,16 +68,16 @@ std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& fac
 Config saved_config(const json& manifest, const fs::path& checkpoint) {
   Config config = default_config();
   apply_settings(config, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
-  return config;
+  return settled(config);
 }
 
 // Another shape of the network cannot be loaded; said here in the words of the configuration, not in numbers of elements.
 void check_same_network(const Config& before, const Config& now, const fs::path& checkpoint) {
   std::vector<std::string> others;
   for (const std::string& difference : config_differences(before, now))
-    for (const char* key :
-         {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ", "model.arch ",
-          "model.style ", "model.registers ", "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ", "head.layers "})
+    for (const char* key : {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ",
+                            "model.arch ", "model.style ", "model.registers ", "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ",
+                            "head.layers ", "head.weight_norm ", "head.predictor_hidden_dim ", "head.norm_output "})
       if (difference.starts_with(key)) others.push_back(difference);
   if (!others.empty())
     fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),
@@ -86,7 +86,7 @@ void check_same_network(const Config& before, const Config& now, const fs::path&
 
 }  // namespace
 
-fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, const RunFacts& facts, int64_t keep) {
+fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, const RunFacts& facts) {
   const json record = {{"position", state.position},
                        {"config", facts.config_text},
                        {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
@@ -97,12 +97,8 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
                        {"batch_size", facts.batch_size}};
   const fs::path checkpoints = run / "checkpoints";
   const SavedTensors saved = saved_tensors(state);
-  const fs::path path = save_checkpoint(comm, checkpoints, state.step, saved.tensors,
-                                        comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
-  on_all_ranks(comm, [&] {
-    if (comm.rank() == 0) prune_checkpoints(checkpoints, keep);
-  });
-  return path;
+  return save_checkpoint(comm, checkpoints, state.step, saved.tensors,
+                         comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
 }
 
 std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoint, TrainState& state, const RunFacts& facts) {
@@ -142,6 +138,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
 }
 
 std::optional<fs::path> choose_checkpoint(const std::string& resume, const fs::path& run) {
+  if (resume.empty()) return std::nullopt;
   if (resume == "auto") return latest_checkpoint(run);
   if (resume == "never") {
     if (latest_checkpoint(run) || fs::exists(run / "metrics.jsonl"))

@@ -20,15 +20,14 @@ struct RunFacts {
   int64_t threads = 1, batch_size = 0;
 };
 
-/// Saves the state, weights for other programs beside it, and removes old checkpoints. Collective.
-std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& run, TrainState& state, const RunFacts& facts,
-                                 int64_t keep);
+/// Saves the state, and weights for other programs beside it. Collective.
+std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& run, TrainState& state, const RunFacts& facts);
 
 /// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on
 /// as if it had never stopped. Collective.
 std::vector<std::string> load_state(Communicator& comm, const std::filesystem::path& checkpoint, TrainState& state, const RunFacts& facts);
 
-/// The checkpoint that --resume names: "auto" the newest of `run` if any, "never" none. Error when `run` holds a run already and "never"
+/// The checkpoint that --resume names: "auto" the newest of `run` if any, "never" and the empty text none. Error when `run` holds a run already and "never"
 /// would overwrite it.
 std::optional<std::filesystem::path> choose_checkpoint(const std::string& resume, const std::filesystem::path& run);
 

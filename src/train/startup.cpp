@@ -5,6 +5,7 @@
 
 #include "dinoxx/checkpoint/together.hpp"
 #include "machine.hpp"
+#include "other_weights.hpp"
 
 namespace dinoxx {
 
@@ -39,17 +40,28 @@ std::vector<std::string> gather_texts(Communicator& comm, const std::string& tex
   return texts;
 }
 
+std::shared_ptr<const Dataset> open_dataset(const std::filesystem::path& data) {
+  if (!std::filesystem::exists(data))
+    fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data.string()), "Pack the images first");
+  return Dataset::open(data);
+}
+
+std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem::path& data) {
+  std::vector<uint64_t> ids = dataset.ids(Split::kTrain);
+  if (ids.empty())
+    fail_usage(data.string(), "images in the split \"train\"", "none", "Pack images into a train folder, or without split folders");
+  return ids;
+}
+
 Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
   Inputs inputs;
   on_all_ranks(comm, [&] {
-    if (!std::filesystem::exists(options.data))
-      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first");
-    inputs.dataset = Dataset::open(options.data);
-    inputs.ids = inputs.dataset->ids(Split::kTrain);
-    if (inputs.ids.empty())
-      fail_usage(options.data.string(), "images in the split \"train\"", "none",
-                 "Pack images into a train folder, or without split folders");
-    inputs.config = resolve_config(options.config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
+    inputs.dataset = open_dataset(options.data);
+    inputs.ids = training_ids(*inputs.dataset, options.data);
+    Config config = options.config;
+    if (config.train.method == "distill" && !config.teacher.distill.empty() && !config.head.weight_norm)
+      config.head.weight_norm = frozen_teacher_config(config.teacher.distill).head.weight_norm;
+    inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
     if (inputs.config.train.batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),
                  fmt::format("Use {} or another number of ranks", (inputs.config.train.batch_size / comm.size() + 1) * comm.size()));

@@ -19,6 +19,9 @@ struct Inputs {
   Config config;
   std::vector<std::string> notes;  ///< values chosen for "auto"
 };
+std::shared_ptr<const Dataset> open_dataset(const std::filesystem::path& data);
+/// Of the split "train"; UsageError when it is empty.
+std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem::path& data);
 Inputs open_inputs(const TrainOptions& options, Communicator& comm);
 
 /// Each rank's text, on all ranks. Collective.

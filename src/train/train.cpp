@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "dinoxx/checkpoint/checkpoint.hpp"
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/files.hpp"
@@ -47,6 +48,8 @@ class Run {
 
  private:
   bool chief() const { return comms_.control->rank() == 0; }
+  Communicator& everyone() const { return comms_.job ? *comms_.job->control : *comms_.control; }  // of all students of the job
+  void on_everyone(const std::function<void()>& work) const;
   void print_start() const;
   void say(const std::vector<std::string>& lines);
   void open_folder();
@@ -57,6 +60,7 @@ class Run {
   void watch_collapse(const StepMetrics& metrics);
   bool logs_after(int64_t step) const;
   bool due(const Duration& every, int64_t step) const;
+  bool period_ends(const Duration& every, int64_t step) const;
   void evaluate();
   void save();
   bool time_is_up() const;
@@ -76,6 +80,7 @@ class Run {
   std::unique_ptr<TensorBoardFile> tensorboard_;  // rank 0
   std::unique_ptr<Loader> loader_;
   std::unique_ptr<GradientSync> sync_;
+  std::unique_ptr<SharedTeacher> teacher_;
   EvalHook eval_;
   ProgressLine progress_;
   Stopwatch watch_;
@@ -95,7 +100,8 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
       config_(inputs_.config),
       spec_(make_method(config_)),
       schedules_(config_, inputs_.ids.size()),
-      state_(config_, spec_, compute_type(config_), options.device) {
+      state_(config_, spec_, compute_type(config_), options.device),
+      progress_(comms.job ? comms.job->student + ": " : "") {
   at::set_num_threads(static_cast<int>(config_.train.threads.value()));
   ops::set_fused(config_.train.fused_kernels);
   facts_ = {print_config(config_),   inputs_.dataset->fingerprint(), inputs_.ids.size(),      options.build, cpu_model(),
@@ -111,12 +117,20 @@ Run::Run(const TrainOptions& options, const TrainComms& comms)
   state_.teacher.set_statistics_group(group);
 }
 
+void Run::on_everyone(const std::function<void()>& work) const {
+  try {
+    on_all_ranks(everyone(), work);
+  } catch (const AgreedError& error) {
+    throw JobError(error.what(), error.exit_code());
+  }
+}
+
 void Run::print_start() const {
   int64_t parameters = 0;
   for (const Segment& segment : state_.layout.segments) parameters += segment.numel;
-  fmt::print("dinoxx train: {}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n", config_.train.method,
-             inputs_.ids.size(), options_.data.string(), parameters, comms_.control->size(), schedules_.total_steps(),
-             config_.train.batch_size);
+  fmt::print("dinoxx train: {}{}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n",
+             comms_.job ? "student " + comms_.job->student + ", " : "", config_.train.method, inputs_.ids.size(), options_.data.string(),
+             parameters, comms_.control->size(), schedules_.total_steps(), config_.train.batch_size);
   for (const std::string& note : inputs_.notes) fmt::print("  auto: {}\n", note);
   std::fflush(stdout);
 }
@@ -127,7 +141,7 @@ void Run::say(const std::vector<std::string>& lines) {
 }
 
 void Run::open_folder() {
-  on_all_ranks(*comms_.control, [&] {
+  on_everyone([&] {
     choose_checkpoint(options_.resume, options_.out);  // a wrong --resume must not make a folder
     if (!chief()) return;
     folder_ = std::make_unique<RunFolder>(options_.out);
@@ -161,7 +175,7 @@ void Run::start_or_resume() {
     evaluated_step_ = folder_->open_metrics(state_.step);
     tensorboard_ = std::make_unique<TensorBoardFile>(options_.out);
     write_file_atomically(options_.out / "config.cfg", facts_.config_text);
-    folder_->log({{"event", "start"},
+    json start = {{"event", "start"},
                   {"step", state_.step},
                   {"command", options_.command_line},
                   {"build", facts_.build},
@@ -175,10 +189,13 @@ void Run::start_or_resume() {
                   {"images", facts_.images},
                   {"resumed_from", resumed_from_},
                   {"lost_claims", lost},
-                  {"auto", inputs_.notes}});
+                  {"auto", inputs_.notes}};
+    if (comms_.job) start["job"] = {{"student", comms_.job->student}, {"ranks", comms_.job->ranks}};
+    folder_->log(start);
     if (!chosen.empty()) progress_.say(fmt::format("resumed from {} at step {}", chosen, state_.step));
     for (const std::string& claim : lost) progress_.say("  resume differs: " + claim);
   });
+  ranks_must_agree(everyone(), std::to_string(state_.step), "step to go on from");
   at::Tensor evaluated = at::full({1}, evaluated_step_, at::kLong);
   comms_.control->broadcast(evaluated, 0)->wait();
   evaluated_step_ = evaluated.item<int64_t>();
@@ -196,7 +213,7 @@ StepMetrics Run::one_step() {
   // 2. to 6. forward, loss, backward, optimize, average
   const StepValues values = schedules_.at(state_.step, state_.position);
   const auto begin = Clock::now();
-  const StepMetrics metrics = train_step(state_, spec_, input, values, *sync_, {*comms_.statistics, *batch_});
+  const StepMetrics metrics = train_step(state_, spec_, input, values, *sync_, {*comms_.statistics, *batch_, teacher_.get()});
   step_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
   // 7. report
   record(metrics, values);
@@ -298,8 +315,11 @@ bool Run::logs_after(int64_t step) const {
 // Whether a schedule such as "every 2ep" falls due with `step`, or the run ends with it. A function of the step alone, so that a resumed
 // run keeps the rhythm.
 bool Run::due(const Duration& every, int64_t step) const {
+  return step > 0 && every.value > 0 && (step >= schedules_.total_steps() || period_ends(every, step));
+}
+
+bool Run::period_ends(const Duration& every, int64_t step) const {
   if (step == 0 || every.value <= 0) return false;
-  if (step >= schedules_.total_steps()) return true;
   if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
   const double batch = static_cast<double>(config_.train.batch_size), period = every.value * static_cast<double>(inputs_.ids.size());
   const auto periods = [&](int64_t n) { return std::floor(static_cast<double>(n) * batch / period + 1e-9); };
@@ -322,7 +342,18 @@ void Run::evaluate() {
     folder_->log({{"step", state_.step},
                   {"epoch", static_cast<double>(state_.position) / static_cast<double>(inputs_.ids.size())},
                   {"eval", result}});
-    if (result.contains("accuracy")) tensorboard_->log(state_.step, {{"eval/knn_accuracy", result["accuracy"].get<double>()}});
+    std::vector<std::pair<std::string, double>> scalars;
+    if (result.contains("accuracy")) scalars.emplace_back("eval/knn_accuracy", result["accuracy"].get<double>());
+    for (const auto& [step, figures] : result.value("steps", json::object()).items()) {
+      std::string text;
+      for (const auto& [name, value] : figures.items()) {
+        if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", step, name), value.get<double>());
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
+                            value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : value.dump());
+      }
+      progress_.say(fmt::format("step {}: {}: {}", state_.step, step, text));
+    }
+    tensorboard_->log(state_.step, scalars);
     if (result.contains("error"))
       progress_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state_.step, result["error"].get<std::string>()));
     else if (result.contains("accuracy"))
@@ -339,7 +370,13 @@ void Run::save() {
   on_all_ranks(*comms_.control, [&] {
     if (chief()) folder_->sync_metrics();
   });
-  save_state(*comms_.control, options_.out, state_, facts_, config_.checkpoint.keep);
+  save_state(*comms_.control, options_.out, state_, facts_);
+  if (comms_.job) comms_.job->control->barrier();  // an old one goes when all students have the new one: a resume needs a common step
+  on_all_ranks(*comms_.control, [&] {
+    if (chief())
+      prune_checkpoints(options_.out / "checkpoints", config_.checkpoint.keep,
+                        [&](int64_t step) { return period_ends(config_.checkpoint.keep_every, step); });
+  });
   saved_step_ = state_.step;
   save_seconds_ = std::chrono::duration<double>(Clock::now() - begin).count();
   watch_.resume();
@@ -366,8 +403,8 @@ ExitCode Run::check() {
       loader_->start(position);
       const StepInput input = step_input(loader_->next(), config_, spec_);
       const auto begin = Clock::now();
-      const StepMetrics metrics =
-          train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), *sync_, {*comms_.statistics, *batch_});
+      const StepMetrics metrics = train_step(state_, spec_, input, schedules_.at(state_.step, state_.position), *sync_,
+                                             {*comms_.statistics, *batch_, teacher_.get()});
       second = std::chrono::duration<double>(Clock::now() - begin).count();
       if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
     }
@@ -382,13 +419,12 @@ ExitCode Run::check() {
   if (chief()) {
     const double step = worst[1].item<double>(), total = step * static_cast<double>(schedules_.total_steps());
     const double state_bytes = static_cast<double>(state_.layout.numel) * 4 * 4;
-    fmt::print(
+    progress_.say(fmt::format(
         "check passed: {} a step ({:.1f} images/s), the run of {} steps takes about {}; {} of memory a rank, {} a checkpoint. Nothing was "
-        "written.\n",
+        "written.",
         step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(config_.train.batch_size) / step,
         schedules_.total_steps(), human_time(total), human_bytes(worst[0].item<double>()),
-        human_bytes(state_bytes + static_cast<double>(state_.layout.numel) * 8));
-    std::fflush(stdout);
+        human_bytes(state_bytes + static_cast<double>(state_.layout.numel) * 8)));
   }
   return ExitCode::kDone;
 }
@@ -406,11 +442,11 @@ void probe_folder(const fs::path& out) {
 ExitCode Run::go() {
   if (chief()) print_start();
   if (spec_.teacher == TeacherPolicy::kFrozen)
-    on_all_ranks(*comms_.control,
-                 [&] { say(load_frozen_teacher(config_.teacher.distill, spec_, compute_type(config_), options_.device, state_)); });
+    on_everyone([&] { say(load_frozen_teacher(config_.teacher.distill, spec_, compute_type(config_), options_.device, state_)); });
+  if (comms_.job) teacher_ = std::make_unique<SharedTeacher>(comms_.job->teacher, comms_.job->ranks, config_.train.batch_size);
   if (options_.check) {
-    on_all_ranks(*comms_.control, [&] {
-      if (chief()) probe_folder(options_.out);
+    on_everyone([&] {
+      if (everyone().rank() == 0) probe_folder(comms_.job ? options_.out.parent_path() : options_.out);
     });
     broadcast_parameters(*comms_.gradients, state_.student_flat);
     broadcast_parameters(*comms_.gradients, state_.teacher_flat);
@@ -443,7 +479,8 @@ ExitCode Run::go() {
     const bool last = state_.step == total;
     if (config_.train.check_every > 0 && state_.step % config_.train.check_every == 0)
       check_ranks_agree(*comms_.control, state_.student_flat.master, "student weights", state_.step);
-    if (last || metrics.stop || due(config_.checkpoint.every, state_.step)) save();
+    if (last || metrics.stop || due(config_.checkpoint.every, state_.step) || period_ends(config_.checkpoint.keep_every, state_.step))
+      save();
     if (metrics.stop && !last) {
       const char* signal = options_.stop_signal();
       if (chief())

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -44,8 +45,11 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 /// The newest of them under `run`/checkpoints.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);
 
-/// Removes all but the newest `keep`, and what an interrupted save or removal left behind. The manifest goes first, so that a half-removed
-/// one is never taken for whole.
-void prune_checkpoints(const std::filesystem::path& checkpoints, int64_t keep);
+/// The step that a checkpoint folder's name tells, -1 for another name.
+int64_t checkpoint_step(const std::filesystem::path& checkpoint);
+
+/// Removes all but the newest `keep` and those whose step `stays`, and what an interrupted save or removal left behind. The manifest goes
+/// first, so that a half-removed one is never taken for whole.
+void prune_checkpoints(const std::filesystem::path& checkpoints, int64_t keep, const std::function<bool(int64_t step)>& stays = {});
 
 }  // namespace dinoxx

@@ -27,10 +27,10 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 struct HeadConfig {
-  Auto<int64_t> out_dim, hidden_dim, patch_out_dim, patch_bottleneck_dim, patch_hidden_dim;
+  Auto<int64_t> out_dim, hidden_dim, patch_out_dim, patch_bottleneck_dim, patch_hidden_dim, predictor_hidden_dim;
   int64_t bottleneck_dim = 0, layers = 0;
-  bool norm_last_layer = false;
-  Auto<bool> shared;
+  Auto<bool> norm_last_layer, weight_norm, shared;
+  bool norm_output = false;
   bool operator==(const HeadConfig&) const = default;
 };
 /// Sizes of the crops of a step, pixels, and the share of the steps that have them (of the sum of all shares). gram 0: the Gram teacher
@@ -106,7 +106,7 @@ struct DataConfig {
   bool operator==(const DataConfig&) const = default;
 };
 struct CheckpointConfig {
-  Duration every;
+  Duration every, keep_every;
   int64_t keep = 0;
   bool operator==(const CheckpointConfig&) const = default;
 };
@@ -164,5 +164,8 @@ std::vector<std::string> config_differences(const Config& before, const Config& 
 /// architecture. `notes` gets a line per value. Then checks what no single field can: UsageError when sizes do not fit each other.
 Config resolve_config(const Config& config, uint64_t train_images, int cores_per_rank, std::vector<std::string>* notes = nullptr,
                       int world_size = 1);
+
+/// The configuration of a saved run (resolved, but perhaps before some key was there) with the method's values for what is still "auto".
+Config settled(const Config& saved);
 
 }  // namespace dinoxx

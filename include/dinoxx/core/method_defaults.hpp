@@ -18,6 +18,8 @@ struct MethodDefaults {
   double patch_weight, koleo_weight;
   int hidden_dim, out_dim;  ///< out_dim 0: by the number of images
   bool shared_head;
+  bool norm_last_layer;  ///< the prototypes' gain stays 1
+  bool dinov2_groups;    ///< parameter groups as DINOv2's: no weight decay by name, a frozen last layer has a rate of 0 (optim/rules.hpp)
 };
 /// UsageError for an unknown method, with the nearest one.
 const MethodDefaults& method_defaults(const std::string& method);

@@ -29,12 +29,13 @@ struct ForwardInput {
   std::span<const at::Tensor> crops_by_size;  ///< in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]
   std::span<const RowOrigin> origins;         ///< one per group: training (stochastic depth, batch statistics); empty: evaluation
   int64_t batch = 0;
-  at::Tensor masked;        ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
-  at::Tensor masked_rows;   ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
-  bool patches = false;     ///< the first group's patches are wanted
-  bool patch_mean = false;  ///< the mean of the patch head's logits over all of these is wanted
-  bool predict = false;     ///< logits go through the predictor
-  bool averaged = false;    ///< a teacher: of what origins bring, batch statistics alone
+  at::Tensor masked;         ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
+  at::Tensor masked_rows;    ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
+  bool patches = false;      ///< the first group's patches are wanted
+  bool patch_mean = false;   ///< the mean of the patch head's logits over all of these is wanted
+  bool predict = false;      ///< logits go through the predictor
+  bool averaged = false;     ///< a teacher: of what origins bring, batch statistics alone
+  bool bottlenecks = false;  ///< logits and patch_logits are what stands in front of the prototypes: see Network::logits
 };
 
 struct ForwardOutput {
@@ -64,6 +65,10 @@ class Network {
   /// MultiCropWrapper); through a head with batch statistics each group by itself (BYOL). Error when a group's rows are no multiple of the
   /// batch.
   ForwardOutput forward(const ForwardInput& input) const;
+
+  /// What forward gives, from rows [M, bottleneck] of a forward with `bottlenecks`. Error for heads without prototypes.
+  at::Tensor logits(const at::Tensor& bottleneck) const { return heads_.front().head.logits(bottleneck); }
+  at::Tensor patch_logits(const at::Tensor& bottleneck) const { return heads_[static_cast<size_t>(patch_head_)].head.logits(bottleneck); }
 
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm.
   void set_statistics_group(const std::shared_ptr<Communicator>& group);

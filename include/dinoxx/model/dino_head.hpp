@@ -24,12 +24,14 @@ class DinoHead {
   void initialize(uint64_t seed, uint64_t first);
   /// x [N, in_dim] -> logits [N, K].
   at::Tensor forward(const at::Tensor& x) const;
+  /// The two halves of forward: x [N, in_dim] -> normalised [N, bottleneck_dim] -> logits [N, K].
+  at::Tensor bottleneck(const at::Tensor& x) const;
+  at::Tensor logits(const at::Tensor& bottleneck) const;
   /// Mean over rows of what forward gives, [K], in float32 at least; [N, K] never exists, as the last layer is linear.
   at::Tensor mean_logits(const at::Tensor& x) const;
 
  private:
-  at::Tensor bottleneck(const at::Tensor& x) const;  // normalised
-  at::Tensor prototypes() const;                     // [K, bottleneck]
+  at::Tensor prototypes() const;  // [K, bottleneck]
   DinoHeadConfig config_;
   NamedTensors parameters_;
 };

@@ -11,9 +11,10 @@ namespace dinoxx {
 /// Linear, BatchNorm, ReLU, Linear: projector and predictor of BYOL (Grill et al. 2020) and projector of SimCLR (Chen et al. 2020).
 struct MlpHeadConfig {
   int in_dim = 512, hidden_dim = 4096, out_dim = 256;
+  bool norm_output = false;  ///< BatchNorm in place of the last layer's bias, as in SimCLR's released code
 };
 
-/// Names: mlp.0.{weight,bias}, mlp.1.* (BatchNorm, with its running statistics), mlp.3.{weight,bias}.
+/// Names: mlp.0.{weight,bias}, mlp.1.* (BatchNorm and its running statistics), mlp.3.{weight,bias}; or mlp.3.weight, mlp.4.* (norm_output).
 class MlpHead {
  public:
   MlpHead(const MlpHeadConfig& config, at::ScalarType dtype);
@@ -23,12 +24,13 @@ class MlpHead {
   void initialize(uint64_t seed, uint64_t first);
   /// x [N, in_dim] -> [N, out_dim]. training: batch statistics.
   at::Tensor forward(const at::Tensor& x, bool training) const;
-  BatchNorm& norm() { return norm_; }
+  /// One, or two with norm_output.
+  std::vector<BatchNorm>& norms() { return norms_; }
 
  private:
   MlpHeadConfig config_;
   at::Tensor weight1_, bias1_, weight2_, bias2_;
-  BatchNorm norm_;
+  std::vector<BatchNorm> norms_;
   NamedTensors parameters_, buffers_;
 };
 
@@ -46,6 +48,8 @@ class ProjectionHead {
   void initialize(uint64_t seed, int number);
   at::Tensor forward(const at::Tensor& x, bool training) const;
   /// See DinoHead. Error for another head.
+  at::Tensor bottleneck(const at::Tensor& x) const;
+  at::Tensor logits(const at::Tensor& bottleneck) const;
   at::Tensor mean_logits(const at::Tensor& x) const;
   /// As for a backbone.
   void set_statistics_group(const std::shared_ptr<Communicator>& group);
@@ -53,6 +57,7 @@ class ProjectionHead {
   void discard_statistics();
 
  private:
+  const DinoHead& with_prototypes() const;
   std::variant<DinoHead, MlpHead> head_;
 };
 

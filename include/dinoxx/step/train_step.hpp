@@ -5,6 +5,7 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/parallel/ddp.hpp"
+#include "dinoxx/step/shared_teacher.hpp"
 #include "dinoxx/step/train_state.hpp"
 
 namespace dinoxx {
@@ -25,7 +26,7 @@ struct StepMetrics {
   bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
   std::vector<int> bad_ranks;   ///< whose loss was no number
   std::string bad_term;         ///< the first of this rank's terms that was none
-  bool stop = false;            ///< some rank voted to stop
+  bool stop = false;            ///< some rank voted to stop, of all students where they share a teacher
   double grad_norm = 0;         ///< of all gradients that are applied (not a frozen last layer), before clipping
   double overlapped_share = 0;  ///< of gradient bytes, see GradientSync
   std::vector<std::pair<std::string, double>> terms;  ///< the loss terms' own figures, means over all ranks
@@ -35,6 +36,7 @@ struct StepMetrics {
 struct StepComms {
   Communicator& statistics;  ///< figures, votes and centres
   Communicator& batch;       ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
+  SharedTeacher* teacher = nullptr;  ///< who runs the frozen teacher where several students of one job share it; the vote to stop is theirs
 };
 
 /// The masks of a batch with global crops of this size, pixels: a function of size, seed and positions. Undefined for methods without.

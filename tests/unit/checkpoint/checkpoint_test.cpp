@@ -198,6 +198,14 @@ TEST_F(CheckpointTest, PruningKeepsTheNewestAndClearsTheRest) {
   EXPECT_EQ(names(folder_), (std::vector<std::string>{"step_00000003", "step_00000004"}));
 }
 
+TEST_F(CheckpointTest, PruningKeepsTheStepsThatStay) {
+  for (const int64_t step : {10, 15, 20, 25, 30, 35}) save(Content(1), step);
+  prune_checkpoints(folder_, 1, [](int64_t step) { return step % 20 == 0; });
+  EXPECT_EQ(names(folder_), (std::vector<std::string>{"step_00000020", "step_00000035"}));
+  EXPECT_EQ(checkpoint_step(folder_ / "step_00000020"), 20);
+  EXPECT_EQ(checkpoint_step(folder_ / "step_0000002x"), -1);
+}
+
 TEST_F(CheckpointTest, AStepSavedAgainReplacesTheOldOne) {
   save(Content(1), 5);
   const Content second(2);

@@ -9,6 +9,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/method/method.hpp"
+#include "dinoxx/train/students.hpp"
 #include "tiny_run.hpp"
 
 namespace dinoxx {
@@ -147,6 +148,104 @@ TEST(Refusals, DistillationWithoutATeacher) {
   EXPECT_THAT(start("[train]\nmethod = distill\n"), AllOf(HasSubstr("teacher.distill"), HasSubstr("frozen teacher")));
 }
 
+// Several students in one job: each is refused for what it would be refused for by itself, by its name, and for what it must share.
+TEST(Refusals, StudentsOfOneJob) {
+  int64_t group_size = 0;
+  const auto job = [&](const std::vector<std::string>& own, const std::vector<int>& ranks, int world, const std::string& common = "") {
+    return refusal([&] {
+      std::vector<Student> students;
+      for (size_t i = 0; i < own.size(); ++i) {
+        Student student{fmt::format("s{}", i), ranks[i], default_config()};
+        const std::string text =
+            "[model]\ndim = 32\ndepth = 2\nheads = 2\npatch_size = 4\n[views]\nglobal_size = 16\nlocal_size = 8\n"
+            "[train]\nmethod = distill\nbatch_size = 12\n[teacher]\ndistill = somewhere\n";
+        for (const std::string& part : {text, common, own[i]}) apply_settings(student.config, parse_settings(part, "job"));
+        students.push_back(std::move(student));
+      }
+      for (const Config& config : resolve_students(students, world, 60, 1)) group_size = config.mask.group_size;
+    });
+  };
+  const std::string other = "[model]\ndim = 48\n";
+  EXPECT_EQ(job({"", other}, {2, 1}, 3), "accepted");
+  EXPECT_EQ(group_size, 2) << "divides 6 and 12 images, and 16";
+  EXPECT_THAT(job({"", other}, {2, 2}, 3), AllOf(HasSubstr("3 ranks of the job"), HasSubstr("s0 has 2, s1 has 2")));
+  EXPECT_THAT(job({"", other}, {3, 2}, 5), AllOf(HasSubstr("train.batch_size"), HasSubstr("5 ranks of the job"), HasSubstr("12")));
+  EXPECT_THAT(job({"", other}, {5, 1}, 6), AllOf(HasSubstr("train.batch_size"), HasSubstr("5 ranks of student s0")));
+  for (const auto& [text, key] : std::vector<std::pair<std::string, std::string>>{{"[model]\npatch_size = 8\n", "model.patch_size"},
+                                                                                  {"[views]\nlocal_count = 1\n", "views.local_count"},
+                                                                                  {"[mask]\nratio_max = 0.4\n", "mask.ratio_max"},
+                                                                                  {"[train]\nseed = 1\n", "train.seed"},
+                                                                                  {"[train]\nlength = 7it\n", "train.length"},
+                                                                                  {"[teacher]\ndistill = elsewhere\n", "teacher.distill"},
+                                                                                  {"[loss]\npatch_weight = 0\n", "loss.patch_weight"},
+                                                                                  {"[checkpoint]\nevery = 3it\n", "checkpoint.every"}})
+    EXPECT_THAT(job({"", text}, {2, 1}, 3), AllOf(HasSubstr("student s1, " + key), HasSubstr("as student s0 has"))) << key;
+  EXPECT_EQ(job({"", "[loss]\npatch_weight = 0.5\n[optim]\nlr = 0.1\n"}, {2, 1}, 3), "accepted");
+  EXPECT_THAT(job({"", "[train]\nmethod = dinov2\n"}, {2, 1}, 3), AllOf(HasSubstr("student s1, train.method"), HasSubstr("dinov2")));
+  EXPECT_THAT(job({"", ""}, {2, 1}, 3, "[mask]\nscheme = none\n[loss]\npatch_weight = 1\n"),
+              AllOf(HasSubstr("student s0: loss.patch_weight"), HasSubstr("mask.scheme")));
+  EXPECT_THAT(job({"", "[loss]\nkoleo_weight = 1\nkoleo_group = 5\n"}, {2, 1}, 3),
+              AllOf(HasSubstr("student s1: KoLeo"), HasSubstr("groups of 5")));
+  EXPECT_THAT(job({"", ""}, {1, 1}, 2, "[loss]\nkoleo_weight = 1\n[train]\nbatch_size = 2\n[mask]\ngroup_size = 1\n"),
+              "accepted");  // two images for each student
+  EXPECT_THAT(
+      job({"[loss]\nkoleo_weight = 1\n", ""}, {2, 1}, 3, "[train]\nbatch_size = 6\n[mask]\ngroup_size = 1\n[loss]\nkoleo_group = 1\n"),
+      AllOf(HasSubstr("student s0: KoLeo"), HasSubstr("at least two images")));
+  EXPECT_THAT(job({"[gram]\nweight = 1\nstart = 2it\nfirst = 5it\n", ""}, {2, 1}, 3), HasSubstr("student s0: gram.first"));
+}
+
+// Rules that were published together do not hang on one of them: the freeze and the weight decay are the method's.
+TEST(Rules, DoNotHangOnClipping) {
+  for (const auto& [method, by_name] :
+       {std::pair("dino", false), std::pair("ibot", false), std::pair("dinov2", true), std::pair("distill", true)}) {
+    for (const char* clip : {"parameter", "module"}) {
+      const Config config = testing_support::tiny_config(
+          fmt::format("[train]\nmethod = {}\n[teacher]\ndistill = somewhere\n[optim]\nclip_by = {}\n", method, clip));
+      const RuleOptions rules = rule_options(config, true);
+      EXPECT_EQ(rules.exclusion == DecayExclusion::kName, by_name) << method << ", " << clip;
+      EXPECT_EQ(rules.last_layer == LastLayerFreeze::kZeroRate, by_name) << method << ", " << clip;
+    }
+  }
+}
+
+TEST(Rules, PrototypesOfEachMethod) {
+  const auto head = [](const std::string& text) { return testing_support::tiny_config(text + "[teacher]\ndistill = somewhere\n").head; };
+  EXPECT_TRUE(*head("").norm_last_layer);
+  EXPECT_FALSE(*head("[train]\nmethod = dinov2\n").norm_last_layer);
+  EXPECT_TRUE(*head("[train]\nmethod = dinov2\n[head]\nnorm_last_layer = yes\n").norm_last_layer);
+  EXPECT_TRUE(*head("[train]\nmethod = distill\n").weight_norm);
+  EXPECT_FALSE(*head("[train]\nmethod = dinov3\n").weight_norm);
+}
+
+// What was saved before a key was there has the method's value for it, and no other value is touched.
+TEST(Rules, OlderConfigurationsAreSettled) {
+  Config old = testing_support::tiny_config("[train]\nmethod = dinov3\n[head]\nhidden_dim = 40\n");
+  const Config now = old;
+  old.head.weight_norm.reset();
+  old.head.predictor_hidden_dim.reset();
+  EXPECT_EQ(settled(old), now);
+  EXPECT_EQ(settled(now), now);
+}
+
+// Refreshes of the Gram teacher in 20 steps, the first teacher of a run without a file among them.
+TEST(Gram, UpdatesAreCounted) {
+  const auto steps = [](const std::string& text) {
+    const Schedules schedules(testing_support::tiny_config("[train]\nmethod = dinov3\n[gram]\nweight = 1\n" + text), 60);
+    std::vector<int64_t> found;
+    for (int64_t step = 0; step < 20; ++step)
+      if (schedules.at(step, 0).refresh_gram) found.push_back(step);
+    return found;
+  };
+  using Steps = std::vector<int64_t>;
+  EXPECT_EQ(steps("start = 5it\nfirst = 5it\nevery = 2it\n"), (Steps{5, 7, 9, 11})) << "three updates behind the first teacher";
+  EXPECT_EQ(steps("start = 5it\nfirst = 5it\nevery = 2it\nmax_updates = 0\n"), (Steps{5}));
+  EXPECT_EQ(steps("start = 5it\nfirst = 5it\n"), (Steps{5}));
+  EXPECT_EQ(steps("teacher = somewhere\nfirst = 5it\nevery = 2it\n"), (Steps{5, 7, 9}))
+      << "the file's is the first, all of these are updates";
+  EXPECT_EQ(steps("teacher = somewhere\nfirst = 5it\nevery = 2it\nmax_updates = 0\n"), Steps{});
+  EXPECT_EQ(steps("teacher = somewhere\nevery = 2it\n"), Steps{});
+}
+
 // With the number of ranks that the file's command has, on a set of the size of ImageNet's.
 TEST(Recipes, StartWithTheirOwnCommand) {
   std::set<std::string> methods;
@@ -161,6 +260,12 @@ TEST(Recipes, StartWithTheirOwnCommand) {
     EXPECT_EQ(refusal([&] {
                 Config config = default_config();
                 apply_settings(config, read_settings(entry.path()));
+                if (std::smatch several; std::regex_search(text, several, std::regex("--students (\\S+)"))) {
+                  std::vector<Student> students = read_students(
+                      std::regex_replace(several[1].str(), std::regex("configs/"), DINOXX_SOURCE_DIR "/configs/"), config, {});
+                  for (const Config& of_student : resolve_students(students, world, 1'281'167, 2)) methods.insert(of_student.train.method);
+                  return;
+                }
                 config = resolve_config(config, 1'281'167, 2);
                 EXPECT_EQ(config.train.batch_size % world, 0) << entry.path();
                 check_batch(make_method(config), config, config.train.batch_size / world, world);

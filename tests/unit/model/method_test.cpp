@@ -154,6 +154,42 @@ TEST(NetworkBundle, AnAveragedNetworkTakesBatchStatisticsAlone) {
   EXPECT_TRUE(golden::near("a view by itself", logits(drawing, {&views[1], 1}, true)[0], both[1], 1e-12));
 }
 
+// SimCLR as released: the projection's channels have mean 0 and variance 1 over the batch; the last layer has no bias of its own.
+TEST(NetworkBundle, AProjectorWithANormalisedOutput) {
+  const MethodSpec spec =
+      make_method(testing_support::tiny_config("[train]\nmethod = simclr\n[views]\nlocal_count = 0\n[head]\nhidden_dim = 24\nout_dim = "
+                                               "6\nbottleneck_dim = 16\nnorm_output = yes\n"));
+  Network network(spec.network, at::kDouble);
+  network.initialize(4);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : network.parameters()) {
+    EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+    if (name.starts_with("projector.mlp.3") || name.starts_with("projector.mlp.4")) names.push_back(name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"projector.mlp.3.weight", "projector.mlp.4.weight", "projector.mlp.4.bias"}));
+  const std::vector<uint64_t> positions{0, 1, 2, 3, 4, 5};
+  const std::vector<at::Tensor> views{golden::uniform("g0", {6, 3, 16, 16})};
+  const std::vector<RowOrigin> origins{{1, positions, 0}};
+  const at::Tensor out = network.forward({.crops_by_size = views, .origins = origins, .batch = 6}).logits[0];
+  EXPECT_LT(out.mean(0).abs().max().item<double>(), 1e-12);
+  EXPECT_TRUE(at::allclose(out.pow(2).mean(0), at::ones({6}, at::kDouble), 1e-2));  // eps beside the variance
+  network.commit_statistics();
+  for (const auto& [name, tensor] : network.buffers())
+    if (name.ends_with("num_batches_tracked")) {
+      EXPECT_EQ(tensor.item<int64_t>(), 1) << name;
+    }
+}
+
+TEST(Method, ByolsPredictorHasAWidthOfItsOwn) {
+  const std::string byol = "[train]\nmethod = byol\n[views]\nlocal_count = 0\n[head]\nhidden_dim = 24\nout_dim = 6\nbottleneck_dim = 16\n";
+  const auto width = [&](const std::string& more) {
+    return std::get<MlpHeadConfig>(make_method(testing_support::tiny_config(byol + more)).network.predictor->config).hidden_dim;
+  };
+  EXPECT_EQ(width(""), 24);
+  EXPECT_EQ(width("predictor_hidden_dim = 40\n"), 40);
+  EXPECT_THAT(usage_message([&] { width("norm_output = yes\n"); }), AllOf(HasSubstr("head.norm_output"), HasSubstr("byol")));
+}
+
 TEST(NetworkBundle, MeanOfThePatchLogits) {
   for (const bool weight_norm : {true, false}) {
     NetworkConfig config = small_network();

@@ -1,0 +1,142 @@
+#include "dinoxx/train/students.hpp"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <numeric>
+#include <set>
+
+#include "dinoxx/checkpoint/checkpoint.hpp"
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/config_fields.hpp"
+#include "dinoxx/step/build.hpp"
+#include "startup.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kForm = "FILE:RANKS with commas between, such as small.cfg:2,base.cfg:6";
+
+// What the teacher's answers depend on, and what keeps the students in step.
+bool shared_by_all(const std::string& key) {
+  static const std::set<std::string> keys{"model.patch_size", "model.fit",        "teacher.distill",      "train.method",
+                                          "train.batch_size", "train.length",     "train.seed",           "train.precision",
+                                          "train.device",     "checkpoint.every", "checkpoint.keep_every"};
+  return keys.contains(key) || key.starts_with("views.") || key.starts_with("mask.");
+}
+
+void check_alike(const Student& first, const Config& a, const Student& other, const Config& b) {
+  const std::string advice = "Write it into the common configuration (--config) or on the command line";
+  const auto differ = [&](const std::string& key, const std::string& mine, const std::string& theirs) {
+    if (mine != theirs)
+      fail_usage(fmt::format("student {}, {}", other.name, key),
+                 fmt::format("\"{}\", as student {} has (images, masks and teacher are shared)", mine, first.name),
+                 fmt::format("\"{}\"", theirs), advice);
+  };
+  for (const Field& field : config_fields())
+    if (shared_by_all(field.key)) differ(field.key, field.get(a), field.get(b));
+  const auto patches = [](const Config& c) { return *c.loss.patch_weight > 0 ? "more than 0" : "0"; };
+  differ("loss.patch_weight", patches(a), patches(b));
+}
+
+// The newest step of which every student has a checkpoint; -1 for none.
+int64_t newest_common_step(const std::vector<Student>& students, const fs::path& out) {
+  std::vector<int64_t> common;
+  for (size_t i = 0; i < students.size(); ++i) {
+    std::vector<int64_t> steps;
+    for (const fs::path& path : list_checkpoints(out / students[i].name / "checkpoints")) steps.push_back(checkpoint_step(path));
+    std::vector<int64_t> both;
+    std::set_intersection(common.begin(), common.end(), steps.begin(), steps.end(), std::back_inserter(both));
+    common = i == 0 ? steps : both;
+  }
+  return common.empty() ? -1 : common.back();
+}
+
+}  // namespace
+
+std::vector<Student> read_students(const std::string& text, const Config& common, const std::vector<Setting>& last) {
+  std::vector<Student> students;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t comma = std::min(text.find(',', begin), text.size());
+    const std::string item = text.substr(begin, comma - begin);
+    begin = comma + 1;
+    const size_t colon = item.rfind(':');
+    const std::string file = item.substr(0, colon), number = colon == std::string::npos ? "" : item.substr(colon + 1);
+    Student student{fs::path(file).stem().string(), 0, common};
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), student.ranks);
+    if (student.name.empty() || error != std::errc() || end != number.data() + number.size() || student.ranks < 1)
+      fail_usage("--students", kForm, fmt::format("\"{}\"", item), "See \"dinoxx train --help\"");
+    for (const Student& before : students)
+      if (before.name == student.name)
+        fail_usage("--students", "files of different names, which are the students' names", fmt::format("{} twice", student.name),
+                   "Rename one");
+    apply_settings(student.config, read_settings(file));
+    apply_settings(student.config, last);
+    students.push_back(std::move(student));
+  }
+  return students;
+}
+
+std::vector<Config> resolve_students(std::vector<Student>& students, int job_ranks, uint64_t images, int cores) {
+  int sum = 0;
+  std::vector<std::string> parts;
+  for (const Student& student : students) {
+    sum += student.ranks;
+    parts.push_back(fmt::format("{} has {}", student.name, student.ranks));
+  }
+  if (sum != job_ranks)
+    fail_usage("--students", fmt::format("the {} ranks of the job, each with one student", job_ranks),
+               fmt::format("{} ({})", sum, fmt::join(parts, ", ")), "Change the numbers or start as many ranks");
+  std::vector<Config> resolved;
+  for (Student& student : students) {
+    Config& config = student.config;
+    const int64_t batch = config.train.batch_size;
+    if (config.train.method != "distill")
+      fail_usage(fmt::format("student {}, train.method", student.name), "distill", config.train.method,
+                 "Several students in one job share a frozen teacher: train other methods in jobs of their own");
+    for (const auto& [who, ranks] : {std::pair(std::string("the job"), job_ranks), std::pair("student " + student.name, student.ranks)})
+      if (batch % ranks != 0)
+        fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks of {}", ranks, who), std::to_string(batch),
+                   "Change it or the numbers of ranks");
+    if (config.mask.group_size == 0)
+      config.mask.group_size = std::accumulate(students.begin(), students.end(), int64_t{16},
+                                               [&](int64_t d, const Student& other) { return std::gcd(d, batch / other.ranks); });
+    try {
+      resolved.push_back(resolve_config(config, images, cores, nullptr, student.ranks));
+      const MethodSpec spec = make_method(resolved.back());
+      check_batch(spec, resolved.back(), batch / student.ranks, student.ranks);
+      Schedules(resolved.back(), images);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("student {}: {}", student.name, error.what()));
+    }
+    check_alike(students.front(), resolved.front(), student, resolved.back());
+  }
+  return resolved;
+}
+
+void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& comms) {
+  const std::shared_ptr<Communicator> job = comms.control;
+  int64_t step = -1;
+  on_all_ranks(*job, [&] {
+    if (!options.resume.empty() && options.resume != "auto" && options.resume != "never")
+      fail_usage("--resume", "auto or never for several students, which have a checkpoint each", fmt::format("\"{}\"", options.resume),
+                 "Remove the later checkpoints of all of them, or go on with each by itself");
+    resolve_students(students, job->size(), training_ids(*open_dataset(options.data), options.data).size(), options.cores);
+    step = newest_common_step(students, options.out);
+  });
+  ranks_must_agree(*job, std::to_string(step), "newest step that all students have saved");
+  int student = 0, first = 0;
+  while (first + students[static_cast<size_t>(student)].ranks <= job->rank()) first += students[static_cast<size_t>(student++)].ranks;
+  JobPart part{students[static_cast<size_t>(student)].name, student, {}, job, comms.statistics};
+  for (const Student& each : students) part.ranks.push_back(each.ranks);
+  const auto group = [&](const std::shared_ptr<Communicator>& all) { return all->split(student, all->rank()); };
+  comms = {group(job), group(comms.gradients), group(comms.statistics), part};
+  options.config = students[static_cast<size_t>(student)].config;
+  options.out /= part.student;
+  if (options.resume == "auto") options.resume = step < 0 ? "" : (options.out / "checkpoints" / fmt::format("step_{:08}", step)).string();
+}
+
+}  // namespace dinoxx

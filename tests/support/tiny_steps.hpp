@@ -1,0 +1,80 @@
+#pragma once
+#include <ATen/ATen.h>
+
+#include <memory>
+
+#include "dinoxx/data/loader.hpp"
+#include "dinoxx/parallel/ddp.hpp"
+#include "dinoxx/step/train_step.hpp"
+#include "memory_dataset.hpp"
+#include "synthetic_images.hpp"
+#include "tiny_run.hpp"
+
+namespace dinoxx::testing_support {
+
+inline std::shared_ptr<const Dataset> tiny_dataset() {
+  auto dataset = std::make_shared<MemoryDataset>();
+  for (int i = 0; i < 60; ++i) dataset->add_image(Split::kTrain, i % 3, class_image(i % 3, static_cast<uint64_t>(i), 24, 20));
+  return dataset;
+}
+
+// A run on the ranks of one communicator.
+class TinyRun {
+ public:
+  TinyRun(const Config& config, std::shared_ptr<Communicator> comm, std::shared_ptr<Communicator> statistics, at::ScalarType type)
+      : config_(config),
+        spec_(make_method(config)),
+        schedules_(config, 60),
+        statistics_(std::move(statistics)),
+        batch_(statistics_->split(0, statistics_->rank())),
+        state(config, spec_, type),
+        sync_(comm, state.layout, state.student.parameters(), state.student_flat),
+        loader_(tiny_dataset(), tiny_dataset()->ids(Split::kTrain), spec_.plans(), loading(*comm)) {
+    const std::shared_ptr<Communicator> group = statistics_->split(0, statistics_->rank());
+    state.student.set_statistics_group(group);
+    state.teacher.set_statistics_group(group);
+    loader_.start(0);
+  }
+  // The loader's next batch as step input; `batch` keeps a copy of the pixels for comparisons.
+  StepInput next() {
+    const Batch& batch = loader_.next();
+    StepInput input;
+    const auto slots = static_cast<int64_t>(batch.positions.size());
+    for (const CropGroup& group : batch.groups)
+      input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat).clone());
+    input.positions = batch.positions;
+    input.seed = 5;
+    input.masked = draw_masks(spec_, batch.groups.front().size, input.positions, input.seed);
+    input.global_batch = config_.train.batch_size;
+    return input;
+  }
+  StepMetrics step(const StepInput& input, bool freeze = false) {
+    StepValues values = schedules_.at(state.step, state.position);
+    values.freeze_last_layer = freeze;
+    return train_step(state, spec_, input, values, sync_, {*statistics_, *batch_, teacher.get()});
+  }
+
+ private:
+  LoaderConfig loading(const Communicator& comm) const {
+    LoaderConfig c;
+    c.seed = 5;
+    c.global_batch = static_cast<int>(config_.train.batch_size);
+    c.rank = comm.rank();
+    c.world_size = comm.size();
+    return c;
+  }
+  Config config_;
+  MethodSpec spec_;
+  Schedules schedules_;
+  std::shared_ptr<Communicator> statistics_, batch_;
+
+ public:
+  TrainState state;
+  std::unique_ptr<SharedTeacher> teacher;  ///< where several students share one
+
+ private:
+  GradientSync sync_;
+  Loader loader_;
+};
+
+}  // namespace dinoxx::testing_support
