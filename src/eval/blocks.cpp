@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dinoxx/checkpoint/together.hpp"
+#include "progress.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -21,6 +22,8 @@ void run_pool(int64_t first, int64_t last, int threads, const std::function<void
   if (first >= last) return;
   const int count = static_cast<int>(std::clamp<int64_t>(threads, 1, last - first));
   const int outer_threads = at::get_num_threads();
+  ProgressState* progress = current_progress();
+  expect_parts(progress, last - first);
   std::atomic<int64_t> next{first};
   std::mutex mutex;
   std::exception_ptr error;
@@ -29,7 +32,10 @@ void run_pool(int64_t first, int64_t last, int threads, const std::function<void
     at::set_num_threads(1);
     const at::NoGradGuard no_grad;
     try {
-      for (int64_t i = next++; i < last; i = next++) work(i);
+      for (int64_t i = next++; i < last; i = next++) {
+        work(i);
+        part_is_done(progress);
+      }
     } catch (...) {
       next = last;
       const std::lock_guard lock(mutex);
