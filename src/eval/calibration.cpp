@@ -26,31 +26,9 @@ double slope(std::span<const int32_t> labels, std::span<const double> logits, in
   return sum;
 }
 
-}  // namespace
-
-std::vector<double> softmax_rows(std::span<const double> logits, int classes, double temperature) {
-  std::vector<double> result(logits.size());
-  for (size_t begin = 0; begin < logits.size(); begin += classes) {
-    const double* row = logits.data() + begin;
-    const double top = *std::max_element(row, row + classes);
-    double total = 0;
-    for (int c = 0; c < classes; ++c) total += result[begin + c] = std::exp((row[c] - top) / temperature);
-    for (int c = 0; c < classes; ++c) result[begin + c] /= total;
-  }
-  return result;
-}
-
-std::vector<ReliabilityBin> reliability(std::span<const int32_t> labels, std::span<const double> probabilities, int classes,
-                                        Binning binning, int bins) {
-  const size_t n = labels.size();
-  std::vector<double> confidence(n);
-  std::vector<uint8_t> right(n);
-  for (size_t i = 0; i < n; ++i) {
-    const auto row = probabilities.subspan(i * classes, classes);
-    const auto best = std::max_element(row.begin(), row.end());
-    confidence[i] = *best;
-    right[i] = best - row.begin() == labels[i];
-  }
+// Rows binned by `confidence`; accuracy is the share of those that are `right`.
+std::vector<ReliabilityBin> fill_bins(std::span<const double> confidence, std::span<const uint8_t> right, Binning binning, int bins) {
+  const size_t n = confidence.size();
   std::vector<size_t> order(n);
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return confidence[a] < confidence[b]; });
@@ -77,6 +55,50 @@ std::vector<ReliabilityBin> reliability(std::span<const int32_t> labels, std::sp
   return result;
 }
 
+}  // namespace
+
+std::vector<double> softmax_rows(std::span<const double> logits, int classes, double temperature) {
+  std::vector<double> result(logits.size());
+  for (size_t begin = 0; begin < logits.size(); begin += classes) {
+    const double* row = logits.data() + begin;
+    const double top = *std::max_element(row, row + classes);
+    double total = 0;
+    for (int c = 0; c < classes; ++c) total += result[begin + c] = std::exp((row[c] - top) / temperature);
+    for (int c = 0; c < classes; ++c) result[begin + c] /= total;
+  }
+  return result;
+}
+
+std::vector<ReliabilityBin> reliability(std::span<const int32_t> labels, std::span<const double> probabilities, int classes,
+                                        Binning binning, int bins) {
+  const size_t n = labels.size();
+  std::vector<double> confidence(n);
+  std::vector<uint8_t> right(n);
+  for (size_t i = 0; i < n; ++i) {
+    const auto row = probabilities.subspan(i * classes, classes);
+    const auto best = std::max_element(row.begin(), row.end());
+    confidence[i] = *best;
+    right[i] = best - row.begin() == labels[i];
+  }
+  return fill_bins(confidence, right, binning, bins);
+}
+
+double classwise_calibration_error(std::span<const int32_t> labels, std::span<const double> probabilities, int classes, Binning binning,
+                                   int bins) {
+  const size_t n = labels.size();
+  std::vector<double> probability(n);
+  std::vector<uint8_t> is_class(n);
+  double sum = 0;
+  for (int c = 0; c < classes; ++c) {
+    for (size_t i = 0; i < n; ++i) {
+      probability[i] = probabilities[i * classes + c];
+      is_class[i] = labels[i] == c;
+    }
+    sum += calibration_error(fill_bins(probability, is_class, binning, bins));
+  }
+  return sum / classes;
+}
+
 double calibration_error(const std::vector<ReliabilityBin>& bins) {
   double sum = 0, n = 0;
   for (const ReliabilityBin& bin : bins) {
@@ -89,7 +111,7 @@ double calibration_error(const std::vector<ReliabilityBin>& bins) {
 Calibration calibrate(std::span<const int32_t> labels, std::span<const double> probabilities, int classes) {
   if (labels.empty()) {
     const Stat none = Stat::undefined("no test images");
-    return {none, none, none, none};
+    return {none, none, none, none, none, none};
   }
   double nll = 0, brier = 0;
   for (size_t i = 0; i < labels.size(); ++i) {
@@ -101,6 +123,8 @@ Calibration calibrate(std::span<const int32_t> labels, std::span<const double> p
   Calibration result;
   result.ece_mass = Stat::of(calibration_error(reliability(labels, probabilities, classes, Binning::kEqualMass)));
   result.ece_width = Stat::of(calibration_error(reliability(labels, probabilities, classes, Binning::kEqualWidth)));
+  result.classwise_mass = Stat::of(classwise_calibration_error(labels, probabilities, classes, Binning::kEqualMass));
+  result.classwise_width = Stat::of(classwise_calibration_error(labels, probabilities, classes, Binning::kEqualWidth));
   result.nll = std::isfinite(nll) ? Stat::of(nll / n)
                                   : Stat::undefined("a test image has probability 0 of its class (none of that class in training?)");
   result.brier = Stat::of(brier / n);

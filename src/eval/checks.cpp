@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <set>
+#include <numeric>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/eval/nearest_mean.hpp"
 #include "dinoxx/eval/resampling.hpp"
 
@@ -19,9 +22,22 @@ using nlohmann::json;
 using ContentId = std::array<uint64_t, 2>;
 
 constexpr size_t kExamples = 20;
+// Of one pair of splits in the search for nearly identical images: minutes of one core.
+constexpr double kMostMultiplications = 1e13;
+
+struct HashOfContent {
+  size_t operator()(const ContentId& id) const { return id[0]; }
+};
+using Pictures = std::unordered_map<ContentId, uint64_t, HashOfContent>;  // the first id of each picture
+
+Pictures pictures_of(const Dataset& dataset, const std::vector<uint64_t>& ids) {
+  Pictures pictures;
+  for (const uint64_t id : ids) pictures.try_emplace(dataset.content_id(id), id);
+  return pictures;
+}
 
 // Pictures of `ids` that are in `first` too.
-json identical(const Dataset& dataset, const std::map<ContentId, uint64_t>& first, const std::vector<uint64_t>& ids) {
+json identical(const Dataset& dataset, const Pictures& first, const std::vector<uint64_t>& ids) {
   json pairs = json::array();
   int64_t count = 0, other_label = 0;
   for (const uint64_t id : ids) {
@@ -37,7 +53,7 @@ json identical(const Dataset& dataset, const std::map<ContentId, uint64_t>& firs
 }
 
 json overlap_of_groups(const Dataset& dataset, const std::vector<uint64_t>& memory, const std::vector<uint64_t>& queries) {
-  std::set<uint64_t> known, shared;
+  std::unordered_set<uint64_t> known, shared;
   for (const uint64_t id : memory) known.insert(dataset.meta(id).group);
   known.erase(0);
   int64_t images = 0;
@@ -68,24 +84,37 @@ json shift_of_labels(const Dataset& dataset, const EvalData& data) {
 json check_splits(const Dataset& dataset, const EvalData& data) {
   json warnings = json::array();
   json checks = json::object();
-  std::map<ContentId, uint64_t> pictures;
-  for (const uint64_t id : data.memory) pictures.try_emplace(dataset.content_id(id), id);
+  const auto warn = [&](int64_t images, const std::string& text) {
+    if (images > 0) warnings.push_back(fmt::format("{} {}", images, text));
+  };
+  const bool validated = !data.validation.empty();
+  const std::string of_queries = fmt::format("of {} test images", data.queries.size()),
+                    of_validation = fmt::format("of {} val images", data.validation.size());
+  const Pictures pictures = pictures_of(dataset, data.memory);
   if (pictures.contains(ContentId{})) {
     checks["identical"] = nullptr;
     checks["undefined"]["identical"] = "this data set holds no hash of its pictures";
   } else {
     checks["identical"] = identical(dataset, pictures, data.queries);
-    if (const int64_t n = checks["identical"]["images"]; n > 0)
-      warnings.push_back(
-          fmt::format("{} of {} test images are in the memory too, pixel by pixel: numbers on them are memory, not recognition", n,
-                      data.queries.size()));
-    if (!data.validation.empty()) checks["identical_validation"] = identical(dataset, pictures, data.validation);
+    warn(checks["identical"]["images"], of_queries + " are in the memory too, pixel by pixel: numbers on them are memory, not recognition");
+    if (validated) {
+      checks["identical_validation"] = identical(dataset, pictures, data.validation);
+      checks["identical_validation_queries"] = identical(dataset, pictures_of(dataset, data.validation), data.queries);
+      warn(checks["identical_validation"]["images"],
+           of_validation + " are in the memory too, pixel by pixel: settings are chosen on images that were learned from");
+      warn(checks["identical_validation_queries"]["images"],
+           of_queries + " are in val too, pixel by pixel: settings were chosen on images that they are scored on");
+    }
   }
   if (dataset.has_groups()) {
     checks["groups"] = overlap_of_groups(dataset, data.memory, data.queries);
-    if (const int64_t n = checks["groups"]["queries"]; n > 0)
-      warnings.push_back(
-          fmt::format("{} of {} test images share a group with memory images: keep groups in one split", n, data.queries.size()));
+    warn(checks["groups"]["queries"], of_queries + " share a group with memory images: keep groups in one split");
+    if (validated) {
+      checks["groups_validation"] = overlap_of_groups(dataset, data.memory, data.validation);
+      checks["groups_validation_queries"] = overlap_of_groups(dataset, data.validation, data.queries);
+      warn(checks["groups_validation"]["queries"], of_validation + " share a group with memory images: keep groups in one split");
+      warn(checks["groups_validation_queries"]["queries"], of_queries + " share a group with val images: keep groups in one split");
+    }
   } else {
     checks["groups"] = nullptr;
     checks["undefined"]["groups"] = "this data set has no groups";
@@ -97,17 +126,39 @@ json check_splits(const Dataset& dataset, const EvalData& data) {
   return checks;
 }
 
-json check_near_identical(const StepInput& input) {
-  const EvalData& data = input.data;
-  const int64_t total = static_cast<int64_t>(data.queries.size());
+namespace {
+
+struct Side {
+  const at::Tensor& features;  // with the mean taken off, of length 1
+  const std::vector<uint64_t>& ids;
+};
+
+// Rows to look at, ascending: as many as the limit allows, chosen by (seed, id) alone.
+at::Tensor rows_within_limit(const StepInput& input, const std::vector<uint64_t>& ids, const at::Tensor& others) {
+  const auto most = static_cast<size_t>(std::max(1.0, kMostMultiplications / static_cast<double>(others.numel())));
+  std::vector<int64_t> rows(ids.size());
+  std::iota(rows.begin(), rows.end(), int64_t{0});
+  if (rows.size() > most) {
+    std::vector<uint64_t> draw;
+    for (const uint64_t id : ids) draw.push_back(CounterRng(input.seed, id, lane(Lane::kCopies, 1), Purpose::kEval).next_u64());
+    std::nth_element(rows.begin(), rows.begin() + static_cast<int64_t>(most), rows.end(),
+                     [&](int64_t a, int64_t b) { return draw[a] != draw[b] ? draw[a] < draw[b] : a < b; });
+    rows.resize(most);
+    std::sort(rows.begin(), rows.end());
+  }
+  return at::tensor(rows, at::kLong);
+}
+
+// Images of `asked` whose nearest image of `memory` is nearly the same.
+json near_identical(const StepInput& input, const Side& memory, const Side& asked) {
+  const at::Tensor chosen = rows_within_limit(input, asked.ids, memory.features);
+  const int64_t total = chosen.size(0);
+  const at::Tensor queries = total == asked.features.size(0) ? asked.features : asked.features.index_select(0, chosen);
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   const at::Tensor local = at::empty({mine.size(), 2}, at::kDouble);
-  const at::Tensor centre = memory_mean(input);
-  const at::Tensor memory = centre_and_normalize(input.features.memory, centre),
-                   queries = centre_and_normalize(input.features.queries, centre);
   on_all_ranks(input.comm, [&] {
     for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
-      const Neighbors nearest = nearest_neighbors(queries.narrow(0, items.begin, items.size()), memory, 1);
+      const Neighbors nearest = nearest_neighbors(queries.narrow(0, items.begin, items.size()), memory.features, 1);
       double* out = local.data_ptr<double>() + (items.begin - mine.begin) * 2;
       for (int64_t q = 0; q < items.size(); ++q) {
         *out++ = nearest.similarity[q];
@@ -130,17 +181,32 @@ json check_near_identical(const StepInput& input) {
   json examples = json::array();
   for (size_t i = 0; i < std::min(order.size(), kExamples); ++i) {
     const auto [negative, q] = order[i];
-    const uint64_t near_by = data.memory[static_cast<size_t>(rows.data_ptr<double>()[q * 2 + 1])];
-    examples.push_back({{"image", input.dataset.key(data.queries[q])},
+    const uint64_t image = asked.ids[chosen.const_data_ptr<int64_t>()[q]],
+                   near_by = memory.ids[static_cast<size_t>(rows.data_ptr<double>()[q * 2 + 1])];
+    examples.push_back({{"image", input.dataset.key(image)},
                         {"memory", input.dataset.key(near_by)},
                         {"cosine", -negative},
-                        {"same_label", input.dataset.meta(near_by).label == data.query_labels[q]}});
+                        {"same_label", input.dataset.meta(near_by).label == input.dataset.meta(image).label}});
   }
-  return {{"embedder", input.embedder.name},
-          {"cosine", kNearIdentical},
-          {"queries", near},
-          {"median_cosine", quantile(cosines, 0.5)},
-          {"examples", std::move(examples)}};
+  return {{"looked_at", total}, {"queries", near}, {"median_cosine", quantile(cosines, 0.5)}, {"examples", std::move(examples)}};
+}
+
+}  // namespace
+
+json check_near_identical(const StepInput& input) {
+  const EvalData& data = input.data;
+  const at::Tensor centre = memory_mean(input);
+  const at::Tensor memory = centre_and_normalize(input.features.memory, centre),
+                   queries = centre_and_normalize(input.features.queries, centre);
+  json result = near_identical(input, {memory, data.memory}, {queries, data.queries});
+  result["embedder"] = input.embedder.name;
+  result["cosine"] = kNearIdentical;
+  if (input.features.validation.defined()) {
+    const at::Tensor validation = centre_and_normalize(input.features.validation, centre);
+    result["validation"] = near_identical(input, {memory, data.memory}, {validation, data.validation});
+    result["validation_queries"] = near_identical(input, {validation, data.validation}, {queries, data.queries});
+  }
+  return result;
 }
 
 }  // namespace dinoxx::eval

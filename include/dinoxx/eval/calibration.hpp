@@ -26,8 +26,17 @@ std::vector<ReliabilityBin> reliability(std::span<const int32_t> labels, std::sp
 /// Expected calibration error (Guo et al. 2017, eq. 3): sum of count / N * |accuracy - confidence|.
 double calibration_error(const std::vector<ReliabilityBin>& bins);
 
+/// Class-wise calibration error: for each class the rows are binned by their probability of that class, whatever their largest one is, and
+/// sum of count / N * |share of rows of the class - mean probability of it|; then the mean over all classes. With bins of equal width it is
+/// Kull et al. 2019, eq. 3; with bins of equal mass, which do not put nearly all rows of a rare class into the lowest bin, Nixon et al. 2019
+/// (ACE). Unlike the error of the largest probability it sees a rare class that is always given too little. Classes without images count:
+/// whatever probability they get is wrong.
+double classwise_calibration_error(std::span<const int32_t> labels, std::span<const double> probabilities, int classes, Binning binning,
+                                   int bins = kCalibrationBins);
+
 struct Calibration {
-  Stat ece_mass, ece_width;  ///< of 15 bins
+  Stat ece_mass, ece_width;              ///< of 15 bins
+  Stat classwise_mass, classwise_width;  ///< of 15 bins for each class
   Stat nll;                  ///< mean -log p(label), nats; undefined when a label has probability 0
   Stat brier;                ///< mean over rows of sum over classes (p - [label])^2, in [0, 2]
 };
