@@ -265,6 +265,85 @@ stages)
   expect 2
   says "gram.first"
   ;;
+students)
+  # two students of one teacher in one job, each a run of its own; the same as each by itself
+  run 1 "${base[@]}" --train.method dinov3 --model.style dinov3 --head.patch_out_dim 48 --out first
+  expect 0
+  printf '[model]\ndim = 16\nheads = 2\n' >slim.cfg
+  printf '[model]\ndepth = 1\n' >flat.cfg
+  job=("${base[@]}" --train.method distill --teacher.distill first --head.shared no --head.patch_out_dim 48)
+  run 3 "${job[@]}" --students slim.cfg:2,flat.cfg:1 --out job --check
+  expect 0
+  says "slim: frozen teacher from first/checkpoints/step_00000008"
+  [ -e job ] && die "--check left something behind"
+  run 3 "${job[@]}" --students slim.cfg:2,flat.cfg:1 --out job
+  expect 0
+  says "dinoxx train: student flat, distill"
+  grep -q '"job":{"ranks":\[2,1\],"student":"slim"}' job/slim/metrics.jsonl || die "the run does not say whose part it was"
+  grep -q '^weight_norm = no' job/slim/config.cfg || die "a student of a DINOv3 teacher has its plain last layer"
+  for name in slim flat; do
+    [ -f job/$name/checkpoints/step_00000008/teacher.safetensors ] || die "no student $name"
+    run 1 train --config job/$name/config.cfg --data data --out alone_$name
+    expect 0
+    paste <(grep -o '"loss":[0-9.]*' job/$name/metrics.jsonl) <(grep -o '"loss":[0-9.]*' alone_$name/metrics.jsonl) | tr ':' ' ' |
+      awk '{ if ($2 - $4 > 1e-4 * $4 || $4 - $2 > 1e-4 * $4) exit 1; n++ } END { exit n != 8 }' || die "$name learns something else by itself"
+  done
+  run 1 "${job[@]}" --out alone_plain
+  expect 0
+  run 1 compare job/slim job/flat
+  expect 0
+  # as after a crash while flat saved its last checkpoint: both go on from the newest that both have
+  cp -r job crashed
+  rm -r crashed/flat/checkpoints/step_00000008
+  run 3 "${job[@]}" --students slim.cfg:2,flat.cfg:1 --out crashed
+  expect 0
+  says "slim: resumed from crashed/slim/checkpoints/step_00000004"
+  same_state job/slim crashed/slim step_00000008
+  same_state job/flat crashed/flat step_00000008
+  # one student's run goes on by itself
+  rm -r crashed/slim/checkpoints/step_00000008
+  run 2 train --config crashed/slim/config.cfg --data data --out crashed/slim
+  expect 0
+  says "resumed from crashed/slim/checkpoints/step_00000004"
+  # a teacher that was saved before some keys were there: they are the method's
+  mkdir old
+  LC_ALL=C sed 's/weight_norm = /#eight_norm = /; s/predictor_hidden_dim = /#redictor_hidden_dim = /' first/checkpoints/step_00000008/teacher.safetensors >old/teacher.safetensors
+  cmp -s first/checkpoints/step_00000008/teacher.safetensors old/teacher.safetensors && die "the file is no older one"
+  run 1 "${job[@]}" --teacher.distill old/teacher.safetensors --out of_old
+  expect 0
+  diff <(figures of_old | head -n 1) <(figures alone_plain | head -n 1) || die "another teacher"
+  # USR1 to one rank ends all of them at one step
+  $mpiexec $flags -n 3 "$dinoxx" "${job[@]}" --train.length 400it --checkpoint.every 0 --students slim.cfg:2,flat.cfg:1 --out stopped >log 2>&1 &
+  pid=$!
+  wait_for_step stopped/flat 2
+  kill -USR1 $pid
+  wait $pid
+  code=$?
+  expect 85
+  [ "$(ls stopped/slim/checkpoints)" = "$(ls stopped/flat/checkpoints)" ] || die "the students stopped at different steps"
+  # refused by name, before there is a folder
+  refuse() {
+    local n=$1 students=$2 why=$3
+    shift 3
+    run "$n" "${job[@]}" "$@" --students "$students" --out refused
+    expect 2
+    says "$why"
+    [ -e refused ] && die "a refused job left a folder"
+  }
+  printf '[views]\nlocal_count = 3\n' >more.cfg
+  printf '[loss]\nkoleo_weight = 0.1\n' >koleo.cfg
+  refuse 3 slim.cfg:1,flat.cfg:1 "the 3 ranks of the job, each with one student, found 2 (slim has 1, flat has 1)"
+  refuse 2 slim.cfg:1,slim.cfg:1 "slim twice"
+  refuse 2 slim.cfg:1,flat.cfg "FILE:RANKS"
+  refuse 2 slim.cfg:1,more.cfg:1 "student more, views.local_count: expected \"2\", as student slim has"
+  refuse 3 slim.cfg:2,flat.cfg:1 "a multiple of the 3 ranks of the job" --train.batch_size 16
+  refuse 2 slim.cfg:1,flat.cfg:1 "student slim, train.method: expected distill" --train.method dino
+  refuse 2 slim.cfg:1,flat.cfg:1 "head.out_dim: expected 64, as the teacher" --head.out_dim 48
+  refuse 2 slim.cfg:1,flat.cfg:1 "model.patch_size: expected 4, as the teacher" --model.patch_size 8
+  refuse 2 slim.cfg:1,flat.cfg:1 "student slim: loss.patch_weight" --mask.scheme none --loss.patch_weight 1
+  refuse 3 slim.cfg:2,koleo.cfg:1 "student koleo: KoLeo" --loss.koleo_group 24 --loss.koleo_top_k 24
+  refuse 2 slim.cfg:1,flat.cfg:1 "teacher.distill: expected a run folder, a checkpoint or a weight file, found no nowhere" --teacher.distill nowhere
+  ;;
 *) die "unknown case" ;;
 esac
 exit 0
