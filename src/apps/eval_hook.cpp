@@ -1,13 +1,16 @@
 #include "eval_hook.hpp"
 
+#include "dinoxx/checkpoint/together.hpp"
+#include "dinoxx/eval/evaluate.hpp"
 #include "dinoxx/eval/train_probe.hpp"
 #include "dinoxx/method/method.hpp"
 
 namespace dinoxx {
 
-EvalHookFactory knn_hook(std::shared_ptr<Communicator> comm) {
+EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm) {
   return [comm](std::shared_ptr<const Dataset> dataset, const Config& config) -> EvalHook {
     eval::ProbeConfig probe_config;
+    on_all_ranks(*comm, [&] { probe_config.suites = eval::parse_names(config.eval.suite, eval::probe_names(), "eval.suite"); });
     probe_config.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
     probe_config.image_size = static_cast<int>(config.views.global_size);
     probe_config.plan = make_method(config).views;

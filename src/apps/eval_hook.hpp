@@ -6,7 +6,7 @@
 
 namespace dinoxx {
 
-/// Joins training and evaluation: weighted k-NN of the teacher, on a communicator of its own.
-EvalHookFactory knn_hook(std::shared_ptr<Communicator> comm);
+/// Joins training and evaluation: the steps of eval.suite on the teacher, on a communicator of its own.
+EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm);
 
 }  // namespace dinoxx

@@ -44,8 +44,9 @@ Line parse(int argc, char** argv) {
                                                                      "run folder, made if need be")(
       "students", po::value(&students)->value_name("A.cfg:2,B.cfg:6"),
       "train.method = distill: several students in one job, each in a run folder RUN/NAME and on its number of ranks; a file says what is "
-      "a student's own, --config what they share")("resume", po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
-                    "go on from the newest checkpoint in RUN, from none, or from this one")(
+      "a student's own, --config what they share")("resume",
+                                                   po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
+                                                   "go on from the newest checkpoint in RUN, from none, or from this one")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
       "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
   const ConfigLine parsed = parse_config_line(argc, argv, run);
@@ -124,7 +125,7 @@ int run_train(int argc, char** argv) {
     choose_device(line.options, comms, mpi.local_rank());
     const StopSignals signals;
     line.options.stop_signal = [&] { return signals.received(); };
-    line.options.make_eval_hook = knn_hook(evaluation);
+    line.options.make_eval_hook = eval_hook(evaluation);
     const ExitCode code = run(line.options, comms);
     if (comms.control->rank() == 0 && !line.options.check) {
       try {  // the run is saved: a page that fails is a message

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "dinoxx/core/files.hpp"
@@ -94,6 +96,48 @@ Html knn(const RunRecord& run) {
   return body + table.html();
 }
 
+json steps_of(const json& record) {
+  const json& eval = record["eval"];
+  return eval.is_object() ? eval.value("steps", json::object()) : json::object();
+}
+
+// The other steps of eval.suite: a chart and a table each, of whatever figures they have.
+Html other_steps(const RunRecord& run) {
+  std::map<std::string, std::set<std::string>> figures_of_step;
+  for (const json& record : run.evals) {
+    const json steps = steps_of(record);
+    for (const auto& [step, figures] : steps.items())
+      for (const auto& [name, value] : figures.items()) figures_of_step[step].insert(name);
+  }
+  Html body;
+  for (const auto& [step, names] : figures_of_step) {
+    Chart chart{"Step " + step, "epoch", "", {}};
+    std::vector<std::string> headings{"step", "epoch"};
+    for (const std::string& name : names) {
+      std::string heading = name;
+      std::replace(heading.begin(), heading.end(), '_', ' ');
+      headings.push_back(heading);
+      chart.series.push_back({heading, {}});
+    }
+    Table table("Step " + step + " on frozen features of the teacher", headings);
+    for (const json& record : run.evals) {
+      const json steps = steps_of(record);
+      if (!steps.contains(step)) continue;
+      const double epoch = number_of(record, "epoch");
+      std::vector<Cell> cells{number(grouped(std::llround(number_of(record, "step")))), number(figure(epoch))};
+      for (size_t i = 0; const std::string& name : names) {
+        const double value = number_of(steps[step], name.c_str());
+        chart.series[i++].points.push_back({epoch, value, {}, {}, ""});
+        const std::string why = text_of(steps[step], name.c_str());
+        cells.push_back(why.empty() ? number(figure(value)) : words(why));
+      }
+      table.add(std::move(cells));
+    }
+    body += figures({figure_of(chart)}) + table.html();
+  }
+  return body;
+}
+
 Html overview(const RunRecord& run) {
   std::vector<std::pair<std::string, Html>> rows;
   for (const Figure& figure : run_figures(run)) rows.emplace_back(figure.name, text(figure.value));
@@ -173,6 +217,7 @@ std::string run_report_html(const RunRecord& run) {
     page.section("loss", "Loss and its terms", losses(run));
   }
   page.section("knn", "k-NN over time", knn(run));
+  if (const Html others = other_steps(run); !others.code.empty()) page.section("steps", "Other steps over time", others);
   if (!run.steps.empty()) {
     page.section("schedules", "Schedules", charts(run, kSchedules));
     page.section("monitors", "Monitors", charts(run, kMonitorCharts));

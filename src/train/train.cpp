@@ -344,7 +344,8 @@ void Run::evaluate() {
                   {"eval", result}});
     std::vector<std::pair<std::string, double>> scalars;
     if (result.contains("accuracy")) scalars.emplace_back("eval/knn_accuracy", result["accuracy"].get<double>());
-    for (const auto& [step, figures] : result.value("steps", json::object()).items()) {
+    const json steps = result.value("steps", json::object());
+    for (const auto& [step, figures] : steps.items()) {
       std::string text;
       for (const auto& [name, value] : figures.items()) {
         if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", step, name), value.get<double>());

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dinoxx/eval/eval_data.hpp"
 #include "dinoxx/eval/features.hpp"
@@ -10,7 +11,11 @@
 
 namespace dinoxx::eval {
 
+/// Steps of the ladder that training may run: those that look at features and fit little, and leave networks alone.
+const std::vector<std::string>& probe_names();
+
 struct ProbeConfig {
+  std::vector<std::string> suites{"knn"};
   KnnConfig knn;
   int image_size = 224;
   ViewPlan plan;      ///< mean and std of training
@@ -20,16 +25,18 @@ struct ProbeConfig {
   int threads = 1;
 };
 
-/// Weighted k-NN on the teacher while training runs: on val, or without one on a part of train that is held out of the memory (training still sees it: it has no labels there).
-/// Never looks at test. Changes no bit of training: draws no random numbers, builds no graph, leaves thread settings and parameters alone. Its failure is reported, never thrown.
+/// Steps of the ladder on the teacher while training runs: scored on val, or without one on a part of train that is held out of the memory
+/// (training still sees it: it has no labels there). Settings are chosen inside the memory. Never looks at test. Changes no bit of training:
+/// draws no random numbers, builds no graph, leaves thread settings and parameters alone. Its failure is reported, never thrown.
 class TrainProbe {
  public:
   /// Data that cannot be scored (no labels, one class) turns the probe off; off_reason() says why.
   TrainProbe(std::shared_ptr<const Dataset> dataset, std::shared_ptr<Communicator> comm, ProbeConfig config);
   const std::string& off_reason() const { return off_reason_; }
 
-  /// {"suite": "knn", "step", "queries", "k", "accuracy", "balanced_accuracy", "by_k": {"10": ..}, "count", "seconds"}, or {"suite": "knn", "step", "error": text}. Collective; equal
-  /// on all ranks except for seconds.
+  /// {"suite": "knn,linear", "step", "queries", "count", "seconds"}, or with "error": text instead. Of k-NN: "k", "accuracy",
+  /// "balanced_accuracy", "by_k": {"10": ..}. Of the others "steps": {"linear": {"plain_accuracy": 0.9, ..}, ..}, one number for each figure
+  /// that is defined, or "left_out": why. Collective; equal on all ranks except for seconds.
   nlohmann::json operator()(const Backbone& teacher, int64_t step) const;
 
  private:
