@@ -23,6 +23,7 @@ constexpr const char* kUsage = R"(dinoxx pack: packs images into a data folder, 
   dinoxx pack --from-folder set --out data                set/train/cat/1.jpg, set/val/..., set/test/...: splits are taken over
   dinoxx pack --from-folder unsorted --out data           unsorted/1.jpg: no labels; enough for training
   dinoxx pack --list images.csv --out data                header path,label,label2,split,group,mask,weight; all but path optional
+                                                          an image has one class in a label column; there is no multi-label
   dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try
 
 JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. The folder appears when it is complete.

@@ -1,18 +1,19 @@
-// How much K labelled images per class give, over seeded draws; and N-way K-shot episodes.
+// How much K labelled images per class give, over seeded draws.
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
-#include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/folds.hpp"
 #include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/eval/logistic.hpp"
 #include "dinoxx/eval/nearest_mean.hpp"
 #include "dinoxx/eval/resampling.hpp"
+#include "few_parts.hpp"
+#include "linear_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -21,22 +22,13 @@ using nlohmann::json;
 
 constexpr int64_t kShots[] = {1, 2, 4, 8, 16, 32};
 constexpr int64_t kDraws = 10;
-constexpr int kWays = 5;
-constexpr int64_t kEpisodeShots[] = {1, 5};
-constexpr int64_t kEpisodeQueries = 15;  // of each class
-constexpr int64_t kEpisodes = 600;
 // Fixed: with one image per class there is nothing to choose it on (Tian et al. 2020: C = 1 on normalised features).
 constexpr double kC = 1.0;
-// Multiplications of one step of logistic regression, above which a fit would take minutes.
-constexpr double kLargestFit = 4e9;
+// Scores of queries and classes that are in memory at a time, of each thread.
+constexpr int64_t kScoresAtOnce = int64_t{1} << 24;
 
 constexpr int kMethods = 3;
 constexpr const char* kNames[kMethods] = {"nearest_mean", "simpleshot", "logistic"};
-
-// The features as they are, and as SimpleShot wants them.
-struct Prepared {
-  at::Tensor memory, queries, centred_memory, centred_queries;
-};
 
 Prepared prepare(const StepInput& input) {
   const SplitFeatures& f = input.features;
@@ -54,19 +46,23 @@ at::Tensor index_of(const std::vector<int64_t>& rows) {
   return at::tensor(rows, at::kLong);
 }
 
-double size_of_fit(double images, double classes, double dim) {
-  return images * classes * std::min(images, dim);
-}
-
-// Scores [queries, classes] of one method that learns from `rows` of the memory.
-at::Tensor classify(const StepInput& input, const Prepared& prepared, int method, const std::vector<int64_t>& rows) {
+// The answers of one method that learns from `rows` of the memory.
+std::vector<int32_t> classify(const StepInput& input, const Prepared& prepared, int method, const std::vector<int64_t>& rows) {
   const std::vector<int32_t> labels = pick(input.data.memory_labels, rows);
-  const at::Tensor index = index_of(rows);
+  const bool centred = method == 1;
   const int classes = input.data.classes;
-  if (method == 0) return nearest_mean_scores(prepared.memory.index_select(0, index), labels, classes, prepared.queries);
-  if (method == 1) return nearest_mean_scores(prepared.centred_memory.index_select(0, index), labels, classes, prepared.centred_queries);
-  LogisticRegression regression(prepared.memory.index_select(0, index), labels, classes);
-  return regression.fit(kC, {.tolerance = 1e-8}).model.logits(prepared.queries);
+  const at::Tensor support = (centred ? prepared.centred_memory : prepared.memory).index_select(0, index_of(rows));
+  const at::Tensor& queries = centred ? prepared.centred_queries : prepared.queries;
+  std::optional<LinearModel> model;
+  if (method == 2) model = LogisticRegression(support, labels, classes).fit(kC, {.tolerance = 1e-8}).model;
+  std::vector<int32_t> answers;
+  const int64_t at_once = std::max<int64_t>(kScoresAtOnce / classes, 1);
+  for (int64_t first = 0; first < queries.size(0); first += at_once) {
+    const at::Tensor some = queries.narrow(0, first, std::min(at_once, queries.size(0) - first));
+    const std::vector<int32_t> theirs = predict(model ? model->logits(some) : nearest_mean_scores(support, labels, classes, some));
+    answers.insert(answers.end(), theirs.begin(), theirs.end());
+  }
+  return answers;
 }
 
 // Mean, spread and t interval of a score over draws.
@@ -117,7 +113,7 @@ json shots_curve(const StepInput& input, const Prepared& prepared) {
             draw_shots(data.memory, data.memory_labels, data.classes, k, input.seed, static_cast<uint64_t>(task % kDraws));
         for (int m = 0; m < kMethods; ++m) {
           if (m == 2 && fit_of(k) > kLargestFit) continue;
-          const auto scores = resampled_scores(data.query_labels, predict(classify(input, prepared, m, chosen)), once, data.classes);
+          const auto scores = resampled_scores(data.query_labels, classify(input, prepared, m, chosen), once, data.classes);
           std::copy_n(scores.begin(), kScores, row + m * kScores);  // accuracy, balanced accuracy, macro-F1
         }
       });
@@ -160,7 +156,7 @@ std::vector<Prediction> all_shots(const StepInput& input, const Prepared& prepar
   std::iota(every.begin(), every.end(), int64_t{0});
   const int64_t queries = static_cast<int64_t>(data.queries.size());
   const at::Tensor rows = run_tasks(input.comm, methods, queries, input.threads, [&](int64_t method, double* row) {
-    const std::vector<int32_t> predicted = predict(classify(input, prepared, static_cast<int>(method), every));
+    const std::vector<int32_t> predicted = classify(input, prepared, static_cast<int>(method), every);
     std::copy(predicted.begin(), predicted.end(), row);
   });
   std::vector<Prediction> result;
@@ -168,69 +164,6 @@ std::vector<Prediction> all_shots(const StepInput& input, const Prepared& prepar
     if (m >= methods) continue;
     const double* row = rows.data_ptr<double>() + m * queries;
     result.push_back({kNames[m], std::vector<int32_t>(row, row + queries), {}, {{"shots", "all"}}});
-  }
-  return result;
-}
-
-struct Episode {
-  std::vector<int64_t> support, queries;
-  std::vector<int32_t> support_labels, query_labels;  // in [0, ways)
-};
-
-// `take` of `rows`, chosen by the generator; the first places of a shuffle.
-std::vector<int64_t> choose(std::vector<int64_t> rows, size_t take, CounterRng& rng) {
-  for (size_t i = 0; i < take; ++i) std::swap(rows[i], rows[i + rng.below(rows.size() - i)]);
-  rows.resize(take);
-  return rows;
-}
-
-json episodes(const StepInput& input, const Prepared& prepared, int64_t shots, uint64_t number) {
-  const EvalData& data = input.data;
-  std::vector<std::vector<int64_t>> memory(data.classes), queries(data.classes);
-  for (size_t i = 0; i < data.memory_labels.size(); ++i) memory[data.memory_labels[i]].push_back(static_cast<int64_t>(i));
-  for (size_t i = 0; i < data.query_labels.size(); ++i) queries[data.query_labels[i]].push_back(static_cast<int64_t>(i));
-  std::vector<int64_t> able;
-  for (int c = 0; c < data.classes; ++c)
-    if (static_cast<int64_t>(memory[c].size()) >= shots && !queries[c].empty()) able.push_back(c);
-  const size_t ways = std::min<size_t>(kWays, able.size());
-  json result = {
-      {"ways", ways}, {"shots", shots}, {"episodes", kEpisodes}, {"queries_of_each_class", kEpisodeQueries}, {"classes", able.size()}};
-  if (ways < 2) {
-    result["episodes"] = 0;
-    const Stat none = Stat::undefined(fmt::format("fewer than two classes have {} training images and a test image", shots));
-    for (int m = 0; m < 2; ++m) put(result["methods"][kNames[m]], "accuracy", none);
-    return result;
-  }
-  const at::Tensor rows = run_tasks(input.comm, kEpisodes, 2, input.threads, [&](int64_t task, double* row) {
-    CounterRng rng(input.seed, static_cast<uint64_t>(task), lane(Lane::kEpisodes, number), Purpose::kEval);
-    Episode episode;
-    const std::vector<int64_t> classes = choose(able, ways, rng);
-    for (size_t w = 0; w < ways; ++w) {
-      for (const int64_t i : choose(memory[classes[w]], static_cast<size_t>(shots), rng)) {
-        episode.support.push_back(i);
-        episode.support_labels.push_back(static_cast<int32_t>(w));
-      }
-      const std::vector<int64_t>& of_class = queries[classes[w]];
-      for (const int64_t i : choose(of_class, std::min<size_t>(of_class.size(), kEpisodeQueries), rng)) {
-        episode.queries.push_back(i);
-        episode.query_labels.push_back(static_cast<int32_t>(w));
-      }
-    }
-    const at::Tensor support = index_of(episode.support), asked = index_of(episode.queries);
-    for (int m = 0; m < 2; ++m) {
-      const at::Tensor &from = m == 0 ? prepared.memory : prepared.centred_memory,
-                       &to = m == 0 ? prepared.queries : prepared.centred_queries;
-      const at::Tensor scores =
-          nearest_mean_scores(from.index_select(0, support), episode.support_labels, static_cast<int>(ways), to.index_select(0, asked));
-      row[m] = *balanced_accuracy(tally(episode.query_labels, predict(scores), static_cast<int>(ways))).value;
-    }
-  });
-  for (int m = 0; m < 2; ++m) {
-    std::vector<double> values;
-    for (int64_t e = 0; e < kEpisodes; ++e) values.push_back(rows[e][m].item<double>());
-    const MeanInterval spread = t_interval(values);
-    const double half = 1.96 * spread.deviation / std::sqrt(static_cast<double>(kEpisodes));
-    result["methods"][kNames[m]] = {{"accuracy", spread.mean}, {"interval95", {spread.mean - half, spread.mean + half}}};
   }
   return result;
 }
@@ -250,6 +183,7 @@ json few_protocol(const EvalData&, const KnnConfig&) {
       {"logistic", {{"C", kC}, {"features", "normalised"}}},
       {"interval", "t interval over draws: it covers the choice of training images, not that of test images"},
       {"episodes", "ways classes, shots training images and up to 15 test images of each; mean recall; mean +- 1.96 s / sqrt(episodes)"},
+      {"transductive", transductive_protocol()},
       {"notes", json::array()}};
 }
 
@@ -261,8 +195,8 @@ StepResult few_step(const StepInput& input) {
   json left_out = json::object();
   result.predictions = all_shots(input, prepared, left_out);
   if (!left_out.empty()) result.scores["left_out"] = left_out;
-  result.scores["episodes"] = json::array();
-  for (size_t i = 0; i < std::size(kEpisodeShots); ++i) result.scores["episodes"].push_back(episodes(input, prepared, kEpisodeShots[i], i));
+  result.scores["episodes"] = episodes(input, prepared);
+  result.scores["transductive"] = transductive_episodes(input, prepared);
   return result;
 }
 

@@ -47,6 +47,10 @@ double nested_score(const Part& part, const std::vector<uint64_t>& ids, const st
 
 }  // namespace
 
+double size_of_fit(double images, double classes, double dim) {
+  return images * classes * (std::min(images, dim) + 32);
+}
+
 std::vector<double> values_of_c() {
   return logarithmic_steps(kLowestC, kHighestC, kSteps);
 }

@@ -1,4 +1,4 @@
-// What choosing C and repeated folds share. Private to the linear step.
+// What fits of logistic regression in steps share: the values of C, folds, and when a fit is too large. Private to the steps.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -17,6 +17,10 @@ inline constexpr int kFolds = 5;
 inline constexpr int64_t kSmallSet = 500;  // training images below which one choice of folds says little
 // Of the fits that C is chosen by, and of those that answer.
 inline constexpr double kPathTolerance = 1e-6, kTolerance = 1e-8;
+
+// Work of one step of a fit of all images: products, and an exponential for each image and class, which takes as long as 32 multiplications.
+double size_of_fit(double images, double classes, double dim);
+inline constexpr double kLargestFit = 4e9;  // above it a path over C takes hours of one core
 
 std::vector<double> values_of_c();
 

@@ -19,8 +19,8 @@ namespace {
 
 using nlohmann::json;
 
-// Numbers that a fold sends to the other ranks, and multiplications of one step of a fit.
-constexpr double kLargestRow = 1.3e8, kLargestFit = 4e9;
+// Numbers that a fold sends to the other ranks, and probabilities of all queries (8 bytes each).
+constexpr double kLargestRow = 2.5e7, kMostProbabilities = 5e7;
 // What is fitted: plain and logit_adjusted differ in how logits are read, not in the fit, but may choose another C.
 constexpr int kVariants = 3;
 struct Variant {
@@ -185,6 +185,8 @@ json describe(const Calibration& calibration) {
   json result = json::object();
   put(result, "ece_equal_mass", calibration.ece_mass);
   put(result, "ece_equal_width", calibration.ece_width);
+  put(result, "classwise_ece_equal_mass", calibration.classwise_mass);
+  put(result, "classwise_ece_equal_width", calibration.classwise_width);
   put(result, "nll", calibration.nll);
   put(result, "brier", calibration.brier);
   return result;
@@ -240,8 +242,10 @@ Prediction conclude(const StepInput& input, const Variant& variant, const Choice
 
 std::string why_too_large(const StepInput& input) {
   const double classes = input.data.classes, dim = static_cast<double>(input.embedder.dim),
-               images = static_cast<double>(input.data.memory.size());
-  const double row = 2.0 * kSteps * classes * (dim + 1), fit = images * classes * std::min(images, dim);
+               images = static_cast<double>(input.data.memory.size()), asked = static_cast<double>(input.data.queries.size());
+  const double row = 2.0 * kSteps * classes * (dim + 1), fit = size_of_fit(images, classes, dim);
+  if (asked * classes > kMostProbabilities)
+    return fmt::format("the queries have {:.1e} probabilities, more than {:.1e}", asked * classes, kMostProbabilities);
   if (row > kLargestRow) return fmt::format("the models of a path over C would be {:.1e} numbers, more than {:.1e}", row, kLargestRow);
   if (fit > kLargestFit) return fmt::format("a step of a fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestFit);
   return "";

@@ -12,6 +12,7 @@
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/eval/resampling.hpp"
 #include "dinoxx/eval/retrieval.hpp"
+#include "zero_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -21,6 +22,8 @@ using nlohmann::json;
 constexpr int64_t kRestarts = 10;
 // The matching takes the cube of the number of classes.
 constexpr int kMostMatched = 2000;
+// Multiplications of one round of k-means; ten restarts take some fifty rounds each.
+constexpr double kLargestRound = 4e9;
 
 int classes_in_use(const EvalData& data) {
   std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
@@ -34,6 +37,11 @@ json clustering(const StepInput& input) {
   json result = {{"clusters", k}};
   if (static_cast<int64_t>(data.memory.size()) < k) {
     put(result, "accuracy", Stat::undefined(fmt::format("{} classes, and the memory holds {} images", k, data.memory.size())));
+    return result;
+  }
+  const double round = static_cast<double>(data.memory.size()) * k * static_cast<double>(input.embedder.dim);
+  if (round > kLargestRound) {
+    put(result, "accuracy", Stat::undefined(fmt::format("a round of k-means would take {:.1e} multiplications, more than {:.1e}", round, kLargestRound)));
     return result;
   }
   // per restart: similarity, rounds, converged, cluster of each query
@@ -131,11 +139,12 @@ json zero_protocol(const EvalData&, const KnnConfig&) {
            "centre; clusters are matched to classes one to one by the labels of the queries"},
           {"restarts", kRestarts},
           {"retrieval", "each query ranks the memory by cosine; relevant: the same class"},
+          {"copies", copy_protocol()},
           {"notes", json::array()}};
 }
 
 StepResult zero_step(const StepInput& input) {
-  return {{{"clustering", clustering(input)}, {"retrieval", retrieval(input)}}, {}};
+  return {{{"clustering", clustering(input)}, {"retrieval", retrieval(input)}, {"copies", copy_detection(input)}}, {}};
 }
 
 }  // namespace dinoxx::eval

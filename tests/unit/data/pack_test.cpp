@@ -290,6 +290,13 @@ TEST(Pack, UnusedColumnsAreSaid) {
               testing::Contains(HasSubstr("\"photographer\" is not used")));
 }
 
+TEST(Pack, SeveralClassesInOneLabelAreSaid) {
+  const TemporaryFolder folder;
+  for (int i = 1; i <= 3; ++i) write_png(folder / (std::to_string(i) + ".png"), i);
+  EXPECT_THAT(pack(list_options(folder, "path,label\n1.png,cat;dog\n2.png,cat\n3.png,dog|ape\n")).warnings,
+              testing::Contains(AllOf(HasSubstr("column \"label\": 2 labels such as \"cat;dog\""), HasSubstr("a class of its own"))));
+}
+
 TEST(Pack, ToySetWithMasks) {
   const TemporaryFolder folder;
   PackOptions options = folder_options(folder);
