@@ -2,19 +2,27 @@
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
 #include "dinoxx/eval/checks.hpp"
+#include "dinoxx/eval/evidence.hpp"
+#include "dinoxx/eval/feature_health.hpp"
+#include "dinoxx/eval/feature_pictures.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/eval/method_scores.hpp"
+#include "dinoxx/eval/ranking_curves.hpp"
 #include "dinoxx/eval/resampling.hpp"
+#include "dinoxx/eval/verdict_order.hpp"
 #include "dinoxx/model/backbone_json.hpp"
+#include "progress.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -44,6 +52,11 @@ class OutputFolder {
     const bool replaces = fs::exists(path_ / name);
     write_file_atomically(path_ / name, content);
     if (!replaces) written_.push_back(path_ / name);
+  }
+  void write(const StepFile& file) {
+    const bool replaces = fs::exists(path_ / file.name);
+    file.write(path_ / file.name);
+    if (!replaces) written_.push_back(path_ / file.name);
   }
   void keep() { kept_ = true; }
   void discard() {
@@ -126,6 +139,7 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
         const Prediction& prediction = answers.predictions[e][m];
         json& scores = answers.section["results"][e]["methods"][prediction.method];
         scores = method_scores(dataset, data, prediction);
+        if (e == 0 && !prediction.probabilities.empty()) scores["ranking_curves"] = ranking_curves(dataset, data, prediction);
         const size_t place = places.size();
         places.push_back({{answers.step->name, embedders[e].name, prediction.method}, &scores});
         predictions.push_back(&prediction.classes);
@@ -159,6 +173,58 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   }
 }
 
+// Of this process.
+int64_t peak_memory() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// What a person can look at: of the checkpoint's features and the method that the verdict speaks of.
+json look_closer(const StepInput& input, const std::vector<StepAnswers>& steps, std::map<std::string, std::string>& files) {
+  constexpr size_t kPictures = 6;
+  json evidence = {{"labels", label_suspicions(input)}};
+  for (const VerdictMethod& wanted : kVerdictOrder) {
+    for (const StepAnswers& answers : steps) {
+      if (answers.step->name != std::string_view(wanted.step)) continue;
+      for (const Prediction& prediction : answers.predictions.front()) {
+        if (prediction.method != wanted.method) continue;
+        evidence["neighbours"] = neighbour_evidence(input, wanted.step, prediction);
+        std::vector<uint64_t> ids;
+        for (const json& image : evidence["neighbours"]["images"])
+          if (ids.size() < kPictures) ids.push_back(image["id"]);
+        FeaturePictures pictures = feature_pictures(input, ids);
+        evidence["pictures"] = std::move(pictures.section);
+        files = std::move(pictures.files);
+        return evidence;
+      }
+    }
+  }
+  return evidence;
+}
+
+json describe_data(const Dataset& dataset, const fs::path& path) {
+  std::vector<uint32_t> widths, heights;
+  std::map<std::string, int64_t> splits;
+  std::set<uint64_t> groups;
+  for (uint64_t id = 0; id < dataset.size(); ++id) {
+    const SampleMeta& meta = dataset.meta(id);
+    widths.push_back(meta.width);
+    heights.push_back(meta.height);
+    ++splits[std::string(split_name(meta.split))];
+    groups.insert(meta.group);
+  }
+  groups.erase(0);
+  const auto range = [](std::vector<uint32_t>& sizes) -> json {
+    if (sizes.empty()) return nullptr;
+    std::sort(sizes.begin(), sizes.end());
+    return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
+  };
+  return {{"path", path.string()},     {"fingerprint", dataset.fingerprint()}, {"images", dataset.size()},  {"classes", dataset.class_names()},
+          {"splits", splits},          {"groups", groups.size()},              {"masks", dataset.has_masks()}, {"width", range(widths)},
+          {"height", range(heights)}};
+}
+
 json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
   return {{"file", model.file.string()},
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
@@ -167,6 +233,15 @@ json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
           {"seed", model.seed},
           {"precision", precision == at::kBFloat16 ? "bf16" : "fp32"},
           {"notes", model.notes}};
+}
+
+// What the user says about fine-tuning, and where it starts from.
+FinetuneOptions about_run(const EvaluateOptions& options, const LoadedModel& model) {
+  FinetuneOptions finetune = options.finetune;
+  finetune.by_name = std::find(options.suites.begin(), options.suites.end(), "finetune") != options.suites.end();
+  finetune.checkpoint = {{"file", model.file.filename().string()}, {"crc32c", fmt::format("{:08x}", model.crc32c)}};
+  finetune.config_text = model.config_text;
+  return finetune;
 }
 
 // A network of the same shape with the weights that the run began with.
@@ -265,11 +340,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
                   {"checkpoint", describe_checkpoint(model, options.model.dtype)},
-                  {"data",
-                   {{"path", options.data.string()},
-                    {"fingerprint", dataset->fingerprint()},
-                    {"images", dataset->size()},
-                    {"classes", dataset->class_names()}}},
+                  {"data", describe_data(*dataset, options.data)},
                   {"seed", options.seed}};
   json seconds = json::object();
   auto since = std::chrono::steady_clock::now();
@@ -288,27 +359,47 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     answers.section["results"] = json::array();
   }
   took("prepare");
-  LocalFeatures local = embed_all(*dataset, data, with_validation, embedders, extract, comm);
+  std::map<std::string, std::string> files;  // beside results.json
+  std::vector<StepFile> step_files;
+  json of_steps = json::object();  // what depends on the machine
+  const FinetuneOptions finetune = about_run(options, model);
+  std::optional<FeatureCache> cache;
+  if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
+  const ProgressScope progress(options.progress, options.progress_seconds);
+  size_t step_number = 0;
+  LocalFeatures local = embed_all(*dataset, data, with_validation, embedders, extract, comm, cache ? &*cache : nullptr);
   took("extract");
+  if (cache) {
+    seconds["cache"] = cache->seconds();
+    seconds["extract"] = seconds["extract"].get<double>() - cache->seconds();
+  }
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    const StepInput input{*dataset, data, embedders[e], features, options.knn, options.seed, options.threads, comm, &extract};
+    const StepInput input{*dataset, data, embedders[e], features, options.knn, options.seed, options.threads, comm, &extract, options.sweep_views, &finetune};
+    progress_phase(fmt::format("checks of {}", embedders[e].name));
     if (e == 0) checks["near_identical"] = check_near_identical(input);
     took("checks");
     for (StepAnswers& answers : steps) {
+      progress_phase(
+          fmt::format("{} of {} (step {} of {})", answers.step->name, embedders[e].name, ++step_number, steps.size() * embedders.size()));
       StepResult step = answers.step->run(input);
       json section = {{"name", embedders[e].name}, {"description", embedders[e].description}, {"feature_dim", embedders[e].dim}};
       section.update(step.scores);
       answers.section["results"].push_back(std::move(section));
       answers.predictions.push_back(std::move(step.predictions));
       answers.figures.push_back(std::move(step.figures));
+      if (!step.run.is_null()) of_steps[answers.step->name][embedders[e].name] = std::move(step.run);
+      if (out) std::move(step.files.begin(), step.files.end(), std::back_inserter(step_files));
       took(answers.step->name);
     }
+    results["feature_health"].push_back(feature_health(input));
+    if (e == 0) results["evidence"] = look_closer(input, steps, files);
+    took("evidence");
   }
   results["checks"] = checks;
+  progress_phase("bootstrap intervals");
   add_intervals(*dataset, data, embedders, steps, results, options, comm);
   took("intervals");
-  std::map<std::string, std::string> tables;
   std::vector<std::string> names;
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);
   for (StepAnswers& answers : steps) {
@@ -316,7 +407,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     if (!answers.predictions.front().empty()) {
       const std::string name = fmt::format("predictions_{}.csv", answers.step->name);
       answers.section["predictions"] = name;
-      if (out) tables[name] = predictions_csv(*dataset, data, embedders, answers);
+      if (out) files[name] = predictions_csv(*dataset, data, embedders, answers);
     }
     results["suites"][answers.step->name] = std::move(answers.section);
   }
@@ -325,11 +416,15 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                     {"ranks", comm.size()},
                     {"threads", options.threads},
                     {"build", options.build},
-                    {"seconds", seconds}};
+                    {"peak_memory_bytes", peak_memory()},
+                    {"seconds", seconds},
+                    {"steps", of_steps}};
+  if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {
     if (!out) return;
     try {
-      for (const auto& [name, text] : tables) out->write(name, text);
+      for (const auto& [name, content] : files) out->write(name, content);
+      for (const StepFile& file : step_files) out->write(file);
       out->write("results.json", results.dump(2) + "\n");
       out->keep();
     } catch (...) {

@@ -4,6 +4,8 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/eval/feature_cache.hpp"
+#include "progress.hpp"
 
 namespace dinoxx::eval {
 
@@ -35,12 +37,18 @@ const std::vector<Step>& ladder() {
   static const std::vector<Step> steps{
       {"knn", "weighted k-nearest neighbours, plain and class-balanced vote", "one product of queries and memory", false, knn_protocol,
        knn_step},
-      {"zero", "no labels used to fit: spherical k-means against the classes, retrieval", "10 restarts of k-means, one sorted product",
+      {"zero", "no labels used to fit: spherical k-means against the classes, retrieval, copies of test images",
+       "10 restarts of k-means, one sorted product, at most 1,000 distorted images through the network",
        false, zero_protocol, zero_step},
-      {"few", "K images per class (1 to 32, all): nearest class mean, SimpleShot, logistic regression; episodes", "10 draws of each K",
+      {"few", "K images per class (1 to 32, all): nearest class mean, SimpleShot, logistic regression; episodes, also transductive", "10 draws of each K",
        false, few_protocol, few_step},
       {"linear", "logistic regression on all of train, C chosen inside it: plain, class-weighted, logit-adjusted; calibration",
        "12 values of C on 5 folds", true, linear_protocol, linear_step},
+      {"sweep", "52 linear heads as DINOv2 trains them: 13 learning rates, last 1 or 4 blocks, with or without the mean of patches",
+       "--sweep-views x train, then val and test once through the network", true, sweep_protocol, sweep_step},
+      {"finetune", "light fine-tuning: linear probe first, LoRA, biases, norms, everything; files of the tuned weights",
+       "10 epochs of train for each of 5 methods: hours on a CPU; ladder runs it only below --finetune.max_minutes", true, finetune_protocol,
+       finetune_step},
       {"linseg", "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
        "all test images once or twice more, two fits", false, linseg_protocol, linseg_step},
       {"match", "are the same places found again in warped copies of the test images? Nearest patches, nothing trained",
@@ -62,15 +70,44 @@ json describe_images(const EvalData& data, const ExtractOptions& options) {
 }
 
 LocalFeatures embed_all(const Dataset& dataset, const EvalData& data, bool with_validation, std::span<const Embedder> embedders,
-                        const ExtractOptions& options, Communicator& comm) {
+                        const ExtractOptions& options, Communicator& comm, FeatureCache* cache) {
   LocalFeatures local;
-  local.memory = extract_features(dataset, data.memory, embedders, options, comm);
-  local.queries = extract_features(dataset, data.queries, embedders, options, comm);
-  check_exactly_once(data.memory, local.memory.ids, "memory", comm);
-  check_exactly_once(data.queries, local.queries.ids, "query", comm);
-  if (with_validation && !data.validation.empty()) {
-    local.validation = extract_features(dataset, data.validation, embedders, options, comm);
-    check_exactly_once(data.validation, local.validation.ids, "validation", comm);
+  struct List {
+    const std::vector<uint64_t>& ids;
+    const char* what;
+    FeatureSet& features;
+    std::vector<Embedder> missing = {};  // to be embedded
+  };
+  std::vector<List> lists{{data.memory, "memory", local.memory}, {data.queries, "query", local.queries}};
+  if (with_validation && !data.validation.empty()) lists.push_back({data.validation, "validation", local.validation});
+  int64_t images = 0, blocks = 0;
+  for (List& list : lists) {
+    for (const Embedder& embedder : embedders) {
+      std::optional<FeatureSet> found = cache ? cache->read(dataset, list.ids, embedder, options, comm) : std::nullopt;
+      list.features.rows.push_back(found ? std::move(found->rows[0]) : at::Tensor());
+      if (found)
+        list.features.ids = found->ids;
+      else
+        list.missing.push_back(embedder);
+    }
+    if (list.missing.empty()) continue;
+    const auto total = static_cast<int64_t>(list.ids.size());
+    images += total;
+    blocks += block_count(rank_items(total, comm.rank(), comm.size()).size());
+  }
+  progress_phase("features", blocks, images);
+  for (List& list : lists) {
+    if (!list.missing.empty()) {
+      FeatureSet made = extract_features(dataset, list.ids, list.missing, options, comm);
+      list.features.ids = made.ids;
+      for (size_t e = 0, m = 0; e < embedders.size(); ++e) {
+        at::Tensor& rows = list.features.rows[e];
+        if (rows.defined()) continue;
+        rows = std::move(made.rows[m++]);
+        if (cache) cache->write(dataset, list.ids, embedders[e], options, rows, comm);
+      }
+    }
+    check_exactly_once(list.ids, list.features.ids, list.what, comm);
   }
   return local;
 }

@@ -7,8 +7,11 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/data/dataset.hpp"
+#include "dinoxx/eval/feature_cache.hpp"
+#include "dinoxx/eval/finetune.hpp"
 #include "dinoxx/eval/knn.hpp"
 #include "dinoxx/eval/model_source.hpp"
+#include "dinoxx/eval/sweep.hpp"
 
 namespace dinoxx::eval {
 
@@ -20,8 +23,15 @@ struct EvaluateOptions {
   std::optional<Split> split;     ///< of the queries; default: test, else val, else a part of train
   std::optional<int> image_size;  ///< default: what training showed
   KnnConfig knn;
+  int sweep_views = kSweepViews;  ///< of each training image, for the sweep; 0: features of the evaluation's own crop
+  FinetuneOptions finetune;  ///< what the user says; evaluate() fills in the rest
   uint64_t seed = 0;  ///< of folds, draws, restarts and resamples; the same for all checkpoints
   int threads = 1;
+  std::filesystem::path cache;  ///< folder of the features on disk (feature_cache.hpp); empty: none
+  uint64_t cache_limit = FeatureCache::kDefaultLimit;  ///< bytes
+  std::function<void(const std::string& line)> progress;  ///< a line about what goes on, every `progress_seconds`; on one rank alone
+  double progress_seconds = 8;
+  std::function<void(const std::string& line)> say;  ///< messages, as they come
   std::string command_line;
   nlohmann::json build;
 };
@@ -37,7 +47,8 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
 /// Evaluates and writes `out`/results.json, with `out`/predictions_STEP.csv beside it for each step whose methods answer every query: the
 /// query, its label and a column EMBEDDER:METHOD of answers each. results.json is written last and all by rename, so that a folder with
 /// results.json is complete; after an error no file is left behind. Everything in results.json but its "run" object (command, ranks,
-/// threads, times, versions) is the same at any number of ranks. Returns that JSON on every rank. Collective.
+/// threads, times, versions, what came from the cache) is the same at any number of ranks, with the cache and without it. Returns that JSON
+/// on every rank. Collective.
 ///
 /// Beside "checkpoint" and "data": "checks" (checks.hpp), "majority" (the scores of always saying the most frequent class), "suites":
 /// {STEP: {"protocol", "predictions", "results": [per embedder {name, description, feature_dim, ..., methods: {METHOD: method_scores() with

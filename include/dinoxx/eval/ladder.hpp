@@ -1,4 +1,6 @@
 #pragma once
+#include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -6,8 +8,10 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/eval/eval_data.hpp"
 #include "dinoxx/eval/features.hpp"
+#include "dinoxx/eval/finetune.hpp"
 #include "dinoxx/eval/knn.hpp"
 #include "dinoxx/eval/paired.hpp"
+#include "dinoxx/eval/sweep.hpp"
 
 /// The steps of the ladder: each takes the same features and says what they are worth to one kind of user.
 namespace dinoxx::eval {
@@ -28,6 +32,8 @@ struct StepInput {
   int threads;
   Communicator& comm;
   const ExtractOptions* images = nullptr;  ///< how images become network input, for a step that looks at them itself
+  int sweep_views = kSweepViews;           ///< new crops of each training image that the sweep learns from; 0: the evaluation's own
+  const FinetuneOptions* finetune = nullptr;  ///< of the step finetune; none: its defaults
 };
 
 /// A method that has an answer for each query.
@@ -38,9 +44,17 @@ struct Prediction {
   nlohmann::json details;             ///< what else is to stand beside its scores
 };
 
+/// A file that a step leaves beside results.json.
+struct StepFile {
+  std::string name;
+  std::function<void(const std::filesystem::path& path)> write;  ///< called on rank 0
+};
+
 struct StepResult {
   nlohmann::json scores;                ///< of this embedder, beside the methods' scores
   std::vector<Prediction> predictions;  ///< the first is the step's headline
+  nlohmann::json run;                   ///< times and what depends on them: into results.json's "run"
+  std::vector<StepFile> files;
   std::vector<ResampledFigure> figures;  ///< in which embedders are compared by paired_differences
 };
 
@@ -64,6 +78,12 @@ StepResult few_step(const StepInput& input);
 nlohmann::json linear_protocol(const EvalData& data, const KnnConfig& knn);
 StepResult linear_step(const StepInput& input);
 
+nlohmann::json sweep_protocol(const EvalData& data, const KnnConfig& knn);
+StepResult sweep_step(const StepInput& input);
+
+nlohmann::json finetune_protocol(const EvalData& data, const KnnConfig& knn);
+StepResult finetune_step(const StepInput& input);
+
 nlohmann::json linseg_protocol(const EvalData& data, const KnnConfig& knn);
 StepResult linseg_step(const StepInput& input);
 
@@ -73,13 +93,15 @@ StepResult match_step(const StepInput& input);
 /// Where images come from, how many, and how they become network input: stands in the protocol of every step.
 nlohmann::json describe_images(const EvalData& data, const ExtractOptions& options);
 
-/// This rank's part of the features of all images that the steps look at, each image embedded exactly once over all ranks (checked).
-/// Collective.
+class FeatureCache;
+
+/// This rank's part of the features of all images that the steps look at, each image embedded exactly once over all ranks (checked), or
+/// read from `cache`, which gets what it lacks. Collective.
 struct LocalFeatures {
   FeatureSet memory, queries, validation;
 };
 LocalFeatures embed_all(const Dataset& dataset, const EvalData& data, bool with_validation, std::span<const Embedder> embedders,
-                        const ExtractOptions& options, Communicator& comm);
+                        const ExtractOptions& options, Communicator& comm, FeatureCache* cache = nullptr);
 /// The features of embedder `e` on every rank; takes them out of `local`. Collective.
 SplitFeatures take_features(LocalFeatures& local, size_t e, const EvalData& data, Communicator& comm);
 
