@@ -7,54 +7,20 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
-#include "dinoxx/data/resize.hpp"
-#include "dinoxx/data/views.hpp"
 #include "dinoxx/eval/dense.hpp"
 #include "dinoxx/model/attention.hpp"
 #include "dinoxx/model/backbone_json.hpp"
 #include "panels.hpp"
+#include "picture.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
 using nlohmann::json;
 
-constexpr int kConvMultiple = 32;                        // stride of the convolutional networks
 constexpr int64_t kLargestAttention = int64_t{1} << 30;  // numbers, 4 GiB
 constexpr double kMass = 0.6;
 constexpr int64_t kColumns = 4, kGap = 4;  // of the overview
-
-// The picture with its short side at `size`, both sides rounded to multiples: [3, H, W] uint8.
-at::Tensor read_picture(const std::filesystem::path& path, int size, int multiple) {
-  if (!std::filesystem::is_regular_file(path))
-    fail_usage("IMAGE", "a JPEG or PNG file", fmt::format("no {}", path.string()), "Check the path.");
-  const std::string bytes = read_text(path);
-  Image image;
-  try {
-    decode_image({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, image);
-  } catch (const Error& e) {
-    throw Error(fmt::format("{}: {}", path.string(), e.what()));
-  }
-  const double scale = static_cast<double>(size) / std::min(image.width, image.height);
-  const auto side = [&](int length) { return multiple * std::max(1, static_cast<int>(std::lround(length * scale / multiple))); };
-  const ResizeSpec spec{side(image.width), side(image.height), {}, false};
-  SourceImage source;
-  source.assign(image);
-  PlanarScratch scratch;
-  ResizeScratch work;
-  PlanarImage planes = scratch.image(spec.width, spec.height);
-  resize_bicubic(source, {0, 0, image.width, image.height}, spec, planes, work);
-  std::vector<at::Tensor> channels;
-  for (uint8_t* plane : planes.plane) channels.push_back(at::from_blob(plane, {spec.height, spec.width}, at::kByte));
-  return at::stack(channels);
-}
-
-at::Tensor network_input(const at::Tensor& picture) {
-  const ViewPlan plan;
-  at::Tensor input = picture.to(at::kFloat).div_(255.0);
-  for (int64_t c = 0; c < 3; ++c) input[c].sub_(plan.mean[c]).div_(plan.std[c]);
-  return input.unsqueeze(0);
-}
 
 at::Tensor overview(const std::vector<std::pair<std::string, at::Tensor>>& panels) {
   const int64_t height = panels[0].second.size(1) + kGap, width = panels[0].second.size(2) + kGap;
@@ -93,8 +59,9 @@ json attend(const AttendOptions& options) {
   const LoadedModel model = load_model(options.model);
   const BackboneConfig config = model.network->config();
   const auto* vit = std::get_if<VitConfig>(&config);
-  const at::Tensor picture =
-      read_picture(options.image, options.image_size.value_or(model.image_size), vit ? vit->patch_size : kConvMultiple);
+  if (!std::filesystem::is_regular_file(options.image))
+    fail_usage("IMAGE", "a JPEG or PNG file", fmt::format("no {}", options.image.string()), "Check the path.");
+  const at::Tensor picture = read_picture(options.image, options.image_size.value_or(model.image_size), input_multiple(config)).pixels;
   const int64_t height = picture.size(1), width = picture.size(2);
   if (vit) {
     const double tokens = static_cast<double>(height / vit->patch_size * (width / vit->patch_size) + 1 + vit->registers);

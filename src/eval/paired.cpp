@@ -35,6 +35,7 @@ std::string paired_lines(const json& differences) {
   for (const json& row : differences) {
     if (row["difference"].is_null()) continue;
     const json& interval = row["interval95"];
+    if (text.empty()) text = "differences in points with 95 % intervals, both on the same resamples\n";
     text += fmt::format("  {} - {}: {} {:+.2f}{}\n", row["first"].get<std::string>(), row["second"].get<std::string>(),
                         row["figure"].get<std::string>(), 100 * row["difference"].get<double>(),
                         interval.is_null()

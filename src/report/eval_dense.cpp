@@ -43,7 +43,29 @@ Html dense_section(const Results& results) {
                      share(maps, "oracle_head_of_each_image", at(interval, {"attention_oracle_head_of_each_image"})),
                      share(at(maps, {"oracle_head_of_the_set"}), "jaccard"), share(maps, "all_object")});
   }
+  Table places(
+      "The same place found again in a warped copy of each test image: points in % within a share of the picture's side [95 % interval]",
+      {"features", "points", "0.05", "0.1", "0.2", "0.1, found both ways", "0.1, best of the grid", "0.1, by chance"});
+  for (const json& result : elements(at(results.all(), {"suites", "match", "results"}))) {
+    const json &found = at(result, {"pck"}), &interval = at(result, {"bootstrap95"});
+    if (!found.is_object()) continue;
+    places.add({words(features_name(text_of(result, "name"))), count(result, "points"), share(found, "0.05", at(interval, {"0.05"})),
+                share(found, "0.1", at(interval, {"0.1"})), share(found, "0.2", at(interval, {"0.2"})),
+                share(at(result, {"mutual", "pck"}), "0.1"), share(at(result, {"best_of_grid"}), "0.1"),
+                share(at(result, {"chance"}), "0.1")});
+  }
+  Table differences("Do patch features differ? First minus second in points [95 % interval], on the same resamples of the test images",
+                    {"figure", "first", "second", "difference"});
+  for (const char* step : {"linseg", "match"}) {
+    for (const json& row : elements(at(results.all(), {"suites", step, "paired"}))) {
+      const double difference = number_of(row, "difference");
+      if (std::isnan(difference)) continue;
+      differences.add({words(text_of(row, "figure")), words(features_name(text_of(row, "first"))),
+                       words(features_name(text_of(row, "second"))), number(percent(difference) + interval_text(at(row, {"interval95"})))});
+    }
+  }
   return (overlap.empty() ? Html{} : overlap.html()) + (attention.empty() ? Html{} : attention.html()) +
+         (places.empty() ? Html{} : places.html()) + (differences.empty() ? Html{} : differences.html()) +
          (left_out.empty() ? Html{} : paragraph("Left out:") + list(left_out));
 }
 

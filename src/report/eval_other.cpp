@@ -107,7 +107,8 @@ Html other_steps_section(const Results& results) {
   static const std::map<std::string, std::vector<std::string>> kShown{{"knn", {"by_k", "balanced_vote", "headline", "classes"}},
                                                                       {"zero", {"clustering", "retrieval"}},
                                                                       {"few", {"curve", "episodes"}},
-                                                                      {"linseg", {"object", "classes", "attention", "bootstrap95"}}};
+                                                                      {"linseg", {"object", "classes", "attention", "bootstrap95"}},
+                                                                      {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};
   Html body;
   for (const std::string& step : results.steps()) {
     Html of_step;

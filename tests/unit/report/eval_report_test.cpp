@@ -142,6 +142,24 @@ TEST(EvalReport, AStepThatNoSectionKnowsIsShownAsTablesAndLists) {
     EXPECT_THAT(page, HasSubstr(part));
 }
 
+TEST(EvalReport, PlacesFoundAgainAndDifferencesOfPatchesAreTables) {
+  json results = small_results();
+  const auto of_shares = [](double a, double b, double c) { return json{{"0.05", a}, {"0.1", b}, {"0.2", c}}; };
+  results["suites"]["match"]["results"] = {{{"name", "teacher"},
+                                            {"points", 4321},
+                                            {"pck", of_shares(0.1234, 0.2345, 0.3456)},
+                                            {"mutual", {{"share", 0.5}, {"pck", of_shares(0.4, 0.4567, 0.6)}}},
+                                            {"best_of_grid", of_shares(0.7, 0.8765, 1)},
+                                            {"chance", of_shares(0.01, 0.0357, 0.1)},
+                                            {"bootstrap95", {{"0.1", {0.2222, 0.2444}}}}}};
+  results["suites"]["linseg"]["paired"] = {
+      {{"figure", "object_miou"}, {"first", "teacher"}, {"second", "raw"}, {"difference", 0.0717}, {"interval95", {0.0515, 0.0919}}}};
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  for (const char* part : {"4,321", "23.45 [22.22, 24.44]", "45.67", "87.65", "3.57", "object_miou", "7.17 [5.15, 9.19]"})
+    EXPECT_THAT(page, HasSubstr(part));
+}
+
 TEST(EvalReport, IsAGoodPage) {
   expect_good_page(eval_report_html(small_results()));
   expect_good_page(eval_report_html(json::object()));
