@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Everything that dinoxx needs to be built: Debian packages and LibTorch. Idempotent: a second run checks and does nothing.
 #
-#   launch/setup.sh [--cuda] [--no-apt]
+#   launch/setup.sh [--cuda] [--no-apt] [--tests]
 #
 #   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 3.7 GB unpacked) instead of the CPU part (0.55 GB, 0.6 GB)
 #   --no-apt   install no Debian package, only name what is missing
+#   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download); without them these tests are skipped
 #
 #   DINOXX_CACHE  where LibTorch is kept for all checkouts, by default ~/.cache/dinoxx
 #   TORCH_ROOT    another LibTorch (a folder that holds torch/lib and torch/include): nothing is downloaded
@@ -12,12 +13,14 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kind=cpu
 use_apt=yes
+tests=no
 for argument in "$@"; do
   case $argument in
     --cuda) kind=cuda ;;
     --no-apt) use_apt=no ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) echo "setup: unknown option '$argument'; known are --cuda and --no-apt" >&2; exit 2 ;;
+    --tests) tests=yes ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) echo "setup: unknown option '$argument'; known are --cuda, --no-apt and --tests" >&2; exit 2 ;;
   esac
 done
 say() { echo "setup: $*"; }
@@ -51,6 +54,11 @@ python3-pip                    py:pip
 ca-certificates                any:
 util-linux                     cmd:flock
 "
+# Not needed by anything but some tests.
+test_packages="
+tidy                           cmd:tidy
+chromium-headless-shell        cmd:chromium-headless-shell|chromium|chromium-browser|google-chrome
+"
 installed_by_dpkg() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 provided_otherwise() {
   local how=${1%%:*} names=${1#*:} name
@@ -64,15 +72,25 @@ provided_otherwise() {
   done
   [ "$how" = any ]
 }
-missing=()
-while read -r package probe; do
-  [ -n "$package" ] || continue
-  if command -v dpkg-query >/dev/null && installed_by_dpkg "$package"; then continue; fi
-  # libjpeg-dev, for one, is a virtual name that libjpeg62-turbo-dev alone satisfies
-  provided_otherwise "$probe" || missing+=("$package")
-done <<<"$packages"
+find_missing() {
+  missing=()
+  while read -r package probe; do
+    [ -n "$package" ] || continue
+    if command -v dpkg-query >/dev/null && installed_by_dpkg "$package"; then continue; fi
+    # libjpeg-dev, for one, is a virtual name that libjpeg62-turbo-dev alone satisfies
+    provided_otherwise "$probe" || missing+=("$package")
+  done <<<"$1"
+}
+find_missing "$packages"
+for_tests=()
+if [ "$tests" = yes ]; then
+  needed=("${missing[@]+"${missing[@]}"}")
+  find_missing "$test_packages"
+  for_tests=("${missing[@]+"${missing[@]}"}")
+  missing=("${needed[@]+"${needed[@]}"}")
+fi
 
-if [ ${#missing[@]} -gt 0 ]; then
+if [ ${#missing[@]} -gt 0 ] || [ ${#for_tests[@]} -gt 0 ]; then
   as_root=()
   can_install=no
   if [ "$use_apt" = yes ] && command -v apt-get >/dev/null; then
@@ -88,15 +106,22 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
   fi
   if [ $can_install = yes ]; then
-    say "installing ${missing[*]}"
+    say "installing ${missing[*]} ${for_tests[*]}"
     export DEBIAN_FRONTEND=noninteractive
     for attempt in 1 2 3 4 5; do  # the lists have a lock of their own, which DPkg::Lock::Timeout does not wait for
       if ${as_root[@]+"${as_root[@]}"} apt-get -o DPkg::Lock::Timeout=600 -qq update; then break; fi
       [ "$attempt" = 5 ] && say "apt-get update failed; going on with the lists that are there"
       sleep $((attempt * 3))
     done
-    ${as_root[@]+"${as_root[@]}"} apt-get -o DPkg::Lock::Timeout=600 -qq -y --no-install-recommends install "${missing[@]}" >/dev/null ||
-      die "apt-get could not install: ${missing[*]}. See its message above."
+    apt_install() { ${as_root[@]+"${as_root[@]}"} apt-get -o DPkg::Lock::Timeout=600 -qq -y --no-install-recommends install "$@" >/dev/null; }
+    if [ ${#missing[@]} -gt 0 ]; then
+      apt_install "${missing[@]}" || die "apt-get could not install: ${missing[*]}. See its message above."
+    fi
+    for package in ${for_tests[@]+"${for_tests[@]}"}; do
+      apt_install "$package" || say "without $package the tests that need it are skipped"
+    done
+  elif [ ${#missing[@]} = 0 ]; then
+    say "without ${for_tests[*]} the tests that need them are skipped"
   else
     echo "setup: not found here: ${missing[*]}" >&2
     echo "setup: these are the names of Debian 12; install them as root (apt-get install ${missing[*]})," >&2

@@ -6,6 +6,7 @@ set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 [ "$installed" = no ] || die "the tests belong to a checkout, not to an installed folder"
+"$launch_dir/setup.sh" --tests
 build_release all
 # Tests with several ranks say so by PROCESSORS, so that as many programs run at once as there are cores.
 log=$root/build/release/ctest.log

@@ -24,6 +24,23 @@ std::string part(const json& protocol, const char* key) {
   return which.is_object() ? fmt::format("{} images: {}", grouped(std::llround(number_of(which, "images"))), text_of(which, "source")) : "";
 }
 
+std::string splits_text(const json& data) {
+  std::string words;
+  const json& splits = at(data, {"splits"});
+  if (!splits.is_object()) return "not in results.json";
+  for (const auto& [split, images] : splits.items())
+    words += fmt::format("{}{} in {}", words.empty() ? "" : ", ", figure(number_or_nan(images), 9), split);
+  return words;
+}
+
+std::string sizes_text(const json& data) {
+  const auto pair = [&](const char* which) {
+    return fmt::format("{} x {}", figure(number_of(at(data, {"width"}), which), 9), figure(number_of(at(data, {"height"}), which), 9));
+  };
+  if (!at(data, {"width"}).is_object()) return "not in results.json";
+  return fmt::format("{} pixels in the median, smallest sides {}, largest {}", pair("median"), pair("min"), pair("max"));
+}
+
 // Training images of each class as bars on a logarithmic scale, largest first as the data has them.
 Html histogram(const Results& results) {
   if (!results.chosen()) return {};
@@ -86,6 +103,9 @@ Html data_section(const Results& results, const Thumbnails& pictures) {
   std::vector<std::pair<std::string, Html>> rows{{"packed images", element("code", value_text(at(data, {"path"})))},
                                                  {"fingerprint", element("code", value_text(at(data, {"fingerprint"})))},
                                                  {"images in all", value_text(at(data, {"images"}))},
+                                                 {"of these", text(splits_text(data))},
+                                                 {"width x height", text(sizes_text(data))},
+                                                 {"groups", value_text(at(data, {"groups"}))},
                                                  {"learned from", text(part(protocol, "memory"))},
                                                  {"tested on", text(part(protocol, "queries"))},
                                                  {"classes", value_text(at(protocol, {"classes"}))},

@@ -22,7 +22,7 @@ Html case_item(const std::string& heading, const json& image, const Thumbnails& 
   const std::string label = text_of(image, "label");
   for (const json& neighbour : elements(at(image, {"neighbours"}))) {
     const std::string of = text_of(neighbour, "label");
-    items += item(text_of(neighbour, "image"), fmt::format("{}, {}", of, figure(number_of(neighbour, "similarity"), 3)),
+    items += item(text_of(neighbour, "image"), fmt::format("{}, {}", of, figure(number_of(neighbour, "similarity"), 5)),
                   of == label ? "class=\"good\"" : "class=\"bad\"");
   }
   return element("li", element("strong", text(heading)) + element("ul", items, "class=\"thumbs\""));

@@ -14,8 +14,8 @@ constexpr double kNoSpread = 0.01, kOneLine = 1.05;
 
 Cell reading(const json& health) {
   const double deviation = number_of(health, "deviation"), rank = number_of(health, "effective_rank");
-  if (deviation < kNoSpread) return {text("collapsed: all images nearly alike"), false, "bad"};
-  if (rank < kOneLine) return {text("collapsed: on one line"), false, "bad"};
+  if (deviation < kNoSpread) return {text("alarm: all images nearly alike"), false, "bad"};
+  if (rank < kOneLine) return {text("alarm: on one line"), false, "bad"};
   return words("");
 }
 

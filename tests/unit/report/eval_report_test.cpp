@@ -119,10 +119,10 @@ TEST(EvalReport, EvidenceNamesWhatItShows) {
   EXPECT_THAT(page, HasSubstr("src=\"data:image/png;base64,Ynl0ZXMgb2YgYSBQTkc=\" alt=\"the patches of test/1.png"));
   EXPECT_THAT(page, Not(HasSubstr("as the network gets it")));  // that file is not there
   for (const char* reason : {"not one of it", "no two of a class"}) EXPECT_THAT(page, HasSubstr(reason));
-  EXPECT_THAT(page, Not(HasSubstr("collapsed: ")));
+  EXPECT_THAT(page, Not(HasSubstr("alarm: ")));
   json collapsed = small_results();
   collapsed["feature_health"][0]["deviation"] = 0.0041;
-  EXPECT_THAT(eval_report_html(collapsed), HasSubstr("collapsed: all images nearly alike"));
+  EXPECT_THAT(eval_report_html(collapsed), HasSubstr("alarm: all images nearly alike"));
 }
 
 TEST(EvalReport, AStepThatNoSectionKnowsIsShownAsTablesAndLists) {
