@@ -51,12 +51,8 @@ Line parse(int argc, char** argv) {
   if (options.last_blocks < 0) fail_usage("--last-blocks", "0 or a number of blocks", std::to_string(options.last_blocks), "Change it.");
   if (options.limit < 0) fail_usage("--limit", "0 or a number of images", std::to_string(options.limit), "Change it.");
   options.normalize = normalize == "yes";
-  options.model = model.model;
-  options.data = model.data;
+  apply_model_options(model, argc, argv, options);
   options.out = out;
-  options.image_size = model.image_size;
-  options.threads = model.threads;
-  options.command_line = command_line(argc, argv);
   return line;
 }
 

@@ -108,7 +108,7 @@ Line parse(int argc, char** argv) {
   if (!model.help.empty()) {
     std::ostringstream text;
     text << kUsage;
-    for (const eval::Step& step : eval::ladder()) text << fmt::format("  {:<8}{}; cost: {}\n", step.name, step.what, step.cost);
+    for (const eval::Step& step : eval::ladder()) text << fmt::format("  {:<9}{}; cost: {}\n", step.name, step.what, step.cost);
     text << kMore << "\n" << model.help;
     line.help = text.str();
     return line;

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "build_info.hpp"
+#include "command.hpp"
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/eval/model_source.hpp"
 
@@ -26,6 +28,17 @@ struct ModelOptions {
 /// `name`: of the command, for "see --help". Not `with_data`: the command has no --data.
 ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own,
                                  const std::vector<std::string>& keys = {}, bool with_data = true);
+
+/// Hands on what was said about network, input, machine and data, and how the program was called, to the options of the library's call.
+template <class Options>
+void apply_model_options(const ModelOptions& model, int argc, char** argv, Options& options) {
+  options.model = model.model;
+  options.image_size = model.image_size;
+  options.threads = model.threads;
+  options.command_line = command_line(argc, argv);
+  if constexpr (requires { options.data; }) options.data = model.data;
+  if constexpr (requires { options.build; }) options.build = build_info();
+}
 
 /// UsageError when `value` is empty.
 void require_option(const std::string& name, const std::string& value, const char* option, const char* expected);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "build_info.hpp"
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -39,10 +38,10 @@ Line parse(int argc, char** argv) {
   po::options_description own("options", 140, 70);
   own.add_options()("images", po::value(&images)->value_name("FOLDER"), "pictures to classify, also in its folders")(
       "out", po::value(&out)->value_name("FILE.csv"), "table to make")(
-      "method", po::value(&options.method)->default_value(options.method)->value_name("plain|class_weighted|logit_adjusted"),
+      "method", po::value(&options.method)->default_value(options.method)->value_name("plain|class_weighted|logit_adjusted|finetuned"),
       "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
       "classes "
-      "are equally frequent in FOLDER");
+      "are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --suite finetune\", nothing is fitted");
   const ModelOptions model = parse_model_options(argc, argv, "predict", own);
   line.help = model.help;
   if (!line.help.empty()) return line;
@@ -55,14 +54,9 @@ Line parse(int argc, char** argv) {
     fail_usage("--method", fmt::format("one of {}", fmt::join(known, ", ")), fmt::format("\"{}\"", options.method),
                near.empty() ? "See \"dinoxx predict --help\"." : fmt::format("Did you mean {}?", near));
   }
-  options.model = model.model;
-  options.data = model.data;
+  apply_model_options(model, argc, argv, options);
   options.images = images;
   options.out = out;
-  options.image_size = model.image_size;
-  options.threads = model.threads;
-  options.command_line = command_line(argc, argv);
-  options.build = build_info();
   return line;
 }
 

@@ -20,6 +20,8 @@ namespace {
 
 // Less of an image than in pre-training: what a label is about may be anywhere in it.
 constexpr double kSmallestCrop = 0.3;
+// Multiplications of one step of the probe's fit, above which its path over C takes hours of one core.
+constexpr double kLargestProbe = 4e9;
 
 ViewSpec crop_of(const ExtractOptions& images) {
   ViewSpec view;
@@ -75,46 +77,50 @@ TuneData plan_tuning(const StepInput& input) {
   }
   for (const int32_t label : train_labels) data.train_labels.push_back(row_of[static_cast<size_t>(label)]);
   data.support = class_counts(data.validation_labels, all.classes);
-  const double fit = size_of_fit(static_cast<double>(data.train.size()), static_cast<double>(data.present.size()),
-                                 static_cast<double>(input.embedder.dim));
+  const auto images = static_cast<double>(data.train.size()), dim = static_cast<double>(input.embedder.dim);
+  const double fit = images * static_cast<double>(data.present.size()) * std::min(images, dim);
   if (data.validation.empty())
     data.why_not =
         "there is no val split and no class has two training images (or groups) of which one could be held out: nothing to choose the "
         "epoch on but the answers themselves";
   else if (data.present.size() < 2)
     data.why_not = "training images of one class only";
-  else if (fit > kLargestFit)
-    data.why_not = fmt::format("a step of the probe's fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestFit);
+  else if (fit > kLargestProbe)
+    data.why_not = fmt::format("a step of the probe's fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestProbe);
   return data;
 }
 
-ProbeHead fit_probe(const StepInput& input, const TuneData& data) {
+ProbeHead fit_probe(const StepInput& input, const TuneData& data, const TunedHead& zero) {
   const int classes = static_cast<int>(data.present.size());
   const int64_t dim = input.embedder.dim, model = classes * (dim + 1);
   const at::Tensor rows = run_tasks(input.comm, 1, model + 1, input.threads, [&](int64_t, double* row) {
     LogisticRegression regression(data.train_features, data.train_labels, classes);
-    TuneScore best;
-    const std::vector<double> cs = values_of_c();
-    for (int step = 0; step < kSteps; ++step) {
-      const LogisticFit fit = regression.fit(cs[static_cast<size_t>(step)], {.tolerance = kPathTolerance});
-      const TuneScore score = score_validation(fit.model.logits(data.validation_features), data, input.data.classes);
-      if (step > 0 && !score.better_than(best)) continue;
-      best = score;
+    double least = std::numeric_limits<double>::infinity();
+    for (const double c : values_of_c()) {
+      const LogisticFit fit = regression.fit(c, {.tolerance = kPathTolerance});
+      const double loss = score_validation(fit.model.logits(data.validation_features), data, input.data.classes).loss;
+      if (loss >= least) continue;
+      least = loss;
       std::copy_n(fit.model.weight.contiguous().data_ptr<double>(), classes * dim, row);
       std::copy_n(fit.model.bias.contiguous().data_ptr<double>(), classes, row + classes * dim);
-      row[model] = cs[static_cast<size_t>(step)];
+      row[model] = c;
     }
   });
-  const at::Tensor row = rows[0];
-  // the probe reads features of length 1, the network's head features of root mean square 1
-  return {{row.narrow(0, 0, classes * dim).view({classes, dim}) / std::sqrt(static_cast<double>(dim)),
-           row.narrow(0, classes * dim, classes).clone()},
-          row[model].item<double>()};
+  const at::Tensor weight = rows[0].narrow(0, 0, classes * dim).view({classes, dim}), bias = rows[0].narrow(0, classes * dim, classes);
+  return {{weight * zero.scale, bias + at::mv(weight, zero.centre), zero.centre, zero.scale}, rows[0][model].item<double>()};
 }
 
 TunedHead zero_head(const StepInput& input, const TuneData& data) {
   const auto classes = static_cast<int64_t>(data.present.size());
-  return {at::zeros({classes, input.embedder.dim}, at::kDouble), at::zeros({classes}, at::kDouble)};
+  const int64_t dim = input.embedder.dim;
+  const at::Tensor rows = run_tasks(input.comm, 1, dim + 1, 1, [&](int64_t, double* row) {
+    const at::Tensor features = data.train_features.to(at::kDouble), mean = features.mean(0);
+    at::from_blob(row, {dim}, at::kDouble).copy_(mean);
+    row[dim] = (features - mean).square().mean().sqrt().item<double>();
+  });
+  // features that are all the same have no scale
+  return {at::zeros({classes, dim}, at::kDouble), at::zeros({classes}, at::kDouble), rows[0].narrow(0, 0, dim),
+          std::max(rows[0][dim].item<double>(), 1e-6)};
 }
 
 TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,

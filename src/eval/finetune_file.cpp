@@ -29,16 +29,20 @@ std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions&
   json about = {{"method", method.name},
                 {"checkpoint", options.checkpoint},
                 {"classes", classes},
-                {"head", "logits = sqrt(D) f / |f| * head.weight^T + head.bias, f the feature"},
+                {"head", "logits = f / |f| * head.weight^T + head.bias, f the feature"},
                 {"transform", describe(images.transform)},
                 {"lr", tuning.lr},
                 {"epoch", tuning.best_epoch},
                 {"temperature", tuning.temperature.value ? json(*tuning.temperature.value) : json(nullptr)}};
   if (std::string(method.name) == "lora")
     about["lora"] = {{"rank", options.rank}, {"alpha", options.alpha}, {"weight", "W + alpha / rank * lora_b lora_a"}};
-  const NamedTensor of_head{"head.classes", at::tensor(data.present, at::kInt).to(at::kLong)};
-  NamedTensors changed = network.trainable();
-  changed.push_back(of_head);
+  const TunedHead head = network.folded_head();
+  const NamedTensors of_head{
+      {"head.weight", head.weight}, {"head.bias", head.bias}, {"head.classes", at::tensor(data.present, at::kInt).to(at::kLong)}};
+  NamedTensors changed;
+  for (const NamedTensor& tensor : network.trainable())
+    if (!tensor.name.starts_with("head.")) changed.push_back(tensor);
+  changed.insert(changed.end(), of_head.begin(), of_head.end());
   const std::string name = fmt::format("finetune_{}", method.name);
   std::vector<StepFile> files;
   files.push_back(file_of(name + ".safetensors", std::move(changed), {{"format", "pt"}, {"dinoxx.finetune", about.dump()}}));
@@ -46,9 +50,7 @@ std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions&
 
   NamedTensors merged;
   for (const auto& [parameter, tensor] : stored_state(network.backbone())) merged.push_back({"backbone." + parameter, tensor});
-  for (const NamedTensor& tensor : network.trainable())
-    if (tensor.name.starts_with("head.")) merged.push_back(tensor);
-  merged.push_back(of_head);
+  merged.insert(merged.end(), of_head.begin(), of_head.end());
   about["merged"] = true;
   std::map<std::string, std::string> metadata = {
       {"format", "pt"}, {"dinoxx.finetune", about.dump()}, {"dinoxx.backbone", to_json(network.backbone().config()).dump()}};

@@ -25,12 +25,14 @@ struct TuneData {
 };
 TuneData plan_tuning(const StepInput& input);
 
-// The head of the logistic regression on the train part, its C chosen on validation, in the coordinates of TunedNetwork. Collective.
+// The head of the logistic regression on the train part, in the coordinates of `zero`. Its C is that of least cross-entropy on validation: what
+// recall alone would choose may be so steep that the first step of any rate destroys it. Collective.
 struct ProbeHead {
   TunedHead head;
   double c = 1;
 };
-ProbeHead fit_probe(const StepInput& input, const TuneData& data);
+ProbeHead fit_probe(const StepInput& input, const TuneData& data, const TunedHead& zero);
+// All zeros, with centre and scale of the training features. Collective.
 TunedHead zero_head(const StepInput& input, const TuneData& data);
 
 // This rank's part of a batch.

@@ -188,12 +188,13 @@ StepResult finetune_step(const StepInput& input) {
   json& selection = result.scores["selection"];
   selection = {{"by", data.by}, {"images", data.validation.size()}, {"training_images", data.train.size()}};
 
+  const TunedHead zero = zero_head(input, data);
   std::optional<ProbeHead> probe;
   TuneScore best;
   for (const std::string& name : methods_for(input, asked)) {
     const TuningMethod& method = tuning_method(name);
-    if (method.probe_head && !probe) probe = fit_probe(input, data);
-    const TunedHead head = method.probe_head ? probe->head : zero_head(input, data);
+    if (method.probe_head && !probe) probe = fit_probe(input, data, zero);
+    const TunedHead head = method.probe_head ? probe->head : zero;
     Tuned tuned;
     try {  // the same on all ranks, and before the first collective
       tuned = tune_method(input, options, method, data, head);

@@ -83,6 +83,7 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   Config config = default_config();
   apply_settings(config, parse_settings(config_text, model.file.string()));
   model.seed = static_cast<uint64_t>(config.train.seed);
+  if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
   config = settled(config);
   model.image_size = static_cast<int>(config.views.global_size);

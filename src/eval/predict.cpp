@@ -17,6 +17,7 @@
 #include "dinoxx/data/image_files.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/calibration.hpp"
+#include "dinoxx/eval/finetuned_head.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "embed_rows.hpp"
 
@@ -27,6 +28,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr size_t kListed = 10;  // unreadable images on the terminal
+constexpr const char* kFinetuned = "finetuned";
 
 void labelled_of(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, std::vector<int32_t>& labels) {
   for (const uint64_t id : dataset.ids(split)) {
@@ -137,10 +139,43 @@ std::string table_of(const Folder& folder, const Dataset& dataset, const EvalDat
   return text;
 }
 
+struct Answer {
+  Prediction prediction;
+  json head;
+};
+
+// The linear step's. Collective.
+Answer by_fitted_head(const StepInput& input, const std::string& method) {
+  const StepResult step = linear_step(input);
+  if (step.scores.contains("left_out"))
+    fail_usage("the head", "one that can be fitted in reasonable time", step.scores["left_out"].get<std::string>(), "Use fewer classes.");
+  const auto chosen = std::find_if(step.predictions.begin(), step.predictions.end(),
+                                   [&](const Prediction& prediction) { return prediction.method == method; });
+  if (chosen == step.predictions.end())
+    fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), method, "Change it.");
+  Answer answer{*chosen, chosen->details};
+  answer.head.erase("calibration");  // of answers whose labels nobody knows
+  if (answer.head.contains("selection")) answer.head["mean_recall_by_C"] = answer.head["selection"];
+  answer.head.update(step.scores);
+  return answer;
+}
+
+// That of the file, tuned together with the network.
+Answer by_tuned_head(const FinetunedHead& tuned, const at::Tensor& features, const EvalData& data) {
+  const at::Tensor logits = tuned.model.logits(features).contiguous();
+  Answer answer;
+  answer.prediction.classes = predict(logits);
+  answer.prediction.probabilities = softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, data.classes);
+  answer.head["finetuned"] = tuned.about;
+  put(answer.head, "temperature",
+      tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>()) : Stat::undefined("none fitted the validation images of the tuning"));
+  return answer;
+}
+
 }  // namespace
 
 const std::vector<std::string>& predict_methods() {
-  static const std::vector<std::string> names{"plain", "class_weighted", "logit_adjusted"};
+  static const std::vector<std::string> names{"plain", "class_weighted", "logit_adjusted", kFinetuned};
   return names;
 }
 
@@ -152,6 +187,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
   EvalTransform transform;
   std::optional<Folder> folder;
   std::optional<AtomicFile> table;
+  std::optional<FinetunedHead> tuned;  // the file's own head; else one is fitted
   on_all_ranks(comm, [&] {
     if (!fs::exists(options.data))
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
@@ -164,11 +200,12 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     transform = choose_transform(*dataset, all, network_side(model, options.image_size));
     folder.emplace(options.images, transform);
     data = head_data(*dataset, static_cast<size_t>(folder->size()));
+    if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);
     if (comm.rank() == 0) table.emplace(options.out);
   });
 
   const Embedder embedder = backbone_embedder("teacher", "", *model.network);
-  const int64_t total = static_cast<int64_t>(data.memory.size() + data.validation.size() + data.queries.size());
+  const int64_t total = static_cast<int64_t>((tuned ? 0 : data.memory.size() + data.validation.size()) + data.queries.size());
   std::atomic<int64_t> of_this_rank{0};
   const auto embedded = [&](int64_t count, const std::function<void(int64_t, float*)>& input) {
     return embed_rows(
@@ -184,33 +221,24 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                     [&](int64_t item, float* input) { make_input(*dataset, ids[static_cast<size_t>(item)], transform, input); });
   };
   SplitFeatures features;
-  features.memory = of_data(data.memory);
-  if (!data.validation.empty()) features.validation = of_data(data.validation);
+  if (!tuned) features.memory = of_data(data.memory);
+  if (!tuned && !data.validation.empty()) features.validation = of_data(data.validation);
   features.queries = embedded(folder->size(), [&](int64_t item, float* input) { folder->make_input(item, input); });
   folder->share_reasons(comm);
 
-  const KnnConfig unused;
-  StepResult step = linear_step({*dataset, data, embedder, features, unused, options.seed, options.threads, comm});
-  if (step.scores.contains("left_out"))
-    fail_usage("the head", "one that can be fitted in reasonable time", step.scores["left_out"].get<std::string>(), "Use fewer classes.");
-  const auto chosen = std::find_if(step.predictions.begin(), step.predictions.end(),
-                                   [&](const Prediction& prediction) { return prediction.method == options.method; });
-  if (chosen == step.predictions.end())
-    fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), options.method, "Change it.");
-  json head = chosen->details;
-  head.erase("calibration");  // of answers whose labels nobody knows
-  if (head.contains("selection")) head["mean_recall_by_C"] = head["selection"];
+  const Answer answer = tuned ? by_tuned_head(*tuned, features.queries, data)
+                              : by_fitted_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
+  json head = answer.head;
   head["method"] = options.method;
   head["training_images"] = data.memory.size();
-  head.update(step.scores);
-  const std::vector<double> probabilities = calibrated(chosen->probabilities, data.classes, head["temperature"]);
+  const std::vector<double> probabilities = calibrated(answer.prediction.probabilities, data.classes, head["temperature"]);
 
   const std::vector<int64_t> training_images = class_counts(data.memory_labels, data.classes);
   std::vector<int64_t> predicted(static_cast<size_t>(data.classes));
   json unreadable = json::array();
   for (size_t i = 0; i < data.queries.size(); ++i) {
     if (folder->reason(i).empty())
-      ++predicted[static_cast<size_t>(chosen->classes[i])];
+      ++predicted[static_cast<size_t>(answer.prediction.classes[i])];
     else
       unreadable.push_back({{"path", folder->key(i)}, {"error", folder->reason(i)}});
   }
@@ -244,7 +272,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                     {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}}}};
   on_all_ranks(comm, [&] {
     if (!table) return;
-    table->write(table_of(*folder, *dataset, data, *chosen, probabilities, training_images));
+    table->write(table_of(*folder, *dataset, data, answer.prediction, probabilities, training_images));
     write_file_atomically(fs::path(options.out).replace_extension(".json"),
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
     table->commit();
@@ -254,9 +282,12 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
 
 std::string prediction_text(const json& summary) {
   const json& head = summary["head"];
-  std::string text = fmt::format("{} images classified by logistic regression ({}) on {} training images, C = {:g}",
-                                 summary["images"]["read"].get<int64_t>(), head["method"].get<std::string>(),
-                                 head["training_images"].get<int64_t>(), head["C"].get<double>());
+  const std::string by =
+      head.contains("finetuned")
+          ? fmt::format("the head that {} tuned with the network", head["finetuned"]["method"].get<std::string>())
+          : fmt::format("logistic regression ({}) on {} training images, C = {:g}", head["method"].get<std::string>(),
+                        head["training_images"].get<int64_t>(), head["C"].get<double>());
+  std::string text = fmt::format("{} images classified by {}", summary["images"]["read"].get<int64_t>(), by);
   if (head["temperature"].is_number()) {
     text += fmt::format(", probabilities calibrated by temperature {:.3g}\n", head["temperature"].get<double>());
   } else {

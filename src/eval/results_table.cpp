@@ -104,6 +104,45 @@ std::string few_table(const json& few) {
   return text;
 }
 
+// Apart from all other methods: these are told more.
+std::string transductive_table(const json& few) {
+  std::string text;
+  for (const json& result : few["results"]) {
+    for (const json& episodes : result.value("transductive", json::array())) {
+      if (episodes["methods"]["simpleshot"]["accuracy"].is_null()) continue;
+      if (text.empty()) {
+        text = "transductive few-shot, not comparable with the rest: all queries of an episode are seen together; accuracy in %. Equally many\n"
+               "queries of each class flatter these methods; with unequal shares (dirichlet) they can fall behind simpleshot\n";
+        text += fmt::format("  {:<12}{:<16}{:<12}", "", "episodes", "queries");
+        for (const auto& [method, scores] : episodes["methods"].items()) text += fmt::format("{:>24}", method);
+        text += "\n";
+      }
+      text += fmt::format("  {:<12}{:<16}{:<12}", result["name"].get<std::string>(),
+                          fmt::format("{}-way {}-shot", episodes["ways"].get<int>(), episodes["shots"].get<int>()),
+                          episodes["query_shares"].get<std::string>());
+      for (const auto& [method, scores] : episodes["methods"].items())
+        text += fmt::format("{:>24}", fmt::format("{} ({})", percent(scores["accuracy"]), interval(scores["interval95"])));
+      text += "\n";
+    }
+  }
+  return text;
+}
+
+std::string copies_table(const json& zero) {
+  std::string text;
+  for (const json& result : zero["results"]) {
+    const json copies = result.value("copies", json::object());
+    if (!copies.contains("distortions")) continue;
+    if (text.empty())
+      text = fmt::format("copy detection in %: {} distorted test images look for their originals among {} images\n  {:<12}{:<8}{:>10}{:>16}{:>9}\n",
+                         copies["images"].get<int64_t>(), copies["database"].get<int64_t>(), "", "copies", "found", "95 %", "muAP");
+    for (const auto& [name, scores] : copies["distortions"].items())
+      text += fmt::format("  {:<12}{:<8}{:>10}{:>16}{:>9}\n", result["name"].get<std::string>(), name, percent(scores["recall_at_1"]),
+                          interval(scores["interval95"]), percent(scores["muap"]));
+  }
+  return text;
+}
+
 std::string linseg_table(const json& linseg) {
   std::string text;
   for (const json& result : linseg["results"]) {
@@ -144,16 +183,16 @@ std::string linseg_table(const json& linseg) {
 std::string methods_table(const json& results) {
   std::string text = fmt::format("answers to all queries, trained on all of the memory; {}\n",
                                  "scores in %, balanced accuracy with its bootstrap interval");
-  text += fmt::format("  {:<8}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", "step", "method", "", "accuracy", "balanced", "95 %",
+  text += fmt::format("  {:<9}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", "step", "method", "", "accuracy", "balanced", "95 %",
                       "macro F1", "MCC", "AUROC", "AUPRC");
   const auto line = [&](const std::string& step, const std::string& method, const std::string& embedder, const json& s) {
     const json& of_balanced = s["bootstrap95"]["balanced_accuracy"];
-    text += fmt::format("  {:<8}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", step, method, embedder, percent(s["accuracy"]),
+    text += fmt::format("  {:<9}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", step, method, embedder, percent(s["accuracy"]),
                         percent(s["balanced_accuracy"]), of_balanced.is_null() ? "-" : interval(of_balanced), percent(s["macro_f1"]),
                         percent(s["mcc"]), percent(s["auroc"]), percent(s["auprc"]));
   };
   line("", "majority class", "", results["majority"]);
-  for (const char* step : {"knn", "few", "linear"}) {
+  for (const char* step : {"knn", "few", "linear", "sweep", "finetune"}) {
     if (!results["suites"].contains(step)) continue;
     const json& of_step = results["suites"][step]["results"];
     if (!of_step[0].contains("methods")) continue;
@@ -166,15 +205,38 @@ std::string methods_table(const json& results) {
   return text;
 }
 
+// What each way of fine-tuning learned and when it was best; or what it would cost.
+std::string finetune_table(const json& finetune, const json& run) {
+  std::string text;
+  for (const json& result : finetune["results"]) {
+    const std::string name = result["name"].get<std::string>();
+    const json& of_run = run.value("steps", json::object()).value("finetune", json::object()).value(name, json::object());
+    if (result.contains("offered"))
+      text += fmt::format("fine-tuning of {} was not run: about {:.0f} minutes on this machine; \"--suite finetune\" runs it\n", name,
+                          of_run.value("estimate_minutes", 0.0));
+    if (!result.contains("methods")) continue;
+    text += fmt::format("fine-tuning of {}, epoch and rate chosen on {}\n", name, result["selection"]["by"].get<std::string>());
+    text += fmt::format("  {:<8}{:>12}{:>9}{:>10}{:>8}{:>12}{:>10}\n", "method", "learns", "share", "rate", "epoch", "validation", "minutes");
+    for (const auto& [method, scores] : result["methods"].items())
+      text += fmt::format("  {:<8}{:>12}{:>9}{:>10.3g}{:>8}{:>12}{:>10.1f}\n", method, scores["trainable"].get<int64_t>(),
+                          percent(scores["trainable_share"]), scores["lr"].get<double>(), scores["epoch"].get<int>(),
+                          percent(scores["validation"]["mean_recall"]),
+                          of_run.value(method, json::object()).value("seconds", 0.0) / 60);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string results_table(const json& results) {
   const json& suites = results["suites"];
   std::string text;
   if (suites.contains("knn")) text += knn_table(suites["knn"]);
-  if (suites.contains("zero")) text += zero_table(suites["zero"]);
+  if (suites.contains("zero")) text += zero_table(suites["zero"]) + copies_table(suites["zero"]);
   if (suites.contains("few")) text += few_table(suites["few"]);
   if (results.contains("majority")) text += methods_table(results);
+  if (suites.contains("few")) text += transductive_table(suites["few"]);
+  if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);
   if (suites.contains("linseg")) text += linseg_table(suites["linseg"]);
   if (suites.contains("match")) text += match_table(suites["match"]["results"]);
   for (const json& suite : suites) text += paired_lines(suite.value("paired", json::array()));
@@ -189,6 +251,10 @@ std::string results_table(const json& results) {
     for (const json& result : suite["results"])
       if (result.contains("left_out") && result["left_out"].is_string())
         add(json::array({fmt::format("{} of {} left out: {}", step, result["name"].get<std::string>(), result["left_out"].get<std::string>())}));
+    for (const json& result : suite["results"])
+      if (result.contains("left_out_methods"))
+        for (const auto& [method, why] : result["left_out_methods"].items())
+          add(json::array({fmt::format("{} of {} left out: {}", method, result["name"].get<std::string>(), why.get<std::string>())}));
   }
   add(results["checkpoint"]["notes"]);
   for (const std::string& note : notes) text += "  note: " + note + "\n";

@@ -148,7 +148,10 @@ TunedNetwork::TunedNetwork(const Backbone& start, const TuningMethod& method, co
     trainable_.push_back({full + ".lora_b", b});
     bound_.push_back({tensor, {}, tensor.detach().to(options, false, /*copy=*/true), a, b});
   }
-  head_ = {head.weight.to(options, false, true), head.bias.to(options, false, true)};
+  const auto dim = static_cast<double>(head.weight.size(1));
+  head_ = {head.weight.to(options, false, true), head.bias.to(options, false, true),
+           head.centre.defined() ? head.centre.to(options, false, true) : at::zeros({head.weight.size(1)}, options),
+           head.scale > 0 ? head.scale : 1 / std::sqrt(dim)};
   trainable_.push_back({"head.weight", head_.weight});
   trainable_.push_back({"head.bias", head_.bias});
 }
@@ -183,7 +186,13 @@ at::Tensor TunedNetwork::logits(const at::Tensor& images) const {
   const at::Tensor input = images.to(network_->parameters().front().tensor.options().requires_grad(false));
   const at::Tensor features = network_->forward(input).to(head_.weight.scalar_type());
   const at::Tensor norm = at::linalg_vector_norm(features, 2, {-1}, /*keepdim=*/true).clamp_min(1e-12);
-  return at::linear(features * (std::sqrt(static_cast<double>(features.size(-1))) / norm), head_.weight, head_.bias);
+  return at::linear((features / norm - head_.centre) * (1 / head_.scale), head_.weight, head_.bias);
+}
+
+TunedHead TunedNetwork::folded_head() const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor weight = head_.weight / head_.scale;
+  return {weight, head_.bias - at::mv(weight, head_.centre), {}, 1};
 }
 
 }  // namespace dinoxx::eval

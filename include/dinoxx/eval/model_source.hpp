@@ -28,6 +28,7 @@ struct LoadedModel {
   uint64_t seed = 0;               ///< of the run, 0 when unknown
   int image_size = 224;            ///< what training showed: views.global_size, or the size of the positions when no configuration is known
   std::vector<std::string> notes;  ///< what had to be guessed
+  std::string config_text;         ///< the training's configuration as the file has it; empty: a file from elsewhere
 };
 
 /// Finds the teacher's weights, builds the network that they describe and loads them. The configuration is that stored in the file ("dinoxx.config"), else what recognize()

@@ -13,7 +13,7 @@ namespace dinoxx::eval {
 struct PredictOptions {
   ModelRequest model;
   std::filesystem::path data, images, out;  ///< out: FILE.csv
-  std::string method = "plain";             ///< of the linear step: plain, class_weighted, logit_adjusted
+  std::string method = "plain";             ///< of the linear step: plain, class_weighted, logit_adjusted; finetuned: the file's own head
   std::optional<int> image_size;            ///< default: what training showed
   uint64_t seed = 0;                        ///< of the folds; that of evaluate(), so that both fit the same head
   int threads = 1;
@@ -30,6 +30,9 @@ const std::vector<std::string>& predict_methods();
 /// (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing else), and p:CLASS for each
 /// class; and beside it, with the ending .json, where it is from. Both by rename, `out` last. Images become network input as those of
 /// `data` do; where all of these are stored in the network's size, others are fitted to it by their short side.
+///
+/// With method "finetuned" nothing is fitted: head and temperature are those of a merged file of fine-tuning, and `data` only names the
+/// classes and counts their training images.
 ///
 /// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}]}, head: {method, C, temperature
 /// (null with the reason under "undefined": then probabilities are not calibrated), ...}, classes: [{name, training_images, predicted}],

@@ -31,9 +31,12 @@ struct LoraOptions {
 /// "qkv", "proj", "mlp".
 const std::vector<std::string>& lora_targets();
 
-/// A linear head on features of root mean square 1: logits = sqrt(D) f / |f| * weight^T + bias.
+/// A linear head on normalised features: logits = (f / |f| - centre) / scale * weight^T + bias. Where features lie close together, as they
+/// often do, centre and scale are what makes a rate mean the same for every checkpoint; they do not learn.
 struct TunedHead {
   at::Tensor weight, bias;  ///< [C, D], [C]
+  at::Tensor centre = {};   ///< [D]; undefined: 0
+  double scale = 0;         ///< 0: 1 / sqrt(D)
 };
 
 /// A copy of a backbone with a linear head, of which the tensors of one method learn.
@@ -65,6 +68,8 @@ class TunedNetwork {
   /// [B, C, S, S] -> [B, classes] in the leaves' type, of the network as it was bound.
   at::Tensor logits(const at::Tensor& images) const;
   const Backbone& backbone() const { return *network_; }
+  /// The head as it is now, centre and scale folded into weight and bias: logits = f / |f| * weight^T + bias.
+  TunedHead folded_head() const;
 
  private:
   struct Bound {

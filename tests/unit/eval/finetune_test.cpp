@@ -8,6 +8,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/core/rng.hpp"
 #include "dinoxx/core/safetensors.hpp"
+#include "dinoxx/eval/finetuned_head.hpp"
 #include "dinoxx/eval/ladder.hpp"
 #include "dinoxx/eval/model_source.hpp"
 #include "dinoxx/eval/tuner.hpp"
@@ -362,6 +363,34 @@ TEST(Finetune, FilesHoldWhatLearned) {
     const at::Tensor a = to_tensor(changed.at("backbone." + name + ".lora_a")), b = to_tensor(changed.at("backbone." + name + ".lora_b"));
     EXPECT_LT((after.at(name) - (tensor + 2.0 * at::mm(b, a))).abs().max().item<double>(), 1e-6);
   }
+}
+
+// What predict reads: features of the merged network and the head beside it give the step's answers.
+TEST(Finetune, AMergedFileAnswersAsTheStepDid) {
+  const TemporaryFolder folder;
+  const MemoryDataset dataset = tinted(12, 6, 6);
+  const auto network = small_backbone(2, 3);
+  FinetuneOptions options = quick({"full"});
+  options.save = "merged";
+  options.lr = {1e-3};
+  const StepResult result = run(dataset, options, *network);
+  for (const StepFile& file : result.files) file.write(folder.path() / file.name);
+  const std::filesystem::path merged = folder.path() / "finetune_full_merged.safetensors";
+  const LoadedModel model = load_model({.checkpoint = merged, .which = {}, .step = {}, .model_settings = {}});
+  const FinetunedHead head = read_finetuned_head(merged, dataset, kClasses);
+  EXPECT_EQ(head.temperature, result.predictions[0].details["temperature"]);
+  const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
+  const at::NoGradGuard no_grad;
+  const at::Tensor features = model.network->forward(read_images(dataset, data.queries, {{0, kSize}, ViewPlan{}, 1}));
+  const at::Tensor p = at::softmax(head.model.logits(normalize_rows(features)), -1);
+  for (int64_t q = 0; q < p.size(0); ++q)
+    for (int64_t c = 0; c < kClasses; ++c)
+      EXPECT_NEAR(p[q][c].item<double>(), result.predictions[0].probabilities[static_cast<size_t>(q * kClasses + c)], 1e-5);
+
+  MemoryDataset renamed = tinted(12, 6, 6);
+  renamed.set_class_names({"red", "green", "violet"});
+  EXPECT_THROW(read_finetuned_head(merged, renamed, kClasses), UsageError);
+  EXPECT_THROW(read_finetuned_head(folder.path() / "finetune_full.safetensors", dataset, kClasses), UsageError);
 }
 
 }  // namespace
