@@ -63,29 +63,36 @@ read -r width rate < <(sed -n 's/.* images, \([0-9]*\) features.* \([0-9.]*\) im
 about=$("$program" info --data "$data")
 total=$(awk '$1 == "images" {print $2}' <<<"$about")
 classes=$(awk '$1 == "classes" {sub(";", "", $2); print $2}' <<<"$about")
-# estimate NETWORKS PIXELS FITS: seconds for so many networks, raw pixels (0 or 1), and the steps that fit (0 or 1). Embedding is measured; the fits take about
-# a minute of one core for 1,000 images x 1,000 features x 10 classes, and they see no more directions than there are images.
+# estimate NETWORKS PIXELS FITS CROPS: seconds for so many networks, raw pixels (0 or 1), the steps that fit (0 or 1), and how often the sweep embeds the images
+# again. Embedding is measured; the fits take about a minute of one core for 1,000 images x 1,000 features x 10 classes, and they see no more directions than
+# there are images.
 estimate() {
-  awk -v n="$total" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" -v networks="$1" -v pixels="$2" -v fits="$3" '
+  awk -v n="$total" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" -v networks="$1" -v pixels="$2" -v fits="$3" -v crops="$4" '
     function directions(features) { return features < n ? features : n }
     BEGIN {
       size = networks * directions(width) + pixels * directions(3072)
-      print int(networks * n / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
+      print int(networks * (1 + crops) * n / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
     }'
 }
 as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
-suite=ladder baselines=untrained,raw
-seconds=$(estimate 2 1 1)
+suite=ladder baselines=untrained,raw crops=5
+seconds=$(estimate 2 1 1 5)
 whole=$seconds
 limit=$((60 * minutes))
 if [ "$seconds" -gt $limit ]; then
-  baselines=raw seconds=$(estimate 1 1 1)
+  crops=1 seconds=$(estimate 2 1 1 1)
 fi
 if [ "$seconds" -gt $limit ]; then
-  baselines=none seconds=$(estimate 1 0 1)
+  suite=knn,zero,few,linear seconds=$(estimate 2 1 1 0)
 fi
 if [ "$seconds" -gt $limit ]; then
-  suite=knn,zero seconds=$(estimate 1 0 0)
+  baselines=raw seconds=$(estimate 1 1 1 0)
+fi
+if [ "$seconds" -gt $limit ]; then
+  baselines=none seconds=$(estimate 1 0 1 0)
+fi
+if [ "$seconds" -gt $limit ]; then
+  suite=knn,zero seconds=$(estimate 1 0 0 0)
 fi
 say "$total images, $classes classes; $rate images/s here"
 if [ "$whole" -gt $limit ]; then
@@ -97,7 +104,7 @@ fi
 say "now: --suite $suite --baselines $baselines, about $(as_time "$seconds")"
 
 # ---------------------------------------------------------------- evaluate
-"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --out "$out"
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --sweep-views "$crops" --out "$out"
 echo
 say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"
 if "$program" --help | grep '^  report ' >/dev/null; then

@@ -48,9 +48,9 @@ P
 chmod +x "$work/slow"
 DINOXX=$work/slow SLOW_RATE=0.1 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "second run"; }
 says "the packed images are kept" "is unchanged" "$work/log"
-says "what takes longer is offered" "EVALUATE_MINUTES=41" "$work/log"
-says "and not run" "--suite ladder --baselines raw" "$work/log"
-grep -q -- "--suite ladder --baselines raw" "$work/slow_eval" || fails "eval was given other words"
+says "what takes longer is offered" "EVALUATE_MINUTES=241" "$work/log"
+says "and not run" "--suite knn,zero,few,linear --baselines raw" "$work/log"
+grep -q -- "--suite knn,zero,few,linear --baselines raw" "$work/slow_eval" || fails "eval was given other words"
 code=0
 DINOXX=$work/slow SLOW_RATE=0.05 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || code=$?
 [ $code = 2 ] || fails "embedding that takes longer than allowed: expected exit code 2, found $code"
