@@ -392,6 +392,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       if (out) std::move(step.files.begin(), step.files.end(), std::back_inserter(step_files));
       took(answers.step->name);
     }
+    progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
     if (e == 0) results["evidence"] = look_closer(input, steps, files);
     took("evidence");
