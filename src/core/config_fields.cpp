@@ -364,8 +364,9 @@ std::vector<Field> make_fields() {
       choice<teacher, &TeacherConfig::temp_changes>(
           "teacher.temp_changes", "auto", {"auto", "epoch", "step"},
           "when the temperature moves; auto: with each epoch, for dinov2, dinov3 and distill with each step"),
-      text<teacher, &TeacherConfig::distill>("teacher.distill",
-                                             "method distill: run folder, checkpoint or teacher.safetensors of the frozen teacher"),
+      text<teacher, &TeacherConfig::distill>(
+          "teacher.distill",
+          "method distill: the frozen teacher with its heads: run folder, checkpoint or a training checkpoint of the official code"),
 
       field<loss, &LossConfig::student_temp>("loss.student_temp", "0.1", "temperature of the student", temperature),
       field<loss, &LossConfig::temp>("loss.temp", "0.2", "temperature of SimCLR", temperature),

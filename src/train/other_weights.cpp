@@ -14,14 +14,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBackbone = "backbone.";
 
-fs::path weight_path(const char* key, const fs::path& path) {
-  if (!fs::exists(path))
-    fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
-  const auto newest = fs::is_directory(path / "checkpoints") ? latest_checkpoint(path) : std::nullopt;
-  const fs::path folder = newest.value_or(path);
-  return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
-}
-
 void copy_segment(const FlatState& flat, const Segment& segment, const at::Tensor& values) {
   flat.master.narrow(0, segment.offset, segment.numel).copy_(values.flatten());
 }
@@ -76,17 +68,15 @@ std::string load_heads(const fs::path& path, const ParamLayout& layout, const st
   return "  heads from the same file";
 }
 
-Config saved_config(const SafetensorsFile& file, const fs::path& path) {
-  const auto text = file.metadata().find("dinoxx.config");
-  if (text == file.metadata().end())
-    fail_usage("teacher.distill", "a run of dinoxx or its teacher.safetensors, which hold the heads too", path.string(),
-               "Name such a run: prototypes are what is distilled");
-  Config config = default_config();
-  apply_settings(config, parse_settings(text->second, path.string()));
-  return settled(config);
-}
-
 }  // namespace
+
+fs::path weight_path(const char* key, const fs::path& path) {
+  if (!fs::exists(path))
+    fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
+  const auto newest = fs::is_directory(path / "checkpoints") ? latest_checkpoint(path) : std::nullopt;
+  const fs::path folder = newest.value_or(path);
+  return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
+}
 
 std::vector<std::string> init_from(const fs::path& given, const Config& config, TrainState& state) {
   const fs::path path = weight_path("model.init_from", given);
@@ -102,45 +92,6 @@ std::vector<std::string> load_gram_teacher(const fs::path& given, const Config& 
   std::vector<std::string> lines = load_backbone(weight_path("gram.teacher", given), config, state.layout, {&state.gram->flat}, {});
   lines.front() = "Gram teacher: " + lines.front();
   return lines;
-}
-
-Config frozen_teacher_config(const fs::path& given) {
-  const fs::path path = weight_path("teacher.distill", given);
-  if (fs::is_directory(path))
-    fail_usage("teacher.distill", "a run of dinoxx, a checkpoint of it or its teacher.safetensors", path.string(), "Name one of them");
-  return saved_config(SafetensorsFile(path), path);
-}
-
-std::vector<std::string> load_frozen_teacher(const fs::path& given, const MethodSpec& spec, at::ScalarType compute, at::Device device,
-                                             TrainState& state) {
-  const fs::path path = weight_path("teacher.distill", given);
-  const SafetensorsFile file(path);
-  const MethodSpec teacher = make_method(saved_config(file, path));
-  if (!std::holds_alternative<DinoHeadConfig>(teacher.network.head.config))
-    fail_usage("teacher.distill", "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
-               "Name a run of dino, ibot, dinov2, dinov3 or distill");
-  const auto same = [&](const char* key, int mine, int theirs) {
-    if (mine != theirs)
-      fail_usage(key, fmt::format("{}, as the teacher in {} has", theirs, path.string()), std::to_string(mine),
-                 "Give the student the same");
-  };
-  same("head.out_dim", out_dim(spec.network.head.config), out_dim(teacher.network.head.config));
-  if (spec.masks) {
-    const HeadPlan &mine = spec.network.patch_head.value_or(spec.network.head),
-                   &theirs = teacher.network.patch_head.value_or(teacher.network.head);
-    same("head.patch_out_dim", out_dim(mine.config), out_dim(theirs.config));
-    const auto patch = [](const BackboneConfig& config) {
-      return std::holds_alternative<VitConfig>(config) ? std::get<VitConfig>(config).patch_size : 0;
-    };
-    same("model.patch_size", patch(spec.network.backbone), patch(teacher.network.backbone));
-  }
-  auto network = std::make_unique<Network>(teacher.network, compute);
-  NamedTensors all = network->parameters();
-  for (const NamedTensor& buffer : network->buffers()) all.push_back(buffer);
-  load_named(file, path.string(), all);
-  if (!device.is_cpu()) network->to(device);
-  state.frozen = std::move(network);
-  return {"frozen teacher from " + path.string() + ": " + describe(teacher.network.backbone)};
 }
 
 }  // namespace dinoxx

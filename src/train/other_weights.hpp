@@ -9,6 +9,9 @@
 /// does not hold what the configuration wants. A path may be a run folder (its newest checkpoint's teacher), a checkpoint or a weight file.
 namespace dinoxx {
 
+/// The weight file behind a run folder, a checkpoint or itself; `key` for the message when there is none.
+std::filesystem::path weight_path(const char* key, const std::filesystem::path& path);
+
 /// Student and teacher (and Gram teacher) begin with a backbone (model.init_from), and with the heads where it is dinoxx's own file of a
 /// teacher with equal ones: a new stage goes on where the former ended. Other heads keep their random values.
 std::vector<std::string> init_from(const std::filesystem::path& path, const Config& config, TrainState& state);
@@ -16,11 +19,12 @@ std::vector<std::string> init_from(const std::filesystem::path& path, const Conf
 /// The Gram teacher's backbone (gram.teacher).
 std::vector<std::string> load_gram_teacher(const std::filesystem::path& path, const Config& config, TrainState& state);
 
-/// The configuration of the run behind teacher.distill.
-Config frozen_teacher_config(const std::filesystem::path& path);
+/// Whether the prototypes of the teacher behind teacher.distill have weight norm, as its student's then have.
+bool frozen_teacher_has_weight_norm(const std::filesystem::path& path);
 
-/// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved. Its heads must have as
-/// many prototypes as the student's, and its patches the student's size.
+/// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved, or one in a training
+/// checkpoint of DINO, DINOv2 or DINOv3 ("teacher.backbone.*" with head.*, or dino_head.* and ibot_head.*). Its heads must have as many
+/// prototypes as the student's, and its patches the student's size.
 std::vector<std::string> load_frozen_teacher(const std::filesystem::path& path, const MethodSpec& spec, at::ScalarType compute,
                                              at::Device device, TrainState& state);
 

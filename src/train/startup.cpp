@@ -60,7 +60,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
     if (config.train.method == "distill" && !config.teacher.distill.empty() && !config.head.weight_norm)
-      config.head.weight_norm = frozen_teacher_config(config.teacher.distill).head.weight_norm;
+      config.head.weight_norm = frozen_teacher_has_weight_norm(config.teacher.distill);
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
     if (inputs.config.train.batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),

@@ -1,0 +1,160 @@
+// The teacher of a distillation: a run of dinoxx, or a training checkpoint of the official code.
+#include <ATen/ATen.h>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/model/import.hpp"
+#include "dinoxx/model/weights.hpp"
+#include "other_weights.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kKey = "teacher.distill";
+
+// The resolved configuration in a weight file that dinoxx wrote; nothing for another file.
+std::optional<Config> own_config(const fs::path& path) {
+  if (fs::is_directory(path) || path.extension() != ".safetensors") return std::nullopt;
+  const SafetensorsFile file(path, FileAccess::kHeader);
+  const auto text = file.metadata().find("dinoxx.config");
+  if (text == file.metadata().end()) return std::nullopt;
+  Config config = default_config();
+  apply_settings(config, parse_settings(text->second, path.string()));
+  return settled(config);
+}
+
+// A head by the shapes of its tensors; nothing where there is none under this prefix.
+std::optional<HeadPlan> head_in(const WeightFile& file, const std::string& prefix, const std::string& name) {
+  const std::string at = prefix + name + ".";
+  const auto width = [&](const std::string& tensor, size_t dimension) {
+    const WeightEntry& entry = file.at(at + tensor);
+    if (entry.shape.size() != 2)
+      fail_usage(kKey, fmt::format("a matrix {}", entry.name), fmt::format("{} dimensions", entry.shape.size()),
+                 "Look at the file (dinoxx weights inspect)");
+    return static_cast<int>(entry.shape[dimension]);
+  };
+  const bool weight_norm = file.find(at + "last_layer.weight_v") != nullptr;
+  if (!weight_norm && !file.find(at + "last_layer.weight")) return std::nullopt;
+  if (file.find(at + "last_layer2.weight_v") || file.find(at + "mlp.1.weight"))
+    fail_usage(kKey, "a head of linear layers with one list of prototypes",
+               fmt::format("batch norm or two lists in {} under {}", file.path().string(), at),
+               "Such heads (iBOT's with two last layers, DINO's for convolutional networks) have no counterpart here");
+  DinoHeadConfig head;
+  head.weight_norm = weight_norm;
+  const std::string last = weight_norm ? "last_layer.weight_v" : "last_layer.weight";
+  head.out_dim = width(last, 0);
+  head.bottleneck_dim = width(last, 1);
+  head.layers = 1;
+  if (file.find(at + "mlp.weight")) {
+    head.in_dim = width("mlp.weight", 1);
+    return HeadPlan{name, head};
+  }
+  head.in_dim = width("mlp.0.weight", 1);
+  head.hidden_dim = width("mlp.0.weight", 0);
+  while (file.find(fmt::format("{}mlp.{}.weight", at, 2 * head.layers))) ++head.layers;
+  return HeadPlan{name, head};
+}
+
+// The networks of a checkpoint of the official code: backbone and heads side by side.
+struct Published {
+  WeightFile file;
+  Recognized recognized;
+  std::string prefix;  // of all of it
+  NetworkConfig network;
+};
+Published published(const fs::path& path) {
+  Published p{WeightFile::open(path), {}, {}, {}};
+  p.recognized = recognize(p.file);
+  const std::string part = "backbone.";
+  if (p.recognized.prefix.ends_with(part)) p.prefix = p.recognized.prefix.substr(0, p.recognized.prefix.size() - part.size());
+  std::optional<HeadPlan> head;
+  if (p.recognized.prefix.ends_with(part))
+    for (const char* name : {"head", "dino_head"})
+      if (!head) head = head_in(p.file, p.prefix, name);
+  if (!head)
+    fail_usage(kKey,
+               "a teacher with its heads: a run of dinoxx, or a training checkpoint with \"backbone.\" and \"head.\" or \"dino_head.\"",
+               fmt::format("a backbone alone in {}", path.string()), "Prototypes are what is distilled; model.init_from takes a backbone");
+  p.network.backbone = p.recognized.config;
+  p.network.head = *head;
+  p.network.patch_head = head_in(p.file, p.prefix, "ibot_head");
+  return p;
+}
+
+void check_fits(const MethodSpec& student, const NetworkConfig& teacher, const fs::path& path) {
+  const auto same = [&](const char* key, int mine, int theirs) {
+    if (mine != theirs)
+      fail_usage(key, fmt::format("{}, as the teacher in {} has", theirs, path.string()), std::to_string(mine),
+                 "Give the student the same");
+  };
+  same("head.out_dim", out_dim(student.network.head.config), out_dim(teacher.head.config));
+  if (!student.masks) return;
+  const HeadPlan &mine = student.network.patch_head.value_or(student.network.head), &theirs = teacher.patch_head.value_or(teacher.head);
+  same("head.patch_out_dim", out_dim(mine.config), out_dim(theirs.config));
+  const auto patch = [](const BackboneConfig& config) {
+    return std::holds_alternative<VitConfig>(config) ? std::get<VitConfig>(config).patch_size : 0;
+  };
+  same("model.patch_size", patch(student.network.backbone), patch(teacher.backbone));
+}
+
+NamedTensors all_tensors(const Network& network) {
+  NamedTensors all = network.parameters();
+  for (const NamedTensor& buffer : network.buffers()) all.push_back(buffer);
+  return all;
+}
+
+std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::ScalarType compute, std::vector<std::string>& lines) {
+  auto network = std::make_unique<Network>(p.network, compute);
+  network->initialize(0);
+  at::NoGradGuard no_grad;
+  NamedTensors wanted = stored_state(network->backbone());
+  if (!p.recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
+    std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
+  const ImportReport report = import_weights(p.recognized, path.string(), wanted);
+  for (const auto& [name, tensor] : network->parameters()) {
+    if (name.starts_with("backbone.")) continue;
+    const at::Tensor values = read_entry(p.file.at(p.prefix + name));
+    if (values.sizes() != tensor.sizes())
+      fail_usage(kKey, fmt::format("{} elements of {}", tensor.numel(), p.prefix + name), std::to_string(values.numel()),
+                 "Check the file (dinoxx weights inspect)");
+    tensor.copy_(values);
+  }
+  for (const auto* list : {&p.recognized.notes, &report.adapted})
+    for (const std::string& note : *list) lines.push_back("  " + note);
+  return network;
+}
+
+}  // namespace
+
+bool frozen_teacher_has_weight_norm(const fs::path& given) {
+  const fs::path path = weight_path(kKey, given);
+  if (const std::optional<Config> own = own_config(path)) return *own->head.weight_norm;
+  return std::get<DinoHeadConfig>(published(path).network.head.config).weight_norm;
+}
+
+std::vector<std::string> load_frozen_teacher(const fs::path& given, const MethodSpec& spec, at::ScalarType compute, at::Device device,
+                                             TrainState& state) {
+  const fs::path path = weight_path(kKey, given);
+  std::vector<std::string> lines;
+  std::unique_ptr<Network> network;
+  if (const std::optional<Config> own = own_config(path)) {
+    const MethodSpec teacher = make_method(*own);
+    if (!std::holds_alternative<DinoHeadConfig>(teacher.network.head.config))
+      fail_usage(kKey, "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
+                 "Name a run of dino, ibot, dinov2, dinov3 or distill");
+    check_fits(spec, teacher.network, path);
+    network = std::make_unique<Network>(teacher.network, compute);
+    load_named(SafetensorsFile(path), path.string(), all_tensors(*network));
+  } else {
+    const Published p = published(path);
+    check_fits(spec, p.network, path);
+    network = loaded(p, path, compute, lines);
+  }
+  lines.insert(lines.begin(), "frozen teacher from " + path.string() + ": " + describe(network->backbone().config()));
+  if (!device.is_cpu()) network->to(device);
+  state.frozen = std::move(network);
+  return lines;
+}
+
+}  // namespace dinoxx
