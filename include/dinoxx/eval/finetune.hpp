@@ -9,7 +9,7 @@ namespace dinoxx::eval {
 struct FinetuneOptions {
   std::vector<std::string> methods;  ///< empty: all of tuning_names()
   int epochs = 10;
-  int patience = 3;                                 ///< epochs without a better validation score after which a method ends
+  int patience = 5;                                 ///< epochs without a better validation score after which a method ends
   int batch = 32;                                   ///< over all ranks
   std::vector<double> lr;                           ///< tried, the best on validation taken; empty: the method's own
   double layer_decay = 0.75;                        ///< of `full`: a block's rate is this times that of the block behind it

@@ -164,6 +164,29 @@ TEST(Finetune, BeginsWithTheFrozenNetwork) {
   }
 }
 
+// A block whose weights are frozen leaves their products out; what is left is the same to the last bit.
+TEST(Finetune, FrozenWeightsCostOthersNothing) {
+  const at::Tensor images = images_of(3);
+  const auto gradients = [&](const std::function<bool(const std::string&)>& learns) {
+    const auto network = small_backbone(3, 3);
+    for (const auto& [name, tensor] : network->parameters()) tensor.set_requires_grad(learns(name));
+    network->forward(images).square().sum().backward();
+    std::map<std::string, at::Tensor> result;
+    for (const auto& [name, tensor] : network->parameters())
+      if (tensor.grad().defined()) result[name] = tensor.grad();
+    return result;
+  };
+  const auto all = gradients([](const std::string&) { return true; });
+  for (const char* kind : {"bias", "norm1.weight", "attn.qkv.weight", "mlp.fc1.weight"}) {
+    const auto some = gradients([&](const std::string& name) { return name.ends_with(kind); });
+    EXPECT_FALSE(some.empty());
+    for (const auto& [name, gradient] : some) {
+      EXPECT_TRUE(name.ends_with(kind)) << name;
+      EXPECT_TRUE(at::equal(gradient, all.at(name))) << name;
+    }
+  }
+}
+
 // Adapters as branches of their own beside the frozen layers, put together here from the leaves.
 TEST(Finetune, FactorsOfLowRankAreTheirProduct) {
   const auto start = scaled_backbone();
