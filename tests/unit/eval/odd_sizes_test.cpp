@@ -1,0 +1,184 @@
+// Sets of awkward size: each step works or says why not, in bounded time and memory; and what a person sees meanwhile.
+#include <gmock/gmock.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "dinoxx/core/error.hpp"
+#include "dinoxx/eval/blocks.hpp"
+#include "dinoxx/eval/evaluate.hpp"
+#include "dinoxx/eval/train_probe.hpp"
+#include "ladder_sets.hpp"
+#include "progress.hpp"
+#include "support/small_vit.hpp"
+#include "support/synthetic_images.hpp"
+#include "support/thread_ranks.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using namespace dinoxx::testing_support;
+using nlohmann::json;
+using testing::HasSubstr;
+
+TEST(OddSizes, TenThousandClassesAreScoredWhereItIsCheapAndLeftOutWithTheReasonElsewhere) {
+  std::vector<int> train(10'000, 4), test(10'000, 0);
+  for (size_t c = 0; c < test.size(); c += 50) test[c] = 1;
+  const Set set = make_set(train, test);
+  const auto scores = [&](const std::string& step) { return climb(set, 0.5, step).scores.at(step); };
+  EXPECT_EQ(scores("knn")["methods"]["vote"]["count"], 200);
+  const json few = scores("few");
+  EXPECT_EQ(few["methods"]["simpleshot"]["count"], 200);
+  EXPECT_FALSE(few["methods"].contains("logistic"));
+  EXPECT_THAT(few["left_out"]["logistic"].get<std::string>(), HasSubstr("multiplications"));
+  EXPECT_THAT(few["curve"][0]["methods"]["logistic"]["left_out"].get<std::string>(), HasSubstr("multiplications"));
+  EXPECT_TRUE(few["curve"][0]["methods"]["nearest_mean"]["accuracy"]["mean"].is_number());
+  EXPECT_THAT(scores("linear")["left_out"].get<std::string>(), HasSubstr("multiplications"));
+  const json zero = scores("zero");
+  EXPECT_TRUE(zero["clustering"]["accuracy"].is_null());
+  EXPECT_THAT(zero["clustering"]["undefined"]["accuracy"].get<std::string>(), HasSubstr("k-means"));
+  EXPECT_TRUE(zero["retrieval"]["map"].is_number());
+}
+
+TEST(OddSizes, TheProbabilitiesOfTooManyQueriesAreLeftOut) {
+  Set set = make_set({2, 2}, {1, 1});
+  set.data.classes = 100'000;
+  set.data.queries.resize(1000, set.data.queries[0]);
+  set.data.query_labels.resize(1000, 0);
+  const SplitFeatures f = features_of(set.data, 0.1);
+  const auto comm = make_self_communicator();
+  const KnnConfig knn;
+  EXPECT_THAT(linear_step({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm}).scores["left_out"].get<std::string>(),
+              HasSubstr("probabilities"));
+}
+
+TEST(OddSizes, FewerTrainingImagesThanNeighbours) {
+  const Set set = make_set({3, 2}, {4, 3});
+  const json protocol = knn_protocol(set.data, {});
+  EXPECT_EQ(protocol["headline_k"], 5);
+  EXPECT_FALSE(protocol["notes"].empty());
+  for (const char* step : {"knn", "zero", "few", "linear"}) {
+    const json scores = climb(set, 0.02, step).scores.at(step);
+    const json methods = scores.value("methods", json::object());
+    for (const auto& [method, of_method] : methods.items())
+      EXPECT_EQ(of_method["count"], 7) << step << method;
+  }
+}
+
+TEST(OddSizes, AClassThatValLacksIsLearnedAndSaysNothingAboutSettings) {
+  Set set;
+  set.dataset.set_class_names({"a", "b", "c"});
+  for (int i = 0; i < 60; ++i) set.dataset.add(Split::kTrain, i % 3);
+  for (int i = 0; i < 10; ++i) set.dataset.add(Split::kVal, i % 2);
+  for (int i = 0; i < 30; ++i) set.dataset.add(Split::kTest, i % 3);
+  set.data = choose_eval_data(set.dataset, std::nullopt, 0);
+  const json linear = climb(set, 0.05, "linear").scores.at("linear");
+  EXPECT_EQ(linear["selection"]["by"], "val split");
+  EXPECT_EQ(linear["selection"]["classes"], 2);
+  EXPECT_EQ(linear["methods"]["plain"]["accuracy"], 1.0);
+}
+
+// Lines that were shown, and a way to wait for one.
+class Lines {
+ public:
+  void add(const std::string& line) {
+    const std::lock_guard lock(mutex_);
+    all_.push_back(line);
+    changed_.notify_all();
+  }
+  std::string wait_for(const std::string& words) {
+    std::unique_lock lock(mutex_);
+    std::string found;
+    changed_.wait(lock, [&] {
+      for (const std::string& line : all_)
+        if (line.find(words) != std::string::npos) found = line;
+      return !found.empty();
+    });
+    return found;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> all_;
+};
+
+TEST(Progress, ImagesOfAllRanksWithTheirRateAndTasksOfEachList) {
+  const auto comm = make_self_communicator();
+  Lines lines;
+  const ProgressScope scope([&](const std::string& line) { lines.add(line); }, 0.001);
+  progress_phase("features", 8, 2000);
+  std::string seen;
+  for (int list = 0; list < 2; ++list) {
+    for_each_block(4 * kEvalBlock, {0, 4 * kEvalBlock}, 1, [&](int64_t block, ItemRange) {
+      if (list == 1 && block == 2) seen = lines.wait_for("features: 1500 of 2000 images");
+    });
+  }
+  EXPECT_THAT(seen, HasSubstr("images/s, about"));
+  EXPECT_THAT(seen, HasSubstr("left"));
+  progress_phase("linear of teacher (step 1 of 2)");
+  for (int list = 0; list < 2; ++list)
+    run_tasks(*comm, 3 + list, 1, 1, [&](int64_t task, double*) {
+      if (task == 1)
+        seen =
+            lines.wait_for(list == 0 ? "linear of teacher (step 1 of 2): 1 of 3 parts" : "linear of teacher (step 1 of 2): 1 of 4 parts");
+    });
+  EXPECT_THAT(seen, HasSubstr("left"));
+}
+
+TEST(Progress, NothingWithoutAScope) {
+  EXPECT_EQ(current_progress(), nullptr);
+  progress_phase("nobody looks");
+  {
+    const ProgressScope silent({}, 1);
+    EXPECT_EQ(current_progress(), nullptr);
+  }
+  const ProgressScope scope([](const std::string&) {}, 1);
+  EXPECT_NE(current_progress(), nullptr);
+}
+
+TEST(TrainProbeSteps, EachStepHasNumbersOnValAtAnyNumberOfRanksAndTestIsNeverLookedAt) {
+  const auto data = class_dataset(131, 70, 3, 16, 20);
+  for (const uint64_t id : data->ids(Split::kTest)) data->set_bytes(id, {1, 2, 3});  // who reads it fails
+  const auto teacher = small_backbone(1, 5);
+  ProbeConfig config;
+  config.image_size = 16;
+  config.suites = probe_names();
+  json alone;
+  for (const int ranks : {1, 3}) {
+    run_thread_ranks(ranks, [&](std::shared_ptr<Communicator> comm) {
+      json result = TrainProbe(data, comm, config)(*teacher, 7);
+      if (comm->rank() != 0) return;
+      ASSERT_FALSE(result.contains("error")) << result;
+      result.erase("seconds");
+      if (ranks == 1) alone = result;
+      EXPECT_EQ(result, alone);
+    });
+  }
+  EXPECT_EQ(alone["suite"], "knn,zero,few,linear,linseg");
+  EXPECT_EQ(alone["queries"], "val");
+  EXPECT_EQ(alone["count"], 20);
+  EXPECT_TRUE(alone["accuracy"].is_number());
+  const json& steps = alone["steps"];
+  EXPECT_FALSE(steps.contains("knn"));
+  for (const char* figure : {"plain_accuracy", "class_weighted_balanced_accuracy", "logit_adjusted_accuracy"})
+    EXPECT_TRUE(steps["linear"][figure].is_number()) << figure;
+  for (const char* figure : {"cluster_accuracy", "nmi", "ari", "map"}) EXPECT_TRUE(steps["zero"][figure].is_number()) << figure;
+  for (const char* figure : {"simpleshot_accuracy", "simpleshot_accuracy_of_1"}) EXPECT_TRUE(steps["few"][figure].is_number()) << figure;
+  EXPECT_THAT(steps["linseg"]["left_out"].get<std::string>(), HasSubstr("masks"));
+  EXPECT_THROW(parse_names("knn,finetune", probe_names(), "eval.suite"), UsageError);  // it would train networks inside training
+}
+
+TEST(TrainProbeSteps, WithoutKnnThereIsNoKnn) {
+  const auto data = class_dataset(40, 0, 2, 16, 12);
+  ProbeConfig config;
+  config.image_size = 16;
+  config.suites = {"linear"};
+  const json result = TrainProbe(data, make_self_communicator(), config)(*small_backbone(1, 5), 7);
+  ASSERT_FALSE(result.contains("error")) << result;
+  EXPECT_FALSE(result.contains("accuracy"));
+  EXPECT_TRUE(result["steps"]["linear"]["plain_accuracy"].is_number());
+}
+
+}  // namespace
+}  // namespace dinoxx::eval
