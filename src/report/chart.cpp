@@ -23,7 +23,8 @@ class Axis {
       low = std::log10(low);
       high = std::log10(high);
     }
-    if (low == high) {
+    // so close that ticks between them would be no different numbers: 0.225 and the same with another last bit
+    if (high - low <= 1e-9 * std::max(std::abs(low), std::abs(high))) {
       const double room = low == 0 ? 1 : 0.1 * std::abs(low);
       low -= room;
       high += room;

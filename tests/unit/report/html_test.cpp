@@ -84,6 +84,11 @@ TEST(ChartFigure, OnePointAndEqualValuesHaveAnAxis) {
   }
 }
 
+TEST(ChartFigure, ValuesThatDifferInTheirLastBitHaveAnAxisToo) {
+  const std::string svg = figure_of(line({{1, 0.225, {}, {}, ""}, {2, 0.22499999999999998, {}, {}, ""}})).code;
+  EXPECT_EQ(not_well_formed(svg), "");
+  EXPECT_LT(svg.size(), 20000u);
+}
 TEST(ChartFigure, ThinningKeepsPeaks) {
   std::vector<Point> points;
   for (int i = 0; i < 100000; ++i) points.push_back({static_cast<double>(i), i == 54321 ? 100.0 : 1.0, {}, {}, ""});
