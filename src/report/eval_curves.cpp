@@ -103,8 +103,8 @@ Html calibration_section(const Results& results) {
     if (method.embedder != results.checkpoint()) continue;
     Chart chart{"Reliability, " + method.name(), "stated probability of the answer", "share that was right; on the diagonal is honest",
                 reliability_of(calibration)};
-    chart.low = 0;
-    chart.high = 1;
+    chart.low = chart.x_low = 0;
+    chart.high = chart.x_high = 1;
     chart.diagonal = true;
     charts.push_back(figure_of(chart));
   }

@@ -18,12 +18,28 @@ std::string balanced(const json& scores) {
   return share_text(at(scores, {"balanced_accuracy"}), balanced_interval(scores));
 }
 
+// What the paired test says of two methods, in words.
+std::string against(const Results& results, const Method& chosen, const Method& other) {
+  const auto is = [](const json& name, const Method& method) { return name == json({method.step, method.embedder, method.method}); };
+  for (const json& comparison : elements(at(results.all(), {"comparisons"}))) {
+    const bool forward = is(at(comparison, {"first"}), chosen) && is(at(comparison, {"second"}), other);
+    const bool backward = is(at(comparison, {"first"}), other) && is(at(comparison, {"second"}), chosen);
+    const json& interval = at(comparison, {"difference95", "balanced_accuracy"});
+    if ((!forward && !backward) || interval_text(interval).empty()) continue;
+    const double low = interval[0].get<double>(), high = interval[1].get<double>();
+    if (low <= 0 && high >= 0) return "; no difference that this test set can show";
+    return (low > 0) == forward ? "; the checkpoint is better" : "; the checkpoint is worse";
+  }
+  return "";
+}
+
 // The same method on a network without training and on pixels, k-NN of the checkpoint, the majority class.
 Html beside(const Results& results, const Method& chosen) {
   std::vector<Html> items;
   for (const Method& method : results.methods())
     if (method.step == chosen.step && method.method == chosen.method && method.embedder != chosen.embedder)
-      items.push_back(text(fmt::format("the same on {}: {}", features_name(method.embedder), balanced(*method.scores))));
+      items.push_back(text(
+          fmt::format("the same on {}: {}{}", features_name(method.embedder), balanced(*method.scores), against(results, chosen, method))));
   if (chosen.step != "knn")
     if (const Method* knn = results.find("knn", chosen.embedder, "vote"))
       items.push_back(text("k-NN without any training: " + balanced(*knn->scores)));

@@ -100,6 +100,18 @@ TEST(EvalReport, TheVerdictNamesClassesThatCannotBeTrusted) {
   EXPECT_THAT(page, HasSubstr("7 of 153 test images are in the memory too"));
 }
 
+TEST(EvalReport, TheVerdictSaysWhetherTheCheckpointIsBetterThanItsBaselines) {
+  json results = small_results();
+  json& difference = results["comparisons"][0]["difference95"]["balanced_accuracy"];
+  EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is better"));
+  difference = {-0.02, 0.01};
+  EXPECT_THAT(eval_report_html(results), HasSubstr("; no difference that this test set can show"));
+  difference = {-0.07, -0.01};
+  EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is worse"));
+  std::swap(results["comparisons"][0]["first"], results["comparisons"][0]["second"]);
+  EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is better"));
+}
+
 TEST(EvalReport, TheVerdictsMethodIsNotChosenByItsScore) {
   json results = small_results();
   for (const double better : {0.0, 0.9}) {
