@@ -40,8 +40,8 @@ std::string caption_of(const std::string& kind) {
 
 Html health_section(const Results& results) {
   Table table("Features as they are, whatever the labels",
-              {"features", "dimensions", "effective rank", "deviation", "of the dimensions: least, 5 %, median, 95 %, most",
-               "dead dimensions", "mean cosine", "uniformity", "distance in a class", "of any two", "reads as"});
+              {"features", "dimensions", "effective rank", "deviation", "its quantiles", "dead dimensions", "mean cosine", "uniformity",
+               "distance in a class", "of any two", "reads as"});
   Chart chart{"Spectrum", "principal components", "share of the variance that so many hold", {}};
   chart.log_x = chart.percent = true;
   chart.marks = false;
@@ -55,7 +55,8 @@ Html health_section(const Results& results) {
     for (const json& value : quantiles) of_dimensions += (of_dimensions.empty() ? "" : ", ") + figure(number_or_nan(value), 2);
     cells.push_back(of_dimensions.empty() ? number("–", why_undefined(health, "deviation_quantiles")) : number(of_dimensions));
     cells.push_back(share(health, "dead_dimensions"));
-    for (const char* key : {"mean_cosine", "uniformity", "alignment", "distance"}) cells.push_back(plain(health, key));
+    cells.push_back(plain(health, "mean_cosine", 5));
+    for (const char* key : {"uniformity", "alignment", "distance"}) cells.push_back(plain(health, key));
     cells.push_back(reading(health));
     table.add(cells);
     Series series{name, {}};
@@ -77,7 +78,8 @@ Html health_section(const Results& results) {
                       "directions are used. The table ranks nothing: features may be spread wide and be worth little, see Methods.")}) +
          element("p",
                  text("Effective rank: exponential of the entropy of the singular values (RankMe). Deviation: standard deviation of a "
-                      "dimension times the root of their number; its quantiles are over the dimensions; below 0.01 a dimension is dead. "
+                      "dimension times the root of their number; its quantiles (0, 5, 50, 95, 100 %) are over the dimensions; below 0.01 a "
+                      "dimension is dead. "
                       "Uniformity and the "
                       "squared distances: Wang & Isola 2020."),
                  "class=\"soft\"");

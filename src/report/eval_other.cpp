@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 
 #include "eval_sections.hpp"
@@ -30,6 +31,21 @@ Cell cell_of(const json& row, const std::string& key) {
   if (value.is_number()) return number(figure(value.get<double>(), 9));
   if (is_interval(value)) return number(fmt::format("[{}, {}]", figure(value[0].get<double>()), figure(value[1].get<double>())));
   return {value_text(value), false, ""};
+}
+
+// What lies in a member that is an object itself, as members of its own: "cosine, median".
+json flat(const json& object) {
+  if (!object.is_object()) return object;
+  json result = json::object();
+  for (const auto& [name, member] : object.items()) {
+    if (!member.is_object() || name == "undefined") {
+      result[name] = member;
+      continue;
+    }
+    for (const auto& [inner, value] : member.items())
+      if (inner != "undefined") result[name + ", " + inner] = value;
+  }
+  return result;
 }
 
 // Names of what the rows have, in the order of their first appearance; none when they are no table.
@@ -66,14 +82,17 @@ Html generic(const std::string& caption, const json& value);
 
 // The members that are a word or a number as one table, the others each on their own.
 Html generic_object(const std::string& caption, const json& object) {
-  std::vector<std::pair<std::string, const json*>> rows;
+  std::vector<std::pair<std::string, const json*>> rows, as_table;
   std::vector<const json*> members;
-  for (const auto& [name, member] : object.items())
-    if (name != "undefined") {
-      rows.emplace_back(name, &member);
-      members.push_back(&member);
-    }
-  if (const auto columns = columns_of(members); rows.size() > 1 && !columns.empty()) return table_of(caption, "", columns, rows);
+  std::deque<json> flattened;  // stay where they are
+  for (const auto& [name, member] : object.items()) {
+    if (name == "undefined") continue;
+    rows.emplace_back(name, &member);
+    flattened.push_back(flat(member));
+    as_table.emplace_back(name, &flattened.back());
+    members.push_back(&flattened.back());
+  }
+  if (const auto columns = columns_of(members); rows.size() > 1 && !columns.empty()) return table_of(caption, "", columns, as_table);
   std::vector<std::pair<std::string, Html>> plain;
   Html nested;
   for (const auto& [name, member] : rows) {
@@ -104,11 +123,12 @@ Html generic(const std::string& caption, const json& value) {
 
 Html other_steps_section(const Results& results) {
   // what other sections show
-  static const std::map<std::string, std::vector<std::string>> kShown{{"knn", {"by_k", "balanced_vote", "headline", "classes"}},
-                                                                      {"zero", {"clustering", "retrieval"}},
-                                                                      {"few", {"curve", "episodes"}},
-                                                                      {"linseg", {"object", "classes", "attention", "bootstrap95"}},
-                                                                      {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};
+  static const std::map<std::string, std::vector<std::string>> kShown{
+      {"knn", {"by_k", "balanced_vote", "headline", "classes"}},
+      {"zero", {"clustering", "retrieval"}},
+      {"few", {"curve", "episodes"}},
+      {"linseg", {"object", "classes", "attention", "bootstrap95"}},
+      {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};
   Html body;
   for (const std::string& step : results.steps()) {
     Html of_step;
