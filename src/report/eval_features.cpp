@@ -16,7 +16,7 @@ Cell reading(const json& health) {
   const double deviation = number_of(health, "deviation"), rank = number_of(health, "effective_rank");
   if (deviation < kNoSpread) return {text("alarm: all images nearly alike"), false, "bad"};
   if (rank < kOneLine) return {text("alarm: on one line"), false, "bad"};
-  return words("");
+  return words("no alarm");
 }
 
 std::string panel_words(const std::string& kind, const std::string& image) {
@@ -40,8 +40,8 @@ std::string caption_of(const std::string& kind) {
 
 Html health_section(const Results& results) {
   Table table("Features as they are, whatever the labels",
-              {"features", "dimensions", "effective rank", "deviation", "its quantiles", "dead dimensions", "mean cosine", "uniformity",
-               "distance in a class", "of any two", "reads as"});
+              {"features", "reads as", "dimensions", "effective rank", "deviation", "its quantiles", "dead dimensions", "mean cosine",
+               "uniformity", "distance in a class", "of any two"});
   Chart chart{"Spectrum", "principal components", "share of the variance that so many hold", {}};
   chart.log_x = chart.percent = true;
   chart.marks = false;
@@ -50,14 +50,14 @@ Html health_section(const Results& results) {
   for (const json& health : elements(at(results.all(), {"feature_health"}))) {
     const std::string name = features_name(text_of(health, "name"));
     const json& quantiles = elements(at(health, {"deviation_quantiles"}));
-    std::vector<Cell> cells{words(name), count(health, "dim"), plain(health, "effective_rank"), plain(health, "deviation")};
+    std::vector<Cell> cells{words(name), reading(health), count(health, "dim"), plain(health, "effective_rank"),
+                            plain(health, "deviation")};
     std::string of_dimensions;
     for (const json& value : quantiles) of_dimensions += (of_dimensions.empty() ? "" : ", ") + figure(number_or_nan(value), 2);
     cells.push_back(of_dimensions.empty() ? number("–", why_undefined(health, "deviation_quantiles")) : number(of_dimensions));
     cells.push_back(share(health, "dead_dimensions"));
     cells.push_back(plain(health, "mean_cosine", 5));
     for (const char* key : {"uniformity", "alignment", "distance"}) cells.push_back(plain(health, key));
-    cells.push_back(reading(health));
     table.add(cells);
     Series series{name, {}};
     for (const json& component : elements(at(health, {"spectrum"})))
