@@ -1,16 +1,20 @@
 #include "dinoxx/eval/knn.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "dinoxx/core/error.hpp"
+#include "dinoxx/model/ops.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
-constexpr int64_t kMemoryPiece = 4096;
+// Similarities of a piece with a block of queries stay in the second-level cache.
+constexpr int64_t kMemoryPiece = 2048;
 
 struct Candidate {
   double similarity;
@@ -22,34 +26,58 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.similarity != b.similarity ? a.similarity > b.similarity : a.row < b.row;
 }
 
-// Offers a row of similarities to the k best so far: a heap whose front is the worst of them. Rows come in ascending order, so an equal
+// The k best rows so far of each query of a block: a heap whose front is the worst of them. Rows are offered in ascending order, so an equal
 // similarity never replaces.
 template <typename T>
-void offer(std::vector<Candidate>& best, size_t k, const T* similarity, int64_t count, int64_t first_row) {
-  int64_t i = 0;
-  for (; i < count && best.size() < k; ++i) {
-    best.push_back({static_cast<double>(similarity[i]), first_row + i});
-    std::push_heap(best.begin(), best.end(), better);
+class BestRows {
+ public:
+  BestRows(int64_t queries, size_t k) : k_(k), heaps_(queries), worst_(queries, -std::numeric_limits<T>::infinity()) {
+    for (auto& heap : heaps_) heap.reserve(k);
   }
-  if (i == count) return;
-  T worst = static_cast<T>(best.front().similarity);
-  for (; i < count; ++i) {
-    if (!(similarity[i] > worst)) continue;
-    std::pop_heap(best.begin(), best.end(), better);
-    best.back() = {static_cast<double>(similarity[i]), first_row + i};
-    std::push_heap(best.begin(), best.end(), better);
-    worst = static_cast<T>(best.front().similarity);
+  // One row's similarity with every query. Nearly every row is no candidate for any query of a stretch, which one pass without branches
+  // finds out.
+  void offer(const T* similarity, int64_t row) {
+    constexpr size_t kStretch = 16;
+    for (size_t first = 0; first < worst_.size(); first += kStretch) {
+      const size_t end = std::min(first + kStretch, worst_.size());
+      int any = 0;
+      for (size_t q = first; q < end; ++q) any |= similarity[q] > worst_[q];
+      if (any == 0) continue;
+      for (size_t q = first; q < end; ++q)
+        if (similarity[q] > worst_[q]) insert(q, {static_cast<double>(similarity[q]), row});
+    }
   }
-}
+  std::vector<std::vector<Candidate>>& heaps() { return heaps_; }
 
+ private:
+  void insert(size_t q, const Candidate& candidate) {
+    std::vector<Candidate>& heap = heaps_[q];
+    if (heap.size() == k_) {
+      std::pop_heap(heap.begin(), heap.end(), better);
+      heap.pop_back();
+    }
+    heap.push_back(candidate);
+    std::push_heap(heap.begin(), heap.end(), better);
+    if (heap.size() == k_) worst_[q] = static_cast<T>(heap.front().similarity);
+  }
+
+  size_t k_;
+  std::vector<std::vector<Candidate>> heaps_;
+  std::vector<T> worst_;
+};
+
+// The product is made with memory rows as rows: the block of queries is what the kernel packs, once for each piece, and a row's similarities
+// lie side by side for offer().
 template <typename T>
-void search(const at::Tensor& queries, const at::Tensor& memory, std::vector<std::vector<Candidate>>& best, size_t k) {
+std::vector<std::vector<Candidate>> search(const at::Tensor& queries, const at::Tensor& memory, size_t k) {
+  BestRows<T> best(queries.size(0), k);
   for (int64_t first = 0; first < memory.size(0); first += kMemoryPiece) {
     const int64_t count = std::min(kMemoryPiece, memory.size(0) - first);
-    const at::Tensor similarity = at::mm(queries, memory.narrow(0, first, count).t()).contiguous();  // [queries, count]
-    const T* rows = similarity.data_ptr<T>();
-    for (int64_t q = 0; q < queries.size(0); ++q) offer(best[q], k, rows + q * count, count, first);
+    const at::Tensor similarity = ops::linear(memory.narrow(0, first, count), queries, {}).contiguous();  // [count, queries]
+    const T* row = similarity.const_data_ptr<T>();
+    for (int64_t i = 0; i < count; ++i, row += queries.size(0)) best.offer(row, first + i);
   }
+  return std::move(best.heaps());
 }
 
 }  // namespace
@@ -90,13 +118,8 @@ Neighbors nearest_neighbors(const at::Tensor& queries, const at::Tensor& memory,
     fail("nearest_neighbors", fmt::format("1 <= k <= {} memory rows", memory.size(0)), fmt::format("k = {}", k), "Use plan_knn().");
   }
   const int64_t count = queries.size(0);
-  std::vector<std::vector<Candidate>> best(count);
-  for (auto& heap : best) heap.reserve(k);
-  if (queries.scalar_type() == at::kDouble) {
-    search<double>(queries, memory, best, k);
-  } else {
-    search<float>(queries, memory, best, k);
-  }
+  const at::NoGradGuard no_grad;
+  auto best = queries.scalar_type() == at::kDouble ? search<double>(queries, memory, k) : search<float>(queries, memory, k);
   Neighbors result;
   result.k = k;
   result.rows.reserve(count * k);

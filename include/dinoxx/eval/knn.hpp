@@ -36,7 +36,7 @@ struct Neighbors {
   std::vector<double> similarity;  ///< [queries, k]
 };
 /// Exact k most similar memory rows of each query by dot product. queries [Q, D], memory [M, D], normalised, same type (float32 or
-/// float64), 1 <= k <= M. One block of queries at a time is meant (blocks.hpp); memory is walked in fixed pieces of 4096 rows.
+/// float64), 1 <= k <= M. One block of queries at a time is meant (blocks.hpp); memory is walked in fixed pieces of rows.
 Neighbors nearest_neighbors(const at::Tensor& queries, const at::Tensor& memory, int k);
 
 /// Each neighbour votes exp(similarity / temperature) for its label. Returns [queries, ks, kTopClasses] class ids, most votes first, equal
