@@ -9,6 +9,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/metrics.hpp"
+#include "dinoxx/eval/statistics.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -37,7 +38,9 @@ json class_table(const Dataset& dataset, const EvalData& data, const Scores& sco
   for (int c = 0; c < data.classes; ++c) {
     const ClassScore& score = scores.classes[c];
     json row = {{"name", class_name(dataset, c)}, {"memory", memory[c]}, {"queries", score.support}, {"correct", score.correct}};
-    row["recall"] = score.support == 0 ? json(nullptr) : json(static_cast<double>(score.correct) / static_cast<double>(score.support));
+    put(row, "recall",
+        score.support == 0 ? Stat::undefined("no test images of the class")
+                           : Stat::of(static_cast<double>(score.correct) / static_cast<double>(score.support)));
     if (score.support > 0) row["interval95"] = interval(score.correct, score.support);
     table.push_back(std::move(row));
   }

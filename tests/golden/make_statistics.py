@@ -12,7 +12,7 @@ import scipy
 import sklearn
 import torch
 from scipy import optimize, stats
-from sklearn import metrics
+from sklearn import calibration, metrics
 
 from golden_common import save, uniform, versions
 
@@ -80,6 +80,21 @@ def equal_width(confidence):
     return [np.flatnonzero(bins == b) for b in range(15)]
 
 
+def classwise_error(labels, p, edges_of):
+    """Mean over classes; the shares and probabilities of equal-width bins are scikit-learn's, compared below."""
+    return np.mean([sum(len(rows) / len(labels) * abs((labels[rows] == c).mean() - p[rows, c].mean()) for rows in edges_of(p[:, c]) if len(rows))
+                    for c in range(p.shape[1])])
+
+
+def check_equal_width(labels, p):
+    for c in range(p.shape[1]):
+        bins = [rows for rows in equal_width(p[:, c]) if len(rows)]
+        truth, mean = calibration.calibration_curve(labels == c, p[:, c], n_bins=15) if 0 < (labels == c).sum() < len(labels) else (None, None)
+        if truth is not None:
+            assert np.allclose(truth, [(labels[rows] == c).mean() for rows in bins], atol=1e-12)
+            assert np.allclose(mean, [p[rows, c].mean() for rows in bins], atol=1e-12)
+
+
 def temperature(labels, logits):
     """1 / root of the derivative of the mean negative log-likelihood in 1 / T."""
 
@@ -107,7 +122,10 @@ def classifier(out, name, labels, logits):
         calibration_error(labels, p, equal_mass),
         calibration_error(labels, p, equal_width),
         temperature(labels, logits),
+        classwise_error(labels, p, equal_mass),
+        classwise_error(labels, p, equal_width),
     ])
+    check_equal_width(labels, p)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, predictions, labels=list(every), zero_division=nan)
     put("precision", precision)
     put("recall", recall)

@@ -13,7 +13,7 @@
 #include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/checks.hpp"
 #include "dinoxx/eval/method_scores.hpp"
-#include "support/memory_dataset.hpp"
+#include "ladder_sets.hpp"
 #include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
@@ -23,75 +23,6 @@ using namespace dinoxx::testing_support;
 using nlohmann::json;
 using testing::Each;
 using testing::HasSubstr;
-
-// Features by hand: class c of `dim` dimensions, with noise. What the images show does not matter here.
-at::Tensor features(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, double noise, int64_t dim = 12) {
-  at::Tensor rows = at::zeros({static_cast<int64_t>(ids.size()), dim}, at::kFloat);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    CounterRng rng(7, ids[i], 0, Purpose::kEval);
-    float* row = rows.data_ptr<float>() + static_cast<int64_t>(i) * dim;
-    for (int64_t j = 0; j < dim; ++j) row[j] = static_cast<float>(noise * rng.normal() + 0.3);
-    row[labels[i] % dim] += 1;
-  }
-  return normalize_rows(rows);
-}
-
-struct Set {
-  MemoryDataset dataset;
-  EvalData data;
-};
-
-// train[c] and test[c] images of class c, val of each class.
-Set make_set(const std::vector<int>& train, const std::vector<int>& test, int val = 0) {
-  Set set;
-  std::vector<std::string> names;
-  for (size_t c = 0; c < train.size(); ++c) names.push_back("class" + std::to_string(c));
-  set.dataset.set_class_names(names);
-  const auto add = [&](Split split, const std::vector<int>& counts) {
-    for (size_t c = 0; c < counts.size(); ++c)
-      for (int i = 0; i < counts[c]; ++i) set.dataset.add(split, static_cast<int32_t>(c));
-  };
-  add(Split::kTrain, train);
-  add(Split::kVal, std::vector<int>(train.size(), val));
-  add(Split::kTest, test);
-  set.data = choose_eval_data(set.dataset, std::nullopt, 0);
-  return set;
-}
-
-SplitFeatures features_of(const EvalData& data, double noise) {
-  return {features(data.memory, data.memory_labels, noise), features(data.queries, data.query_labels, noise),
-          data.validation.empty() ? at::Tensor() : features(data.validation, data.validation_labels, noise)};
-}
-
-const Embedder kEmbedder{"teacher", "", 12, {}};
-
-struct Outcome {
-  std::map<std::string, json> scores;  // by step, with those of its methods
-  std::map<std::string, std::vector<int32_t>> predictions;
-};
-
-Outcome climb(const Dataset& dataset, const EvalData& data, const SplitFeatures& f, Communicator& comm, int threads = 1,
-              const std::string& only = "") {
-  Outcome outcome;
-  for (const Step& step : ladder()) {
-    if (!only.empty() && only != step.name) continue;
-    const KnnConfig knn;
-    const StepResult result = step.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
-    json& scores = outcome.scores[step.name];
-    scores = result.scores;
-    for (const Prediction& prediction : result.predictions) {
-      scores["methods"][prediction.method] = method_scores(dataset, data, prediction);
-      outcome.predictions[std::string(step.name) + "." + prediction.method] = prediction.classes;
-    }
-    EXPECT_FALSE(step.protocol(data, knn).empty());
-  }
-  return outcome;
-}
-
-Outcome climb(const Set& set, double noise, const std::string& only = "") {
-  const auto comm = make_self_communicator();
-  return climb(set.dataset, set.data, features_of(set.data, noise), *comm, 1, only);
-}
 
 TEST(Ladder, ClassesThatStandApartAreAllRight) {
   const Outcome outcome = climb(make_set({40, 30, 20, 10}, {9, 9, 9, 9}), 0.02);
@@ -110,6 +41,18 @@ TEST(Ladder, ClassesThatStandApartAreAllRight) {
   EXPECT_EQ(few["curve"][5]["classes_with_fewer"], 3);
   EXPECT_EQ(few["episodes"][0]["ways"], 4);
   EXPECT_EQ(few["episodes"][1]["methods"]["nearest_mean"]["accuracy"], 1.0);
+  ASSERT_EQ(few["transductive"].size(), 4u);
+  for (const json& episodes : few["transductive"]) {
+    EXPECT_EQ(episodes["ways"], 4);
+    EXPECT_EQ(episodes["methods"].size(), 3u);
+    for (const auto& [method, scores] : episodes["methods"].items()) {
+      // a class with one query has neighbours of other classes, and laplacian follows them: what unequal shares do to such methods
+      if (method == "laplacian" && episodes["query_shares"] == "dirichlet")
+        EXPECT_GT(scores["accuracy"], 0.99);
+      else
+        EXPECT_EQ(scores["accuracy"], 1.0) << method;
+    }
+  }
   const json& linear = outcome.scores.at("linear")["methods"]["plain"];
   EXPECT_EQ(linear["auroc"], 1.0);
   EXPECT_EQ(linear["selection"].size(), 12u);
@@ -157,6 +100,17 @@ TEST(Ladder, NothingThatIsChosenOrPredictedLooksAtTestLabels) {
     std::rotate(set.data.query_labels.begin(), set.data.query_labels.begin() + 7, set.data.query_labels.end());
     const Outcome after = climb(set.dataset, set.data, f, *comm);
     EXPECT_EQ(after.predictions, before.predictions);
+    // k-means is given no labels, and its restart is not chosen by them
+    const json &a = after.scores.at("zero")["clustering"], &b = before.scores.at("zero")["clustering"];
+    EXPECT_EQ(a["restart"], b["restart"]);
+    EXPECT_NE(a["accuracy"], b["accuracy"]);
+    for (size_t r = 0; r < a["restarts"].size(); ++r) {
+      for (const char* key : {"similarity", "rounds", "converged"}) EXPECT_EQ(a["restarts"][r][key], b["restarts"][r][key]);
+    }
+    // the draws of the few-shot step: of the memory alone
+    for (const char* key : {"shots", "images", "classes_with_fewer"})
+      EXPECT_EQ(after.scores.at("few")["curve"][0][key], before.scores.at("few")["curve"][0][key]);
+    EXPECT_NE(after.scores.at("few")["curve"][0]["methods"], before.scores.at("few")["curve"][0]["methods"]);
     EXPECT_EQ(after.scores.at("linear")["selection"], before.scores.at("linear")["selection"]);
     for (const char* method : {"plain", "class_weighted", "logit_adjusted"}) {
       const json &a = after.scores.at("linear")["methods"][method], &b = before.scores.at("linear")["methods"][method];
@@ -260,6 +214,40 @@ TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {
   EXPECT_NEAR(near["examples"][0]["cosine"].get<double>(), 1.0, 1e-6);
   EXPECT_EQ(near["examples"][0]["image"], set.dataset.key(set.data.queries[4]));
   EXPECT_EQ(near["examples"][0]["memory"], set.dataset.key(set.data.memory[17]));
+}
+
+TEST(Checks, ValidationIsComparedWithBothSidesToo) {
+  Set set = make_set({8, 8}, {6, 6}, 4);
+  for (uint64_t id = 0; id < set.dataset.size(); ++id) set.dataset.set_content_id(id, {id + 1, 0});
+  const auto same_picture = [&](uint64_t a, uint64_t b) { set.dataset.set_content_id(b, set.dataset.content_id(a)); };
+  same_picture(set.data.memory[3], set.data.validation[0]);
+  same_picture(set.data.validation[5], set.data.queries[1]);
+  same_picture(set.data.validation[5], set.data.queries[2]);
+  set.dataset.set_group(set.data.memory[0], 5);
+  set.dataset.set_group(set.data.validation[7], 5);
+  set.dataset.set_group(set.data.validation[6], 8);
+  set.dataset.set_group(set.data.queries[9], 8);
+  const json checks = check_splits(set.dataset, set.data);
+  EXPECT_EQ(checks["identical"]["images"], 0);
+  EXPECT_EQ(checks["identical_validation"]["images"], 1);
+  EXPECT_EQ(checks["identical_validation_queries"]["images"], 2);
+  EXPECT_EQ(checks["groups"]["queries"], 0);
+  EXPECT_EQ(checks["groups_validation"]["queries"], 1);
+  EXPECT_EQ(checks["groups_validation_queries"]["queries"], 1);
+  EXPECT_EQ(checks["warnings"].size(), 4u);
+
+  SplitFeatures f = features_of(set.data, 0.5);
+  f.validation[1] = f.memory[2];
+  f.queries[3] = f.validation[4];
+  const auto comm = make_self_communicator();
+  const KnnConfig knn;
+  const json near = check_near_identical({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
+  EXPECT_EQ(near["queries"], 0);
+  EXPECT_EQ(near["validation"]["queries"], 1);
+  EXPECT_EQ(near["validation"]["examples"][0]["image"], set.dataset.key(set.data.validation[1]));
+  EXPECT_EQ(near["validation"]["examples"][0]["memory"], set.dataset.key(set.data.memory[2]));
+  EXPECT_EQ(near["validation_queries"]["queries"], 1);
+  EXPECT_EQ(near["validation_queries"]["looked_at"], 12);
 }
 
 TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
