@@ -62,6 +62,8 @@ void FinetuneLine::add_to(po::options_description& own) {
       "finetune.lr", po::value(&lr_)->value_name("RATE[,...]"), "peak learning rates to try; without it the method's own")(
       "finetune.loss", po::value(&loss_)->default_value(defaults.loss)->value_name("NAME"), losses.c_str())(
       "finetune.sampler", po::value(&sampler_)->default_value(defaults.sampler)->value_name("NAME"), samplers.c_str())(
+      "finetune.crop", po::value(&crop_)->default_value(defaults.crop)->value_name("F"),
+      "smallest share of the image's area in a training crop; 1: whole images, where size or the border matters")(
       "finetune.layer_decay", po::value(&layer_decay_)->default_value(defaults.layer_decay)->value_name("F"),
       "of full: a block's rate over that of the next")("finetune.rank", po::value(&rank_)->default_value(defaults.rank)->value_name("N"),
                                                        "of lora")(
@@ -91,6 +93,8 @@ eval::FinetuneOptions FinetuneLine::options() const {
   require(layer_decay_ > 0 && layer_decay_ <= 1, "--finetune.layer_decay", "above 0, at most 1", layer_decay_);
   require(ema_ >= 0 && ema_ < 1, "--finetune.ema", "0 or more, below 1", ema_);
   require(max_minutes_ >= 0, "--finetune.max_minutes", "0 or more", max_minutes_);
+  require(crop_ > 0 && crop_ <= 1, "--finetune.crop", "above 0, at most 1", crop_);
+  o.crop = crop_;
   o.epochs = epochs_;
   o.patience = patience_;
   o.batch = batch_;

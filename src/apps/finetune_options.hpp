@@ -15,7 +15,7 @@ class FinetuneLine {
  private:
   std::string methods_, lr_, targets_, loss_, sampler_, save_;
   int epochs_ = 0, patience_ = 0, batch_ = 0, rank_ = 0;
-  double layer_decay_ = 0, alpha_ = 0, ema_ = 0, max_minutes_ = 0;
+  double layer_decay_ = 0, alpha_ = 0, ema_ = 0, max_minutes_ = 0, crop_ = 0;
 };
 
 }  // namespace dinoxx

@@ -18,18 +18,17 @@
 namespace dinoxx::eval {
 namespace {
 
-// Less of an image than in pre-training: what a label is about may be anywhere in it.
-constexpr double kSmallestCrop = 0.3;
 // Multiplications of one step of the probe's fit, above which its path over C takes hours of one core.
 constexpr double kLargestProbe = 4e9;
 
-ViewSpec crop_of(const ExtractOptions& images) {
+ViewSpec crop_of(const ExtractOptions& images, double smallest) {
   ViewSpec view;
   view.name = "finetune";
   view.size = images.transform.crop;
-  view.scale_min = kSmallestCrop;
+  view.scale_min = smallest;
   view.scale_max = 1;
   view.distort = false;
+  if (smallest == 1) view.aspect_min = view.aspect_max = 1;
   return view;
 }
 
@@ -54,7 +53,7 @@ TuneData plan_tuning(const StepInput& input) {
     data.train_features = input.features.memory;
     data.validation_features = input.features.validation;
   } else {
-    data.by = fmt::format("a stratified {}th of the memory, groups kept together, that is not learned from", kFolds);
+    data.by = fmt::format("1 of {} stratified folds of the memory, groups kept together, which is not learned from", kFolds);
     const std::vector<int> fold_of =
         stratified_folds(all.memory, all.memory_labels, groups_of(input.dataset, all.memory), all.classes, kFolds, input.seed);
     std::vector<int64_t> train_rows, validation_rows;
@@ -124,13 +123,13 @@ TunedHead zero_head(const StepInput& input, const TuneData& data) {
 }
 
 TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
-                     int64_t epoch) {
+                     int64_t epoch, double smallest_crop) {
   const int64_t batch = end - begin, first = begin + batch * input.comm.rank() / input.comm.size(),
                 last = begin + batch * (input.comm.rank() + 1) / input.comm.size();
   TuneBatch result;
   result.counted = last - first;
   const int64_t n = std::max<int64_t>(result.counted, 1), start = result.counted > 0 ? first : begin;
-  const ViewSpec view = crop_of(*input.images);
+  const ViewSpec view = crop_of(*input.images, smallest_crop);
   result.images = at::empty({n, 3, view.size, view.size}, at::kFloat);
   result.labels = at::empty({n}, at::kLong);
   float* pixels = result.images.data_ptr<float>();
@@ -156,8 +155,9 @@ TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<con
   return result;
 }
 
-std::string describe_crops(const ExtractOptions& images) {
-  return fmt::format("random resized crop of {:g} to 1 of the area to {} x {}, mirrored half of the time, no colour changes", kSmallestCrop,
+std::string describe_crops(const ExtractOptions& images, double smallest) {
+  if (smallest == 1) return "whole images, mirrored half of the time";
+  return fmt::format("random resized crop of {:g} to 1 of the area to {} x {}, mirrored half of the time, no colour changes", smallest,
                      images.transform.crop, images.transform.crop);
 }
 

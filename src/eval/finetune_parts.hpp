@@ -25,8 +25,8 @@ struct TuneData {
 };
 TuneData plan_tuning(const StepInput& input);
 
-// The head of the logistic regression on the train part, in the coordinates of `zero`. Its C is that of least cross-entropy on validation: what
-// recall alone would choose may be so steep that the first step of any rate destroys it. Collective.
+// The head of the logistic regression on the train part, in the coordinates of `zero`. Its C is that of least cross-entropy on validation:
+// what recall alone would choose may be so steep that the first step of any rate destroys it. Collective.
 struct ProbeHead {
   TunedHead head;
   double c = 1;
@@ -43,8 +43,8 @@ struct TuneBatch {
 // Rows of `order` from `begin` to `end`, of all ranks; random resized crops and flips that are a function of (seed, epoch, place in the
 // epoch). Collective.
 TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
-                     int64_t epoch);
-std::string describe_crops(const ExtractOptions& images);
+                     int64_t epoch, double smallest_crop);
+std::string describe_crops(const ExtractOptions& images, double smallest);
 
 // Logits [ids, head's classes] float64 on every rank, of the network as it was bound. Collective.
 at::Tensor tuned_logits(const StepInput& input, const TunedNetwork& network, const std::vector<uint64_t>& ids);

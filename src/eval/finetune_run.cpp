@@ -5,8 +5,10 @@
 #include <chrono>
 #include <cstdio>
 
+#include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/samplers.hpp"
 #include "finetune_parts.hpp"
+#include "progress.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -77,6 +79,9 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
                .ema = options.ema,
                .loss = loss_of(options, data)},
               shared(input.comm));
+  const auto judged = static_cast<int64_t>(data.validation.size()) * (options.epochs + 1);
+  const int64_t blocks = block_count(rank_items(static_cast<int64_t>(data.validation.size()), input.comm.rank(), input.comm.size()).size());
+  progress_phase(fmt::format("finetune {} of {}", method.name, input.embedder.name), all + blocks * (options.epochs + 1), images + judged);
   Tuning result;
   result.lr = lr;
   at::Tensor best = tuner.answer().clone(), best_logits;
@@ -97,11 +102,8 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
     }
     tuner.learn();
     if (options.progress && input.comm.rank() == 0) {
-      const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      const std::string left =
-          epoch == 0 ? "" : fmt::format(", at most {:.0f} s left", seconds / result.images * (static_cast<double>(images) - result.images));
-      fmt::print(stderr, "finetune {} {}: epoch {} of {}, validation recall {:.2f} %, loss {:.4f}{}\n", input.embedder.name, method.name,
-                 epoch, options.epochs, 100 * score.recall, score.loss, left);
+      fmt::print(stderr, "finetune {} {}: epoch {} of {}, validation recall {:.2f} %, loss {:.4f}\n", input.embedder.name, method.name,
+                 epoch, options.epochs, 100 * score.recall, score.loss);
       std::fflush(stderr);
     }
   };
@@ -113,8 +115,9 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
     for (int64_t step = 0; step < count; ++step) {
       // parts of nearly equal size: none so small that its gradient is noise
       const int64_t begin = drawn * step / count, end = drawn * (step + 1) / count;
-      const TuneBatch batch = read_batch(input, data, order, begin, end, epoch);
+      const TuneBatch batch = read_batch(input, data, order, begin, end, epoch, options.crop);
       loss += tuner.step(batch.images, batch.labels, batch.counted, end - begin, images_at_once(input)) * static_cast<double>(end - begin);
+      part_is_done(current_progress());
     }
     result.steps += static_cast<double>(count);
     result.images += static_cast<double>(drawn);
@@ -137,7 +140,7 @@ double seconds_per_image(const StepInput& input, const FinetuneOptions& options,
   Clock::time_point start;
   for (int step = 0; step <= kTimedSteps; ++step) {
     if (step == 1) start = Clock::now();  // the first has its memory to find
-    const TuneBatch batch = read_batch(input, data, order, 0, images, 0);
+    const TuneBatch batch = read_batch(input, data, order, 0, images, 0, options.crop);
     tuner.step(batch.images, batch.labels, batch.counted, images, images_at_once(input));
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count() / kTimedSteps / static_cast<double>(images);

@@ -12,6 +12,7 @@
 #include "dinoxx/eval/calibration.hpp"
 #include "dinoxx/model/ops.hpp"
 #include "finetune_parts.hpp"
+#include "progress.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -57,7 +58,7 @@ json settings(const FinetuneOptions& o, const StepInput& input) {
           {"ema", o.ema},
           {"layer_decay", o.layer_decay},
           {"lora", {{"rank", o.rank}, {"alpha", o.alpha}, {"targets", o.targets}}},
-          {"augmentation", describe_crops(*input.images)}};
+          {"augmentation", describe_crops(*input.images, o.crop)}};
 }
 
 // The method with the best rate of those tried.
@@ -103,6 +104,7 @@ Prediction conclude(const StepInput& input, const FinetuneOptions& options, cons
   const TunedNetwork& network = *tuned.network;
   const Tuning& tuning = tuned.tuning;
   const int classes = input.data.classes;
+  progress_phase(fmt::format("answers of {} by {}", input.embedder.name, method.name));
   const at::Tensor logits = tuned_logits(input, network, input.data.queries);
   Prediction prediction;
   prediction.method = method.name;

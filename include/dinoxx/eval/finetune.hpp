@@ -17,6 +17,7 @@ struct FinetuneOptions {
   double alpha = 16;                                ///< of `lora`: the product of its factors counts alpha / rank
   std::vector<std::string> targets{"qkv", "proj"};  ///< of `lora`, names out of lora_targets()
   double ema = 0;                                   ///< the weights that answer are this running mean of those that learn; 0: none
+  double crop = 0.3;                                ///< smallest share of an image's area that a training crop shows; 1: whole images
   std::string loss = "cross_entropy", sampler = "plain";
   std::string save = "changed";  ///< "none", "changed": what differs from the checkpoint, "merged": the whole network too
   double max_minutes = 10;       ///< a step that nobody named and that would take longer is offered, not run
