@@ -393,6 +393,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       took(answers.step->name);
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
+    progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
     if (e == 0) results["evidence"] = look_closer(input, steps, files);
     took("evidence");

@@ -18,7 +18,7 @@ using testing::HasSubstr;
 using namespace testing_support;
 
 std::string eval_line(const fs::path& checkpoint, const fs::path& out, const std::string& more = "") {
-  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --suite knn --out " + out.string() + " " + more;
+  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --suite knn --cache none --out " + out.string() + " " + more;
 }
 
 struct Prediction {
@@ -123,7 +123,7 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
   json alone;
   for (const int ranks : {0, 2, 4}) {
     const fs::path out = shop.folder / ("ladder" + std::to_string(ranks));
-    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --suite ladder --baselines raw --threads " +
+    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --suite ladder --cache none --baselines raw --threads " +
                                          std::to_string(ranks == 2 ? 2 : 1) + " --out " + out.string(),
                                      ranks);
     ASSERT_EQ(run.code, 0) << run.output;
@@ -238,7 +238,7 @@ TEST(EndToEnd, ADamagedTestImageEndsEvalWithItsNameAndLeavesNothing) {
   const uint64_t victim = data->ids(Split::kTest).back();
   const fs::path damaged = damaged_copy("damaged_test", victim), top = shop.folder / "eval_damaged", out = top / "a" / "b";
   for (const int ranks : {0, 2}) {
-    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + damaged.string() + " --out " + out.string(), ranks);
+    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + damaged.string() + " --cache none --out " + out.string(), ranks);
     expect_refusal(run, 1, {data->key(victim)}, top);
   }
 }
