@@ -101,7 +101,7 @@ Html comparisons_section(const Results& results) {
     const json& test = at(comparison, {"mcnemar"});
     table.add({words(name_of(at(comparison, {"first"}))), words(name_of(at(comparison, {"second"}))),
                difference(comparison, "balanced_accuracy"), difference(comparison, "accuracy"), count(test, "only_first_right"),
-               count(test, "only_second_right"), plain(test, "p", 2)});
+               count(test, "only_second_right"), number_of(test, "p") == 0 ? number("< 1e-300") : plain(test, "p", 2)});
   }
   if (table.empty()) return {};
   return table.html() + element("p", text("An interval that holds 0 is no difference that this test set can show."), "class=\"soft\"");
