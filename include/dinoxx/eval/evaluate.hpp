@@ -53,7 +53,9 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
 /// Beside "checkpoint" and "data": "checks" (checks.hpp), "majority" (the scores of always saying the most frequent class), "suites":
 /// {STEP: {"protocol", "predictions", "results": [per embedder {name, description, feature_dim, ..., methods: {METHOD: method_scores() with
 /// "bootstrap95"}}]}}, "bootstrap" (how), "comparisons": [{first, second, mcnemar, differences}] with methods named [step, embedder,
-/// method].
+/// method], "evidence": {labels, neighbours, pictures} of the first embedder (evidence.hpp, feature_pictures.hpp; their PNGs stand beside
+/// results.json), "feature_health": [per embedder] (feature_health.hpp). The first embedder's methods with probabilities also have
+/// "ranking_curves" (ranking_curves.hpp).
 nlohmann::json evaluate(const EvaluateOptions& options, Communicator& comm);
 
 /// The table for the terminal.
