@@ -4,7 +4,6 @@
 #include <mutex>
 #include <sstream>
 
-#include "build_info.hpp"
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -114,8 +113,7 @@ Line parse(int argc, char** argv) {
     return line;
   }
   require_option("eval", out, "--out", "a folder for results.json");
-  options.model = model.model;
-  options.data = model.data;
+  apply_model_options(model, argc, argv, options);
   options.out = out;
   options.suites = eval::parse_names(suites, eval::suite_names(), "--suite");
   options.baselines = eval::parse_names(baselines, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
@@ -127,15 +125,11 @@ Line parse(int argc, char** argv) {
     fail_usage("--cache-limit", "gigabytes", fmt::format("{}", cache_limit), "To keep nothing: --cache none.");
   options.cache = cache_folder(cache, out);
   options.cache_limit = static_cast<uint64_t>(cache_limit * kGigabyte);
-  options.image_size = model.image_size;
-  options.threads = model.threads;
   if (!model.settings.empty()) {
     Config config = default_config();
     apply_settings(config, model.settings);
     options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
   }
-  options.command_line = command_line(argc, argv);
-  options.build = build_info();
   return line;
 }
 

@@ -1,6 +1,5 @@
 #include <sstream>
 
-#include "build_info.hpp"
 #include "command.hpp"
 #include "dinoxx/apps/commands.hpp"
 #include "dinoxx/checkpoint/together.hpp"
@@ -47,15 +46,11 @@ Line parse(int argc, char** argv) {
   }
   require_option("match", pairs, "--pairs", "a JSON file with pairs of pictures");
   require_option("match", out, "--out", "a folder for results.json");
-  options.model = model.model;
+  apply_model_options(model, argc, argv, options);
   options.pairs = pairs;
   options.images = images.empty() ? options.pairs.parent_path() : std::filesystem::path(images);
   options.out = out;
-  options.image_size = model.image_size;
   options.baselines = eval::parse_names(baselines, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
-  options.threads = model.threads;
-  options.command_line = command_line(argc, argv);
-  options.build = build_info();
   return line;
 }
 
