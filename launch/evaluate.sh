@@ -104,7 +104,9 @@ fi
 say "now: --suite $suite --baselines $baselines, about $(as_time "$seconds")"
 
 # ---------------------------------------------------------------- evaluate
-"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --sweep-views "$crops" --out "$out"
+# fine-tuning of the network, and of the untrained one, where there is time left for it; else eval says how long it would take
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --sweep-views "$crops" \
+  --finetune.max_minutes $(((limit - seconds) / 120)) --out "$out"
 echo
 say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"
 if "$program" --help | grep '^  report ' >/dev/null; then

@@ -17,6 +17,7 @@
 #include "dinoxx/eval/sweep.hpp"
 #include "dinoxx/model/last_blocks.hpp"
 #include "linear_parts.hpp"
+#include "sweep_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -59,7 +60,7 @@ struct Plan {
   int64_t columns = 0, iterations = 0, positions = 0, windows = 0;
 };
 
-Plan make_plan(const StepInput& input, const Parts& parts) {
+Plan make_plan(const StepInput& input, const Parts& parts, int64_t pool) {
   const auto images = static_cast<int64_t>(parts.learned.size());
   Plan plan;
   plan.blocks = std::min(kSweepBlocks, offered_blocks(*input.embedder.network));
@@ -67,7 +68,7 @@ Plan make_plan(const StepInput& input, const Parts& parts) {
   plan.columns = (plan.blocks + 1) * input.embedder.dim;
   plan.iterations = sweep_iterations(images);
   plan.positions = std::min(std::max(input.sweep_views, 1) * images, plan.iterations * kSweepBatch);
-  plan.windows = (plan.positions * plan.columns + kPool - 1) / kPool;
+  plan.windows = std::clamp<int64_t>((plan.positions * plan.columns + pool - 1) / pool, 1, plan.positions);
   return plan;
 }
 
@@ -210,6 +211,10 @@ json sweep_protocol(const EvalData&, const KnnConfig&) {
 }
 
 StepResult sweep_step(const StepInput& input) {
+  return run_sweep(input, kPool);
+}
+
+StepResult run_sweep(const StepInput& input, int64_t pool) {
   const EvalData& data = input.data;
   StepResult result;
   result.scores = json::object();
@@ -218,7 +223,7 @@ StepResult sweep_step(const StepInput& input) {
     return result;
   }
   const Parts parts = plan_parts(input);
-  const Plan plan = make_plan(input, parts);
+  const Plan plan = make_plan(input, parts, pool);
   result.scores["training"] = {
       {"images", parts.learned.size()},
       {"iterations", plan.iterations},

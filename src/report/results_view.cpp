@@ -122,7 +122,8 @@ std::string method_name(const std::string& step, const std::string& method) {
       {{"few", "logistic"}, "logistic regression, C = 1"},
       {{"linear", "plain"}, "logistic regression"},
       {{"linear", "class_weighted"}, "logistic regression, class-weighted"},
-      {{"linear", "logit_adjusted"}, "logistic regression, logit-adjusted"}};
+      {{"linear", "logit_adjusted"}, "logistic regression, logit-adjusted"},
+      {{"sweep", "best_head"}, "best of the linear heads"}};
   const auto found = names.find({step, method});
   return found == names.end() ? step + ", " + method : found->second;
 }

@@ -14,6 +14,7 @@
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"
+#include "sweep_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -23,19 +24,21 @@ using testing::HasSubstr;
 
 const ExtractOptions kImages{{0, 16}, ViewPlan{}, 1};
 
-StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views, Communicator& comm, int threads = 1) {
+StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views, Communicator& comm, int threads = 1,
+                 std::optional<int64_t> pool = std::nullopt) {
   const Embedder embedder = backbone_embedder("untrained", "", network);
   const KnnConfig knn;
-  return sweep_step({.dataset = dataset,
-                     .data = data,
-                     .embedder = embedder,
-                     .features = {},
-                     .knn = knn,
-                     .seed = 5,
-                     .threads = threads,
-                     .comm = comm,
-                     .images = &kImages,
-                     .sweep_views = views});
+  const StepInput input{.dataset = dataset,
+                        .data = data,
+                        .embedder = embedder,
+                        .features = {},
+                        .knn = knn,
+                        .seed = 5,
+                        .threads = threads,
+                        .comm = comm,
+                        .images = &kImages,
+                        .sweep_views = views};
+  return pool ? run_sweep(input, *pool) : sweep_step(input);
 }
 
 StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views) {
@@ -100,6 +103,24 @@ TEST(Sweep, IsTheSameAtAnyNumberOfRanksAndThreads) {
       EXPECT_EQ(together.predictions[0].probabilities, alone.predictions[0].probabilities);
       EXPECT_EQ(together.predictions[0].details.dump(), alone.predictions[0].details.dump());
     });
+}
+
+// More images than are held at once: learned from in parts, here 240 crops in 3.
+TEST(Sweep, LearnsInPartsWhereTheCropsAreTooManyToHold) {
+  const auto dataset = class_dataset(120, 40, 4, 16, 20);
+  const EvalData data = choose_eval_data(*dataset, std::nullopt, 0);
+  const auto network = small_backbone(4, 11);
+  const int64_t pool = 100 * 5 * 32;  // numbers of 100 crops
+  const auto self = make_self_communicator();
+  const StepResult alone = sweep(*dataset, data, *network, 2, *self, 1, pool), whole = sweep(*dataset, data, *network, 2, *self);
+  EXPECT_GT(accuracy(alone, data), 0.9);
+  EXPECT_EQ(alone.scores.dump(), whole.scores.dump());  // the same crops, as often
+  EXPECT_NE(alone.predictions[0].probabilities, whole.predictions[0].probabilities);
+  run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& comm) {
+    const StepResult together = sweep(*dataset, data, *network, 2, *comm, 2, pool);
+    EXPECT_EQ(together.predictions[0].probabilities, alone.predictions[0].probabilities);
+    EXPECT_EQ(together.predictions[0].details.dump(), alone.predictions[0].details.dump());
+  });
 }
 
 TEST(Sweep, NothingLooksAtTheLabelsOfTheQueries) {
