@@ -114,18 +114,16 @@ def gram(student, teacher, negatives):
 
 
 def make_gram(out):
-    images, patches, dim = 4, 9, 5
+    images, patches, dim = 12, 6, 4
     teacher = uniform("gram/teacher", (images, patches, dim))
     mask = uniform("gram/mask", (images, patches)) < -0.1
+    everywhere = torch.ones_like(mask)
     for negatives in ("keep", "both", "teacher"):
-        student = leaf("gram/student", (images, patches, dim))
-        record(out, f"gram_image_{negatives}", gram(student, teacher, negatives), student=student)
-        student = leaf("gram/student", (images, patches, dim))
-        record(out, f"gram_batch_{negatives}", gram(student.flatten(0, 1), teacher.flatten(0, 1), negatives), student=student)
-        for tokens, chosen in {"masked": mask, "unmasked": ~mask}.items():
+        for name, (group, chosen) in {"image": (1, everywhere), "batch": (images, everywhere), "pairs_masked": (2, mask), "pairs_unmasked": (2, ~mask),
+                                      "threes_masked": (3, mask)}.items():
             student = leaf("gram/student", (images, patches, dim))
-            parts = [gram(student[i:i + 2][chosen[i:i + 2]], teacher[i:i + 2][chosen[i:i + 2]], negatives) for i in (0, 2)]
-            record(out, f"gram_pairs_{tokens}_{negatives}", torch.stack(parts).mean(), student=student)
+            parts = [gram(*(tokens[i:i + group][chosen[i:i + group]] for tokens in (student, teacher)), negatives) for i in range(0, images, group)]
+            record(out, f"gram_{name}_{negatives}", torch.stack(parts).mean(), student=student)
     for name, ((height, width), target) in {"reduce": ((7, 5), (4, 3)), "reduce_half": ((8, 8), (4, 4))}.items():
         tokens = uniform(f"{name}/tokens", (2, height * width, 3))
         grid = tokens.reshape(2, height, width, 3).permute(0, 3, 1, 2)
@@ -146,8 +144,8 @@ def make_contrastive(out):
     record(out, "nt_xent", total / (2 * batch), z=z)
 
     for name, (views, targets) in {"byol": (2, 2), "byol_crops": (4, 2)}.items():
-        prediction = leaf(f"{name}/prediction", (views, 5, dim))
-        target = uniform(f"{name}/target", (targets, 5, dim))
+        prediction = leaf(f"{name}/prediction", (views, batch, dim))
+        target = uniform(f"{name}/target", (targets, batch, dim))
         loss = 0.0
         for t in range(targets):
             for v in range(views):

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/loss/byol_loss.hpp"
 #include "dinoxx/loss/centre.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
+#include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/monitors.hpp"
 #include "dinoxx/loss/nt_xent.hpp"
@@ -163,6 +165,39 @@ inline void check_koleo_over_ranks(const LossRanks& ranks) {
   }
 }
 
+inline void check_gram_over_ranks(const LossRanks& ranks) {
+  const std::vector<int64_t> shape{kLossBatch, 6, 4};
+  const at::Tensor teacher = ranks.part("gram/teacher", shape, 0);
+  const at::Tensor mask = uniform("gram/mask", {shape[0], shape[1]}).narrow(0, ranks.first_slot(), ranks.local_batch()) < -0.1;
+  struct Case {
+    const char* name;
+    int64_t group;
+    GramTokens tokens;
+  };
+  for (const Case& c : {Case{"gram_image", 0, GramTokens::kAll}, Case{"gram_batch", kLossBatch, GramTokens::kAll},
+                        Case{"gram_pairs_masked", 2, GramTokens::kMasked}, Case{"gram_pairs_unmasked", 2, GramTokens::kUnmasked},
+                        Case{"gram_threes_masked", 3, GramTokens::kMasked}}) {
+    for (const auto& [negatives, word] : {std::pair{GramNegatives::kKeep, "keep"}, std::pair{GramNegatives::kRemoveBoth, "both"},
+                                          std::pair{GramNegatives::kRemoveTeacher, "teacher"}}) {
+      const at::Tensor student = ranks.leaf("gram/student", shape, 0);
+      const auto loss = [&] { return gram_loss(student, teacher, {c.group, negatives, c.tokens}, mask); };
+      if (c.group > 0 && ranks.local_batch() % c.group != 0) {  // a matrix never spans ranks
+        EXPECT_THROW(loss(), std::exception) << c.name;
+        continue;
+      }
+      ranks.check(fmt::format("{}_{}", c.name, word), loss(), "student", student, 0);
+    }
+  }
+}
+
+inline void check_byol_over_ranks(const LossRanks& ranks) {
+  for (const auto& [name, views] : {std::pair{"byol", 2}, std::pair{"byol_crops", 4}}) {
+    const at::Tensor prediction = ranks.leaf(std::string(name) + "/prediction", {views, kLossBatch, 6}, 1);
+    const at::Tensor target = ranks.part(std::string(name) + "/target", {2, kLossBatch, 6}, 1);
+    ranks.check(name, byol_loss(prediction, target), "prediction", prediction, 1);
+  }
+}
+
 inline void check_nt_xent_over_ranks(const LossRanks& ranks) {
   const at::Tensor z = ranks.leaf("nt_xent/z", {2, kLossBatch, 6}, 1);
   ranks.check("nt_xent", nt_xent(z, 0.2, ranks.comm), "z", z, 1);
@@ -183,6 +218,8 @@ inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, do
   check_dino(ranks);
   check_patches(ranks);
   check_koleo_over_ranks(ranks);
+  check_gram_over_ranks(ranks);
+  check_byol_over_ranks(ranks);
   check_nt_xent_over_ranks(ranks);
   check_usage_over_ranks(ranks);
 }

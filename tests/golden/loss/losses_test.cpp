@@ -2,7 +2,6 @@
 // tests/mpi/loss/losses_test.cpp.
 #include <ATen/ATen.h>
 
-#include "dinoxx/loss/byol_loss.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/model/ops.hpp"
 #include "loss_suite.hpp"
@@ -25,16 +24,6 @@ class GoldenLosses : public testing::TestWithParam<Precision> {
   void SetUp() override { ops::set_fused(GetParam().fused); }
   void TearDown() override { ops::set_fused(true); }
   const Fixture fixture{"losses"};
-
-  at::Tensor leaf(const std::string& name, at::IntArrayRef shape) const {
-    return uniform(name, shape).to(GetParam().dtype).set_requires_grad(true);
-  }
-  void check(const std::string& name, const at::Tensor& loss, const std::string& input, const at::Tensor& leaf) const {
-    SCOPED_TRACE(name);
-    loss.backward();
-    EXPECT_TRUE(fixture.matches(name + "/loss", loss.reshape({1}), GetParam().tolerance));
-    EXPECT_TRUE(fixture.matches(name + "/grad_" + input, leaf.grad(), GetParam().tolerance));
-  }
 };
 
 TEST_P(GoldenLosses, OverThreadsAsRanks) {
@@ -45,37 +34,12 @@ TEST_P(GoldenLosses, OverThreadsAsRanks) {
   }
 }
 
-TEST_P(GoldenLosses, Gram) {
-  const std::vector<int64_t> shape{4, 9, 5};
-  const at::Tensor teacher = uniform("gram/teacher", shape).to(GetParam().dtype), mask = uniform("gram/mask", {4, 9}) < -0.1;
-  for (const auto& [negatives, word] : {std::pair{GramNegatives::kKeep, "keep"}, std::pair{GramNegatives::kRemoveBoth, "both"},
-                                        std::pair{GramNegatives::kRemoveTeacher, "teacher"}}) {
-    const auto run = [&](const char* name, GramOptions options) {
-      options.negatives = negatives;
-      const at::Tensor student = leaf("gram/student", shape);
-      check(fmt::format("{}_{}", name, word), gram_loss(student, teacher, options, mask), "student", student);
-    };
-    run("gram_image", {});
-    run("gram_batch", {.group_size = 4});
-    run("gram_pairs_masked", {.group_size = 2, .tokens = GramTokens::kMasked});
-    run("gram_pairs_unmasked", {.group_size = 2, .tokens = GramTokens::kUnmasked});
-  }
-}
-
 TEST_P(GoldenLosses, ReducedTokens) {
   const auto tokens = [&](const char* name, int64_t count) {
     return uniform(std::string(name) + "/tokens", {2, count, 3}).to(GetParam().dtype);
   };
   EXPECT_TRUE(fixture.matches("reduce/tokens", reduce_tokens(tokens("reduce", 35), 7, 5, 4, 3), GetParam().tolerance));
   EXPECT_TRUE(fixture.matches("reduce_half/tokens", reduce_tokens(tokens("reduce_half", 64), 8, 8, 4, 4), GetParam().tolerance));
-}
-
-TEST_P(GoldenLosses, Byol) {
-  for (const auto& [name, views] : {std::pair{"byol", 2}, std::pair{"byol_crops", 4}}) {
-    const at::Tensor prediction = leaf(std::string(name) + "/prediction", {views, 5, 6});
-    const at::Tensor target = uniform(std::string(name) + "/target", {2, 5, 6}).to(GetParam().dtype);
-    check(name, byol_loss(prediction, target), "prediction", prediction);
-  }
 }
 
 TEST_P(GoldenLosses, FeatureSpread) {
