@@ -98,14 +98,18 @@ Html matrix(const std::vector<Confused>& all, const json& classes) {
     images[{c.label, c.predicted}] += c.images;
     of_class[c.label] += c.images;
   }
+  const std::vector<const json*> order = by_training_images(classes);
   std::vector<std::string> headings{"class"};
-  for (const json& row : classes) headings.push_back(text_of(row, "name"));
-  Table table("Test images of the class in the row that were given the name of the column; the colour is the share of the row", headings);
-  for (const json& row : classes) {
-    const std::string label = text_of(row, "name");
+  for (const json* row : order) headings.push_back(text_of(*row, "name"));
+  Table table(
+      "Test images of the class in the row that were given the name of the column, classes of most training images first; the colour is "
+      "the share of the row",
+      headings);
+  for (const json* row : order) {
+    const std::string label = text_of(*row, "name");
     std::vector<Cell> cells{words(label)};
-    for (const json& column : classes) {
-      const auto found = images.find({label, text_of(column, "name")});
+    for (const json* column : order) {
+      const auto found = images.find({label, text_of(*column, "name")});
       if (found == images.end()) {
         cells.push_back(words(""));
         continue;

@@ -90,16 +90,17 @@ Html shots_section(const Results& results) {
 
 Html calibration_section(const Results& results) {
   Table table("How far stated probabilities can be believed: before and after the temperature",
-              {"method", "features", "temperature", "ECE, equal mass", "after", "ECE, equal width", "after", "log-loss", "after", "Brier",
-               "after"});
+              {"method", "features", "temperature", "ECE, equal mass", "after", "ECE, equal width", "after", "class-wise ECE, equal mass",
+               "after", "class-wise ECE, equal width", "after", "log-loss", "after", "Brier", "after"});
   std::vector<Html> charts;
   for (const Method& method : results.methods()) {
     const json& calibration = at(*method.scores, {"calibration"});
     if (!calibration.is_object()) continue;
     const json &before = at(calibration, {"before"}), &after = at(calibration, {"after"});
-    table.add({words(method.name()), words(features_name(method.embedder)), plain(*method.scores, "temperature"),
-               plain(before, "ece_equal_mass"), plain(after, "ece_equal_mass"), plain(before, "ece_equal_width"),
-               plain(after, "ece_equal_width"), plain(before, "nll"), plain(after, "nll"), plain(before, "brier"), plain(after, "brier")});
+    std::vector<Cell> row{words(method.name()), words(features_name(method.embedder)), plain(*method.scores, "temperature")};
+    for (const char* key : {"ece_equal_mass", "ece_equal_width", "classwise_ece_equal_mass", "classwise_ece_equal_width", "nll", "brier"})
+      for (const json* side : {&before, &after}) row.push_back(plain(*side, key));
+    table.add(row);
     if (method.embedder != results.checkpoint()) continue;
     Chart chart{"Reliability, " + method.name(), "stated probability of the answer", "share that was right; on the diagonal is honest",
                 reliability_of(calibration)};

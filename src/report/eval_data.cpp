@@ -41,26 +41,25 @@ std::string sizes_text(const json& data) {
   return fmt::format("{} pixels in the median, smallest sides {}, largest {}", pair("median"), pair("min"), pair("max"));
 }
 
-// Training images of each class as bars on a logarithmic scale, largest first as the data has them.
+// Training images of each class as bars on a logarithmic scale.
 Html histogram(const Results& results) {
   if (!results.chosen()) return {};
-  const json& classes = elements(at(*results.chosen()->scores, {"classes"}));
-  double largest = 0;
-  for (const json& row : classes)
-    if (const double n = number_of(row, "memory"); n > largest) largest = n;
+  const std::vector<const json*> classes = by_training_images(elements(at(*results.chosen()->scores, {"classes"})));
+  const double largest = classes.empty() ? 0 : number_of(*classes[0], "memory");
   constexpr size_t kClassesShown = 100;
-  if (largest < 1) return {};
+  if (!(largest >= 1)) return {};
   Table table("Images of each class; the bar is the logarithm of the training images", {"class", "training images", "", "test images"});
   for (size_t i = 0; i < std::min(classes.size(), kClassesShown); ++i) {
-    const double n = number_of(classes[i], "memory");
+    const double n = number_of(*classes[i], "memory");
     const double width = n >= 1 ? 100 * (1 + std::log(n)) / (1 + std::log(largest)) : 0;
-    table.add({words(text_of(classes[i], "name")),
-               count(classes[i], "memory"),
+    table.add({words(text_of(*classes[i], "name")),
+               count(*classes[i], "memory"),
                {Html{fmt::format("<span class=\"range\"><span class=\"bar\" style=\"width:{:.0f}%\"></span></span>", width)}, false, ""},
-               count(classes[i], "queries")});
+               count(*classes[i], "queries")});
   }
   Html body = table.html();
-  if (classes.size() > kClassesShown) body += paragraph(fmt::format("The first {} of {} classes.", kClassesShown, classes.size()));
+  if (classes.size() > kClassesShown)
+    body += paragraph(fmt::format("The {} of {} classes with the most training images.", kClassesShown, classes.size()));
   return body;
 }
 
@@ -131,23 +130,34 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
   identical("identical", "test images that are in train, pixel by pixel");
   if (!at(checks, {"identical"}).is_object()) rows.emplace_back("identical images", said("identical"));
   identical("identical_validation", "validation images that are in train");
+  identical("identical_validation_queries", "test images that are in validation");
   const json& near = at(checks, {"near_identical"});
-  if (near.is_object())
-    rows.emplace_back("test images with a near neighbour in train",
-                      text(fmt::format("{} with a cosine of {} or more ({} features, centred); the median of the nearest is {}",
-                                       figure(number_of(near, "queries"), 9), figure(number_of(near, "cosine")), text_of(near, "embedder"),
-                                       figure(number_of(near, "median_cosine")))));
-  const json& groups = at(checks, {"groups"});
-  rows.emplace_back("groups in train and test", groups.is_object()
-                                                    ? text(fmt::format("{} groups, {} test images", figure(number_of(groups, "groups"), 9),
-                                                                       figure(number_of(groups, "queries"), 9)))
-                                                    : said("groups"));
+  const auto nearly = [&](const json& check, const char* what) {
+    if (check.is_object())
+      rows.emplace_back(
+          what, text(fmt::format("{} of {} with a cosine of {} or more ({} features, centred); the median of the nearest is {}",
+                                 figure(number_of(check, "queries"), 9), figure(number_of(check, "looked_at"), 9),
+                                 figure(number_of(near, "cosine")), text_of(near, "embedder"), figure(number_of(check, "median_cosine")))));
+  };
+  nearly(near, "test images with a near neighbour in train");
+  nearly(at(near, {"validation"}), "validation images with a near neighbour in train");
+  nearly(at(near, {"validation_queries"}), "test images with a near neighbour in validation");
+  const auto groups = [&](const char* key, const char* what, const char* images) {
+    const json& check = at(checks, {key});
+    if (check.is_object())
+      rows.emplace_back(what, text(fmt::format("{} groups, {} {} images", figure(number_of(check, "groups"), 9),
+                                               figure(number_of(check, "queries"), 9), images)));
+  };
+  groups("groups", "groups in train and test", "test");
+  if (!at(checks, {"groups"}).is_object()) rows.emplace_back("groups in train and test", said("groups"));
+  groups("groups_validation", "groups in train and validation", "validation");
+  groups("groups_validation_queries", "groups in validation and test", "test");
   const json& labels = at(checks, {"labels"});
   rows.emplace_back("shift of the labels, total variation (0: equal shares, 1: no class in common)",
                     value_text(at(labels, {"total_variation"})));
   rows.emplace_back("classes without training images", value_text(at(labels, {"classes_not_in_memory"})));
   rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
-  return facts("Between the split that is learned from and the one that is tested on", rows) +
+  return facts("Between the splits that are learned from, chosen on and tested on", rows) +
          pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
          pairs("The nearest pairs; a high cosine alone is no proof where features hardly differ", at(near, {"examples"}), pictures);
 }

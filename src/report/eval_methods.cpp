@@ -1,6 +1,8 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "eval_sections.hpp"
 #include "run_figures.hpp"
@@ -13,29 +15,40 @@ using nlohmann::json;
 // What a method was told or chose, beside its scores.
 std::string settings(const json& scores) {
   std::string text;
-  for (const char* key : {"k", "C", "shots", "temperature", "epochs", "lr"}) {
+  for (const char* key : {"k", "C", "shots", "temperature", "epoch", "epochs", "lr"}) {
     const json& value = at(scores, {key});
     if (value.is_number()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, figure(value.get<double>()));
     if (value.is_string()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, value.get<std::string>());
   }
   if (at(scores, {"C_at_the_edge"}) == true) text += " (at the edge of what was tried)";
   if (at(scores, {"converged"}) == false) text += " (not converged)";
+  for (const char* key : {"note", "diverged"})
+    if (const std::string words = text_of(scores, key); !words.empty()) text += (text.empty() ? "" : "; ") + words;
   return text;
 }
 
-std::vector<Cell> scores_row(const std::string& name, const std::string& embedder, const json& scores) {
-  const json& bootstrap = at(scores, {"bootstrap95"});
+// Seconds of the method where results.json has them, else of its step: methods of a step and the features share work.
+Cell cost(const Results& results, const Method& method) {
+  const json& run = at(results.all(), {"run"});
+  const double own = number_of(at(run, {"steps", method.step.c_str(), method.embedder.c_str(), method.method.c_str()}), "seconds");
+  if (!std::isnan(own)) return number(figure(own));
+  const double step = number_of(at(run, {"seconds"}), method.step.c_str());
+  return std::isnan(step) ? number("–", "not in results.json") : number("step: " + figure(step));
+}
+
+std::vector<Cell> scores_row(const std::string& name, const std::string& embedder, const json& scores, const Cell& seconds) {
   return {words(name),
           words(embedder),
-          share(scores, "balanced_accuracy", at(bootstrap, {"balanced_accuracy"})),
+          bootstrapped(scores, "balanced_accuracy"),
           share(scores, "accuracy", at(scores, {"interval95"})),
-          share(scores, "macro_f1", at(bootstrap, {"macro_f1"})),
+          bootstrapped(scores, "macro_f1"),
           plain(scores, "mcc"),
           share(scores, "auroc"),
           share(scores, "auprc"),
           share(scores, "recall_many"),
           share(scores, "recall_medium"),
           share(scores, "recall_few"),
+          seconds,
           {text(settings(scores)), false, "wide"}};
 }
 
@@ -54,7 +67,24 @@ Html costs(const Results& results) {
   Table table("Cost: seconds of all embedders together", {"part", "seconds"});
   for (const auto& [part, value] : seconds.items())
     if (value.is_number()) table.add({words(part), number(figure(value.get<double>()))});
-  return table.html();
+  Html body = table.html();
+  if (const double bytes = number_of(at(results.all(), {"run"}), "peak_memory_bytes"); !std::isnan(bytes))
+    body += paragraph(fmt::format("Peak memory: {:.2f} GiB, of rank 0 over all parts together.", bytes / (1 << 30)));
+  return body;
+}
+
+// What the evaluation notes about intervals and tests, each note once with what it is about.
+Html notes_of(const std::vector<std::pair<std::string, std::string>>& notes_and_names) {
+  std::map<std::string, std::vector<std::string>> about;
+  for (const auto& [note, name] : notes_and_names) {
+    if (note.empty()) continue;
+    std::vector<std::string>& names = about[note];
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::vector<Html> items;
+  for (const auto& [note, names] : about)
+    items.push_back(element("strong", text(fmt::format("{}: ", fmt::join(names, "; ")))) + text(note));
+  return items.empty() ? Html{} : details(fmt::format("What intervals and tests do not see ({})", items.size()), list(items));
 }
 
 }  // namespace
@@ -63,9 +93,9 @@ Html methods_section(const Results& results) {
   if (results.methods().empty()) return {};
   Table table("Answers to all test images, learned from all of the training images; scores in %, [95 % interval]; MCC from -1 to 1",
               {"method", "features", "balanced accuracy", "accuracy", "macro F1", "MCC", "AUROC", "AUPRC", "recall, many", "medium", "few",
-               "settings"});
+               "seconds", "settings"});
   const json& majority = at(results.all(), {"majority"});
-  if (majority.is_object()) table.add(scores_row("majority class", "none", majority));
+  if (majority.is_object()) table.add(scores_row("majority class", "none", majority, number("–", "nothing to learn")));
   // the same method on all features, one below the other
   std::vector<const Method*> left;
   for (const Method& method : results.methods()) left.push_back(&method);
@@ -73,7 +103,7 @@ Html methods_section(const Results& results) {
     const Method& first = *left.front();
     for (const Method* method : left)
       if (method->step == first.step && method->method == first.method)
-        table.add(scores_row(method->name(), features_name(method->embedder), *method->scores));
+        table.add(scores_row(method->name(), features_name(method->embedder), *method->scores, cost(results, *method)));
     std::erase_if(left, [step = first.step, name = first.method](const Method* m) { return m->step == step && m->method == name; });
   }
   Html body = table.html();
@@ -81,8 +111,13 @@ Html methods_section(const Results& results) {
       "p",
       text(
           "many, medium, few: mean recall of the classes with more than 100, 20 to 100 and fewer than 20 training images. – : not defined, "
-          "the reason is behind it."),
+          "the reason is behind it. Seconds: of the method itself, or of the step with all of its methods on all features, which share "
+          "work; embedding the images is a part of its own."),
       "class=\"soft\"");
+  std::vector<std::pair<std::string, std::string>> notes;
+  for (const Method& method : results.methods())
+    notes.emplace_back(text_of(*method.scores, "bootstrap95_note"), method.name() + " on " + features_name(method.embedder));
+  body += notes_of(notes);
   std::vector<Html> embedders;
   for (const json& result : elements(at(results.all(), {"suites", results.steps().front().c_str(), "results"})))
     embedders.push_back(element("strong", text(features_name(text_of(result, "name")) + ": ")) + text(text_of(result, "description")));
@@ -97,14 +132,19 @@ Html comparisons_section(const Results& results) {
     const std::string text = interval_text(at(comparison, {"difference95", score}));
     return text.empty() ? number("–", why_undefined(at(comparison, {"difference95"}), score)) : number(text.substr(1));
   };
+  std::vector<std::pair<std::string, std::string>> notes;
   for (const json& comparison : elements(at(results.all(), {"comparisons"}))) {
     const json& test = at(comparison, {"mcnemar"});
+    notes.emplace_back(text_of(comparison, "difference95_note"),
+                       name_of(at(comparison, {"first"})) + " against " + name_of(at(comparison, {"second"})));
+    notes.emplace_back(text_of(test, "note"), "McNemar's test");
     table.add({words(name_of(at(comparison, {"first"}))), words(name_of(at(comparison, {"second"}))),
                difference(comparison, "balanced_accuracy"), difference(comparison, "accuracy"), count(test, "only_first_right"),
                count(test, "only_second_right"), number_of(test, "p") == 0 ? number("< 1e-300") : plain(test, "p", 2)});
   }
   if (table.empty()) return {};
-  return table.html() + element("p", text("An interval that holds 0 is no difference that this test set can show."), "class=\"soft\"");
+  return table.html() + element("p", text("An interval that holds 0 is no difference that this test set can show."), "class=\"soft\"") +
+         notes_of(notes);
 }
 
 Html knn_section(const Results& results) {

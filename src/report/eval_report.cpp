@@ -80,8 +80,14 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
     fail_usage(folder.string(), "a folder of \"dinoxx eval\" with results.json", fs::exists(folder) ? "none" : "no such folder",
                "Name its --out.");
   const json results = json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (text_of(results, "format") != "dinoxx results")
-    fail_usage(file.string(), "results of \"dinoxx eval\"", results.is_discarded() ? "no JSON" : "another file", "Evaluate again.");
+  if (const std::string format = text_of(results, "format"); format != "dinoxx results") {
+    const bool own = format == "dinoxx propagate" || format == "dinoxx match";
+    fail_usage(file.string(), "results of \"dinoxx eval\", which have a page",
+               results.is_discarded() ? "no JSON"
+               : own                  ? fmt::format("those of \"{}\", which have none", format)
+                                      : "another file",
+               own ? "The table that the command printed is in it; read it as it is." : "Evaluate again.");
+  }
   std::shared_ptr<const Dataset> dataset;
   if (data) {
     dataset = Dataset::open(*data);

@@ -18,17 +18,34 @@ std::string balanced(const json& scores) {
   return share_text(at(scores, {"balanced_accuracy"}), balanced_interval(scores));
 }
 
-// What the paired test says of two methods, in words.
+// What is said of balanced accuracy's interval: why there is none, and what the evaluation notes about it.
+std::vector<std::string> notes_on_interval(const json& scores) {
+  std::vector<std::string> notes;
+  if (const json& why = at(scores, {"bootstrap95", "undefined", "balanced_accuracy"}); why.is_string())
+    notes.push_back("Balanced accuracy has no interval: " + why.get<std::string>());
+  if (const std::string note = text_of(scores, "bootstrap95_note"); !note.empty()) notes.push_back("Its interval: " + note);
+  return notes;
+}
+
+// What the paired tests say of two methods, in words. The bootstrap is too sure of itself where few images differ, McNemar's test looks at
+// accuracy alone: a difference is what both see, in the same direction.
 std::string against(const Results& results, const Method& chosen, const Method& other) {
   const auto is = [](const json& name, const Method& method) { return name == json({method.step, method.embedder, method.method}); };
   for (const json& comparison : elements(at(results.all(), {"comparisons"}))) {
     const bool forward = is(at(comparison, {"first"}), chosen) && is(at(comparison, {"second"}), other);
     const bool backward = is(at(comparison, {"first"}), other) && is(at(comparison, {"second"}), chosen);
     const json& interval = at(comparison, {"difference95", "balanced_accuracy"});
-    if ((!forward && !backward) || interval_text(interval).empty()) continue;
+    if (!forward && !backward) continue;
+    if (interval_text(interval).empty())
+      return "; whether that is a difference cannot be said: " + why_undefined(at(comparison, {"difference95"}), "balanced_accuracy");
+    constexpr double kLevel = 0.05;
     const double low = interval[0].get<double>(), high = interval[1].get<double>();
-    if (low <= 0 && high >= 0) return "; no difference that this test set can show";
-    return (low > 0) == forward ? "; the checkpoint is better" : "; the checkpoint is worse";
+    const json& test = at(comparison, {"mcnemar"});
+    if ((low <= 0 && high >= 0) || !(number_of(test, "p") < kLevel)) return "; no difference that this test set can show";
+    const bool first = low > 0;
+    if (first != (number_of(test, "only_first_right") > number_of(test, "only_second_right")))
+      return "; balanced accuracy and accuracy speak for different ones";
+    return first == forward ? "; the checkpoint is better" : "; the checkpoint is worse";
   }
   return "";
 }
@@ -69,7 +86,11 @@ Html more_labels(const Results& results) {
   if (items.empty()) return {};
   return element("h3", text(fmt::format("From {} to {} labelled images per class", figure(number_of(before, "shots")),
                                         figure(number_of(last, "shots"))))) +
-         list(items);
+         list(items) +
+         element("p",
+                 text("How many more images a single class needs is not said: the curve is of all classes together, ends where the "
+                      "smaller ones have no more images, and says nothing of what lies behind its end."),
+                 "class=\"soft\"");
 }
 
 Html distrusted(const Method& chosen) {
@@ -135,7 +156,7 @@ std::string trust_text(Trust trust) {
 Html verdict_section(const Results& results) {
   const Method* chosen = results.chosen();
   if (!chosen)
-    return paragraph("No step with answers to the test images was run: there is no verdict. The other sections show what there is.");
+    return paragraph("No method that a verdict could speak of was run: there is no verdict. The other sections show what there is.");
   const json& scores = *chosen->scores;
   std::string headline =
       fmt::format("{} on features of the {}: balanced accuracy {}", chosen->name(), features_name(chosen->embedder), balanced(scores));
@@ -146,6 +167,7 @@ Html verdict_section(const Results& results) {
                             percent(number_of(scores, "macro_f1")),
                             text_of(at(scores, {"worst_class"}), "name").empty() ? "unknown" : text_of(at(scores, {"worst_class"}), "name"),
                             share_text(at(scores, {"worst_class", "recall"}), json())));
+  for (const std::string& note : notes_on_interval(scores)) body += paragraph(note);
   body += beside(results, *chosen);
   std::vector<std::string> order;
   for (const auto& [step, method] : order_of_choice()) order.push_back(method_name(step, method));
@@ -153,7 +175,8 @@ Html verdict_section(const Results& results) {
       "p",
       text(fmt::format(
           "The method is the first that was run out of: {}. The order is fixed beforehand; no test score chose it. Intervals are at 95 %: "
-          "bootstrap over test images for balanced accuracy, Wilson for accuracy and recall.",
+          "bootstrap over test images for balanced accuracy, Wilson for accuracy and recall. Better or worse: the interval of the paired "
+          "difference does not hold 0 and McNemar's exact test has a p below 5 %.",
           fmt::join(order, "; "))),
       "class=\"soft\"");
   body = element("div", body, "class=\"verdict\"");

@@ -63,6 +63,25 @@ Cell count(const json& object, const char* key) {
   return std::isnan(value) ? number("–", why_undefined(object, key)) : number(grouped(std::llround(value)));
 }
 
+Cell bootstrapped(const json& scores, const char* key) {
+  const json& interval = at(scores, {"bootstrap95", key});
+  const json& why = at(scores, {"bootstrap95", "undefined", key});
+  const double value = number_of(scores, key);
+  if (std::isnan(value) || !interval_text(interval).empty() || !why.is_string()) return share(scores, key, interval);
+  return number(percent(value), "no interval: " + why.get<std::string>());
+}
+
+std::vector<const json*> by_training_images(const json& classes) {
+  std::vector<const json*> rows;
+  for (const json& row : classes) rows.push_back(&row);
+  const auto images = [](const json* row) {
+    const double n = number_of(*row, "memory");
+    return std::isnan(n) ? -1 : n;
+  };
+  std::stable_sort(rows.begin(), rows.end(), [&](const json* a, const json* b) { return images(a) > images(b); });
+  return rows;
+}
+
 Html value_text(const json& value) {
   if (value.is_string()) return text(value.get<std::string>());
   if (value.is_number_float()) return text(figure(value.get<double>(), 6));
@@ -93,7 +112,6 @@ const std::vector<KnownStep>& known_steps() {
                                             {"sweep", "linear classifiers over learning rates, blocks and poolings, trained at once"},
                                             {"finetune", "light fine-tuning of the network"},
                                             {"linseg", "linear segmentation of patch features, attention against masks"},
-                                            {"video", "labels carried through a video by its patch features"},
                                             {"match", "patches found again in another view of the same picture"}};
   return steps;
 }
@@ -123,7 +141,12 @@ std::string method_name(const std::string& step, const std::string& method) {
       {{"linear", "plain"}, "logistic regression"},
       {{"linear", "class_weighted"}, "logistic regression, class-weighted"},
       {{"linear", "logit_adjusted"}, "logistic regression, logit-adjusted"},
-      {{"sweep", "best_head"}, "best of the linear heads"}};
+      {{"sweep", "best_head"}, "best of the linear heads"},
+      {{"finetune", "lp-ft"}, "fine-tuning, linear probe first"},
+      {{"finetune", "lora"}, "fine-tuning, LoRA"},
+      {{"finetune", "bitfit"}, "fine-tuning, biases alone"},
+      {{"finetune", "norm"}, "fine-tuning, normalisations alone"},
+      {{"finetune", "full"}, "fine-tuning, everything"}};
   const auto found = names.find({step, method});
   return found == names.end() ? step + ", " + method : found->second;
 }
@@ -165,7 +188,6 @@ Results::Results(json results) : results_(std::move(results)) {
   }
   for (const auto& [step, method] : order_of_choice())
     if (!chosen_) chosen_ = find(step, checkpoint_, method);
-  if (!chosen_ && !methods_.empty()) chosen_ = &methods_.front();
 }
 
 const Method* Results::find(const std::string& step, const std::string& embedder, const std::string& method) const {

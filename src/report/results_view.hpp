@@ -20,6 +20,8 @@ std::string why_undefined(const nlohmann::json& object, const char* key);
 /// object[key] as a share in percent, with the interval [low, high] when given.
 Cell share(const nlohmann::json& object, const char* key);
 Cell share(const nlohmann::json& object, const char* key, const nlohmann::json& interval);
+/// A score with its bootstrap interval, or with the reason why it has none.
+Cell bootstrapped(const nlohmann::json& scores, const char* key);
 /// object[key] as it is.
 Cell plain(const nlohmann::json& object, const char* key, int digits = 3);
 Cell count(const nlohmann::json& object, const char* key);
@@ -34,6 +36,9 @@ Html value_text(const nlohmann::json& value);
 std::string method_name(const std::string& step, const std::string& method);
 /// "checkpoint" for the first embedder, "untrained network", "raw pixels".
 std::string features_name(const std::string& embedder);
+
+/// Rows of a table of classes, those of most training images first; equal: as they are.
+std::vector<const nlohmann::json*> by_training_images(const nlohmann::json& classes);
 
 /// A method's answers to all test images.
 struct Method {
@@ -51,7 +56,8 @@ class Results {
   const nlohmann::json& all() const { return results_; }
   const std::vector<Method>& methods() const { return methods_; }
   const std::string& checkpoint() const { return checkpoint_; }  ///< name of the first embedder
-  /// The method that the verdict speaks of, chosen by a fixed order and never by its score; nullptr when there is none.
+  /// The method that the verdict speaks of, chosen by a fixed order and never by its score; nullptr when none of that order
+  /// was run.
   const Method* chosen() const { return chosen_; }
   const Method* find(const std::string& step, const std::string& embedder, const std::string& method) const;
   /// Names of the steps that were run, in the order of the ladder.

@@ -9,7 +9,16 @@ struct VerdictMethod {
   const char* step;
   const char* method;
 };
-inline constexpr std::array<VerdictMethod, 5> kVerdictOrder{
-    {{"linear", "logit_adjusted"}, {"linear", "plain"}, {"few", "simpleshot"}, {"knn", "balanced_vote"}, {"knn", "vote"}}};
+inline constexpr std::array<VerdictMethod, 11> kVerdictOrder{{{"linear", "logit_adjusted"},
+                                                              {"linear", "plain"},
+                                                              {"few", "simpleshot"},
+                                                              {"knn", "balanced_vote"},
+                                                              {"knn", "vote"},
+                                                              {"sweep", "best_head"},
+                                                              {"finetune", "lp-ft"},
+                                                              {"finetune", "lora"},
+                                                              {"finetune", "bitfit"},
+                                                              {"finetune", "norm"},
+                                                              {"finetune", "full"}}};
 
 }  // namespace dinoxx::eval

@@ -64,6 +64,8 @@ TEST(EvalReport, EveryNumberIsOneOfTheResults) {
                              "62.22 [57.22, 66.22]",
                              "34.02 [33.31, 34.74]",
                              "0.0911",
+                             "0.0311",
+                             "0.0222",
                              "37.37",
                              "[9.17, 21.83]",
                              "1.6e-05",
@@ -107,9 +109,48 @@ TEST(EvalReport, TheVerdictSaysWhetherTheCheckpointIsBetterThanItsBaselines) {
   difference = {-0.02, 0.01};
   EXPECT_THAT(eval_report_html(results), HasSubstr("; no difference that this test set can show"));
   difference = {-0.07, -0.01};
+  json& test = results["comparisons"][0]["mcnemar"];
+  std::swap(test["only_first_right"], test["only_second_right"]);
   EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is worse"));
   std::swap(results["comparisons"][0]["first"], results["comparisons"][0]["second"]);
   EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is better"));
+}
+
+TEST(EvalReport, BetterIsWhatBothPairedTestsSee) {
+  json results = small_results();
+  json& comparison = results["comparisons"][0];
+  const auto verdict = [&] {
+    const std::string page = eval_report_html(results);
+    const size_t begin = page.find("the same on untrained network");
+    return page.substr(begin, page.find("</li>", begin) - begin);
+  };
+  EXPECT_THAT(verdict(), HasSubstr("; the checkpoint is better"));
+  for (const json& p : {json(0.05), json(0.7), json(nullptr)}) {
+    comparison["mcnemar"]["p"] = p;
+    EXPECT_THAT(verdict(), HasSubstr("; no difference that this test set can show"));
+  }
+  comparison["mcnemar"] = {{"only_first_right", 8}, {"only_second_right", 37}, {"p", 1.6e-05}};
+  EXPECT_THAT(verdict(), HasSubstr("; balanced accuracy and accuracy speak for different ones"));
+  comparison["difference95"]["balanced_accuracy"] = nullptr;
+  comparison["difference95"]["undefined"]["balanced_accuracy"] = "all the same";
+  EXPECT_THAT(verdict(), HasSubstr("; whether that is a difference cannot be said: all the same"));
+}
+
+TEST(EvalReport, AnIntervalThatIsNotThereOrSaysLittleIsSaidToBeSo) {
+  json results = small_results();
+  json& scores = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"];
+  scores["bootstrap95"]["balanced_accuracy"] = nullptr;
+  scores["bootstrap95"]["undefined"]["balanced_accuracy"] = "resamples without spread";
+  scores["bootstrap95_note"] = "a note on them";
+  results["comparisons"][0]["difference95_note"] = "a note on the pair";
+  results["comparisons"][0]["mcnemar"]["note"] = "a note on the test";
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(page, HasSubstr("<p>Balanced accuracy has no interval: resamples without spread</p><p>Its interval: a note on them</p>"));
+  EXPECT_THAT(page, HasSubstr("<abbr title=\"no interval: resamples without spread\">58.88</abbr>"));
+  EXPECT_THAT(page, HasSubstr("<strong>logistic regression, logit-adjusted on checkpoint: </strong>a note on them"));
+  EXPECT_THAT(page, HasSubstr("logit-adjusted on untrained network: </strong>a note on the pair"));
+  EXPECT_THAT(page, HasSubstr("a note on the test"));
 }
 
 TEST(EvalReport, TheVerdictsMethodIsNotChosenByItsScore) {
@@ -120,6 +161,62 @@ TEST(EvalReport, TheVerdictsMethodIsNotChosenByItsScore) {
   }
   results["suites"].erase("linear");
   EXPECT_THAT(eval_report_html(results), HasSubstr("<strong>k-NN on"));
+}
+
+TEST(EvalReport, SweepAndFineTuningAloneHaveAVerdictOfTheirOwnOrder) {
+  json results = small_results();
+  for (const char* step : {"linear", "knn", "few"}) results["suites"].erase(step);
+  json scores = scores_of(0.01);
+  results["suites"]["finetune"]["results"] = {
+      {{"name", "teacher"}, {"methods", {{"bitfit", scores_of(0.1)}, {"full", scores_of(0.2)}, {"lora", scores_of(0)}}}}};
+  EXPECT_THAT(eval_report_html(results), HasSubstr("<strong>fine-tuning, LoRA on features of the checkpoint: balanced accuracy 58.88 %"));
+  results["suites"]["sweep"]["results"] = {{{"name", "teacher"}, {"methods", {{"best_head", scores}}}}};
+  const std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(page, HasSubstr("<strong>best of the linear heads on features of the checkpoint: balanced accuracy 59.88 %"));
+  EXPECT_THAT(page, HasSubstr("first that was run out of: logistic regression, logit-adjusted; logistic regression; SimpleShot; k-NN, "
+                              "class-balanced vote; k-NN; best of the linear heads; fine-tuning, linear probe first; fine-tuning, LoRA;"));
+  // and what is in no order has no verdict
+  for (const char* step : {"sweep", "finetune"}) results["suites"].erase(step);
+  results["suites"]["novel"]["results"] = {{{"name", "teacher"}, {"methods", {{"trick", scores}}}}};
+  EXPECT_THAT(eval_report_html(results), HasSubstr("there is no verdict"));
+}
+
+// The text between a heading and the next section.
+std::string section_of(const std::string& page, const std::string& id) {
+  const size_t begin = page.find("id=\"" + id + "\"");
+  return begin == std::string::npos ? "" : page.substr(begin, page.find("</section>", begin) - begin);
+}
+
+TEST(EvalReport, LeaksAreLookedForBetweenAllThreeSplits) {
+  const std::string checks = section_of(eval_report_html(small_results()), "checks");
+  for (const char* row : {"validation images that are in train</th><td>9, 4 of them", "test images that are in validation</th><td>5, 3 of them",
+                          "groups in train and test</th><td>no groups here", "groups in train and validation</th><td>12 groups, 34 validation images",
+                          "groups in validation and test</th><td>14 groups, 36 test images",
+                          "test images with a near neighbour in train</th><td>13 of 153 with a cosine of 0.98",
+                          "validation images with a near neighbour in train</th><td>16 of 77 with a cosine of 0.98 or more (teacher features",
+                          "test images with a near neighbour in validation</th><td>18 of 151 with"})
+    EXPECT_THAT(checks, HasSubstr(row));
+}
+
+TEST(EvalReport, MethodsHaveTheirCostOrThatOfTheirStep) {
+  const std::string methods = section_of(eval_report_html(small_results()), "methods");
+  EXPECT_THAT(methods, HasSubstr(">12.75</td>"));          // its own
+  EXPECT_THAT(methods, HasSubstr(">step: 3.25</td>"));     // of k-NN as a whole
+  EXPECT_THAT(methods, HasSubstr("Peak memory: 1.15 GiB"));
+}
+
+TEST(EvalReport, ClassesOfMostTrainingImagesComeFirstInMatrixAndHistogram) {
+  json results = small_results();
+  json& classes = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["classes"];
+  std::reverse(classes.begin(), classes.end());
+  classes[0]["memory"] = nullptr;  // a class that says nothing is last
+  const std::string page = eval_report_html(results);
+  EXPECT_THAT(section_of(page, "confusion"), HasSubstr("<th scope=\"col\">class</th><th scope=\"col\">oak</th><th scope=\"col\">elm</th>"
+                                                       "<th scope=\"col\">ash</th><th scope=\"col\">fir</th>"));
+  const std::string data = section_of(page, "data");
+  EXPECT_LT(data.find(">oak</th>"), data.find(">elm</th>"));
+  EXPECT_LT(data.find(">ash</th>"), data.find(">fir</th>"));
 }
 
 TEST(EvalReport, EvidenceNamesWhatItShows) {
@@ -184,6 +281,7 @@ TEST(EvalReport, ReasonsStandWhereNumbersDoNot) {
     EXPECT_THAT(page, HasSubstr(reason));
   EXPECT_THAT(page, HasSubstr("<strong>finetune</strong>"));  // not run
   EXPECT_THAT(page, Not(HasSubstr("<strong>knn</strong>")));
+  EXPECT_THAT(section_of(page, "not-run"), Not(HasSubstr("video")));
 }
 
 void make_hostile(json& value, const std::string& what) {
@@ -290,6 +388,16 @@ TEST(EvalReport, IsWrittenBesideItsResults) {
   EXPECT_THROW(write_eval_report(folder.path()), UsageError);
   std::ofstream(folder / "results.json") << "{\"format\": \"other\"}";
   EXPECT_THROW(write_eval_report(folder.path()), UsageError);
+  for (const char* format : {"dinoxx propagate", "dinoxx match"}) {
+    std::ofstream(folder / "results.json") << json{{"format", format}}.dump();
+    try {
+      write_eval_report(folder.path());
+      ADD_FAILURE() << format;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(format));
+      EXPECT_THAT(error.what(), HasSubstr("which have none"));
+    }
+  }
   std::ofstream(folder / "results.json") << small_results().dump();
   EXPECT_EQ(write_eval_report(folder.path()), folder / "report.html");
   EXPECT_EQ(folder.listing(), "report.html results.json");
