@@ -114,6 +114,29 @@ not_a_number)
   says "image ids"
   [ "$(grep -c '"event":"skipped"' run/metrics.jsonl)" = 3 ] || die "expected three skipped steps in metrics.jsonl"
   ;;
+collapse)
+  # the alarm: once for a collapse, not before the warm-up is over, and again after the signs had cleared
+  alarms() { grep '"event":"collapse"' "$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+).*/\1/' | tr '\n' ' '; }
+  # steps after step $2 at which the rule (docs/methods.md) first holds, by the logged figures
+  onsets() {
+    figures "$1" |
+      sed -E 's/.*"effective_rank":([^,}]*).*"feature_deviation":([^,}]*).*"prototype_perplexity":([^,}]*).*"step":([0-9]+).*/\1 \2 \3 \4/' |
+      awk -v after="$2" '$4 > after {sign = $1 < 1.05 || $2 < 0.01 || $3 < 1.5; if (sign && !before) printf "%d ", $4; before = sign}'
+  }
+  bare=("${base[@]}" --loss.centre_momentum 1)  # the centre stays 0
+  # a sharp teacher without a centre that is the student of the step before: all images soon choose one prototype
+  run 1 "${bare[@]}" --out real --train.length 14it --optim.lr 0.05 --optim.warmup 8it --optim.clip 0 --optim.freeze_last_layer 0 \
+    --teacher.momentum 0 --teacher.momentum_end 0 --teacher.temp 0.02 --teacher.warmup_temp 0.02
+  expect 0
+  says "step 9: collapse: one prototype takes nearly all images"
+  [ "$(alarms real)" = "9 " ] || die "expected one alarm, at step 9, found $(alarms real)"
+  [ "$(onsets real 0 | cut -d ' ' -f 1)" -lt 8 ] || die "the run collapses after its warm-up: the test would not see an alarm that comes too early"
+  # two images a step, nothing learnt: by chance both views of both now and then choose one prototype
+  run 1 "${bare[@]}" --out chance --train.length 24it --train.batch_size 2 --optim.lr 0 --optim.min_lr 0 --teacher.temp 0.01 --teacher.warmup_temp 0.01
+  expect 0
+  [ "$(alarms chance)" = "$(onsets chance 3)" ] || die "expected alarms at steps $(onsets chance 3), found $(alarms chance)"
+  [ "$(alarms chance | wc -w)" -ge 2 ] || die "expected signs that come twice"
+  ;;
 check)
   run 2 "${base[@]}" --out deep/er/run --check
   expect 0
@@ -189,7 +212,8 @@ imported_eval)
 methods)
   # every method trains on two ranks, and 8 steps are 4 steps, a new process and 4 more
   two="--views.local_count 0 --head.hidden_dim 32"
-  masks="--mask.group_size 1 --model.style dinov3 --model.registers 1 --gram.weight 1 --gram.start 2it --gram.first 1it --gram.ramp 2it --gram.every 3it --gram.size 24"
+  masks="--mask.group_size 1 --model.style dinov3 --model.registers 1 --gram.weight 1 --gram.start 2it --gram.first 1it --gram.ramp 2it --gram.every 4it --gram.size 24"
+  # (the Gram teacher is the one of step 1 until step 5: the step after the resume needs it from the checkpoint)
   for method in ibot dinov2 dinov3 byol simclr; do
     extra=()
     case $method in
@@ -212,7 +236,7 @@ methods)
   ;;
 resolutions)
   # each step has one of several resolutions, by its place in the data alone: a run that goes on changes them as one that was never stopped
-  gram=(--train.method dinov3 --mask.group_size 1 --model.style dinov3 --gram.weight 1)
+  gram=(--train.method dinov3 --mask.group_size 1 --model.style dinov3 --gram.weight 1 --gram.start 1it --gram.first 1it)
   many=("${gram[@]}" --views.sizes "16x8x24:0.5, 24x12x32:0.5")
   run 2 "${base[@]}" "${many[@]}" --out whole
   expect 0
