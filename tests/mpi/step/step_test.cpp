@@ -2,6 +2,7 @@
 #include "dinoxx/step/train_step.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -115,21 +116,25 @@ TEST_F(StepOnRanks, BatchNormsOfAResNetEqualOneRanksInFloat64) {
   EXPECT_EQ(batches(many.state.student_buffers), 3);
 }
 
-// What each method adds: masks, Sinkhorn-Knopp over all rows, patch centres, KoLeo and NT-Xent over the whole batch, Gram anchoring, batch
-// norms in heads, LARS.
+// What each method adds: masks, Sinkhorn-Knopp over all rows, patch centres, KoLeo and NT-Xent over the whole batch, Gram anchoring of
+// images and of batches, batch norms in heads, LARS.
 TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
   const std::string masks = "[mask]\ngroup_size = 1\n", koleo = "[loss]\nkoleo_group = 12\n";
+  const std::string dinov3 = "[model]\nstyle = dinov3\ndrop_path_form = mask\nheads = 2\nregisters = 1\nrope_rescale = 2\n" + masks + koleo;
+  // one matrix for all images that a rank holds, of which one rank alone has as many as there are ranks
+  const std::string gram = fmt::format("[gram]\nweight = 2\ngroup_size = {}\n", 12 / world_->size());
   const std::vector<std::pair<std::string, std::string>> methods = {
       {"ibot", masks},
       {"dinov2", masks + koleo + "koleo_top_k = 2\n"},
-      {"dinov3", "[model]\nstyle = dinov3\ndrop_path_form = mask\nheads = 2\nregisters = 1\nrope_rescale = 2\n" + masks + koleo +
-                     "[gram]\nweight = 2\nsize = 24\nramp = 3it\nevery = 2it\n"},
+      {"dinov3", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"},
+      {"dinov3", dinov3 + gram + "tokens = masked\nnegatives = keep\nstart = 1it\nfirst = 1it\n"},
+      {"dinov3", dinov3 + gram + "tokens = unmasked\nnegatives = both\nteacher = ema\n"},
       {"distill", "[teacher]\ndistill = given\n" + masks},
       {"byol", "[views]\nlocal_count = 0\n"},
       {"simclr", "[views]\nlocal_count = 0\n"},
   };
   for (const auto& [method, extra] : methods) {
-    SCOPED_TRACE(method);
+    SCOPED_TRACE(method + " " + extra);
     Config config = tiny_config("[train]\nmethod = " + method + "\n[head]\nhidden_dim = 32\n" + extra);
     TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
     if (method == "distill") {
@@ -139,16 +144,25 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
       }
     }
     const at::Tensor before = one.state.student_flat.master.clone();
+    double anchored = 0;
     for (int i = 0; i < 4; ++i) {
       const StepInput whole = one.next(), part = many.next();
       const StepMetrics a = one.step(whole), b = many.step(part);
       ASSERT_TRUE(a.finite && b.finite);
       EXPECT_NEAR(a.loss, b.loss, 1e-9 * std::abs(a.loss)) << "step " << i;
       EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-7 * a.grad_norm);
+      ASSERT_EQ(a.terms.size(), b.terms.size());
+      for (size_t t = 0; t < a.terms.size(); ++t) {
+        const auto& [name, value] = a.terms[t];
+        if (!name.ends_with("_loss")) continue;  // entropies at masked patches: means over a rank's rows, of which each has another number
+        EXPECT_NEAR(value, b.terms[t].second, 1e-9) << name << ", step " << i;
+        if (name == "gram_loss") anchored = value;
+      }
     }
     const auto distance = [](const at::Tensor& from, const at::Tensor& to) { return (to - from).norm().item<double>(); };
     const double way = distance(before, one.state.student_flat.master);
     EXPECT_GT(way, 1e-6);
+    EXPECT_EQ(anchored > 0, extra.find("[gram]") != std::string::npos);
     EXPECT_LE(distance(one.state.student_flat.master, many.state.student_flat.master), 1e-6 * way);
     if (one.state.patch_centre) {
       EXPECT_GT(one.state.patch_centre->value().norm().item<double>(), 0);
@@ -161,7 +175,7 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
 TEST_F(StepOnRanks, StepsOfSeveralResolutionsEqualOneRanksInFloat64) {
   const Config config = tiny_config(
       "[train]\nmethod = dinov3\n[head]\nhidden_dim = 32\n[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\n"
-      "rope_rescale = 2\n[mask]\ngroup_size = 1\n[loss]\nkoleo_group = 12\n[gram]\nweight = 2\nevery = 2it\n"
+      "rope_rescale = 2\n[mask]\ngroup_size = 1\n[loss]\nkoleo_group = 12\n[gram]\nweight = 2\nstart = 1it\nfirst = 1it\nevery = 2it\n"
       "[views]\nsizes = 16x8x24:0.5, 24x12x32:0.3, 24x8x0:0.2\n");
   TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
   const at::Tensor before = one.state.student_flat.master.clone();
