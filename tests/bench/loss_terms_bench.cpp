@@ -2,10 +2,11 @@
 // patches with targets of its own. Time, and peak memory beyond the logits, counted at the allocators: every tensor and every operator new.
 //
 // kernels   this project's losses
-// autograd  the best formula in ATen's operators: Sinkhorn-Knopp by matrix-vector products on one exponential, cross-entropies as
-// log-sum-exp
-//           minus a batched product, so that no product of pairs is stored; differentiated by autograd
+// formula   the same in ATen's operators, where there is no kernel: float64, GPUs
+// autograd  Sinkhorn-Knopp by matrix-vector products on one exponential, cross-entropies as log-sum-exp minus a batched product, so that
+//           no product of pairs is stored; differentiated by autograd
 // by_hand   the same with the gradient written by hand, in place wherever ATen can
+// by_rows   by_hand with the patches' rows in blocks of 64 or 16 from end to end: no targets of all rows, an exponential for each pass
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 #include <c10/core/CPUAllocator.h>
@@ -21,6 +22,7 @@
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
+#include "dinoxx/model/ops.hpp"
 
 namespace dinoxx {
 namespace {
@@ -127,6 +129,11 @@ at::Tensor cross_entropy_in_place(at::Tensor rows, const at::Tensor& target, con
   return loss;
 }
 
+constexpr double kDinoWeight = 1.0 / (kPairs * kBatch);
+double teachers_of(int64_t view) {
+  return static_cast<double>(kGlobals - (view < kGlobals ? 1 : 0));  // of the other views
+}
+
 /// No autograd: the gradients are assigned, which costs nothing.
 at::Tensor by_hand(Logits& x) {
   at::NoGradGuard no_grad;
@@ -134,10 +141,8 @@ at::Tensor by_hand(Logits& x) {
   const at::Tensor q = assignment(x.teacher.view({-1, dim})).view({kGlobals, kBatch, dim}), sum = q.sum(0);
   at::Tensor grad = x.student.to(at::kFloat, false, /*copy=*/true).div_(kStudentTemp), loss = at::zeros({});
   for (int64_t v = 0; v < kViews; ++v) {  // by view, so that the other views' sum needs no [V, B, K]
-    const bool paired_with_itself = v < kGlobals;
-    const at::Tensor target = paired_with_itself ? sum - q[v] : sum;
-    const at::Tensor mass = at::full({kBatch}, static_cast<double>(kGlobals - (paired_with_itself ? 1 : 0)));
-    loss.add_(cross_entropy_in_place(grad[v], target, mass, at::full({kBatch}, 1.0 / (kPairs * kBatch))));
+    const at::Tensor target = v < kGlobals ? sum - q[v] : sum;
+    loss.add_(cross_entropy_in_place(grad[v], target, at::full({kBatch}, teachers_of(v)), at::full({kBatch}, kDinoWeight)));
   }
   x.student.mutable_grad() = grad.to(x.student.scalar_type());
   const at::Tensor target = assignment(x.patch_targets);
@@ -147,10 +152,63 @@ at::Tensor by_hand(Logits& x) {
   return loss;
 }
 
+/// The gradient of these rows by `loss_of`, which turns logits / temp into it in float32; no second copy where `grad` is float32 itself.
+template <class LossOf>
+at::Tensor gradient_of(at::Tensor grad, const at::Tensor& logits, const LossOf& loss_of) {
+  const bool wide = grad.scalar_type() == at::kFloat;
+  at::Tensor rows = (wide ? grad.copy_(logits) : logits.to(at::kFloat)).div_(kStudentTemp);
+  const at::Tensor loss = loss_of(rows);
+  if (!wide) grad.copy_(rows);
+  return loss;
+}
+
+at::Tensor by_rows(Logits& x, int64_t block) {
+  at::NoGradGuard no_grad;
+  const int64_t dim = x.dim();
+  at::Tensor loss = at::zeros({}), grad = at::empty_like(x.student);
+  {
+    const at::Tensor q = assignment(x.teacher.view({-1, dim})).view({kGlobals, kBatch, dim}), sum = q.sum(0);
+    for (int64_t v = 0; v < kViews; ++v) {
+      const at::Tensor target = v < kGlobals ? sum - q[v] : sum;
+      loss.add_(gradient_of(grad[v], x.student[v], [&](const at::Tensor& rows) {
+        return cross_entropy_in_place(rows, target, at::full({kBatch}, teachers_of(v)), at::full({kBatch}, kDinoWeight));
+      }));
+    }
+  }
+  x.student.mutable_grad() = grad;
+
+  const double top = x.patch_targets.max().item<double>() / kTeacherTemp;
+  const auto exponentials = [&](int64_t first) {
+    return x.patch_targets.narrow(0, first, block).to(at::kFloat, false, /*copy=*/true).div_(kTeacherTemp).sub_(top).exp_();
+  };
+  at::Tensor prototypes;
+  for (int i = 0; i < 3; ++i) {
+    at::Tensor sums = at::zeros({dim});
+    for (int64_t first = 0; first < kPatches; first += block) {
+      const at::Tensor q = exponentials(first);
+      sums.addmv_(q.t(), i == 0 ? at::ones({block}) : at::mv(q, prototypes).reciprocal_());
+    }
+    prototypes = sums.reciprocal_();
+  }
+  grad = at::empty_like(x.patches);
+  for (int64_t first = 0; first < kPatches; first += block) {
+    const at::Tensor target = exponentials(first).mul_(prototypes);
+    target.div_(target.sum(1, /*keepdim=*/true));
+    loss.add_(gradient_of(grad.narrow(0, first, block), x.patches.narrow(0, first, block), [&](const at::Tensor& rows) {
+      return cross_entropy_in_place(rows, target, at::ones({block}), x.weight.narrow(0, first, block) / kDivisor);
+    }));
+  }
+  x.patches.mutable_grad() = grad;
+  return loss;
+}
+
 double step(Logits& x, const std::string& way) {
   x.clear();
   if (way == "by_hand") return by_hand(x).item<double>();
-  const at::Tensor loss = way == "kernels" ? kernels(x) : autograd(x);
+  if (way == "by_64_rows") return by_rows(x, 64).item<double>();
+  if (way == "by_16_rows") return by_rows(x, 16).item<double>();
+  ops::set_fused(way == "kernels");
+  const at::Tensor loss = way == "autograd" ? autograd(x) : kernels(x);
   loss.backward();
   return loss.item<double>();
 }
@@ -174,14 +232,17 @@ void terms(benchmark::State& state, const std::string& way, at::ScalarType type)
   const double peak = static_cast<double>(peak_bytes - before);
   for (auto _ : state) step(x, way);
   state.counters["peak_MB"] = peak / 1e6;
+  state.counters["beyond_gradients_MB"] = (peak - static_cast<double>(x.student.nbytes() + x.patches.nbytes())) / 1e6;
 }
 
-BENCHMARK_CAPTURE(terms, kernels_f32, "kernels", at::kFloat)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(terms, autograd_f32, "autograd", at::kFloat)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(terms, by_hand_f32, "by_hand", at::kFloat)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(terms, kernels_bf16, "kernels", at::kBFloat16)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(terms, autograd_bf16, "autograd", at::kBFloat16)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(terms, by_hand_bf16, "by_hand", at::kBFloat16)->Arg(65536)->Arg(131072)->Unit(benchmark::kMillisecond);
+void register_all() {
+  for (const auto& [name, type] : {std::pair{"f32", at::kFloat}, std::pair{"bf16", at::kBFloat16}})
+    for (const std::string way : {"kernels", "formula", "autograd", "by_hand", "by_64_rows", "by_16_rows"})
+      benchmark::RegisterBenchmark((way + "_" + name).c_str(), [way, type = type](benchmark::State& state) { terms(state, way, type); })
+          ->Arg(65536)
+          ->Arg(131072)
+          ->Unit(benchmark::kMillisecond);
+}
 
 }  // namespace
 }  // namespace dinoxx
@@ -203,6 +264,7 @@ void operator delete(void* memory, size_t) noexcept {
 int main(int argc, char** argv) {
   dinoxx::CountingAllocator counting(at::GetAllocator(at::kCPU));
   c10::SetCPUAllocator(&counting, /*priority=*/100);
+  dinoxx::register_all();
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   std::_Exit(0);  // tensors of libraries outlive main, their allocator does not
