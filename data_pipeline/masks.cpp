@@ -177,6 +177,19 @@ void check_masks(const MaskSpec& spec, int rows, int columns, int global_views, 
   }
 }
 
+int64_t fewest_masked(const MaskSpec& spec, int rows, int columns, int global_views, int64_t slots) {
+  const Grid grid{rows, columns};
+  int64_t sum = 0;
+  if (!has_strata(spec.kind)) {
+    for (size_t i = 0; i < spec.ratios.size(); ++i)
+      sum += whole_patches(grid, spec.ratios[i] - spec.variances[spec.variances.size() == 1 ? 0 : i]);
+    return sum * global_views * slots / static_cast<int64_t>(spec.ratios.size());
+  }
+  const int masked = masked_crops(spec, global_views), upper = spec.kind == MaskKind::kDinov3 ? 1 : 0;
+  for (int i = 0; i < masked; ++i) sum += whole_patches(grid, spec.ratio_min + (spec.ratio_max - spec.ratio_min) * (i + upper) / masked);
+  return sum * (slots / spec.group_size);
+}
+
 void make_masks(const MaskSpec& spec, int rows, int columns, int global_views, std::span<const uint64_t> positions, uint64_t seed,
                 std::vector<uint8_t>& out) {
   check_masks(spec, rows, columns, global_views, static_cast<int64_t>(positions.size()));

@@ -152,9 +152,11 @@ std::string config_markdown() {
       "# Configuration\n\n"
       "Written from the table in `src/core/config_fields.cpp`; a test compares the two. A configuration is an INI file; every key is also "
       "a command-line option,\n"
-      "`--section.key value`, which wins over the file. Durations carry units: `10ep` (epochs), `5000it` (steps). `auto` values are chosen "
-      "from the size of\n"
-      "the data set or of the machine, printed at the start and stored in the run folder's `config.cfg`.\n";
+      "`--section.key value`, which wins over the file. Durations carry units: `10ep` (epochs), `5000it` (steps),\n"
+      "`64000samples` (images over all ranks). `auto` values are chosen from the size of the data set or of the machine, printed at the "
+      "start "
+      "and\n"
+      "stored in the run folder's `config.cfg`.\n";
   for (const Section& section : config_sections()) {
     text += fmt::format("\n## [{}]: {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", section.name, section.help);
     for (const Field& field : config_fields()) {

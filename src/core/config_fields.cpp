@@ -176,6 +176,15 @@ Field text(std::string key, std::string help, std::string default_text = "") {
   return f;
 }
 
+/// A bare number of a duration is epochs: the key once took nothing else, and saved runs have it so.
+Field bare_epochs(Field f) {
+  f.set = [set = f.set](Config& config, std::string_view text) {
+    const bool bare = !text.empty() && text.find_first_not_of("0123456789.e-") == std::string_view::npos;
+    set(config, bare ? std::string(text) + "ep" : std::string(text));
+  };
+  return f;
+}
+
 Field not_training(Field f) {
   f.training = false;
   return f;
@@ -308,7 +317,7 @@ std::vector<Field> make_fields() {
           "for dinov2, dinov3 and distill, else linear_256"),
       field<optim, &OptimConfig::min_lr>("optim.min_lr", "auto",
                                          "learning rate at the end; scaled as optim.lr with optim.decay, as DINOv3's schedules are, else "
-                                         "not; auto: 1e-6, of BYOL and SimCLR 0",
+                                         "not; without meaning where optim.schedule is constant; auto: 1e-6, of BYOL and SimCLR 0",
                                          not_negative),
       choice<optim, &OptimConfig::schedule>("optim.schedule", "cosine", {"cosine", "constant"}, "of the learning rate behind the warm-up"),
       field<optim, &OptimConfig::warmup>("optim.warmup", "auto",
@@ -356,11 +365,10 @@ std::vector<Field> make_fields() {
       field<teacher, &TeacherConfig::patch_temp>("teacher.patch_temp", "auto", "temperature for patches; auto: teacher.temp", temperature),
       field<teacher, &TeacherConfig::patch_warmup_temp>("teacher.patch_warmup_temp", "auto",
                                                         "temperature for patches at the start; auto: teacher.warmup_temp", temperature),
-      field<teacher, &TeacherConfig::warmup_temp_epochs>(
+      bare_epochs(field<teacher, &TeacherConfig::warmup_temp_epochs>(
           "teacher.warmup_temp_epochs", "auto",
-          "epochs from the first to the last temperature, whole ones where it moves with each epoch; auto: 37500 steps, at most 30 % of "
-          "the run",
-          count),
+          "time from the first to the last temperature; a bare number is epochs, whole ones where it moves with each epoch; auto: 37500 "
+          "steps, at most 30 % of the run")),
       choice<teacher, &TeacherConfig::temp_changes>(
           "teacher.temp_changes", "auto", {"auto", "epoch", "step"},
           "when the temperature moves; auto: with each epoch, for dinov2, dinov3 and distill with each step"),
@@ -378,7 +386,8 @@ std::vector<Field> make_fields() {
       field<loss, &LossConfig::centre_momentum>("loss.centre_momentum", "0.9", "momentum of the centres of the teacher's logits", share),
       field<loss, &LossConfig::sinkhorn_iterations>("loss.sinkhorn_iterations", "3", "of Sinkhorn-Knopp", {1, 100}),
       field<loss, &LossConfig::local_weight>("loss.local_weight", "1", "factor of the local crops' part of the DINO loss", not_negative),
-      field<loss, &LossConfig::local_weight_end>("loss.local_weight_end", "1", "the same from the end of gram.ramp on", not_negative),
+      field<loss, &LossConfig::local_weight_end>("loss.local_weight_end", "auto",
+                                                 "the same from the end of gram.ramp on; auto: loss.local_weight", not_negative),
       field<loss, &LossConfig::patch_weight>(
           "loss.patch_weight", "auto", "weight of the loss at masked patches; auto: 1 for ibot, dinov2, dinov3 and distill", not_negative),
       field<loss, &LossConfig::koleo_weight>("loss.koleo_weight", "auto",

@@ -114,8 +114,38 @@ void check_convolutional(const Config& c, Family family) {
   }
 }
 
+bool has_prototypes(const std::string& method) {
+  return method != "byol" && method != "simclr";
+}
+
+// Keys of a part that this run does not have would be set in vain.
+void check_unused_keys(const Config& c) {
+  const auto unused = [](bool given, const std::string& key, const std::string& expected, const std::string& found) {
+    if (given) fail_usage(key, expected, found, "Leave it out");
+  };
+  const auto number = [](double value) { return fmt::format("{}", value); };
+  const LossConfig& loss = c.loss;
+  if (!has_prototypes(c.train.method)) {
+    const std::string of = " for " + c.train.method;
+    unused(c.mask.scheme != "none", "mask.scheme", "none" + of, c.mask.scheme);
+    unused(c.gram.weight > 0, "gram.weight", "0" + of, number(c.gram.weight));
+    unused(*loss.patch_weight > 0, "loss.patch_weight", "0" + of, number(*loss.patch_weight));
+    unused(*loss.koleo_weight > 0, "loss.koleo_weight", "0" + of, number(*loss.koleo_weight));
+    unused(loss.centring != "centre", "loss.centring", "nothing" + of, loss.centring);
+    unused(loss.patch_centring != "centre", "loss.patch_centring", "nothing" + of, loss.patch_centring);
+    unused(loss.local_weight != 1, "loss.local_weight", "nothing" + of, number(loss.local_weight));
+    unused(*loss.local_weight_end != 1, "loss.local_weight_end", "nothing" + of, number(*loss.local_weight_end));
+  }
+  unused(c.train.method != "distill" && !c.teacher.distill.empty(), "teacher.distill", "nothing for " + c.train.method, c.teacher.distill);
+  if (c.gram.weight > 0) return;
+  unused(!c.gram.teacher.empty(), "gram.teacher", "nothing where gram.weight is 0", c.gram.teacher);
+  for (const ViewSizes& sizes : resolutions(c))
+    unused(sizes.gram > 0, place(c, "gram.size", sizes), "0 where gram.weight is 0", std::to_string(sizes.gram));
+}
+
 // What one part of the method asks of another.
-void check_method_keys(const Config& c) {
+void check_method_keys(const Config& c, uint64_t images) {
+  check_unused_keys(c);
   const bool masks = c.mask.scheme != "none";
   if (*c.loss.patch_weight > 0 && !masks)
     fail_usage("loss.patch_weight", "masks for the loss at masked patches", "mask.scheme = none",
@@ -145,11 +175,17 @@ void check_method_keys(const Config& c) {
   }
   if (c.gram.weight > 0 && family_of(c.model.arch) != Family::kVit)
     fail_usage("gram.weight", fmt::format("0 for {}", c.model.arch), fmt::format("{}", c.gram.weight), "Choose a vision transformer");
+  if (c.gram.weight > 0 && c.gram.teacher.empty() && c.model.init_from.empty() && c.gram.first.steps(images, c.train.batch_size) == 0)
+    fail_usage("gram.teacher", "a run folder, checkpoint or weight file, ema, or a gram.first above 0",
+               "none, and this run's own network as it is at the start: random",
+               "Name one, set gram.first and gram.start, or begin with trained weights (model.init_from)");
   if (c.gram.tokens != "all" && c.gram.group_size == 0)
     fail_usage("gram.tokens", "all, or a gram.group_size above 0 (images differ in their masked patches)", c.gram.tokens,
                "Change one of them");
-  if (const double epochs = *c.teacher.warmup_temp_epochs; c.teacher.temp_changes == "epoch" && epochs != std::floor(epochs))
-    fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", fmt::format("{}", epochs),
+  const Duration& warm = *c.teacher.warmup_temp_epochs;
+  if (const bool whole = warm.unit == Duration::Unit::kEpochs && warm.value == std::floor(warm.value);
+      c.teacher.temp_changes == "epoch" && !whole && warm.value > 0)
+    fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", warm.text(),
                "Round it, or set teacher.temp_changes = step");
   if (c.head.norm_output && c.train.method != "simclr")
     fail_usage("head.norm_output", "no for another method than simclr", fmt::format("yes for {}", c.train.method), "Leave it out");
@@ -180,7 +216,7 @@ void check_together(const Config& c, uint64_t images) {
   };
   ordered("views.global_scale_min", *c.views.global_scale_min, *c.views.global_scale_max);
   if (*c.views.local_count > 0) ordered("views.local_scale_min", *c.views.local_scale_min, *c.views.local_scale_max);
-  check_method_keys(c);
+  check_method_keys(c, images);
   check_optim(c, images);
   if (static_cast<uint64_t>(c.train.batch_size) > images)
     fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train.batch_size),
@@ -246,7 +282,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
   r.set<int64_t>("head.hidden_dim", c.head.hidden_dim, method.hidden_dim, from_method);
   r.set("head.shared", c.head.shared, method.shared_head, from_method);
-  const bool prototypes = method.name != "byol" && method.name != "simclr";
+  const bool prototypes = has_prototypes(method.name);
   r.set("head.norm_last_layer", c.head.norm_last_layer, method.norm_last_layer, prototypes ? from_method : "");
   r.set("head.weight_norm", c.head.weight_norm, method.name != "dinov3", prototypes ? from_method : "");
   r.set("head.predictor_hidden_dim", c.head.predictor_hidden_dim, *c.head.hidden_dim, method.name == "byol" ? "as head.hidden_dim" : "");
@@ -270,8 +306,9 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   const double temp_warmup = std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch;
   // in parts of an epoch, six decimals that lose no step: an epoch of a large set is longer than the whole warm-up
   r.set("teacher.warmup_temp_epochs", c.teacher.warmup_temp_epochs,
-        c.teacher.temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6,
+        {c.teacher.temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6, Duration::Unit::kEpochs},
         fmt::format("of {} steps", total));
+  r.set("loss.local_weight_end", c.loss.local_weight_end, c.loss.local_weight, "");
   r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
   r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
   return r;

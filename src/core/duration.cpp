@@ -27,19 +27,34 @@ Duration Duration::parse(std::string_view text) {
     duration.unit = Unit::kEpochs;
     return duration;
   }
-  if (number && rest == "it" && duration.value == std::floor(duration.value) && duration.value < 1e15) return duration;
+  const bool whole = number && duration.value == std::floor(duration.value) && duration.value < 1e15;
+  if (whole && rest == "it") return duration;
+  if (whole && rest == "samples") {
+    duration.unit = Unit::kSamples;
+    return duration;
+  }
   if (number && rest.empty() && duration.value == 0) return duration;
-  throw std::invalid_argument("a duration such as 10ep (epochs) or 5000it (steps)");
+  throw std::invalid_argument("a duration such as 10ep (epochs), 5000it (steps) or 64000samples (images)");
 }
 
 std::string Duration::text() const {
-  return unit == Unit::kEpochs ? fmt::format("{}ep", value) : fmt::format("{}it", static_cast<int64_t>(value));
+  if (unit == Unit::kEpochs) return fmt::format("{}ep", value);
+  return fmt::format("{}{}", static_cast<int64_t>(value), unit == Unit::kSteps ? "it" : "samples");
 }
 
 int64_t Duration::steps(uint64_t images, int64_t global_batch) const {
   if (unit == Unit::kSteps) return static_cast<int64_t>(value);
+  if (unit == Unit::kSamples) return static_cast<int64_t>(value) / global_batch;
   // the small addition: 0.1 * 50000 / 50 must be 100 although 0.1 is no binary fraction
   return static_cast<int64_t>(std::floor(value * static_cast<double>(images) / static_cast<double>(global_batch) + 1e-9));
+}
+
+bool Duration::ends_with(int64_t step, uint64_t images, int64_t global_batch) const {
+  if (step <= 0 || value <= 0) return false;
+  if (unit == Unit::kSteps) return step % static_cast<int64_t>(value) == 0;
+  const double batch = static_cast<double>(global_batch), period = unit == Unit::kSamples ? value : value * static_cast<double>(images);
+  const auto periods = [&](int64_t n) { return std::floor(static_cast<double>(n) * batch / period + 1e-9); };
+  return periods(step) > periods(step - 1);
 }
 
 double parse_wall_time(std::string_view text) {

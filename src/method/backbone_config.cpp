@@ -5,10 +5,10 @@
 namespace dinoxx {
 namespace {
 
-VitConfig vit(const ModelConfig& model, bool masked) {
+VitConfig vit(const ModelConfig& model, bool masked, bool local_norm) {
   VitConfig vit = vit_config(model.arch, model.style);
   vit.mask_token = masked;  // a parameter without gradient would stop the overlap
-  vit.untied_local_cls_norm = false;
+  vit.untied_local_cls_norm = vit.untied_local_cls_norm && local_norm;
   vit.image_size = static_cast<int>(model.image_size.value());
   vit.patch_size = static_cast<int>(model.patch_size);
   vit.dim = static_cast<int>(model.dim.value());
@@ -48,7 +48,10 @@ BackboneConfig backbone_config(const Config& config) {
       break;
   }
   const bool hidden = config.mask.scheme != "none" && config.mask.scheme != "auto" && config.train.method != "distill";
-  return vit(model, hidden);
+  // what it is for: local crops in groups of their own
+  bool local = config.views.local_count.value_or(0) > 0;
+  for (const ViewSizes& sizes : resolutions(config)) local = local && sizes.local != sizes.global;
+  return vit(model, hidden, local);
 }
 
 }  // namespace dinoxx

@@ -118,17 +118,30 @@ void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, in
     return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
   };
   if (has("koleo")) check_koleo(batch, world_size, config.loss.koleo_group == 0 ? batch : config.loss.koleo_group, config.loss.koleo_top_k);
+  // the others' other images are SimCLR's negatives, and what the batch norms of both heads are taken over
+  if ((has("byol") || has("simclr")) && batch * world_size < 2)
+    fail_usage("train.batch_size", fmt::format("at least two images for {}", spec.name), std::to_string(batch * world_size),
+               "Choose a larger batch");
+  if (const auto* vit = std::get_if<VitConfig>(&spec.network.backbone);
+      vit && vit->drop_path > 0 && vit->drop_path_form == "subset" && vit->drop_path_group > 0 && batch % vit->drop_path_group != 0)
+    fail_usage("model.drop_path_group", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(vit->drop_path_group),
+               "Change it, the batch size or the number of ranks");
+  // to share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform
+  constexpr int64_t kFewest = 4;
   if (spec.masks) {
     for (const ViewPlan& plan : spec.plans()) {
       const int grid = plan.views.front().size / spec.masks->patch_size;
       check_masks(spec.masks->spec, grid, grid, plan.global_count(), batch);
+      const int64_t masked = world_size * fewest_masked(spec.masks->spec, grid, grid, plan.global_count(), batch);
+      if (has("patch") && config.loss.patch_centring == "sinkhorn" && masked < kFewest)
+        fail_usage("loss.patch_centring", fmt::format("at least {} masked patches in all images of a step for Sinkhorn-Knopp", kFewest),
+                   std::to_string(masked), "Choose a larger train.batch_size, mask more, or set loss.patch_centring = centre");
     }
   }
-  // to share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform
   const int64_t samples = batch * world_size * spec.views.global_count();
-  if (has("dino") && config.loss.centring == "sinkhorn" && samples < 4)
-    fail_usage("loss.centring", "at least 4 teacher views of all images of a step for Sinkhorn-Knopp", std::to_string(samples),
-               "Choose a larger train.batch_size, or loss.centring = centre");
+  if (has("dino") && config.loss.centring == "sinkhorn" && samples < kFewest)
+    fail_usage("loss.centring", fmt::format("at least {} teacher views of all images of a step for Sinkhorn-Knopp", kFewest),
+               std::to_string(samples), "Choose a larger train.batch_size, or loss.centring = centre");
   if (has("gram") && config.gram.group_size > 0 && batch % config.gram.group_size != 0)
     fail_usage("gram.group_size", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(config.gram.group_size),
                "Change it or train.batch_size");

@@ -64,6 +64,10 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const auto through = [&](const ProjectionHead& head, const at::Tensor& rows) {
     return input.bottlenecks ? head.bottleneck(rows) : head.forward(rows, training);
   };
+  // local crops are smaller than global ones, and so a group of their own behind theirs
+  const BackboneConfig backbone = backbone_->config();
+  const auto* vit = std::get_if<VitConfig>(&backbone);
+  const bool own_local_norm = vit && vit->untied_local_cls_norm;
   std::vector<at::Tensor> features;
   for (size_t i = 0; i < crops.size(); ++i) {
     if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
@@ -77,6 +81,8 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
       const at::Tensor rows = f.patches.flatten(0, 1);
       if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
       if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
+    } else if (i > 0 && origin && own_local_norm) {
+      features.push_back(backbone_->forward_features({crops[i], origin, {}, /*local=*/true}).cls);
     } else {
       features.push_back(backbone_->forward(crops[i], origin));
     }

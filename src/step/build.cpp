@@ -52,13 +52,14 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   const TeacherConfig& teacher = config.teacher;
   momentum_ = {*teacher.momentum, teacher.momentum_end, 0.0, 0, total_};
   temperature_by_step_ = teacher.temp_changes == "step";
-  const double epochs = *teacher.warmup_temp_epochs;
-  const int64_t temp_warmup = temperature_by_step_ ? steps({epochs, Duration::Unit::kEpochs}) : std::llround(epochs);
+  const Duration& warm = *teacher.warmup_temp_epochs;
+  const int64_t temp_warmup = temperature_by_step_ ? steps(warm) : std::llround(warm.value);
   temperature_ = {*teacher.warmup_temp, *teacher.temp, temp_warmup};
   patch_temperature_ = {*teacher.patch_warmup_temp, *teacher.patch_temp, temp_warmup};
   freeze_ = optim.freeze_last_layer.value();
+  freeze_steps_ = steps(freeze_);
   const GramConfig& gram = config.gram;
-  gram_ = {gram.weight,          config.loss.local_weight, config.loss.local_weight_end,
+  gram_ = {gram.weight,          config.loss.local_weight, *config.loss.local_weight_end,
            steps(gram.start),    steps(gram.ramp),         steps(gram.first),
            steps(gram.every),    gram.max_updates,         gram.weight > 0 && gram.teacher != "ema",
            !gram.teacher.empty()};
@@ -94,8 +95,8 @@ StepValues Schedules::at(int64_t step, uint64_t position) const {
   values.local_weight = gram_.local_weight + (gram_.local_weight_end - gram_.local_weight) * gram_share(step);
   values.refresh_gram = refreshes_gram(step);
   // in epochs: as published, whole epochs by their number
-  values.freeze_last_layer = freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value
-                                                                     : step < static_cast<int64_t>(freeze_.value);
+  values.freeze_last_layer =
+      freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value : step < freeze_steps_;
   return values;
 }
 

@@ -123,7 +123,10 @@ at::Tensor gram_patches(const TrainState& state, const GramPlan& plan, const at:
 void monitor(const LossInputs& in, bool prototypes, Communicator& comm, Metrics& metrics) {
   at::NoGradGuard no_grad;
   const ForwardOutput& judged = in.teacher.features.defined() ? in.teacher : in.student;
-  const FeatureSpread spread = feature_spread(judged.features[0]);
+  const at::Tensor& features = judged.features[0];
+  // one image has no spread and shares no prototypes: not a number, which raises no alarm
+  const double none = std::nan("");
+  const FeatureSpread spread = features.size(0) < 2 ? FeatureSpread{none, none} : feature_spread(features);
   metrics.emplace_back("feature_deviation", spread.deviation);
   metrics.emplace_back("effective_rank", spread.effective_rank);
   if (!prototypes) return;
@@ -131,7 +134,14 @@ void monitor(const LossInputs& in, bool prototypes, Communicator& comm, Metrics&
   const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.options().dtype(at::kFloat));
   const PrototypeUsage usage = prototype_usage(logits, centre, in.values.teacher_temp, &comm);
   metrics.emplace_back("prototypes_used", usage.used);
-  metrics.emplace_back("prototype_perplexity", usage.perplexity);
+  metrics.emplace_back("prototype_perplexity", usage.rows > in.global_views ? usage.perplexity : none);  // of all ranks' images
+}
+
+// By name, in the order in which backward makes them; of equal gradients all ranks find the same.
+std::string first_not_finite(const ParamLayout& layout, const at::Tensor& gradient) {
+  for (const Segment& segment : layout.segments)
+    if (!gradient.narrow(0, segment.offset, segment.numel).isfinite().all().item<bool>()) return segment.name;
+  return "";
 }
 
 Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
@@ -253,6 +263,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
     if (rows.centre > 0) state.centre->update(total.centre.sum, rows.centre);
     if (rows.patch > 0) state.patch_centre->update(total.patch_centre.sum, rows.patch);
   } else {
+    if (metrics.bad_ranks.empty()) metrics.bad_parameter = first_not_finite(state.layout, state.student_flat.grad);
     state.student.discard_statistics();
     state.teacher.discard_statistics();
   }

@@ -30,7 +30,10 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
   std::vector<std::string> lines;
   const auto* vit = std::get_if<VitConfig>(&recognized.config);
   if (vit && !vit->mask_token && std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; }) > 0)
-    lines.push_back("  the mask token is not in the file and begins at 0");
+    lines.emplace_back("  the mask token is not in the file and begins at 0");
+  if (vit && !vit->untied_local_cls_norm &&
+      std::erase_if(wanted, [](const NamedTensor& t) { return t.name.starts_with("local_cls_norm"); }) > 0)
+    lines.emplace_back("  the norm of local crops' CLS token is not in the file and begins at 1");
   const ImportReport report = import_weights(recognized, path, wanted);
   at::NoGradGuard no_grad;
   for (const auto& [name, tensor] : backbone->parameters())

@@ -220,15 +220,18 @@ StepMetrics Run::one_step() {
   return metrics;
 }
 
-// Every rank that met a number that is none names the term and its images. Collective: all ranks have agreed that the step does not count.
+// Every rank that met a number that is none names the term and its images; where only the gradient is none, every rank its images.
+// Collective: all ranks have agreed that the step does not count.
 std::string Run::where_not_finite(const StepMetrics& metrics) {
   std::string mine;
-  if (!metrics.bad_term.empty())
-    mine = fmt::format("term {} on rank {} (image ids {})", metrics.bad_term, comms_.control->rank(), fmt::join(sample_ids_, " "));
+  const std::string images = fmt::format("rank {} (image ids {})", comms_.control->rank(), fmt::join(sample_ids_, " "));
+  if (!metrics.bad_term.empty()) mine = fmt::format("term {} on {}", metrics.bad_term, images);
+  const bool gradient = metrics.bad_ranks.empty();  // the mean over all ranks: whose images spoilt it cannot be told any more
+  if (gradient) mine = images;
   std::string all;
   for (const std::string& text : gather_texts(*comms_.control, mine))
     if (!text.empty()) all += (all.empty() ? "" : "; ") + text;
-  return all.empty() ? "the gradient, on all ranks" : all;
+  return gradient ? fmt::format("the gradient of {}, though every term is a number, of {}", metrics.bad_parameter, all) : all;
 }
 
 // Says it when the signs first tell of a collapse, and again after they had cleared.
@@ -298,7 +301,7 @@ void Run::record(const StepMetrics& metrics, const StepValues& values) {
   folder_->log(line);
   std::vector<std::pair<std::string, double>> scalars;
   for (const auto& [name, value] : line.items())
-    if (value.is_number_float()) scalars.emplace_back("train/" + name, value.get<double>());
+    if (value.is_number_float() && std::isfinite(value.get<double>())) scalars.emplace_back("train/" + name, value.get<double>());
   tensorboard_->log(state_.step, scalars);
   watch_collapse(metrics);
   const double left = static_cast<double>(schedules_.total_steps() - state_.step) * seconds / steps;
@@ -319,11 +322,7 @@ bool Run::due(const Duration& every, int64_t step) const {
 }
 
 bool Run::period_ends(const Duration& every, int64_t step) const {
-  if (step == 0 || every.value <= 0) return false;
-  if (every.unit == Duration::Unit::kSteps) return step % static_cast<int64_t>(every.value) == 0;
-  const double batch = static_cast<double>(config_.train.batch_size), period = every.value * static_cast<double>(inputs_.ids.size());
-  const auto periods = [&](int64_t n) { return std::floor(static_cast<double>(n) * batch / period + 1e-9); };
-  return periods(step) > periods(step - 1);
+  return every.ends_with(step, inputs_.ids.size(), config_.train.batch_size);
 }
 
 void Run::evaluate() {

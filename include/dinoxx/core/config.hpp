@@ -70,7 +70,7 @@ struct OptimConfig {
 struct TeacherConfig {
   Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
   double momentum_end = 0;
-  Auto<double> warmup_temp_epochs;
+  Auto<Duration> warmup_temp_epochs;
   std::string temp_changes, distill;
   bool operator==(const TeacherConfig&) const = default;
 };
@@ -79,7 +79,8 @@ struct LossConfig {
   std::string centring, patch_centring;
   int64_t sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
   Auto<double> patch_weight, koleo_weight;
-  double temp = 0, local_weight = 0, local_weight_end = 0;
+  double temp = 0, local_weight = 0;
+  Auto<double> local_weight_end;  ///< auto: local_weight
   bool operator==(const LossConfig&) const = default;
 };
 struct GramConfig {

@@ -35,6 +35,10 @@ struct MaskSpec {
 /// does not divide the `slots` of a rank, ratios that mask no patch of this grid, no crop of a group that gets a mask.
 void check_masks(const MaskSpec& spec, int rows, int columns, int global_views, int64_t slots);
 
+/// Patches that the scheme aims to mask, at least, in all global crops of `slots` images: each at the lower end of its range (iBOT's: of the
+/// mean over its ratios). Rectangles that find no room may leave a few less. Arguments as check_masks wants them.
+int64_t fewest_masked(const MaskSpec& spec, int rows, int columns, int global_views, int64_t slots);
+
 /// Masks of all global crops of consecutive batch slots: out [global_views][slot][rows * columns], 1 = masked. `positions`: global position
 /// of each slot; a group begins at every group_size-th. A mask is a function of (spec, grid, seed, first position of its group, place in
 /// the group), for iBOT's kinds of (spec, grid, seed, its position, view): not of ranks or threads. Arguments as check_masks wants them.

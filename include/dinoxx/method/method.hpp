@@ -123,8 +123,8 @@ MethodSpec make_method(const Config& resolved);
 /// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size
 /// apart from each other, a global view after a local one, global views of different sizes, other views in another resolution.
 void check_method(const MethodSpec& spec);
-/// UsageError when it cannot run with `batch` images on each of `world_size` ranks: KoLeo on one image, Sinkhorn-Knopp with fewer samples
-/// than it can balance, groups that do not divide the batch.
+/// UsageError when it cannot run with `batch` images on each of `world_size` ranks: KoLeo, BYOL or SimCLR on one image, Sinkhorn-Knopp
+/// with fewer samples or masked patches than it can balance, groups that do not divide the batch.
 void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, int world_size);
 
 }  // namespace dinoxx

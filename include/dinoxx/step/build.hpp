@@ -31,6 +31,7 @@ class Schedules {
   TemperatureSchedule temperature_, patch_temperature_;
   bool temperature_by_step_;
   Duration freeze_;
+  int64_t freeze_steps_;
   struct Gram {
     double weight = 0, local_weight = 1, local_weight_end = 1;
     int64_t start = 0, ramp = 0, first = 0, every = 0, updates = 0;

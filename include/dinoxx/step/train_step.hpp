@@ -26,6 +26,7 @@ struct StepMetrics {
   bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
   std::vector<int> bad_ranks;   ///< whose loss was no number
   std::string bad_term;         ///< the first of this rank's terms that was none
+  std::string bad_parameter;    ///< where every loss was a number: the first, in the order of backward, whose gradient is none
   bool stop = false;            ///< some rank voted to stop, of all students where they share a teacher
   double grad_norm = 0;         ///< of all gradients that are applied (not a frozen last layer), before clipping
   double overlapped_share = 0;  ///< of gradient bytes, see GradientSync

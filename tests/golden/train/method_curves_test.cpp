@@ -37,7 +37,7 @@ const std::array<Case, 6> kCases{{
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
     {"dinov2", kLaterMethods + "[model]\nstyle = dinov2\n[mask]\ngroup_size = 3\n"},
-    {"dinov3", kLaterMethods + "[model]\nstyle = dinov3\nregisters = 2\n"
+    {"dinov3", kLaterMethods + "[model]\nstyle = dinov3\nregisters = 2\ninit_from = given\n"
                                "[head]\npatch_out_dim = 36\npatch_hidden_dim = 24\npatch_bottleneck_dim = 12\n"
                                "[loss]\nkoleo_group = 6\nkoleo_top_k = 2\nlocal_weight_end = 0.5\n"
                                "[gram]\nweight = 2\nstart = 2it\nramp = 4it\nfirst = 0it\nevery = 3it\nmax_updates = 2\nsize = 24\n"},

@@ -169,7 +169,7 @@ TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
   const Config mid = resolved(51200);
   EXPECT_EQ(*mid.optim.warmup, (Duration{2000, Duration::Unit::kSteps}));
   EXPECT_EQ(*mid.optim.freeze_last_layer, (Duration{1250, Duration::Unit::kSteps}));
-  EXPECT_EQ(*mid.teacher.warmup_temp_epochs, 30);
+  EXPECT_EQ(*mid.teacher.warmup_temp_epochs, (Duration{30, Duration::Unit::kEpochs}));
   EXPECT_EQ(*mid.model.dim, 384);
   EXPECT_EQ(*mid.model.image_size, 224);
   EXPECT_EQ(*mid.train.threads, 8);
@@ -179,17 +179,40 @@ TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
 TEST(ConfigResolve, TemperatureWarmUpInPartsOfAnEpoch) {
   for (const uint64_t images : {uint64_t{1'281'167}, uint64_t{14'197'122}, uint64_t{1'689'000'000}}) {
     const Config config = resolve_config(from_text("[train]\nmethod = dinov2\nlength = 125000it\nbatch_size = 2048\n"), images, 1);
-    EXPECT_EQ((Duration{*config.teacher.warmup_temp_epochs, Duration::Unit::kEpochs}.steps(images, 2048)), 37500) << images;
+    EXPECT_EQ(config.teacher.warmup_temp_epochs->steps(images, 2048), 37500) << images;
     EXPECT_EQ(from_text(print_config(config)), config);
   }
-  const std::string half = "[teacher]\nwarmup_temp_epochs = 0.5\n";
-  EXPECT_NO_THROW(resolve_config(from_text(half + "[train]\nmethod = dinov2\n"), 1000, 1));
-  try {
-    resolve_config(from_text(half), 1000, 1);
-    FAIL() << "accepted";
-  } catch (const UsageError& error) {
-    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("teacher.warmup_temp_epochs"), HasSubstr("whole epochs"), HasSubstr("0.5")));
+  for (const char* part : {"0.5", "0.5ep", "600it", "64000samples"}) {
+    const std::string text = fmt::format("[teacher]\nwarmup_temp_epochs = {}\n", part);
+    EXPECT_NO_THROW(resolve_config(from_text(text + "[train]\nmethod = dinov2\n"), 1000, 1)) << part;
+    try {
+      resolve_config(from_text(text), 1000, 1);
+      FAIL() << "accepted " << part;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("teacher.warmup_temp_epochs"), HasSubstr("whole epochs"), HasSubstr(part)));
+    }
   }
+}
+
+// Runs that were saved when the key was a number of epochs are what they were, and go on.
+TEST(ConfigResolve, ABareTemperatureWarmUpIsEpochs) {
+  const auto warm = [](const std::string& text) { return from_text("[teacher]\nwarmup_temp_epochs = " + text + "\n"); };
+  for (const char* number : {"0", "30", "0.2425", "1e-06"}) {
+    EXPECT_EQ(warm(number).teacher.warmup_temp_epochs->text(), std::string(number) + "ep");
+    EXPECT_THAT(config_differences(warm(number), warm(std::string(number) + "ep")), testing::IsEmpty());
+  }
+  EXPECT_EQ(warm("600it").teacher.warmup_temp_epochs->steps(1000, 10), 600);
+  EXPECT_EQ(warm("64000samples").teacher.warmup_temp_epochs->steps(1000, 10), 6400);
+  EXPECT_FALSE(warm("auto").teacher.warmup_temp_epochs.has_value());
+  for (const char* text : {"-1", "", "ep", "3 ep", "soon"}) EXPECT_THROW(warm(text), UsageError) << text;
+}
+
+// One factor for the whole run where no second one is named.
+TEST(ConfigResolve, TheLocalWeightStaysUnlessToldOtherwise) {
+  const auto end = [](const std::string& text) { return *resolve_config(from_text("[loss]\n" + text), 1000, 1).loss.local_weight_end; };
+  EXPECT_EQ(end(""), 1);
+  EXPECT_EQ(end("local_weight = 0.25\n"), 0.25);
+  EXPECT_EQ(end("local_weight = 0.25\nlocal_weight_end = 0.5\n"), 0.5);
 }
 
 TEST(ConfigResolve, KeepsWhatWasSetAndSaysWhatItChose) {
@@ -237,9 +260,28 @@ TEST(DurationTest, StepsOfEpochs) {
   EXPECT_EQ(Duration::parse("0.1ep").steps(50000, 50), 100);
   EXPECT_EQ(Duration::parse("7it").steps(50000, 128), 7);
   EXPECT_EQ(Duration::parse("0").steps(50000, 128), 0);
-  for (const char* text : {"", "ep", "10", "10 ep", "10eps", "-1it", "1.5it", "nanep", "1e99it"})
+  EXPECT_EQ(Duration::parse("64000samples").steps(50000, 128), 500);
+  EXPECT_EQ(Duration::parse("64127samples").steps(1, 128), 500);
+  for (const char* text : {"", "ep", "10", "10 ep", "10eps", "-1it", "1.5it", "nanep", "1e99it", "samples", "1.5samples", "10sample"})
     EXPECT_THROW(Duration::parse(text), std::invalid_argument) << text;
-  for (const char* text : {"10ep", "0.5ep", "0it", "123456it"}) EXPECT_EQ(Duration::parse(text).text(), text);
+  for (const char* text : {"10ep", "0.5ep", "0it", "123456it", "64000samples"}) EXPECT_EQ(Duration::parse(text).text(), text);
+}
+
+// Periods of epochs and samples end in the step that sees their last image, whether or not batches divide them.
+TEST(DurationTest, EndsOfPeriods) {
+  const auto ends = [](const char* text) {
+    std::vector<int64_t> steps;
+    for (int64_t step = 0; step <= 12; ++step)
+      if (Duration::parse(text).ends_with(step, 40, 10)) steps.push_back(step);
+    return steps;
+  };
+  using Steps = std::vector<int64_t>;
+  EXPECT_EQ(ends("5it"), (Steps{5, 10}));
+  EXPECT_EQ(ends("1ep"), (Steps{4, 8, 12}));
+  EXPECT_EQ(ends("40samples"), (Steps{4, 8, 12}));
+  EXPECT_EQ(ends("25samples"), (Steps{3, 5, 8, 10}));
+  EXPECT_EQ(ends("0"), Steps{});
+  EXPECT_EQ(ends("0samples"), Steps{});
 }
 
 TEST(WallTime, Units) {

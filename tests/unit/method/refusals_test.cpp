@@ -45,14 +45,40 @@ std::string changed(const std::string& text, const std::function<void(MethodSpec
   return refusal([&] { check_method(spec); });
 }
 
+// The key that distillation must have and no other method may.
+std::string frozen_teacher(const std::string& method) {
+  return method == "distill" ? "[teacher]\ndistill = somewhere\n" : "";
+}
+
 constexpr const char* kTwoViews = "[views]\nlocal_count = 0\nprofile = dino-v1\n";
 
 TEST(Refusals, AllMethodsStart) {
   for (const char* method : {"dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr"}) {
     const bool two = method == std::string("byol") || method == std::string("simclr");
-    EXPECT_EQ(start(fmt::format("{}[train]\nmethod = {}\n[teacher]\ndistill = somewhere\n", two ? kTwoViews : "", method)), "accepted")
-        << method;
+    EXPECT_EQ(start(fmt::format("{}[train]\nmethod = {}\n{}", two ? kTwoViews : "", method, frozen_teacher(method))), "accepted") << method;
   }
+}
+
+// What a run has not would be set in vain.
+TEST(Refusals, KeysWithoutEffect) {
+  for (const char* method : {"byol", "simclr"}) {
+    for (const auto& [text, key] :
+         std::vector<std::pair<std::string, std::string>>{{"[mask]\nscheme = dinov2\n", "mask.scheme"},
+                                                          {"[gram]\nweight = 1\nteacher = ema\n", "gram.weight"},
+                                                          {"[loss]\npatch_weight = 1\n", "loss.patch_weight"},
+                                                          {"[loss]\nkoleo_weight = 1\n", "loss.koleo_weight"},
+                                                          {"[loss]\ncentring = sinkhorn\n", "loss.centring"},
+                                                          {"[loss]\npatch_centring = sinkhorn\n", "loss.patch_centring"},
+                                                          {"[loss]\nlocal_weight = 0.5\n", "loss.local_weight"},
+                                                          {"[teacher]\ndistill = somewhere\n", "teacher.distill"}})
+      EXPECT_THAT(start(fmt::format("{}[train]\nmethod = {}\n{}", kTwoViews, method, text)),
+                  AllOf(HasSubstr(key + ": expected"), HasSubstr(method)))
+          << key;
+  }
+  EXPECT_THAT(start("[teacher]\ndistill = somewhere\n"), AllOf(HasSubstr("teacher.distill"), HasSubstr("dino")));
+  EXPECT_THAT(start("[gram]\nteacher = somewhere\n"), AllOf(HasSubstr("gram.teacher"), HasSubstr("gram.weight is 0")));
+  EXPECT_THAT(start("[gram]\nsize = 32\n"), AllOf(HasSubstr("gram.size"), HasSubstr("gram.weight is 0")));
+  EXPECT_THAT(start("[views]\nsizes = 16x8x0:1, 16x8x24:1\n"), AllOf(HasSubstr("views.sizes, 16x8x24:1 (gram.size)")));
 }
 
 TEST(Refusals, MasksThatAreMissing) {
@@ -94,9 +120,15 @@ TEST(Refusals, PatchesOfAConvolutionalNetwork) {
 }
 
 TEST(Refusals, GramTeachers) {
-  const std::string gram = "[train]\nmethod = dinov3\n[gram]\nweight = 1\n";
+  const std::string untrained = "[train]\nmethod = dinov3\n[gram]\nweight = 1\n";
+  // its own network as it is at step 0 teaches something only where it begins with trained weights
+  EXPECT_THAT(start(untrained), AllOf(HasSubstr("gram.teacher"), HasSubstr("random"), HasSubstr("model.init_from")));
+  EXPECT_THAT(start(untrained + "first = 0.1ep\n"), HasSubstr("gram.teacher")) << "a tenth of five steps is none";
+  EXPECT_THAT(start(untrained + "start = 5it\nevery = 2it\n"), HasSubstr("gram.teacher"));
+  for (const char* legal : {"teacher = ema\n", "teacher = somewhere\n", "start = 5it\nfirst = 2it\n", "[model]\ninit_from = somewhere\n"})
+    EXPECT_EQ(start(untrained + legal), "accepted") << legal;
+  const std::string gram = "[model]\ninit_from = somewhere\n" + untrained;
   EXPECT_EQ(start(gram), "accepted");
-  EXPECT_EQ(start(gram + "teacher = ema\n"), "accepted");
   EXPECT_THAT(changed(gram, [](MethodSpec& s) { s.gram.reset(); }),
               AllOf(HasSubstr("method dinov3, loss term gram"), HasSubstr("gram.teacher")));
   // no file, and the snapshot comes later than the loss
@@ -109,7 +141,7 @@ TEST(Refusals, GramTeachers) {
 }
 
 TEST(Refusals, GramTokens) {
-  const std::string gram = "[gram]\nweight = 1\n", masked = "tokens = masked\n";
+  const std::string gram = "[gram]\nweight = 1\nteacher = ema\n", masked = "tokens = masked\n";
   EXPECT_THAT(start("[train]\nmethod = dinov3\n" + gram + masked), AllOf(HasSubstr("gram.tokens"), HasSubstr("gram.group_size")));
   EXPECT_EQ(start("[train]\nmethod = dinov3\n" + gram + masked + "group_size = 3\n"), "accepted");
   EXPECT_THAT(start("[train]\nmethod = dinov3\n" + gram + "group_size = 5\n"), AllOf(HasSubstr("gram.group_size"), HasSubstr("12 images")));
@@ -122,6 +154,27 @@ TEST(Refusals, TooFewImages) {
   const std::string sinkhorn = "[loss]\ncentring = sinkhorn\n";
   EXPECT_THAT(start(sinkhorn, 1, 1), AllOf(HasSubstr("loss.centring"), HasSubstr("Sinkhorn-Knopp"), HasSubstr("found 2")));
   EXPECT_EQ(start(sinkhorn, 1, 2), "accepted");
+  // 24 crops of 16 patches, half of them masked: 12 masks of one patch each; without masks for the CLS token alone
+  const std::string patches = "[mask]\ngroup_size = 1\nratio_min = 0.0625\nratio_max = 0.0625\n[loss]\npatch_centring = sinkhorn\n";
+  for (const char* method : {"dinov2", "dinov3"}) {
+    const std::string text = fmt::format("[train]\nmethod = {}\n{}centring = centre\nkoleo_weight = 0\n", method, patches);
+    EXPECT_EQ(start(text, 12, 1), "accepted") << method;
+    EXPECT_EQ(start(text, 1, 4), "accepted") << method;
+    EXPECT_THAT(start(text, 3, 1), AllOf(HasSubstr("loss.patch_centring"), HasSubstr("Sinkhorn-Knopp"), HasSubstr("found 3"))) << method;
+    EXPECT_EQ(start(text + "patch_weight = 0\n", 3, 1), "accepted") << method;
+    EXPECT_EQ(start(std::regex_replace(text, std::regex("sinkhorn"), "centre"), 3, 1), "accepted") << method;
+  }
+  const std::string ibot = "[train]\nmethod = ibot\n[loss]\npatch_centring = sinkhorn\n[mask]\nscheme = ibot-random\nratio_max = 0.2\n";
+  EXPECT_THAT(start(ibot + "ratio_min = 0.0625\n", 3, 1), AllOf(HasSubstr("loss.patch_centring"), HasSubstr("found 3")));
+  EXPECT_EQ(start(ibot + "ratio_min = 0.125\n", 3, 1), "accepted");
+  for (const char* method : {"byol", "simclr"}) {
+    const std::string text = fmt::format("{}[train]\nmethod = {}\n", kTwoViews, method);
+    EXPECT_THAT(start(text, 1, 1), AllOf(HasSubstr("train.batch_size"), HasSubstr("at least two images"), HasSubstr(method))) << method;
+    EXPECT_EQ(start(text, 1, 2), "accepted") << method;
+  }
+  const std::string subset = "[model]\nstyle = dinov2\ndrop_path_group = 4\n";
+  EXPECT_THAT(start(subset, 6, 2), AllOf(HasSubstr("model.drop_path_group"), HasSubstr("6 images")));
+  EXPECT_EQ(start(subset, 12, 1), "accepted");
   const std::string koleo = "[train]\nmethod = dinov2\n[mask]\ngroup_size = 1\n[loss]\n";
   EXPECT_THAT(start(koleo, 1, 12), AllOf(HasSubstr("KoLeo"), HasSubstr("at least two images")));
   EXPECT_EQ(start(koleo + "koleo_group = 6\n", 1, 12), "accepted");
@@ -186,8 +239,9 @@ TEST(Refusals, StudentsOfOneJob) {
               AllOf(HasSubstr("student s0: loss.patch_weight"), HasSubstr("mask.scheme")));
   EXPECT_THAT(job({"", "[loss]\nkoleo_weight = 1\nkoleo_group = 5\n"}, {2, 1}, 3),
               AllOf(HasSubstr("student s1: KoLeo"), HasSubstr("groups of 5")));
-  EXPECT_THAT(job({"", ""}, {1, 1}, 2, "[loss]\nkoleo_weight = 1\n[train]\nbatch_size = 2\n[mask]\ngroup_size = 1\n"),
-              "accepted");  // two images for each student
+  EXPECT_THAT(
+      job({"", ""}, {1, 1}, 2, "[loss]\nkoleo_weight = 1\npatch_centring = centre\n[train]\nbatch_size = 2\n[mask]\ngroup_size = 1\n"),
+      "accepted");  // two images for each student
   EXPECT_THAT(
       job({"[loss]\nkoleo_weight = 1\n", ""}, {2, 1}, 3, "[train]\nbatch_size = 6\n[mask]\ngroup_size = 1\n[loss]\nkoleo_group = 1\n"),
       AllOf(HasSubstr("student s0: KoLeo"), HasSubstr("at least two images")));
@@ -200,7 +254,7 @@ TEST(Rules, DoNotHangOnClipping) {
        {std::pair("dino", false), std::pair("ibot", false), std::pair("dinov2", true), std::pair("distill", true)}) {
     for (const char* clip : {"parameter", "module"}) {
       const Config config = testing_support::tiny_config(
-          fmt::format("[train]\nmethod = {}\n[teacher]\ndistill = somewhere\n[optim]\nclip_by = {}\n", method, clip));
+          fmt::format("[train]\nmethod = {}\n[optim]\nclip_by = {}\n{}", method, clip, frozen_teacher(method)));
       const RuleOptions rules = rule_options(config, true);
       EXPECT_EQ(rules.exclusion == DecayExclusion::kName, by_name) << method << ", " << clip;
       EXPECT_EQ(rules.last_layer == LastLayerFreeze::kZeroRate, by_name) << method << ", " << clip;
@@ -209,11 +263,11 @@ TEST(Rules, DoNotHangOnClipping) {
 }
 
 TEST(Rules, PrototypesOfEachMethod) {
-  const auto head = [](const std::string& text) { return testing_support::tiny_config(text + "[teacher]\ndistill = somewhere\n").head; };
+  const auto head = [](const std::string& text) { return testing_support::tiny_config(text).head; };
   EXPECT_TRUE(*head("").norm_last_layer);
   EXPECT_FALSE(*head("[train]\nmethod = dinov2\n").norm_last_layer);
   EXPECT_TRUE(*head("[train]\nmethod = dinov2\n[head]\nnorm_last_layer = yes\n").norm_last_layer);
-  EXPECT_TRUE(*head("[train]\nmethod = distill\n").weight_norm);
+  EXPECT_TRUE(*head(fmt::format("[train]\nmethod = distill\n{}", frozen_teacher("distill"))).weight_norm);
   EXPECT_FALSE(*head("[train]\nmethod = dinov3\n").weight_norm);
 }
 
@@ -223,6 +277,7 @@ TEST(Rules, OlderConfigurationsAreSettled) {
   const Config now = old;
   old.head.weight_norm.reset();
   old.head.predictor_hidden_dim.reset();
+  old.loss.local_weight_end.reset();
   EXPECT_EQ(settled(old), now);
   EXPECT_EQ(settled(now), now);
 }
@@ -244,6 +299,43 @@ TEST(Gram, UpdatesAreCounted) {
       << "the file's is the first, all of these are updates";
   EXPECT_EQ(steps("teacher = somewhere\nfirst = 5it\nevery = 2it\nmax_updates = 0\n"), Steps{});
   EXPECT_EQ(steps("teacher = somewhere\nevery = 2it\n"), Steps{});
+}
+
+// 60 images in batches of 12: what a run is told in any unit, in steps.
+TEST(Units, OfEverySchedule) {
+  const auto schedules = [](const std::string& text) { return Schedules(testing_support::tiny_config(text), 60); };
+  const auto at = [](const Schedules& s, int64_t step) { return s.at(step, 12 * static_cast<uint64_t>(step)); };
+  const auto frozen = [&](const std::string& text) {
+    const Schedules s = schedules("[optim]\nfreeze_last_layer = " + text + "\n");
+    int64_t steps = 0;
+    while (at(s, steps).freeze_last_layer) ++steps;
+    return steps;
+  };
+  EXPECT_EQ(frozen("7it"), 7);
+  EXPECT_EQ(frozen("84samples"), 7);
+  EXPECT_EQ(frozen("1ep"), 5);
+  const auto warm = [&](const std::string& text) {
+    const Schedules s = schedules("[teacher]\ntemp = 0.07\ntemp_changes = step\nwarmup_temp_epochs = " + text + "\n");
+    int64_t steps = 0;
+    while (at(s, steps).teacher_temp < 0.07 && steps < 40) ++steps;
+    return steps;
+  };
+  EXPECT_EQ(warm("2"), warm("10it"));
+  EXPECT_EQ(warm("2ep"), warm("10it"));
+  EXPECT_EQ(warm("120samples"), warm("10it"));
+  EXPECT_GT(warm("20it"), warm("10it"));
+  EXPECT_EQ(schedules("[train]\nlength = 120samples\n").total_steps(), 10);
+}
+
+// The factor of the local crops' loss is the configuration's from the first step on, and moves where a second one is named.
+TEST(LocalWeight, IsUsed) {
+  const auto weight = [](const std::string& text, int64_t step) {
+    return Schedules(testing_support::tiny_config("[loss]\nlocal_weight = 0.25\n" + text), 60).at(step, 0).local_weight;
+  };
+  for (const int step : {0, 1, 39}) EXPECT_EQ(weight("", step), 0.25) << step;
+  const std::string moving = "local_weight_end = 0.5\n[gram]\nstart = 4it\nramp = 2it\n";
+  EXPECT_EQ(weight(moving, 3), 0.25);
+  EXPECT_EQ(weight(moving, 10), 0.5);
 }
 
 // With the number of ranks that the file's command has, on a set of the size of ImageNet's.

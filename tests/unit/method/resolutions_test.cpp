@@ -26,7 +26,7 @@ std::string start(const std::string& text, int64_t batch = 12) {
   return "accepted";
 }
 
-const std::string kDinov3 = "[train]\nmethod = dinov3\n[gram]\nweight = 1\n";
+const std::string kDinov3 = "[model]\ninit_from = somewhere\n[train]\nmethod = dinov3\n[gram]\nweight = 1\n";
 std::string sizes(const std::string& list) {
   return "[views]\nsizes = " + list + "\n";
 }

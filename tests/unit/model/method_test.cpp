@@ -89,11 +89,57 @@ TEST(Method, NeedsAreCheckedByName) {
   EXPECT_THAT(refused([](MethodSpec& s) { s.views.views[3].size = 64; }), HasSubstr("side by side"));
 }
 
+// DINOv3's 7B model norms the CLS token of local crops by weights of its own, in training alone.
+TEST(Method, LocalCropsHaveTheirOwnNormWhereTheNetworkHasOne) {
+  const std::string text = "[model]\narch = vit_7b\nstyle = dinov3\n[train]\nmethod = dinov3\n[mask]\ngroup_size = 1\n";
+  const MethodSpec spec = make_method(testing_support::tiny_config(text));
+  Network network(spec.network, at::kDouble);
+  network.initialize(3);
+  const auto parameter = [&](const std::string& name) {
+    for (const NamedTensor& t : network.parameters())
+      if (t.name == "backbone." + name) return t.tensor;
+    return at::Tensor();
+  };
+  const std::vector<uint64_t> positions{0, 1, 2};
+  const std::vector<at::Tensor> crops{golden::uniform("global", {6, 3, 16, 16}), golden::uniform("local", {6, 3, 8, 8})};
+  const std::vector<RowOrigin> origins{{5, positions, 0, 0}, {5, positions, 2, 0}};
+  const auto features = [&](bool training) {
+    ForwardInput input{.crops_by_size = crops, .batch = 3};
+    if (training) input.origins = origins;
+    return network.forward(input).features;  // [4, 3, D]
+  };
+  const at::Tensor before = features(true).detach().clone(), evaluated = features(false).detach().clone();
+  for (const char* name : {"norm.weight", "local_cls_norm.weight"}) parameter(name).set_requires_grad(true);
+  const at::Tensor both = features(true);
+  both.narrow(0, 0, 2).sum().backward({}, /*retain_graph=*/true);
+  EXPECT_GT(parameter("norm.weight").grad().abs().sum().item<double>(), 0);
+  EXPECT_EQ(parameter("local_cls_norm.weight").grad().abs().sum().item<double>(), 0) << "global crops";
+  parameter("norm.weight").mutable_grad().zero_();
+  both.narrow(0, 2, 2).sum().backward();
+  EXPECT_EQ(parameter("norm.weight").grad().abs().sum().item<double>(), 0) << "local crops";
+  EXPECT_GT(parameter("local_cls_norm.weight").grad().abs().sum().item<double>(), 0);
+  {
+    at::NoGradGuard no_grad;
+    parameter("local_cls_norm.weight").mul_(2);
+  }
+  const at::Tensor after = features(true).detach();
+  EXPECT_TRUE(at::equal(after.narrow(0, 0, 2), before.narrow(0, 0, 2)));
+  EXPECT_TRUE(at::allclose(after.narrow(0, 2, 2), 2 * before.narrow(0, 2, 2), 1e-12, 1e-12));
+  EXPECT_TRUE(at::equal(features(false).detach(), evaluated)) << "evaluation knows one norm";
+  // without local crops it would have no gradient
+  const auto has_one = [](const std::string& more) {
+    return std::get<VitConfig>(make_method(testing_support::tiny_config(more)).network.backbone).untied_local_cls_norm;
+  };
+  EXPECT_TRUE(has_one(text));
+  EXPECT_FALSE(has_one(text + "[views]\nlocal_count = 0\n"));
+  EXPECT_FALSE(has_one("[model]\nstyle = dinov3\n"));
+}
+
 // A mask token that hides nothing would have no gradient.
 TEST(Method, OnlyAStudentThatIsMaskedHasAMaskToken) {
   const auto masked = [](const std::string& method) {
-    const Config config =
-        testing_support::tiny_config("[train]\nmethod = " + method + "\n[teacher]\ndistill = run\n[mask]\ngroup_size = 1\n");
+    const Config config = testing_support::tiny_config("[train]\nmethod = " + method + "\n[mask]\ngroup_size = 1\n" +
+                                                       (method == "distill" ? "[teacher]\ndistill = run\n" : ""));
     const MethodSpec spec = make_method(config);
     return std::pair(spec.masks.has_value(), std::get<VitConfig>(spec.network.backbone).mask_token);
   };

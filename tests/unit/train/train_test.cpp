@@ -134,6 +134,45 @@ TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
   EXPECT_EQ(config.model.dim, 16);
 }
 
+// Of one image there is no spread over images: null, and no alarm.
+TEST_F(TrainTest, OneImageOnARankTrains) {
+  options_.config.train.batch_size = 1;
+  options_.config.optim.warmup = Duration{};
+  options_.config.eval.every = {};
+  EXPECT_EQ(run(), ExitCode::kDone);
+  int steps = 0;
+  for (const json& line : metrics()) {
+    EXPECT_NE(line.value("event", ""), "collapse");
+    if (!line.contains("loss")) continue;
+    ++steps;
+    EXPECT_TRUE(line["loss"].is_number());
+    EXPECT_TRUE(line.at("effective_rank").is_null());
+    EXPECT_TRUE(line.at("feature_deviation").is_null());
+    EXPECT_TRUE(line.at("prototype_perplexity").is_null());
+    EXPECT_TRUE(line.at("prototypes_used").is_number());
+  }
+  EXPECT_EQ(steps, 6);
+}
+
+// The mean gradient is the same on all ranks: where no loss is at fault, a parameter and the images of all of them are named.
+TEST_F(TrainTest, AGradientThatIsNoNumberIsNamed) {
+  options_.config.loss.koleo_weight = 1e38;  // finite in float32, what backward makes of it is not
+  options_.config.train.max_skipped = 2;
+  std::string told;
+  try {
+    run();
+  } catch (const Error& error) {
+    told = error.what();
+  }
+  EXPECT_THAT(told, testing::ContainsRegex("the gradient of (backbone|head)\\.[a-z0-9_.]+, though every term is a number, of rank 0"));
+  std::vector<json> skipped;
+  for (const json& line : metrics())
+    if (line.value("event", "") == "skipped") skipped.push_back(line);
+  ASSERT_EQ(skipped.size(), 2u);
+  EXPECT_THAT(skipped[0]["where"].get<std::string>(), testing::ContainsRegex("rank 0 \\(image ids [0-9]+( [0-9]+){7}\\)"));
+  EXPECT_NE(skipped[0]["where"], skipped[1]["where"]) << "other images";
+}
+
 // Running statistics are part of the state: a run that was stopped goes on with them, and the teacher's file carries them.
 TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   options_.config = default_config();
