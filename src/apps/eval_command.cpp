@@ -23,8 +23,9 @@ constexpr const char* kUsage = R"(dinoxx eval: what the features of a checkpoint
   dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR              one process
   mpirun -n 4 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  four ranks, the same numbers
 
-RUN is a run folder (its newest checkpoint), a checkpoint folder, or a safetensors file of a DINO backbone. DIR gets results.json and
-predictions_STEP.csv. Steps learn from train (the memory) and are scored on test (the queries); --suite names them, "ladder" is all:
+RUN is a run folder (its newest checkpoint), a checkpoint folder, or weights of other programs: a safetensors, .pth or .bin file or a model
+folder with a ViT of DINO v1, v2, v3, a ConvNeXt or a ResNet ("dinoxx weights inspect"). DIR gets results.json and predictions_STEP.csv.
+Steps learn from train (the memory) and are scored on test (the queries); --suite names them, "ladder" is all:
 
 )";
 constexpr const char* kMore = R"(
@@ -96,7 +97,9 @@ Line parse(int argc, char** argv) {
       "baselines", po::value(&baselines)->default_value("untrained,raw")->value_name("NAMES|none"),
       "scored beside: a network of the same shape before training, raw pixels")(
       "sweep-views", po::value(&sweep_views)->default_value(eval::kSweepViews)->value_name("N"),
-      "random crops of each training image that the sweep's heads learn from; 0: the evaluation's crop alone, no augmentation");
+      "random crops of each training image that the sweep's heads learn from; 0: the evaluation's crop alone, no augmentation")(
+      "seed", po::value(&options.seed)->default_value(options.seed)->value_name("N"),
+      "of all that is drawn: folds, few-shot draws, restarts, the order and crops of training, copies, resamples");
   own.add_options()("cache", po::value(&cache)->value_name("DIR|none"),
                     "where features stay for the next evaluation of the same weights and images; without it dinoxx_features beside --out")(
       "cache-limit", po::value(&cache_limit)->default_value(static_cast<double>(eval::FeatureCache::kDefaultLimit) / kGigabyte)->value_name("GB"),

@@ -62,7 +62,7 @@ void FinetuneLine::add_to(po::options_description& own) {
       "finetune.lr", po::value(&lr_)->value_name("RATE[,...]"), "peak learning rates to try; without it the method's own")(
       "finetune.loss", po::value(&loss_)->default_value(defaults.loss)->value_name("NAME"), losses.c_str())(
       "finetune.sampler", po::value(&sampler_)->default_value(defaults.sampler)->value_name("NAME"), samplers.c_str())(
-      "finetune.crop", po::value(&crop_)->default_value(defaults.crop)->value_name("F"),
+      "finetune.crop", po::value(&crop_)->default_value(defaults.crop, fmt::format("{}", defaults.crop))->value_name("F"),
       "smallest share of the image's area in a training crop; 1: whole images, where size or the border matters")(
       "finetune.layer_decay", po::value(&layer_decay_)->default_value(defaults.layer_decay)->value_name("F"),
       "of full: a block's rate over that of the next")("finetune.rank", po::value(&rank_)->default_value(defaults.rank)->value_name("N"),

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace dinoxx::eval {
 namespace {
+
+using nlohmann::json;
 
 // d/d beta of the mean of -log softmax(beta * logits)[label]: mean of E_p[logit] - logit[label].
 double slope(std::span<const int32_t> labels, std::span<const double> logits, int classes, double beta) {
@@ -51,6 +54,25 @@ std::vector<ReliabilityBin> fill_bins(std::span<const double> confidence, std::s
     if (bin.count == 0) continue;
     bin.confidence /= static_cast<double>(bin.count);
     bin.accuracy /= static_cast<double>(bin.count);
+  }
+  return result;
+}
+
+json figures_of(const Calibration& calibration) {
+  json result = json::object();
+  put(result, "ece_equal_mass", calibration.ece_mass);
+  put(result, "ece_equal_width", calibration.ece_width);
+  put(result, "classwise_ece_equal_mass", calibration.classwise_mass);
+  put(result, "classwise_ece_equal_width", calibration.classwise_width);
+  put(result, "nll", calibration.nll);
+  put(result, "brier", calibration.brier);
+  return result;
+}
+
+json bins_of(const std::vector<ReliabilityBin>& bins) {
+  json result = json::array();
+  for (const ReliabilityBin& bin : bins) {
+    if (bin.count > 0) result.push_back({{"images", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
   }
   return result;
 }
@@ -128,6 +150,19 @@ Calibration calibrate(std::span<const int32_t> labels, std::span<const double> p
   result.nll = std::isfinite(nll) ? Stat::of(nll / n)
                                   : Stat::undefined("a test image has probability 0 of its class (none of that class in training?)");
   result.brier = Stat::of(brier / n);
+  return result;
+}
+
+json describe_calibration(std::span<const int32_t> labels, std::span<const double> before, std::span<const double> after,
+                          const Stat& temperature, int classes) {
+  json result = {{"before", figures_of(calibrate(labels, before, classes))},
+                 {"reliability", bins_of(reliability(labels, before, classes, Binning::kEqualMass))}};
+  if (temperature.value) {
+    result["after"] = figures_of(calibrate(labels, after, classes));
+    result["reliability_after"] = bins_of(reliability(labels, after, classes, Binning::kEqualMass));
+  } else {
+    put(result, "after", temperature);
+  }
   return result;
 }
 

@@ -209,4 +209,24 @@ json check_near_identical(const StepInput& input) {
   return result;
 }
 
+void judge_near_identical(json& checks) {
+  json& near = checks["near_identical"];
+  const auto judge = [&](const json& pair, const char* images, const char* others) {
+    const auto found = pair["queries"].get<int64_t>();
+    if (found == 0) return;
+    const double median = pair["median_cosine"];
+    const std::string what = fmt::format("{} of {} {} images are nearly the same as an image of {} (cosine of at least {:g})", found,
+                                         pair["looked_at"].get<int64_t>(), images, others, kNearIdentical);
+    if (median < kTellsApart)
+      checks["warnings"].push_back(what + ": look at the pairs; a number on copies is memory, not recognition");
+    else
+      near["notes"].push_back(
+          fmt::format("{}, which with these features says little: half of all images come as near as {:.3f}", what, median));
+  };
+  judge(near, "test", "the memory");
+  if (!near.contains("validation")) return;
+  judge(near["validation"], "val", "the memory");
+  judge(near["validation_queries"], "test", "val");
+}
+
 }  // namespace dinoxx::eval

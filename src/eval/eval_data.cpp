@@ -110,6 +110,14 @@ void use_queries(const Dataset& dataset, Split split, EvalData& data) {
   }
 }
 
+void note_other_columns(const Dataset& dataset, EvalData& data) {
+  const std::vector<LabelColumn>& columns = dataset.label_columns();
+  if (columns.size() < 2) return;
+  std::string others;
+  for (size_t i = 1; i < columns.size(); ++i) others += (i > 1 ? ", " : "") + columns[i].name;
+  data.notes.push_back(fmt::format("{} label columns: \"{}\", the first, is looked at; not {}", columns.size(), columns[0].name, others));
+}
+
 // Classes, and the checks that need both halves.
 void finish(const Dataset& dataset, EvalData& data) {
   std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
@@ -125,6 +133,26 @@ void finish(const Dataset& dataset, EvalData& data) {
 }
 
 }  // namespace
+
+void drop_unseen_validation(EvalData& data) {
+  const std::set<int32_t> learned(data.memory_labels.begin(), data.memory_labels.end());
+  std::set<int32_t> unseen;
+  size_t kept = 0;
+  for (size_t row = 0; row < data.validation.size(); ++row) {
+    if (!learned.contains(data.validation_labels[row])) {
+      unseen.insert(data.validation_labels[row]);
+      continue;
+    }
+    data.validation[kept] = data.validation[row];
+    data.validation_labels[kept++] = data.validation_labels[row];
+  }
+  if (unseen.empty()) return;
+  data.notes.push_back(fmt::format("{} val images of {} classes without a training image choose no settings{}",
+                                   data.validation.size() - kept, unseen.size(),
+                                   kept == 0 ? "; none is left: settings are chosen on folds of train" : ""));
+  data.validation.resize(kept);
+  data.validation_labels.resize(kept);
+}
 
 std::vector<size_t> held_out_rows(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, double share, uint64_t seed) {
   std::map<int32_t, std::vector<std::pair<uint64_t, size_t>>> by_class;  // (draw, row)
@@ -167,8 +195,10 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
   if (data.query_source == split_name(Split::kTest)) {
     int64_t unlabelled_of_val = 0;
     labelled(dataset, Split::kVal, data.validation, data.validation_labels, unlabelled_of_val);
+    drop_unseen_validation(data);
   }
   finish(dataset, data);
+  note_other_columns(dataset, data);
   return data;
 }
 

@@ -160,16 +160,22 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   }
   const BootstrapReport report = bootstrap_methods(dataset, data, predictions, pairs, options.seed, options.threads, comm);
   results["bootstrap"] = report.protocol;
-  for (size_t i = 0; i < places.size(); ++i) (*places[i].scores)["bootstrap95"] = report.intervals[i];
+  for (size_t i = 0; i < places.size(); ++i) {
+    (*places[i].scores)["bootstrap95"] = report.intervals[i];
+    if (!report.interval_notes[i].empty()) (*places[i].scores)["bootstrap95_note"] = report.interval_notes[i];
+  }
   results["comparisons"] = json::array();
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto [first, second] = pairs[i];
     const McNemar test = mcnemar(data.query_labels, *predictions[first], *predictions[second]);
-    results["comparisons"].push_back(
-        {{"first", places[first].name},
-         {"second", places[second].name},
-         {"mcnemar", {{"only_first_right", test.only_first}, {"only_second_right", test.only_second}, {"p", test.p}}},
-         {"difference95", report.differences[i]}});
+    json row = {{"first", places[first].name},
+                {"second", places[second].name},
+                {"mcnemar", {{"only_first_right", test.only_first}, {"only_second_right", test.only_second}, {"p", test.p}}},
+                {"difference95", report.differences[i]}};
+    if (!report.difference_notes[i].empty()) row["difference95_note"] = report.difference_notes[i];
+    if (report.by_group)
+      row["mcnemar"]["note"] = "takes test images for independent, those of a group too: its p may be too small; the interval is by groups";
+    results["comparisons"].push_back(std::move(row));
   }
 }
 
@@ -363,6 +369,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::vector<StepFile> step_files;
   json of_steps = json::object();  // what depends on the machine
   const FinetuneOptions finetune = about_run(options, model);
+  std::optional<FinetuneOffer> finetune_offer;
   std::optional<FeatureCache> cache;
   if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
   const ProgressScope progress(options.progress, options.progress_seconds);
@@ -375,9 +382,13 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   }
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    const StepInput input{*dataset, data, embedders[e], features, options.knn, options.seed, options.threads, comm, &extract, options.sweep_views, &finetune};
+    const StepInput input{*dataset, data,     embedders[e],        features,  options.knn,    options.seed, options.threads,
+                          comm,     &extract, options.sweep_views, &finetune, &finetune_offer};
     progress_phase(fmt::format("checks of {}", embedders[e].name));
-    if (e == 0) checks["near_identical"] = check_near_identical(input);
+    if (e == 0) {
+      checks["near_identical"] = check_near_identical(input);
+      judge_near_identical(checks);
+    }
     took("checks");
     for (StepAnswers& answers : steps) {
       progress_phase(
@@ -392,7 +403,6 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       if (out) std::move(step.files.begin(), step.files.end(), std::back_inserter(step_files));
       took(answers.step->name);
     }
-    progress_phase(fmt::format("evidence of {}", embedders[e].name));
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
     if (e == 0) results["evidence"] = look_closer(input, steps, files);

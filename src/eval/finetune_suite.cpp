@@ -40,13 +40,23 @@ std::vector<std::string> methods_for(const StepInput& input, const std::vector<s
   return {"full"};
 }
 
-double estimate_minutes(const StepInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods) {
+double estimate_minutes(const StepInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods,
+                        double seconds_of_image) {
   const double trained = static_cast<double>(data.train.size()) * options.epochs,
                judged =
                    (static_cast<double>(data.validation.size()) * (options.epochs + 1) + static_cast<double>(input.data.queries.size())) /
                    kBackwardFactor;
   const double rates = static_cast<double>(std::max<size_t>(1, options.lr.size()));
-  return static_cast<double>(methods) * rates * (trained + judged) * seconds_per_image(input, options, data) / 60;
+  return static_cast<double>(methods) * rates * (trained + judged) * seconds_of_image / 60;
+}
+
+// Timed and decided for the first network. The others have its shape, and a step that runs for one of two compares nothing.
+FinetuneOffer decide(const StepInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods) {
+  if (input.finetune_offer && *input.finetune_offer) return **input.finetune_offer;
+  FinetuneOffer offer{seconds_per_image(input, options, data), false};
+  offer.runs = estimate_minutes(input, options, data, methods, offer.seconds_per_image) <= options.max_minutes;
+  if (input.finetune_offer) *input.finetune_offer = offer;
+  return offer;
 }
 
 json settings(const FinetuneOptions& o, const StepInput& input) {
@@ -89,16 +99,6 @@ Tuned tune_method(const StepInput& input, const FinetuneOptions& options, const 
   return best;
 }
 
-json calibration_of(const EvalData& data, const std::vector<double>& probabilities) {
-  const Calibration calibration = calibrate(data.query_labels, probabilities, data.classes);
-  json result = json::object();
-  put(result, "ece_equal_mass", calibration.ece_mass);
-  put(result, "ece_equal_width", calibration.ece_width);
-  put(result, "nll", calibration.nll);
-  put(result, "brier", calibration.brier);
-  return result;
-}
-
 Prediction conclude(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
                     const Tuned& tuned, double probe_c) {
   const TunedNetwork& network = *tuned.network;
@@ -126,11 +126,9 @@ Prediction conclude(const StepInput& input, const FinetuneOptions& options, cons
   details["validation"] = {{"mean_recall", tuning.best.recall}, {"loss", tuning.best.loss}};
   details["epochs"] = tuning.epochs;
   put(details, "temperature", tuning.temperature);
-  details["calibration"]["before"] = calibration_of(input.data, prediction.probabilities);
-  if (tuning.temperature.value)
-    details["calibration"]["after"] = calibration_of(input.data, tuned_probabilities(logits / *tuning.temperature.value, data, classes));
-  else
-    put(details["calibration"], "after", tuning.temperature);
+  std::vector<double> scaled;
+  if (tuning.temperature.value) scaled = tuned_probabilities(logits / *tuning.temperature.value, data, classes);
+  details["calibration"] = describe_calibration(input.data.query_labels, prediction.probabilities, scaled, tuning.temperature, classes);
   details["stopped_early"] = static_cast<int>(tuning.epochs.size()) <= options.epochs;
   if (tuning.diverged) details["diverged"] = "a logit was no longer finite; the best epoch before that answers";
   if (tuning.best_epoch == 0) details["note"] = "no epoch was better on validation than the start: the answers are those of the start";
@@ -175,11 +173,11 @@ StepResult finetune_step(const StepInput& input) {
     result.scores["left_out"] = data.why_not;
     return result;
   }
-  const std::vector<std::string> asked = options.methods.empty() ? tuning_names() : options.methods;
+  const std::vector<std::string> methods = methods_for(input, options.methods.empty() ? tuning_names() : options.methods);
   if (!options.by_name) {
-    const double minutes = estimate_minutes(input, options, data, asked.size());
-    result.run["estimate_minutes"] = minutes;
-    if (minutes > options.max_minutes) {
+    const FinetuneOffer offer = decide(input, options, data, methods.size());
+    result.run["estimate_minutes"] = estimate_minutes(input, options, data, methods.size(), offer.seconds_per_image);
+    if (!offer.runs) {
       result.scores["left_out"] =
           fmt::format("it would take more than --finetune.max_minutes {:g} on this machine; --suite finetune runs it", options.max_minutes);
       result.scores["offered"] = true;
@@ -188,12 +186,15 @@ StepResult finetune_step(const StepInput& input) {
   }
   result.scores["settings"] = settings(options, input);
   json& selection = result.scores["selection"];
-  selection = {{"by", data.by}, {"images", data.validation.size()}, {"training_images", data.train.size()}};
+  selection = {{"by", data.by},
+               {"images", data.validation.size()},
+               {"classes", std::count_if(data.support.begin(), data.support.end(), [](int64_t n) { return n > 0; })},
+               {"training_images", data.train.size()}};
 
   const TunedHead zero = zero_head(input, data);
   std::optional<ProbeHead> probe;
   TuneScore best;
-  for (const std::string& name : methods_for(input, asked)) {
+  for (const std::string& name : methods) {
     const TuningMethod& method = tuning_method(name);
     if (method.probe_head && !probe) probe = fit_probe(input, data, zero);
     const TunedHead head = method.probe_head ? probe->head : zero;

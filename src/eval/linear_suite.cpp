@@ -181,25 +181,6 @@ std::vector<Choice> choose(const StepInput& input, const Trial& trial) {
   return choices;
 }
 
-json describe(const Calibration& calibration) {
-  json result = json::object();
-  put(result, "ece_equal_mass", calibration.ece_mass);
-  put(result, "ece_equal_width", calibration.ece_width);
-  put(result, "classwise_ece_equal_mass", calibration.classwise_mass);
-  put(result, "classwise_ece_equal_width", calibration.classwise_width);
-  put(result, "nll", calibration.nll);
-  put(result, "brier", calibration.brier);
-  return result;
-}
-
-json describe(const std::vector<ReliabilityBin>& bins) {
-  json result = json::array();
-  for (const ReliabilityBin& bin : bins) {
-    if (bin.count > 0) result.push_back({{"images", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
-  }
-  return result;
-}
-
 // Logits of all queries on every rank.
 at::Tensor query_scores(const StepInput& input, const LinearModel& model, const Variant& variant, std::span<const int64_t> counts) {
   const int64_t total = input.features.queries.size(0);
@@ -227,16 +208,9 @@ Prediction conclude(const StepInput& input, const Variant& variant, const Choice
   details["converged"] = converged;
   if (!choice.scores.empty()) details["selection"] = choice.scores;
   put(details, "temperature", choice.temperature);
-  details["calibration"]["before"] = describe(calibrate(data.query_labels, prediction.probabilities, data.classes));
-  details["calibration"]["reliability"] =
-      describe(reliability(data.query_labels, prediction.probabilities, data.classes, Binning::kEqualMass));
-  if (choice.temperature.value) {
-    const std::vector<double> scaled = softmax_rows(logits, data.classes, *choice.temperature.value);
-    details["calibration"]["after"] = describe(calibrate(data.query_labels, scaled, data.classes));
-    details["calibration"]["reliability_after"] = describe(reliability(data.query_labels, scaled, data.classes, Binning::kEqualMass));
-  } else {
-    put(details["calibration"], "after", choice.temperature);
-  }
+  std::vector<double> scaled;
+  if (choice.temperature.value) scaled = softmax_rows(logits, data.classes, *choice.temperature.value);
+  details["calibration"] = describe_calibration(data.query_labels, prediction.probabilities, scaled, choice.temperature, data.classes);
   return prediction;
 }
 

@@ -21,8 +21,11 @@ using namespace linseg;
 constexpr double kLargestFit = 4e9;  // multiplications of one step of a fit
 constexpr double kMass = 0.6;
 
-json number(double value) {
-  return std::isnan(value) ? json(nullptr) : json(value);
+constexpr const char *kNoClass = "no test mask has the class, and no answer", *kNoCells = "no test mask has a pixel",
+                     *kNothingHeld = "no image that was held out has a mask";
+
+void put_number(json& object, const char* key, double value, const char* why) {
+  put(object, key, Stat::unless_nan(value, why));
 }
 
 // Row of numbers for each query: has a mask | per question the overlap of patches, then of pixels | attention.
@@ -136,36 +139,38 @@ json overlap_json(const StepInput& input, const Question& question, const Overla
   json iou = json::array();
   for (int c = 0; c < question.classes; ++c) {
     const std::string name = c == 0 ? "background" : question.classes == 2 ? "object" : class_name(input.dataset, c - 1);
-    iou.push_back({{"name", name},
-                   {"iou", number(overlap_iou(overlap, c))},
-                   {"truth", overlap.truth[c]},
-                   {"answered", overlap.answer[c]},
-                   {"right", overlap.both[c]}});
+    json row = {{"name", name}, {"truth", overlap.truth[c]}, {"answered", overlap.answer[c]}, {"right", overlap.both[c]}};
+    put_number(row, "iou", overlap_iou(overlap, c), kNoClass);
+    iou.push_back(std::move(row));
   }
-  return {{"miou", number(mean_iou(overlap))}, {"accuracy", number(overlap_accuracy(overlap))}, {"iou", std::move(iou)}};
+  json result = {{"iou", std::move(iou)}};
+  put_number(result, "miou", mean_iou(overlap), kNoCells);
+  put_number(result, "accuracy", overlap_accuracy(overlap), kNoCells);
+  return result;
 }
 
 json attention_json(const Table& table, const at::Tensor& rows, std::span<const uint32_t> once) {
   const int64_t heads = table.heads();
-  json result = {{"heads", json::array()}};
+  int64_t images = 0;
+  for (int64_t i = 0; i < rows.size(0); ++i) images += rows[i][table.attention()].item<double>() != 0;
+  if (images == 0) return {{"left_out", "no mask of a test image shows an object"}};
+  json result = {{"images", images}, {"heads", json::array()}};
   double sum = 0, best = 0;
-  int64_t best_head = 0, images = 0;
+  int64_t best_head = 0;
   for (int64_t h = 0; h < heads; ++h) {
     const double jaccard = table.mean(rows, 1 + h, once);
-    result["heads"].push_back(number(jaccard));
+    result["heads"].push_back(jaccard);
     sum += jaccard;
     if (jaccard > best) {
       best = jaccard;
       best_head = h;
     }
   }
-  for (int64_t i = 0; i < rows.size(0); ++i) images += rows[i][table.attention()].item<double>() != 0;
-  result["images"] = images;
-  result["mean_of_heads"] = number(sum / static_cast<double>(heads));
-  result["mean_map"] = number(table.mean(rows, 1 + heads, once));
-  result["oracle_head_of_each_image"] = number(table.mean(rows, 2 + heads, once));
-  result["oracle_head_of_the_set"] = {{"head", best_head}, {"jaccard", number(images > 0 ? best : std::nan(""))}};
-  result["all_object"] = number(table.mean(rows, 3 + heads, once));
+  result["mean_of_heads"] = sum / static_cast<double>(heads);
+  result["mean_map"] = table.mean(rows, 1 + heads, once);
+  result["oracle_head_of_each_image"] = table.mean(rows, 2 + heads, once);
+  result["oracle_head_of_the_set"] = {{"head", best_head}, {"jaccard", best}};
+  result["all_object"] = table.mean(rows, 3 + heads, once);
   return result;
 }
 
@@ -271,7 +276,10 @@ StepResult linseg_step(const StepInput& input) {
   for (size_t q = 0; q < questions.size(); ++q) {
     const Overlap of_pixels = table.read(rows, q, /*pixels=*/true, once);
     json selection = json::array();
-    for (size_t i = 0; i < fits[q].scores.size(); ++i) selection.push_back({{"C", kC[i]}, {"miou", number(fits[q].scores[i])}});
+    for (size_t i = 0; i < fits[q].scores.size(); ++i) {
+      selection.push_back({{"C", kC[i]}});
+      put_number(selection.back(), "miou", fits[q].scores[i], kNothingHeld);
+    }
     result.scores[questions[q].name] = {{"C", fits[q].c},
                                         {"chosen_on", fits[q].scores.empty() ? "nothing: no image could be held out"
                                                       : validation           ? "val"
@@ -289,10 +297,7 @@ StepResult linseg_step(const StepInput& input) {
   else
     result.scores["attention"] = {{"left_out", "it has no attention"}};
   result.figures = resampled(input, questions, table, rows, labels, groups);
-  for (const ResampledFigure& figure : result.figures) {
-    const auto interval = percentile_interval(figure.values);
-    result.scores["bootstrap95"][figure.name] = interval ? json{interval->low, interval->high} : json(nullptr);
-  }
+  for (const ResampledFigure& figure : result.figures) put(result.scores["bootstrap95"], figure.name, percentile_interval(figure.values));
   result.scores["patches"] = {{"grid", {shape.side, shape.side}}, {"dim", shape.dim}};
   result.scores["images"] = {{"train", sample.images()},
                              {"train_patches", sample.targets.size()},

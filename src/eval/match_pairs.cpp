@@ -123,15 +123,12 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
     }
     figures.emplace_back();
     for (size_t s = 0; s < kPckShares.size(); ++s) figures.back().push_back({fmt::format("pck_{}", kPckShares[s]), pck(all, s), {}});
-    for (int64_t i = 0; i < kResamples && pairs.size() > 1; ++i) {
+    for (int64_t i = 0; i < kResamples; ++i) {
       const PointTally drawn = sum_of(rows, resampler.counts(i));
       for (size_t s = 0; s < kPckShares.size(); ++s) figures.back()[s].values.push_back(pck(drawn, s));
     }
-    for (size_t s = 0; s < kPckShares.size(); ++s) {
-      const auto interval = percentile_interval(figures.back()[s].values);
-      scores["bootstrap95"][fmt::format("{}", kPckShares[s])] = interval ? json{interval->low, interval->high} : json(nullptr);
-    }
-    if (pairs.size() == 1) scores["undefined"] = "one pair has no interval";
+    for (size_t s = 0; s < kPckShares.size(); ++s)
+      put(scores["bootstrap95"], fmt::format("{}", kPckShares[s]), percentile_interval(figures.back()[s].values));
     results["results"].push_back(std::move(scores));
   }
   results["paired"] = paired_differences(loaded.names(), figures);

@@ -9,6 +9,7 @@
 #include "dinoxx/eval/knn.hpp"
 #include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/eval/match.hpp"
+#include "dinoxx/eval/statistics.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -28,9 +29,15 @@ double distance(const PatchMap& map, int64_t cell, double x, double y) {
   return std::hypot(cx - x, cy - y);
 }
 
-json of_shares(const std::array<double, 3>& counts, double all) {
+constexpr const char *kNoPoints = "no point to ask for", *kNoMutual = "no point whose answer finds back to it";
+
+Stat share_of(double count, double all, const char* why_none) {
+  return all > 0 ? Stat::of(count / all) : Stat::undefined(why_none);
+}
+
+json of_shares(const std::array<double, 3>& counts, double all, const char* why_none = kNoPoints) {
   json result;
-  for (size_t i = 0; i < kPckShares.size(); ++i) result[fmt::format("{}", kPckShares[i])] = all > 0 ? json(counts[i] / all) : json(nullptr);
+  for (size_t i = 0; i < kPckShares.size(); ++i) put(result, fmt::format("{}", kPckShares[i]), share_of(counts[i], all, why_none));
   return result;
 }
 
@@ -50,9 +57,11 @@ void PointTally::add(const double* row, double times) {
 }
 
 json tally_json(const PointTally& t) {
+  json mutual = {{"pck", of_shares(t.mutual_right, t.mutual, kNoMutual)}};
+  put(mutual, "share", share_of(t.mutual, t.points, kNoPoints));
   return {{"points", t.points},
           {"pck", of_shares(t.right, t.points)},
-          {"mutual", {{"share", t.points > 0 ? json(t.mutual / t.points) : json(nullptr)}, {"pck", of_shares(t.mutual_right, t.mutual)}}},
+          {"mutual", std::move(mutual)},
           {"best_of_grid", of_shares(t.best, t.points)},
           {"chance", of_shares(t.chance, t.points)}};
 }

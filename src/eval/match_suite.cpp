@@ -92,8 +92,7 @@ StepResult match_step(const StepInput& input) {
     const at::Tensor column = drawn.select(1, s).contiguous();
     const std::string name = fmt::format("{}", kPckShares[s]);
     result.figures.push_back({"pck_" + name, values[s], {column.data_ptr<double>(), column.data_ptr<double>() + kResamples}});
-    const auto interval = percentile_interval(result.figures.back().values);
-    result.scores["bootstrap95"][name] = interval ? json{interval->low, interval->high} : json(nullptr);
+    put(result.scores["bootstrap95"], name, percentile_interval(result.figures.back().values));
   }
   return result;
 }

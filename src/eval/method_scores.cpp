@@ -79,6 +79,13 @@ json confusion_counts(const Dataset& dataset, const EvalData& data, const std::v
   return pairs;
 }
 
+// 1 for each query that has the right answer, else 0.
+std::vector<int8_t> right_or_wrong(const EvalData& data, const std::vector<int32_t>& answers) {
+  std::vector<int8_t> right(answers.size());
+  for (size_t q = 0; q < answers.size(); ++q) right[q] = answers[q] == data.query_labels[q];
+  return right;
+}
+
 }  // namespace
 
 json method_scores(const Dataset& dataset, const EvalData& data, const Prediction& prediction) {
@@ -135,22 +142,16 @@ BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, 
     return std::vector<double>(begin, begin + kResamples);
   };
   BootstrapReport report;
+  report.by_group = resampler.by_group();
   report.protocol = {{"resamples", kResamples},
                      {"seed", seed},
                      {"interval", "percentile, 2.5 to 97.5 %"},
                      {"drawn", resampler.by_group() ? "whole groups of test images" : "test images, each class as many as it has"}};
-  constexpr const char* kMostlyUndefined = "undefined in more than half of the resamples";
   for (int64_t m = 0; m < methods; ++m) {
     json intervals = json::object();
-    for (int s = 0; s < kResampledScores; ++s) {
-      const auto interval = percentile_interval(column(m, s));
-      if (interval) {
-        intervals[kResampledNames[s]] = {interval->low, interval->high};
-      } else {
-        put(intervals, kResampledNames[s], Stat::undefined(kMostlyUndefined));
-      }
-    }
+    for (int s = 0; s < kResampledScores; ++s) put(intervals, kResampledNames[s], percentile_interval(column(m, s)));
     report.intervals.push_back(std::move(intervals));
+    report.interval_notes.push_back(note_on_spread(data.query_labels, right_or_wrong(data, *predictions[m]), data.classes));
   }
   for (const MethodPair& pair : pairs) {
     json differences = json::object();
@@ -158,14 +159,13 @@ BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, 
       std::vector<double> difference = column(pair.first, s);
       const std::vector<double> second = column(pair.second, s);
       for (size_t r = 0; r < difference.size(); ++r) difference[r] -= second[r];
-      const auto interval = percentile_interval(difference);
-      if (interval) {
-        differences[kResampledNames[s]] = {interval->low, interval->high};
-      } else {
-        put(differences, kResampledNames[s], Stat::undefined(kMostlyUndefined));
-      }
+      put(differences, kResampledNames[s], percentile_interval(std::move(difference)));
     }
     report.differences.push_back(std::move(differences));
+    std::vector<int8_t> one_or_other = right_or_wrong(data, *predictions[pair.first]);
+    const std::vector<int8_t> second = right_or_wrong(data, *predictions[pair.second]);
+    for (size_t q = 0; q < second.size(); ++q) one_or_other[q] = static_cast<int8_t>(one_or_other[q] - second[q]);
+    report.difference_notes.push_back(note_on_spread(data.query_labels, one_or_other, data.classes));
   }
   return report;
 }

@@ -47,7 +47,8 @@ std::pair<double, double> wilson_interval(int64_t successes, int64_t trials) {
   const double n = static_cast<double>(trials), p = static_cast<double>(successes) / n;
   const double denominator = 1 + z * z / n, centre = (p + z * z / (2 * n)) / denominator;
   const double half = z * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / denominator;
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  // at the ends rounding leaves 1e-17 where the formula has 0
+  return {successes == 0 ? 0.0 : std::max(0.0, centre - half), successes == trials ? 1.0 : std::min(1.0, centre + half)};
 }
 
 }  // namespace dinoxx::eval

@@ -19,12 +19,10 @@ json paired_differences(std::span<const std::string> embedders, std::span<const 
         std::vector<double> differences;
         for (size_t i = 0; i < first.values.size(); ++i) differences.push_back(first.values[i] - second.values[i]);
         const double difference = first.value - second.value;
-        const auto interval = percentile_interval(std::move(differences));
-        result.push_back({{"figure", first.name},
-                          {"first", embedders[0]},
-                          {"second", embedders[e]},
-                          {"difference", std::isnan(difference) ? json(nullptr) : json(difference)},
-                          {"interval95", interval ? json{interval->low, interval->high} : json(nullptr)}});
+        json row = {{"figure", first.name}, {"first", embedders[0]}, {"second", embedders[e]}};
+        put(row, "difference", Stat::unless_nan(difference, "the figure is undefined for one of the two"));
+        put(row, "interval95", percentile_interval(std::move(differences)));
+        result.push_back(std::move(row));
       }
     }
   }

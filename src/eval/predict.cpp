@@ -43,15 +43,14 @@ EvalData head_data(const Dataset& dataset, size_t images) {
   EvalData data;
   labelled_of(dataset, Split::kTrain, data.memory, data.memory_labels);
   labelled_of(dataset, Split::kVal, data.validation, data.validation_labels);
+  drop_unseen_validation(data);
   const std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
   if (seen.size() < 2) {
     fail_usage("--data", "labelled train images of at least two classes",
                fmt::format("{} labelled train images of {} classes", data.memory.size(), seen.size()),
                "Pack class folders (\"dinoxx pack --help\").");
   }
-  int32_t last = *seen.rbegin();
-  for (const int32_t label : data.validation_labels) last = std::max(last, label);
-  data.classes = std::max(static_cast<int>(dataset.class_names().size()), last + 1);
+  data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
   data.memory_source = "train";
   data.query_source = "images without labels";
   data.queries.resize(images);

@@ -60,14 +60,16 @@ struct Tally {
   double both() const { return objects > 0 ? (region + boundary) / (2 * objects) : std::numeric_limits<double>::quiet_NaN(); }
 };
 
-json number(double value) {
-  return std::isnan(value) ? json(nullptr) : json(value);
-}
+constexpr const char *kNoFrame = "no annotated frame between the first and the last", *kNoObject = "undefined for every object";
 
 json series_json(std::span<const double> frames) {
   const std::optional<SeriesScores> scores = series_scores(frames);
-  if (!scores) return {{"mean", nullptr}, {"recall", nullptr}, {"decay", nullptr}};
-  return {{"mean", scores->mean}, {"recall", scores->recall}, {"decay", scores->decay ? json(*scores->decay) : json(nullptr)}};
+  const Stat none = Stat::undefined(kNoFrame);
+  json result;
+  put(result, "mean", scores ? Stat::of(scores->mean) : none);
+  put(result, "recall", scores ? Stat::of(scores->recall) : none);
+  put(result, "decay", !scores ? none : scores->decay ? Stat::of(*scores->decay) : Stat::undefined("fewer than four scored frames"));
+  return result;
 }
 
 // Mean over objects of each part that is defined for any.
@@ -80,7 +82,7 @@ json mean_json(const std::vector<json>& parts) {
       sum += part[name].get<double>();
       ++count;
     }
-    result[name] = count > 0 ? json(sum / count) : json(nullptr);
+    put(result, name, count > 0 ? Stat::of(sum / count) : Stat::undefined(kNoObject));
   }
   return result;
 }
@@ -119,18 +121,17 @@ Section describe(const Contender& contender, const std::vector<Film>& films, con
     json of_film = {{"name", film.name},
                     {"frames", film.frames.size()},
                     {"scored_frames", scores.frames},
-                    {"j_and_f", number(tally.both())},
                     {"objects", of_objects}};
-    if (scores.frames.empty()) of_film["undefined"] = "no annotated frame between the first and the last";
+    put(of_film, "j_and_f", Stat::unless_nan(tally.both(), kNoFrame));
     of_films.push_back(std::move(of_film));
     section.films.push_back(tally);
     all.region += tally.region;
     all.boundary += tally.boundary;
     all.objects += tally.objects;
   }
-  section.scores = {{"name", contender.name},      {"description", contender.description}, {"j_and_f", number(all.both())},
-                    {"j", mean_json(regions)},     {"f", mean_json(boundaries)},           {"objects", all.objects},
-                    {"films", std::move(of_films)}};
+  section.scores = {{"name", contender.name},     {"description", contender.description}, {"j", mean_json(regions)},
+                    {"f", mean_json(boundaries)}, {"objects", all.objects},               {"films", std::move(of_films)}};
+  put(section.scores, "j_and_f", Stat::unless_nan(all.both(), kNoObject));
   return section;
 }
 
@@ -209,9 +210,7 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
         });
     Section section = describe(contender, films, rows);
     std::vector<double> values = resampled(section.films, options.seed);
-    const auto interval = films.size() > 1 ? percentile_interval(values) : std::nullopt;
-    section.scores["bootstrap95"] = interval ? json{interval->low, interval->high} : json(nullptr);
-    if (films.size() == 1) section.scores["undefined"] = "one film has no interval";
+    put(section.scores, "bootstrap95", percentile_interval(values));
     for (const auto& fields : section.objects) table += csv_row(fields);
     const json& both = section.scores["j_and_f"];
     names.push_back(contender.name);

@@ -4,12 +4,15 @@
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
+#include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/lanes.hpp"
+#include "dinoxx/eval/metrics.hpp"
 
 namespace dinoxx::eval {
 
@@ -79,12 +82,58 @@ std::array<double, kResampledScores> resampled_scores(std::span<const int32_t> l
   return result;
 }
 
-std::optional<Interval> percentile_interval(std::vector<double> values) {
+PercentileInterval percentile_interval(std::vector<double> values) {
+  constexpr double kRounding = 1e-12;
   const size_t all = values.size();
   std::erase_if(values, [](double v) { return std::isnan(v); });
-  if (values.empty() || 2 * values.size() < all) return std::nullopt;
+  if (values.empty() || 2 * values.size() < all) return {std::nullopt, "undefined in more than half of the resamples"};
   std::sort(values.begin(), values.end());
-  return Interval{quantile(values, 0.025), quantile(values, 0.975)};
+  const Interval interval{quantile(values, 0.025), quantile(values, 0.975)};
+  if (interval.high - interval.low <= kRounding * std::max(1.0, std::abs(interval.low)))
+    return {std::nullopt, "the resamples are all equal: there is too little to draw from, or nothing in it varies"};
+  return {interval, ""};
+}
+
+void put(nlohmann::json& object, const std::string& key, const PercentileInterval& interval) {
+  if (interval.value)
+    object[key] = {interval.value->low, interval.value->high};
+  else
+    put(object, key, Stat::undefined(interval.reason));
+}
+
+std::string note_on_spread(std::span<const int32_t> labels, std::span<const int8_t> values, int classes) {
+  constexpr double kWorthSaying = 0.005;  // of the mean recall
+  struct Class {
+    int64_t images = 0;
+    int8_t value = 0;
+    bool varies = false;
+  };
+  std::vector<Class> seen(classes);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    Class& c = seen[labels[i]];
+    c.varies |= c.images > 0 && values[i] != c.value;
+    c.value = values[i];
+    ++c.images;
+  }
+  int64_t present = 0, constant = 0, single = 0;
+  double squares = 0;
+  for (const Class& c : seen) {
+    if (c.images == 0) continue;
+    ++present;
+    if (c.varies) continue;
+    ++constant;
+    single += c.images == 1;
+    const double width = wilson_interval(0, c.images).second;
+    squares += width * width;
+  }
+  if (constant == 0) return {};
+  const double open = std::sqrt(squares) / static_cast<double>(present);
+  if (open < kWorthSaying) return {};
+  const std::string of_one = single == 0 ? "" : fmt::format(" ({} of one test image)", single);
+  return fmt::format(
+      "too narrow: {} of {} classes with test images{} are the same in every resample; by their Wilson intervals that leaves about {:.1f} "
+      "points of the balanced accuracy open",
+      constant, present, of_one, 100 * open);
 }
 
 McNemar mcnemar(std::span<const int32_t> labels, std::span<const int32_t> first, std::span<const int32_t> second) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
 
@@ -41,6 +42,12 @@ struct Calibration {
   Stat brier;                ///< mean over rows of sum over classes (p - [label])^2, in [0, 2]
 };
 Calibration calibrate(std::span<const int32_t> labels, std::span<const double> probabilities, int classes);
+
+/// For results.json, of probabilities before and after scaling by `temperature` (`after` is looked at where there is one): before, after
+/// {ece_equal_mass, ece_equal_width, classwise_..., nll, brier}, reliability, reliability_after [{images, confidence, accuracy}] by equal
+/// mass. Undefined figures are null, with the reason under "undefined".
+nlohmann::json describe_calibration(std::span<const int32_t> labels, std::span<const double> before, std::span<const double> after,
+                                    const Stat& temperature, int classes);
 
 /// The temperature T in [1/100, 100] of softmax(logits / T) with the smallest mean -log p(label) (Guo et al. 2017, section 4.2). The
 /// objective is convex in 1/T: root of its derivative by bisection. Rows whose label has the logit minus infinity are left out. Undefined

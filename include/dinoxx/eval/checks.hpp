@@ -26,4 +26,12 @@ nlohmann::json check_splits(const Dataset& dataset, const EvalData& data);
 /// Collective.
 nlohmann::json check_near_identical(const StepInput& input);
 
+/// Median cosine of nearest images below which features tell ordinary images apart well enough for kNearIdentical to mean something: the
+/// squared distance of such a pair is 2 (1 - cosine), so an ordinary nearest image is then more than five times as far as the limit.
+inline constexpr double kTellsApart = 0.9;
+
+/// Of `checks` with "near_identical" in it: adds to its "warnings" what was found with features that tell images apart, and to
+/// near_identical.notes what was found with others.
+void judge_near_identical(nlohmann::json& checks);
+
 }  // namespace dinoxx::eval

@@ -12,7 +12,7 @@ namespace dinoxx::eval {
 struct EvalData {
   std::vector<uint64_t> memory, queries;
   std::vector<int32_t> memory_labels, query_labels;  ///< per id, in [0, classes)
-  /// Labelled images of val when the queries are test: settings may be chosen on them. Empty otherwise.
+  /// Images of val of classes that the memory has, when the queries are test: settings may be chosen on them. Empty otherwise.
   std::vector<uint64_t> validation;
   std::vector<int32_t> validation_labels;
   int classes = 0;
@@ -23,6 +23,9 @@ struct EvalData {
 
 /// Share of each class of train that is held out of the memory when the data set has no split for the queries.
 inline constexpr double kHeldOutShare = 0.1;
+
+/// Takes validation images of classes that the memory lacks away, with a note: no setting has them right, so that they choose by noise.
+void drop_unseen_validation(EvalData& data);
 
 /// For the eval command: memory = train; queries = `split`, or by default test, else val, else a held-out part of train (each fallback is a
 /// note). UsageError: no train split, a requested split that is empty, no labels, one class only.

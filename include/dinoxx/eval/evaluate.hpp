@@ -25,7 +25,7 @@ struct EvaluateOptions {
   KnnConfig knn;
   int sweep_views = kSweepViews;  ///< of each training image, for the sweep; 0: features of the evaluation's own crop
   FinetuneOptions finetune;  ///< what the user says; evaluate() fills in the rest
-  uint64_t seed = 0;  ///< of folds, draws, restarts and resamples; the same for all checkpoints
+  uint64_t seed = 0;  ///< of folds, draws, restarts, fine-tuning and resamples; the same for all checkpoints
   int threads = 1;
   std::filesystem::path cache;  ///< folder of the features on disk (feature_cache.hpp); empty: none
   uint64_t cache_limit = FeatureCache::kDefaultLimit;  ///< bytes
@@ -52,9 +52,10 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
 ///
 /// Beside "checkpoint" and "data": "checks" (checks.hpp), "majority" (the scores of always saying the most frequent class), "suites":
 /// {STEP: {"protocol", "predictions", "results": [per embedder {name, description, feature_dim, ..., methods: {METHOD: method_scores() with
-/// "bootstrap95"}}]}}, "bootstrap" (how), "comparisons": [{first, second, mcnemar, differences}] with methods named [step, embedder,
-/// method], "evidence": {labels, neighbours, pictures} of the first embedder (evidence.hpp, feature_pictures.hpp; their PNGs stand beside
-/// results.json), "feature_health": [per embedder] (feature_health.hpp). The first embedder's methods with probabilities also have
+/// "bootstrap95", and "bootstrap95_note" where the classes' images leave it too narrow}}]}}, "bootstrap" (how), "comparisons": [{first,
+/// second, mcnemar, difference95}] (with difference95_note, and mcnemar.note where whole groups are drawn) and methods named [step,
+/// embedder, method], "evidence": {labels, neighbours, pictures} of the first embedder (evidence.hpp, feature_pictures.hpp; their PNGs stand
+/// beside results.json), "feature_health": [per embedder] (feature_health.hpp). The first embedder's methods with probabilities also have
 /// "ranking_curves" (ranking_curves.hpp).
 nlohmann::json evaluate(const EvaluateOptions& options, Communicator& comm);
 

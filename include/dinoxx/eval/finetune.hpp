@@ -27,6 +27,12 @@ struct FinetuneOptions {
   std::string config_text;       ///< the training's configuration where the weights have one: makes a merged file a checkpoint
 };
 
+/// Whether a step that nobody named is run, and the timing that says so.
+struct FinetuneOffer {
+  double seconds_per_image = 0;  ///< of a training step
+  bool runs = false;
+};
+
 const std::vector<std::string>& finetune_losses();
 const std::vector<std::string>& finetune_samplers();
 const std::vector<std::string>& finetune_saves();

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct StepInput {
   const ExtractOptions* images = nullptr;  ///< how images become network input, for a step that looks at them itself
   int sweep_views = kSweepViews;           ///< new crops of each training image that the sweep learns from; 0: the evaluation's own
   const FinetuneOptions* finetune = nullptr;  ///< of the step finetune; none: its defaults
+  std::optional<FinetuneOffer>* finetune_offer = nullptr;  ///< what it decided for the first embedder: holds for all; none: each by itself
 };
 
 /// A method that has an answer for each query.

@@ -23,7 +23,9 @@ struct MethodPair {
 struct BootstrapReport {
   nlohmann::json protocol;                  ///< resamples, seed, how they are drawn
   std::vector<nlohmann::json> intervals;    ///< per method {score: [low, high] or null}, with "undefined" for reasons
-  std::vector<nlohmann::json> differences;  ///< per pair {score: {difference, interval95}}, first minus second
+  std::vector<nlohmann::json> differences;  ///< per pair {score: [low, high] or null}, first minus second
+  std::vector<std::string> interval_notes, difference_notes;  ///< what these intervals do not see (note_on_spread); empty: nothing
+  bool by_group = false;                                      ///< whole groups were drawn
 };
 BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, std::span<const std::vector<int32_t>* const> predictions,
                                   std::span<const MethodPair> pairs, uint64_t seed, int threads, Communicator& comm);

@@ -15,7 +15,7 @@ struct ResampledFigure {
 };
 
 /// The first embedder against each other one, figure by figure: [{figure, first, second, difference, interval95}]: percentile interval of
-/// the differences, null where fewer than half of the resamples have one.
+/// the differences. What is undefined is null, with the reason under "undefined".
 nlohmann::json paired_differences(std::span<const std::string> embedders, std::span<const std::vector<ResampledFigure>> figures);
 /// For the terminal, in %.
 std::string paired_lines(const nlohmann::json& differences);

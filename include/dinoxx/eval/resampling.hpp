@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,8 +46,20 @@ inline constexpr std::array<const char*, kResampledScores> kResampledNames{"accu
 std::array<double, kResampledScores> resampled_scores(std::span<const int32_t> labels, std::span<const int32_t> predictions,
                                                       std::span<const uint32_t> counts, int classes);
 
-/// Percentile interval at 95 % of values that are not NaN; nullopt with fewer than half of them there. Sorts `values`.
-std::optional<Interval> percentile_interval(std::vector<double> values);
+/// Percentile interval at 95 % of values that are not NaN, or the reason why there is none: fewer than half of the values are defined, or
+/// those from one end of the interval to the other are equal (but for rounding): resamples that do not vary tell nothing of the spread.
+struct PercentileInterval {
+  std::optional<Interval> value;
+  std::string reason;  ///< why there is no interval
+};
+PercentileInterval percentile_interval(std::vector<double> values);
+/// object[key] = [low, high], or null with the reason as object["undefined"][key].
+void put(nlohmann::json& object, const std::string& key, const PercentileInterval& interval);
+
+/// What an interval of the balanced accuracy does not see: a class whose images all have the same value (0 wrong, 1 right; of two methods
+/// the difference) is the same in every resample, above all a class of one image. `values` [N] beside `labels` [N]. Returns a sentence, or
+/// nothing where the classes' Wilson intervals, taken as independent, leave less than half a point of the mean recall open.
+std::string note_on_spread(std::span<const int32_t> labels, std::span<const int8_t> values, int classes);
 
 struct McNemar {
   int64_t only_first = 0, only_second = 0;  ///< test images that one method alone has right

@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -15,6 +16,8 @@ struct Stat {
   std::string reason;  ///< why there is no value
   static Stat of(double value) { return {value, ""}; }
   static Stat undefined(std::string why) { return {std::nullopt, std::move(why)}; }
+  /// `value`, undefined where it is NaN.
+  static Stat unless_nan(double value, std::string why) { return std::isnan(value) ? undefined(std::move(why)) : of(value); }
 };
 /// object[key] = the value, or null with the reason as object["undefined"][key].
 void put(nlohmann::json& object, const std::string& key, const Stat& stat);

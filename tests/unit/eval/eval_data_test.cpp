@@ -46,6 +46,37 @@ TEST(EvalData, CommandTakesTestThenValThenAHeldOutPart) {
   EXPECT_THAT(choose_eval_data(data, Split::kVal, 1).queries, ElementsAre(20));
 }
 
+TEST(EvalData, ValidationOfClassesThatNothingIsLearnedOfChoosesNothing) {
+  MemoryDataset data;
+  for (int i = 0; i < 6; ++i) data.add(Split::kTrain, i % 2);
+  data.add(Split::kTest, 0);
+  data.add(Split::kVal, 2);
+  EvalData chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_TRUE(chosen.validation.empty());  // so that settings are chosen on folds
+  EXPECT_TRUE(chosen.validation_labels.empty());
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("1 val images of 1 classes without a training image choose no settings; none is left")));
+  data.add(Split::kVal, 1);
+  data.add(Split::kVal, 3);
+  chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_THAT(chosen.validation, ElementsAre(8));
+  EXPECT_THAT(chosen.validation_labels, ElementsAre(1));
+  EXPECT_THAT(chosen.notes, ElementsAre(testing::StartsWith("2 val images of 2 classes without a training image choose no settings")));
+}
+
+class TwoColumns : public MemoryDataset {
+ public:
+  const std::vector<LabelColumn>& label_columns() const override { return columns_; }
+
+ private:
+  std::vector<LabelColumn> columns_{{"species", {"a", "b"}}, {"sex", {"f", "m"}}};
+};
+
+TEST(EvalData, OfSeveralLabelColumnsTheFirstIsNamed) {
+  TwoColumns data;
+  for (int i = 0; i < 6; ++i) data.add(i < 4 ? Split::kTrain : Split::kTest, i % 2);
+  EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).notes, ElementsAre("2 label columns: \"species\", the first, is looked at; not sex"));
+}
+
 TEST(EvalData, ProbeNeverLooksAtTest) {
   MemoryDataset data;
   for (int i = 0; i < 20; ++i) data.add(Split::kTrain, i % 2);

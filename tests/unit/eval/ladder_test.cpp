@@ -211,6 +211,18 @@ TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {
   const KnnConfig knn;
   const json near = check_near_identical({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
   EXPECT_EQ(near["queries"], 1);
+  EXPECT_LT(near["median_cosine"], kTellsApart);
+  json checks = {{"warnings", json::array()}, {"near_identical", near}};
+  judge_near_identical(checks);
+  ASSERT_EQ(checks["warnings"].size(), 1u);
+  EXPECT_THAT(checks["warnings"][0].get<std::string>(), HasSubstr("1 of 40 test images are nearly the same as an image of the memory"));
+  EXPECT_FALSE(checks["near_identical"].contains("notes"));
+  // features for which everything is alike accuse nobody
+  checks = {{"warnings", json::array()}, {"near_identical", near}};
+  checks["near_identical"]["median_cosine"] = 0.95;
+  judge_near_identical(checks);
+  EXPECT_TRUE(checks["warnings"].empty());
+  EXPECT_THAT(checks["near_identical"]["notes"][0].get<std::string>(), HasSubstr("says little: half of all images come as near as 0.950"));
   EXPECT_NEAR(near["examples"][0]["cosine"].get<double>(), 1.0, 1e-6);
   EXPECT_EQ(near["examples"][0]["image"], set.dataset.key(set.data.queries[4]));
   EXPECT_EQ(near["examples"][0]["memory"], set.dataset.key(set.data.memory[17]));
@@ -248,6 +260,10 @@ TEST(Checks, ValidationIsComparedWithBothSidesToo) {
   EXPECT_EQ(near["validation"]["examples"][0]["memory"], set.dataset.key(set.data.memory[2]));
   EXPECT_EQ(near["validation_queries"]["queries"], 1);
   EXPECT_EQ(near["validation_queries"]["looked_at"], 12);
+  json judged = {{"warnings", json::array()}, {"near_identical", near}};
+  judged["near_identical"]["validation"]["median_cosine"] = judged["near_identical"]["validation_queries"]["median_cosine"] = 0.5;
+  judge_near_identical(judged);
+  EXPECT_EQ(judged["warnings"].size(), 2u);
 }
 
 TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
@@ -258,10 +274,18 @@ TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
   const std::vector<const std::vector<int32_t>*> methods{&good, &bad, &bad};
   const std::vector<MethodPair> pairs{{0, 1}, {1, 2}};
   const BootstrapReport report = bootstrap_methods(set.dataset, set.data, methods, pairs, 0, 1, *comm);
-  EXPECT_EQ(report.intervals[0]["accuracy"], json({1.0, 1.0}));
+  EXPECT_TRUE(report.intervals[0]["accuracy"].is_null());  // all right in every resample: nothing is known of the spread
+  EXPECT_THAT(report.intervals[0]["undefined"]["accuracy"].get<std::string>(), HasSubstr("all equal"));
+  EXPECT_THAT(report.interval_notes[0], HasSubstr("2 of 2 classes"));
   EXPECT_LT(report.intervals[1]["accuracy"][0].get<double>(), 50.0 / 60);
   EXPECT_GT(report.differences[0]["accuracy"][0].get<double>(), 0.05);
-  EXPECT_EQ(report.differences[1]["balanced_accuracy"], json({0.0, 0.0}));  // the same method: the same resamples
+  EXPECT_TRUE(report.differences[1]["balanced_accuracy"].is_null());  // the same method: the same resamples
+  EXPECT_THAT(report.difference_notes[1], HasSubstr("2 of 2 classes"));
+  EXPECT_FALSE(report.by_group);
+
+  Set grouped = make_set({5, 5}, {30, 30});
+  for (size_t q = 0; q < 60; ++q) grouped.dataset.set_group(grouped.data.queries[q], 1 + q / 10);
+  EXPECT_TRUE(bootstrap_methods(grouped.dataset, grouped.data, methods, pairs, 0, 1, *comm).by_group);
 }
 
 }  // namespace

@@ -37,6 +37,10 @@ TEST(Metrics, WilsonIntervalMatchesPublishedValues) {
   EXPECT_NEAR(wilson_interval(10, 10).first, 0.72247, 1e-5);
   EXPECT_NEAR(wilson_interval(10, 10).second, 1.0, 1e-12);
   EXPECT_EQ(wilson_interval(0, 0), std::make_pair(0.0, 1.0));
+  for (int64_t n = 1; n <= 200; ++n) {
+    EXPECT_EQ(wilson_interval(0, n).first, 0.0) << n;
+    EXPECT_EQ(wilson_interval(n, n).second, 1.0) << n;
+  }
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
 #include "dinoxx/eval/resampling.hpp"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cmath>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace dinoxx::eval {
@@ -60,7 +61,7 @@ TEST(Bootstrap, SpreadIsThatOfTheBinomial) {
   const double expected = std::sqrt(100 * 0.7 * 0.3 + 50 * 0.2 * 0.8) / 150;
   EXPECT_NEAR(spread.mean, 80.0 / 150, 4 * expected / std::sqrt(kResamples));
   EXPECT_NEAR(spread.deviation, expected, 0.05 * expected);
-  const auto interval = percentile_interval(values);
+  const auto interval = percentile_interval(values).value;
   ASSERT_TRUE(interval);
   EXPECT_NEAR(interval->high - interval->low, 2 * 1.96 * expected, 0.12 * 2 * 1.96 * expected);
 }
@@ -77,11 +78,51 @@ TEST(Bootstrap, ScoresOfTheWholeSetWhenEachImageIsDrawnOnce) {
 
 TEST(Bootstrap, NoIntervalFromValuesThatAreMostlyUndefined) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_FALSE(percentile_interval({nan, nan, 0.5}));
-  EXPECT_FALSE(percentile_interval({}));
-  const auto interval = percentile_interval({nan, 0.5, 0.5});
+  for (const std::vector<double>& values : {std::vector<double>{nan, nan, 0.5}, std::vector<double>{}}) {
+    EXPECT_FALSE(percentile_interval(values).value);
+    EXPECT_EQ(percentile_interval(values).reason, "undefined in more than half of the resamples");
+  }
+  const auto interval = percentile_interval({nan, 0.5, 0.6}).value;
   ASSERT_TRUE(interval);
-  EXPECT_EQ(interval->low, 0.5);
+  EXPECT_DOUBLE_EQ(interval->low, 0.5025);
+}
+
+TEST(Bootstrap, NoIntervalFromResamplesThatAreAllEqual) {
+  // one test image of each class: each resample is the set itself, whatever the answers
+  const std::vector<int32_t> labels{0, 1, 2}, predictions{0, 1, 1};
+  const Resampler resampler(labels, {}, 3, 0);
+  for (int score = 0; score < kResampledScores; ++score) {
+    std::vector<double> values;
+    for (int64_t r = 0; r < 50; ++r) values.push_back(resampled_scores(labels, predictions, resampler.counts(r), 3)[score]);
+    const PercentileInterval interval = percentile_interval(values);
+    EXPECT_FALSE(interval.value) << kResampledNames[score];
+    EXPECT_THAT(interval.reason, testing::HasSubstr("all equal"));
+    nlohmann::json row;
+    put(row, "mcc", interval);
+    EXPECT_EQ(row, nlohmann::json({{"mcc", nullptr}, {"undefined", {{"mcc", interval.reason}}}}));
+  }
+  EXPECT_FALSE(percentile_interval({0.1 + 0.2, 0.3, 0.3}).value);  // equal but for rounding
+  EXPECT_TRUE(percentile_interval({0.3, 0.3, 0.3 + 1e-6}).value);
+}
+
+TEST(Bootstrap, ClassesWithoutSpreadAreSaidWhereTheyMatter) {
+  const auto note = [](const std::vector<int>& counts, const std::vector<int>& right) {
+    std::vector<int8_t> values;
+    for (size_t c = 0; c < counts.size(); ++c)
+      for (int i = 0; i < counts[c]; ++i) values.push_back(i < right[c]);
+    return note_on_spread(repeated(counts), values, static_cast<int>(counts.size()));
+  };
+  EXPECT_EQ(note({10, 0, 10}, {9, 0, 1}), "");
+  // Wilson: 0 of 1 is [0, 0.7935]; of two classes that is 39.7 points
+  EXPECT_EQ(note({1, 0, 10}, {1, 0, 5}),
+            "too narrow: 1 of 2 classes with test images (1 of one test image) are the same in every resample; by their Wilson intervals "
+            "that leaves about 39.7 points of the balanced accuracy open");
+  EXPECT_THAT(note({5, 5}, {5, 0}), testing::HasSubstr("2 of 2 classes with test images are the same"));
+  EXPECT_THAT(note({200, 200}, {200, 150}), testing::HasSubstr("about 0.9 points"));
+  EXPECT_EQ(note({2000, 200}, {2000, 150}), "");  // 0.1 points
+  const std::vector<int32_t> labels = repeated({3, 3});
+  EXPECT_EQ(note_on_spread(labels, std::vector<int8_t>{-1, 0, 1, 0, 1, 0}, 2), "");
+  EXPECT_THAT(note_on_spread(labels, std::vector<int8_t>{-1, -1, -1, 0, 1, 0}, 2), testing::HasSubstr("1 of 2 classes"));
 }
 
 TEST(Intervals, OneValueHasNone) {

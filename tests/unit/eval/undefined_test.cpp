@@ -12,6 +12,7 @@
 #include "dinoxx/eval/resampling.hpp"
 #include "dinoxx/eval/statistics.hpp"
 #include "ladder_sets.hpp"
+#include "support/small_vit.hpp"
 
 namespace dinoxx::testing_support {
 namespace {
@@ -86,7 +87,9 @@ TEST(Undefined, EachFigureByItself) {
     EXPECT_FALSE(c.stat.value) << c.what;
     EXPECT_EQ(c.stat.reason, c.reason) << c.what;
   }
-  EXPECT_FALSE(percentile_interval({NAN, NAN, 0.5}));  // in results.json: "undefined in more than half of the resamples"
+  EXPECT_EQ(percentile_interval({NAN, NAN, 0.5}).reason, "undefined in more than half of the resamples");
+  EXPECT_EQ(percentile_interval({0.5, 0.5, 0.5}).reason,
+            "the resamples are all equal: there is too little to draw from, or nothing in it varies");
 }
 
 // Every "name: reason" below `json`, and that the name's value is null and no other null is without a reason.
@@ -174,6 +177,65 @@ TEST(Undefined, InResultsOfAwkwardSets) {
     expected.insert(always.begin(), always.end());
     EXPECT_EQ(reasons(make_set(c.train, c.test), c.noise), expected) << c.what;
   }
+}
+
+// Masks of the test images, one character each: h the upper half is the object, e there is none.
+std::set<std::string> reasons_of_dense_steps(const std::string& masks) {
+  MemoryDataset dataset;
+  dataset.set_class_names({"a", "b", "without images"});
+  std::vector<uint8_t> half(256, 0);
+  const std::vector<uint8_t> empty = half;
+  std::fill_n(half.begin(), 128, 255);
+  const auto add = [&](Split split, int label, const std::vector<uint8_t>& mask) {
+    Image image{16, 16, std::vector<uint8_t>(768)};
+    CounterRng rng(3, dataset.size(), 0, Purpose::kEval);
+    for (uint8_t& byte : image.data) byte = static_cast<uint8_t>(rng.below(256));
+    for (int i = 0; i < 384 && mask[0] != 0; ++i) image.data[i] = static_cast<uint8_t>(200 + rng.below(50));
+    dataset.set_mask(dataset.add_image(split, label, image), encode_gray_png(mask, 16, 16));
+  };
+  for (int i = 0; i < 10; ++i) add(Split::kTrain, i % 2, half);
+  for (const char mask : masks) add(Split::kTest, 0, mask == 'h' ? half : empty);
+  const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
+  const auto network = small_backbone(2, 3);
+  const Embedder embedder = backbone_embedder("teacher", "", *network);
+  const ExtractOptions images{{0, 16}, ViewPlan{}, 1};
+  const auto comm = make_self_communicator();
+  const KnnConfig knn;
+  const SplitFeatures none;
+  const StepInput input{dataset, data, embedder, none, knn, 0, 1, *comm, &images};
+  std::set<std::string> found;
+  collect(linseg_step(input).scores, found);
+  collect(match_step(input).scores, found);
+  return found;
+}
+
+TEST(Undefined, InDenseSteps) {
+  const std::string class_less = "iou: no test mask has the class, and no answer", equal =
+      ": the resamples are all equal: there is too little to draw from, or nothing in it varies",
+      mostly = ": undefined in more than half of the resamples", no_point = ": no point to ask for",
+      no_mutual = ": no point whose answer finds back to it";
+  const auto of = [](std::initializer_list<const char*> names, const std::string& reason) {
+    std::set<std::string> result;
+    for (const char* name : names) result.insert(name + reason);
+    return result;
+  };
+  const auto all = [](std::initializer_list<std::set<std::string>> sets) {
+    std::set<std::string> result;
+    for (const std::set<std::string>& set : sets) result.insert(set.begin(), set.end());
+    return result;
+  };
+  const std::initializer_list<const char*> shares{"0.05", "0.1", "0.2"};
+  EXPECT_EQ(reasons_of_dense_steps("hhhh"), std::set<std::string>{class_less});
+  // one test image is in every resample
+  EXPECT_EQ(reasons_of_dense_steps("h"),
+            all({{class_less},
+                 of({"object_miou", "classes_miou", "attention_mean_map", "attention_oracle_head_of_each_image"}, equal),
+                 of(shares, equal)}));
+  // masks that show no object
+  EXPECT_EQ(reasons_of_dense_steps("eeee"),
+            all({{class_less}, of({"object_miou", "classes_miou"}, equal),  // all of every image is background
+                 of({"attention_mean_map", "attention_oracle_head_of_each_image"}, mostly), of(shares, mostly), of(shares, no_point),
+                 of(shares, no_mutual), of({"share"}, no_point)}));
 }
 
 }  // namespace
