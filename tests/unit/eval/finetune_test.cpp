@@ -67,7 +67,8 @@ FinetuneOptions quick(const std::vector<std::string>& methods) {
   return options;
 }
 
-StepResult run(const Dataset& dataset, const FinetuneOptions& options, Communicator& comm, const Embedder& embedder) {
+StepResult run(const Dataset& dataset, const FinetuneOptions& options, Communicator& comm, const Embedder& embedder,
+               std::optional<FinetuneOffer>* offer = nullptr) {
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const ExtractOptions images{{0, kSize}, ViewPlan{}, 1};
   LocalFeatures local = embed_all(dataset, data, true, {&embedder, 1}, images, comm);
@@ -75,6 +76,7 @@ StepResult run(const Dataset& dataset, const FinetuneOptions& options, Communica
   const KnnConfig knn;
   StepInput input{dataset, data, embedder, features, knn, 0, 1, comm, &images};
   input.finetune = &options;
+  input.finetune_offer = offer;
   return finetune_step(input);
 }
 
@@ -219,6 +221,7 @@ TEST(Finetune, LearnsAndTheBestEpochAnswers) {
   const StepResult result = run(dataset, options, *network);
   ASSERT_EQ(result.predictions.size(), tuning_methods().size());
   EXPECT_EQ(result.scores["selection"]["by"], "val split");
+  EXPECT_EQ(result.scores["selection"]["classes"], 3);
   for (const Prediction& prediction : result.predictions) {
     SCOPED_TRACE(prediction.method);
     const json& d = prediction.details;
@@ -232,6 +235,11 @@ TEST(Finetune, LearnsAndTheBestEpochAnswers) {
     EXPECT_EQ(d["validation"]["mean_recall"], d["epochs"][best]["mean_recall"]);
     EXPECT_EQ(d["epochs"].size(), std::min<size_t>(7, best + 1 + 2));
     EXPECT_EQ(d["stopped_early"], d["epochs"].size() < 7);
+    EXPECT_TRUE(d["calibration"]["before"].contains("classwise_ece_equal_mass"));  // as the linear step
+    int64_t binned = 0;
+    for (const json& bin : d["calibration"]["reliability"]) binned += bin["images"].get<int64_t>();
+    EXPECT_EQ(binned, prediction.classes.size());
+    EXPECT_EQ(d["calibration"].contains("reliability_after"), d["temperature"].is_number());
     for (size_t q = 0; q < prediction.classes.size(); ++q) {
       double sum = 0;
       for (int c = 0; c < kClasses; ++c) sum += prediction.probabilities[q * kClasses + c];
@@ -265,6 +273,37 @@ TEST(Finetune, ARateThatDestroysLeavesTheStart) {
   EXPECT_EQ(tried.predictions[0].details["rates_tried"].size(), 2u);
   const json& of_none = none.predictions[0].details;
   EXPECT_EQ(tried.predictions[0].details["lr"], of_none["epoch"] == 0 ? 30.0 : 2e-5);
+}
+
+// Timed once: near the limit the network and its untrained twin are both run, or neither is.
+TEST(Finetune, WhatIsDecidedForTheFirstNetworkHoldsForTheOthers) {
+  const MemoryDataset dataset = tinted(12, 6, 6);
+  const auto network = small_backbone(1, 3);
+  const auto comm = make_self_communicator();
+  const Embedder teacher = backbone_embedder("teacher", "", *network), untrained = backbone_embedder("untrained", "", *network);
+  FinetuneOptions options = quick({});
+  options.by_name = false;
+  options.epochs = 1;
+  for (const bool runs : {false, true}) {
+    std::optional<FinetuneOffer> offer;
+    options.max_minutes = runs ? 1e9 : 0;
+    const StepResult first = run(dataset, options, *comm, teacher, &offer);
+    ASSERT_TRUE(offer);
+    EXPECT_EQ(offer->runs, runs);
+    EXPECT_EQ(first.predictions.size(), runs ? tuning_methods().size() : 0u);
+    options.max_minutes = runs ? 0 : 1e9;  // by itself it would decide otherwise
+    const StepResult second = run(dataset, options, *comm, untrained, &offer);
+    EXPECT_EQ(second.predictions.size(), runs ? 1u : 0u);
+    EXPECT_EQ(second.scores.contains("offered"), !runs);
+    // one method of five, by the same timing
+    EXPECT_DOUBLE_EQ(first.run["estimate_minutes"].get<double>(), 5 * second.run["estimate_minutes"].get<double>());
+  }
+}
+
+TEST(Finetune, ClassesThatTheEpochIsChosenOnAreCounted) {
+  // 6, 3 and 2 images, a fifth of them held out: the fold that chooses lacks a class
+  const StepResult result = run(tinted(6, 0, 6), quick({"norm"}), *small_backbone(1, 3));
+  EXPECT_EQ(result.scores["selection"]["classes"], 2) << result.scores["selection"].dump();
 }
 
 TEST(Finetune, TestLabelsChangeNothing) {
