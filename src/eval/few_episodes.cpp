@@ -163,8 +163,8 @@ json transductive_setting(const StepInput& input, const Prepared& prepared, int6
   const uint64_t sub = unequal ? std::size(kShots) + number : number;
   const at::Tensor rows = run_tasks(input.comm, kEpisodes, kMethods * 2, input.threads, [&](int64_t task, double* row) {
     const Episode episode = source.draw(task, sub, unequal);
-    const at::Tensor support = prepared.centred_memory.index_select(0, episode.support).to(at::kDouble),
-                     queries = prepared.centred_queries.index_select(0, episode.queries).to(at::kDouble);
+    const at::Tensor support = prepared.centred_memory.index_select(0, episode.support),
+                     queries = prepared.centred_queries.index_select(0, episode.queries);
     for (int m = 0; m < kMethods; ++m) {
       const Tally t = tally(episode.query_labels, predict(kMethod[m].scores(support, episode.support_labels, ways, queries)), ways);
       row[2 * m] = *accuracy(t).value;

@@ -10,9 +10,9 @@
 namespace dinoxx::eval {
 namespace {
 
-// [rows, points], never below 0 by rounding
+// [rows, points] float64 from a product in the type of the features; never below 0 by rounding
 at::Tensor squared_distances(const at::Tensor& rows, const at::Tensor& points) {
-  return (rows.square().sum(1, /*keepdim=*/true) + points.square().sum(1) - 2 * at::mm(rows, points.t())).clamp_min(0);
+  return (rows.square().sum(1, /*keepdim=*/true) + points.square().sum(1) - 2 * at::mm(rows, points.t())).clamp_min(0).to(at::kDouble);
 }
 
 // [n, classes], 1 where the image is of the class
@@ -21,9 +21,9 @@ at::Tensor one_hot(std::span<const int32_t> labels, int classes) {
   return at::zeros({rows.size(0), classes}, at::kDouble).scatter_(1, rows.unsqueeze(1), 1.0);
 }
 
-// Mean of the rows of `points`, weighted per class: weights [n, classes] -> [classes, D]
+// Mean of the rows of `points`, weighted per class: weights [n, classes] float64 -> [classes, D] in the type of the points
 at::Tensor weighted_means(const at::Tensor& points, const at::Tensor& weights) {
-  return at::mm(weights.t(), points) / weights.sum(0).unsqueeze(1);
+  return at::mm((weights / weights.sum(0)).t().to(points.scalar_type()), points);
 }
 
 // The nearest others of each query, [N, neighbours] row by row.

@@ -44,6 +44,9 @@ TEST(TransductiveGolden, AgreesWithNumPy) {
     const at::Tensor assignment = laplacian_assignment(support, support_labels, c.ways, queries);
     EXPECT_LT(largest_error(assignment, "laplacian"), 1e-9) << c.name;
     EXPECT_LT((assignment.sum(1) - 1).abs().max().item<double>(), 1e-12);
+    const at::Tensor narrow_support = support.to(at::kFloat), narrow = queries.to(at::kFloat);  // as the few-shot step has them
+    EXPECT_LT(largest_error(soft_kmeans_scores(narrow_support, support_labels, c.ways, narrow), "soft_kmeans"), 1e-5) << c.name;
+    EXPECT_LT(largest_error(laplacian_assignment(narrow_support, support_labels, c.ways, narrow), "laplacian"), 1e-5) << c.name;
   }
 }
 
