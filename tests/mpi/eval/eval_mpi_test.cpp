@@ -82,6 +82,44 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
   }
 }
 
+// What the ladder's test above leaves out: steps that look into a network.
+TEST(EvalMpi, SweepAndFineTuningOfANetworkAreThoseOfOneRank) {
+  const auto comm = make_mpi_communicator(), self = make_self_communicator();
+  const auto network = small_backbone(2, 3);
+  const Embedder embedder = backbone_embedder("teacher", "", *network);
+  const auto data = class_dataset(41, 23, 3, 16, 11);
+  const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
+  const ExtractOptions options{{0, 16}, ViewPlan{}, 1};
+  const KnnConfig knn;
+  FinetuneOptions finetune;
+  finetune.methods = {"lora", "bitfit"};
+  finetune.epochs = 2;
+  finetune.batch = 9;  // less than two images for each of seven ranks
+  finetune.loss = "logit_adjusted";
+  LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
+  const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
+  const StepInput together{*data, chosen, embedder, gathered, knn, 0, 1, *comm, &options, 1, &finetune},
+      alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options, 1, &finetune};
+  const StepResult sweep = sweep_step(together), tuned = finetune_step(together);
+  ASSERT_EQ(sweep.predictions.size(), 1u);
+  ASSERT_EQ(tuned.predictions.size(), 2u);
+  for (const StepResult* result : {&sweep, &tuned}) {
+    at::Tensor least = at::full({1}, static_cast<int64_t>(std::hash<std::string>{}(in_words(*result))), at::kLong), largest = least.clone();
+    comm->all_reduce(least, ReduceOp::kMin)->wait();
+    comm->all_reduce(largest, ReduceOp::kMax)->wait();
+    EXPECT_TRUE(at::equal(least, largest)) << "the ranks have different results";
+  }
+  if (comm->rank() != 0) return;
+  EXPECT_EQ(in_words(sweep), in_words(sweep_step(alone)));
+  const StepResult expected = finetune_step(alone);
+  for (size_t m = 0; m < 2; ++m) {
+    EXPECT_EQ(tuned.predictions[m].details["epoch"], expected.predictions[m].details["epoch"]);
+    ASSERT_EQ(tuned.predictions[m].probabilities.size(), expected.predictions[m].probabilities.size());
+    for (size_t i = 0; i < expected.predictions[m].probabilities.size(); ++i)
+      ASSERT_NEAR(tuned.predictions[m].probabilities[i], expected.predictions[m].probabilities[i], 2e-4);  // the order of summation
+  }
+}
+
 TEST(EvalMpi, FeaturesAreBitForBitThoseOfOneRankAndEachIdIsThereOnce) {
   const auto comm = make_mpi_communicator(), self = make_self_communicator();
   const VisionTransformer net = small_vit(2, 11);
