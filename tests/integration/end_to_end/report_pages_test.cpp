@@ -1,4 +1,4 @@
-// Pages in a real browser: at the width of a desk and of a phone, light and dark, on paper.
+// Pages in a validator and in a real browser: at the width of a desk and of a phone, light and dark, on paper.
 #include <gmock/gmock.h>
 
 #include <cstdlib>
@@ -68,23 +68,42 @@ void expect_screenshot(const Browser& browser, const fs::path& page) {
   EXPECT_GT(fs::file_size(picture), 20000u);  // a blank page of this size takes less than 10,000
 }
 
-TEST(ReportPages, RenderInABrowserWithoutAWordOnItsConsole) {
-  if (std::string(DINOXX_CHROMIUM).empty()) GTEST_SKIP() << "no Chromium here: launch/setup.sh --tests installs one";
+void expect_valid(const fs::path& page, const fs::path& scratch) {
+  const fs::path log = scratch / "tidy.log";
+  // warnings (an empty span) are no errors
+  const std::string command = std::string(DINOXX_TIDY) + " -q -e --show-warnings no " + page.string() + " > " + log.string() + " 2>&1 || test $? -lt 2";
+  EXPECT_EQ(std::system(command.c_str()), 0) << page << "\n" << read_text(log);
+}
+
+// A run, a whole ladder with fine-tuning, runs side by side.
+TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
+  const bool tidy = !std::string(DINOXX_TIDY).empty(), chromium = !std::string(DINOXX_CHROMIUM).empty();
+  if (!tidy && !chromium) GTEST_SKIP() << "neither tidy nor Chromium here: launch/setup.sh --tests installs them";
   Workshop& workshop = Workshop::get();
   const fs::path run = workshop.run(), out = workshop.folder.path() / "evaluated", side = workshop.folder.path() / "runs.html";
   ASSERT_EQ(dinoxx_run("report " + run.string()).code, 0);
   ASSERT_EQ(dinoxx_run("eval --checkpoint " + run.string() + " --data " + workshop.data().string() +
-                       " --suite knn,linear --baselines none --out " + out.string())
+                       " --suite ladder,finetune --finetune.methods lora --finetune.epochs 1 --baselines raw --out " + out.string())
                 .code,
             0);
   ASSERT_EQ(dinoxx_run("compare " + run.string() + " --html " + side.string()).code, 0);
+  const std::string whole = read_text(out / "report.html");
+  for (const char* part : {"fine-tuning, LoRA", "best of the linear heads", "The same place found again", "Linear segmentation of patch features",
+                           "Attention of CLS against the masks", "Episodes: few classes", "first three principal components as colours"})
+    EXPECT_THAT(whole, HasSubstr(part));
+  EXPECT_THAT(whole, Not(HasSubstr("Not run: results.json has nothing of this kind")));
+  const std::string not_run = whole.substr(whole.find("id=\"not-run\""), whole.find("id=\"protocol\"") - whole.find("id=\"not-run\""));
+  EXPECT_THAT(not_run, Not(HasSubstr("<strong>")));  // no step; what raw pixels cannot do stands there
   const Browser browser(workshop.folder.path());
   for (const fs::path& page : {out / "report.html", run / "report.html", side}) {
+    if (tidy) expect_valid(page, workshop.folder.path());
+    if (!chromium) continue;
     for (const int width : {1280, 390})
       for (const bool dark : {false, true}) expect_rendered(browser, page, width, dark);
     expect_printed(browser, page);
   }
-  expect_screenshot(browser, out / "report.html");
+  if (chromium) expect_screenshot(browser, out / "report.html");
+  if ((!tidy || !chromium) && !HasFailure()) GTEST_SKIP() << "no " << (tidy ? "Chromium" : "tidy") << " here: launch/setup.sh --tests installs it";
 }
 
 }  // namespace
