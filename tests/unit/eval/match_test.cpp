@@ -51,6 +51,8 @@ TEST(Match, PointsByHand) {
   EXPECT_EQ(match_points(a, b, std::vector<KeyPoint>{{1, 1, 2.5, 1}}, 4).right[1], 0);  // half a pixel off, 0.125 of the length
   EXPECT_EQ(match_points(a, b, std::vector<KeyPoint>{{1, 1, 2.5, 1}}, 4).right[2], 1);
   EXPECT_TRUE(tally_json(PointTally{})["pck"]["0.1"].is_null());
+  EXPECT_EQ(tally_json(PointTally{})["pck"]["undefined"]["0.1"], "no point to ask for");
+  EXPECT_EQ(tally_json(PointTally{})["mutual"]["undefined"]["share"], "no point to ask for");
 }
 
 TEST(Match, WarpsAndTheirInverse) {
@@ -211,7 +213,7 @@ TEST(Paired, DifferencesOfTheSameResamples) {
   std::vector<double> first, second;
   for (int i = 0; i < 1000; ++i) {
     first.push_back(i * 0.001);
-    second.push_back(i * 0.001 - 0.25);  // always so much less, however far the resamples are apart
+    second.push_back(i * 0.001 - 0.25 - 0.01 * (i % 2));  // always so much less, however far the resamples are apart
   }
   const std::vector<std::string> names{"teacher", "raw", "untrained"};
   const std::vector<std::vector<ResampledFigure>> figures{
@@ -221,8 +223,11 @@ TEST(Paired, DifferencesOfTheSameResamples) {
   EXPECT_EQ(rows[0]["second"], "raw");
   EXPECT_EQ(rows[0]["difference"], 0.25);
   EXPECT_NEAR(rows[0]["interval95"][0].get<double>(), 0.25, 1e-12);
-  EXPECT_NEAR(rows[0]["interval95"][1].get<double>(), 0.25, 1e-12);
+  EXPECT_NEAR(rows[0]["interval95"][1].get<double>(), 0.26, 1e-12);
   EXPECT_TRUE(rows[1]["difference"].is_null());
+  EXPECT_EQ(rows[1]["undefined"]["difference"], "the figure is undefined for one of the two");
+  EXPECT_TRUE(rows[1]["interval95"].is_null());  // always the same difference: nothing is known of its spread
+  EXPECT_THAT(rows[1]["undefined"]["interval95"].get<std::string>(), HasSubstr("all equal"));
 }
 
 }  // namespace
