@@ -63,15 +63,19 @@ read -r width rate < <(sed -n 's/.* images, \([0-9]*\) features.* \([0-9.]*\) im
 about=$("$program" info --data "$data")
 total=$(awk '$1 == "images" {print $2}' <<<"$about")
 classes=$(awk '$1 == "classes" {sub(";", "", $2); print $2}' <<<"$about")
+queries=$(awk '$1 == "splits" {gsub(",", ""); print ($7 > 0 ? $7 : $5 > 0 ? $5 : int($3 / 10))}' <<<"$about")
 # estimate NETWORKS PIXELS FITS CROPS: seconds for so many networks, raw pixels (0 or 1), the steps that fit (0 or 1), and how often the sweep embeds the images
-# again. Embedding is measured; the fits take about a minute of one core for 1,000 images x 1,000 features x 10 classes, and they see no more directions than
-# there are images.
+# again (0: it is left out, and match, which embeds the test images twice). The step zero embeds two copies of at most 500 test images. Pictures in class folders
+# have no masks, so that linseg does nothing. Embedding is measured; the fits take about a minute of one core for 1,000 images x 1,000 features x 10 classes, and
+# they see no more directions than there are images.
 estimate() {
-  awk -v n="$total" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" -v networks="$1" -v pixels="$2" -v fits="$3" -v crops="$4" '
+  awk -v n="$total" -v queries="$queries" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" \
+    -v networks="$1" -v pixels="$2" -v fits="$3" -v crops="$4" '
     function directions(features) { return features < n ? features : n }
     BEGIN {
       size = networks * directions(width) + pixels * directions(3072)
-      print int(networks * (1 + crops) * n / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
+      images = (1 + crops) * n + 2 * (queries < 500 ? queries : 500) + (crops > 0 ? 2 * queries : 0)
+      print int(networks * images / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
     }'
 }
 as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
@@ -104,7 +108,7 @@ fi
 say "now: --suite $suite --baselines $baselines, about $(as_time "$seconds")"
 
 # ---------------------------------------------------------------- evaluate
-# fine-tuning of the network, and of the untrained one, where there is time left for it; else eval says how long it would take
+# fine-tuning of the network, and of the untrained one, which takes no longer, where there is time left for both; else eval says how long it would take
 "$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --sweep-views "$crops" \
   --finetune.max_minutes $(((limit - seconds) / 120)) --out "$out"
 echo
