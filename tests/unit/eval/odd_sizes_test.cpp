@@ -78,6 +78,115 @@ TEST(OddSizes, AClassThatValLacksIsLearnedAndSaysNothingAboutSettings) {
   EXPECT_EQ(linear["methods"]["plain"]["accuracy"], 1.0);
 }
 
+// Steps that look into a network, on images of 16 x 16 with masks; features by hand where the images are too many to embed.
+struct Network {
+  std::unique_ptr<Backbone> backbone = small_backbone(1, 3);
+  Embedder embedder = backbone_embedder("teacher", "", *backbone);
+
+  json run(const std::string& step, const Dataset& dataset, const EvalData& data, const SplitFeatures& f) const {
+    const auto comm = make_self_communicator();
+    const KnnConfig knn;
+    const ExtractOptions images{{0, 16}, ViewPlan{}, 1};
+    FinetuneOptions finetune;
+    finetune.methods = {"bitfit"};
+    finetune.epochs = 1;
+    for (const Step& known : ladder()) {
+      if (step != known.name) continue;
+      const StepResult result = known.run({dataset, data, embedder, f, knn, 0, 1, *comm, &images, 1, &finetune});
+      json scores = result.scores;
+      for (const Prediction& prediction : result.predictions) {
+        scores["methods"][prediction.method] = method_scores(dataset, data, prediction);
+        for (const double p : prediction.probabilities) EXPECT_TRUE(std::isfinite(p) && p >= 0);
+      }
+      return scores;
+    }
+    ADD_FAILURE() << step;
+    return {};
+  }
+  json run(const std::string& step, const Dataset& dataset) const {
+    const auto comm = make_self_communicator();
+    const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
+    LocalFeatures local = embed_all(dataset, data, true, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *comm);
+    return run(step, dataset, data, take_features(local, 0, data, *comm));
+  }
+};
+
+std::vector<uint8_t> half_a_mask() {
+  std::vector<uint8_t> mask(16 * 16);
+  for (size_t p = 0; p < mask.size(); ++p) mask[p] = p % 16 < 8 ? 255 : 0;
+  return encode_gray_png(mask, 16, 16);
+}
+
+// train[c], val[c] and test[c] images of class c.
+MemoryDataset pictures(const std::vector<int>& train, const std::vector<int>& val, const std::vector<int>& test) {
+  MemoryDataset dataset;
+  std::vector<std::string> names;
+  for (size_t c = 0; c < train.size(); ++c) names.push_back("class" + std::to_string(c));
+  dataset.set_class_names(names);
+  const std::vector<uint8_t> mask = half_a_mask();
+  for (const auto& [split, counts] : {std::pair{Split::kTrain, &train}, std::pair{Split::kVal, &val}, std::pair{Split::kTest, &test}})
+    for (size_t c = 0; c < counts->size(); ++c)
+      for (int i = 0; i < (*counts)[c]; ++i)
+        dataset.set_mask(dataset.add_image(split, static_cast<int32_t>(c), class_image(static_cast<int>(c), dataset.size())), mask);
+  return dataset;
+}
+
+TEST(OddSizesOfNetworks, OneImageOfEachClassAndNoVal) {
+  const Network network;
+  const MemoryDataset dataset = pictures({1, 1, 1}, {}, {2, 2, 2});
+  const json sweep = network.run("sweep", dataset);
+  EXPECT_THAT(sweep["selection"]["not_chosen"].get<std::string>(), HasSubstr("no class has two training images"));
+  EXPECT_EQ(sweep["methods"]["best_head"]["count"], 6);
+  EXPECT_THAT(network.run("finetune", dataset)["left_out"].get<std::string>(), HasSubstr("no class has two training images"));
+  const json linseg = network.run("linseg", dataset);
+  EXPECT_TRUE(linseg["object"]["pixel"]["miou"].is_number());
+  EXPECT_EQ(linseg["images"]["train"].get<int>() + linseg["images"]["validation"].get<int>(), 3);
+}
+
+TEST(OddSizesOfNetworks, AClassThatASplitLacks) {
+  const Network network;
+  for (const int lacking : {0, 1, 2}) {  // class 2 in train, val, test
+    std::vector<std::vector<int>> counts{{6, 5, 4}, {2, 2, 2}, {3, 3, 3}};
+    counts[static_cast<size_t>(lacking)][2] = 0;
+    const MemoryDataset dataset = pictures(counts[0], counts[1], counts[2]);
+    for (const auto& [step, method] : {std::pair{"sweep", "best_head"}, std::pair{"finetune", "bitfit"}}) {
+      SCOPED_TRACE(std::string(step) + " without class 2 in split " + std::to_string(lacking));
+      const json scores = network.run(step, dataset)["methods"][method];
+      EXPECT_EQ(scores["count"], lacking == 2 ? 6 : 9);
+      const json& row = scores["classes"][2];
+      EXPECT_EQ(row["memory"], lacking == 0 ? 0 : 4);
+      if (lacking == 0) {
+        EXPECT_EQ(row["recall"], 0.0);
+      }
+      if (lacking == 2) {
+        EXPECT_FALSE(row["undefined"]["recall"].get<std::string>().empty());
+      }
+    }
+    const json linseg = network.run("linseg", dataset);
+    EXPECT_TRUE(linseg["object"]["pixel"]["miou"].is_number());
+    EXPECT_TRUE(linseg["classes"]["pixel"]["miou"].is_number());
+    EXPECT_EQ(linseg["images"]["queries"], lacking == 2 ? 6 : 9);
+  }
+}
+
+TEST(OddSizesOfNetworks, TenThousandClassesAreLeftOutWithTheReason) {
+  const Network network;
+  constexpr int kMany = 10'000;
+  MemoryDataset dataset;
+  std::vector<std::string> names(kMany, "class");
+  dataset.set_class_names(names);
+  for (int i = 0; i < 3 * kMany; ++i) dataset.add(Split::kTrain, i % kMany);
+  for (int i = 0; i < 20; ++i) dataset.add(Split::kTest, i);
+  const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
+  const SplitFeatures f{features(data.memory, data.memory_labels, 0.5, 32), features(data.queries, data.query_labels, 0.5, 32), {}};
+  EXPECT_THAT(network.run("finetune", dataset, data, f)["left_out"].get<std::string>(), HasSubstr("multiplications"));
+  // the sweep's limit is beyond these classes for a network as small as this
+  const Network deep{small_backbone(4, 3)};
+  EvalData more = data;
+  more.classes = 2 * kMany;
+  EXPECT_THAT(deep.run("sweep", dataset, more, f)["left_out"].get<std::string>(), HasSubstr("multiplications"));
+}
+
 // Lines that were shown, and a way to wait for one.
 class Lines {
  public:
