@@ -105,7 +105,7 @@ TEST(FineTuning, AHeadIsAskedOfAFileThatHasOne) {
   Workshop& shop = Workshop::get();
   const fs::path table = shop.folder / "no_answers.csv";
   expect_refusal(dinoxx_run("predict --method finetuned --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --images " +
-                            shop.folder.path().string() + " --out " + table.string()),
+                            test_pictures().string() + " --out " + table.string()),
                  2, {"a merged file of fine-tuning", "without a head"}, table);
 }
 
