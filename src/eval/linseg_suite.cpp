@@ -19,6 +19,8 @@ using nlohmann::json;
 using namespace linseg;
 
 constexpr double kLargestFit = 4e9;  // multiplications of one step of a fit
+constexpr double kLargestTable = 5e7;  // numbers for the intervals: six for each test image and class, summed in each resample
+constexpr double kLargestMap = 2.5e8;  // logits of one image at its pixels
 constexpr double kMass = 0.6;
 
 constexpr const char *kNoClass = "no test mask has the class, and no answer", *kNoCells = "no test mask has a pixel",
@@ -246,10 +248,19 @@ StepResult linseg_step(const StepInput& input) {
 
   std::vector<Question> questions{{"object", 2}};
   const double cost = static_cast<double>(sample.targets.size()) * static_cast<double>(shape.dim) * (data.classes + 1);
-  if (cost <= kLargestFit)
+  const double numbers = 6.0 * static_cast<double>(data.queries.size()) * (data.classes + 1);
+  const double map = std::pow(static_cast<double>(input.images->transform.crop), 2) * (data.classes + 1);
+  std::string too_much;
+  if (cost > kLargestFit)
+    too_much = fmt::format("a step of the fit would take {:.1e} multiplications", cost);
+  else if (numbers > kLargestTable)
+    too_much = fmt::format("its intervals would need {:.1e} numbers for each of {} resamples", numbers, kResamples);
+  else if (map > kLargestMap)
+    too_much = fmt::format("the answers for one image would be {:.1e} numbers", map);
+  if (too_much.empty())
     questions.push_back({"classes", data.classes + 1});
   else
-    result.scores["classes"] = {{"left_out", fmt::format("a step of the fit would take {:.1e} multiplications", cost)}};
+    result.scores["classes"] = {{"left_out", too_much}};
   const std::vector<Fit> fits = fit_all(input, questions, sample, train, validation, shape.dim);
 
   int64_t heads = 0;

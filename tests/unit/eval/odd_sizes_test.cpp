@@ -187,6 +187,15 @@ TEST(OddSizesOfNetworks, TenThousandClassesAreLeftOutWithTheReason) {
   EXPECT_THAT(deep.run("sweep", dataset, more, f)["left_out"].get<std::string>(), HasSubstr("multiplications"));
 }
 
+TEST(OddSizesOfNetworks, ATableOfPatchesForTooManyClassesIsLeftOutAndObjectsAreNot) {
+  const Network network;
+  std::vector<int> train(60'000), test(60'000);
+  for (size_t c = 0; c < 40; ++c) train[c] = 1, test[c] = c < 4 ? 35 : 0;
+  const json linseg = network.run("linseg", pictures(train, {}, test));
+  EXPECT_THAT(linseg["classes"]["left_out"].get<std::string>(), HasSubstr("its intervals would need"));
+  EXPECT_TRUE(linseg["object"]["pixel"]["miou"].is_number());
+}
+
 // Lines that were shown, and a way to wait for one.
 class Lines {
  public:
