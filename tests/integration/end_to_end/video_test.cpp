@@ -74,10 +74,21 @@ TEST(Video, PlacesAreFoundAgainInWarpedImagesAndInPairs) {
     ++compared;
     EXPECT_DOUBLE_EQ(row["difference"].get<double>(),
                      of[0]["object"]["pixel"]["miou"].get<double>() - of[2]["object"]["pixel"]["miou"].get<double>());
-    EXPECT_LE(row["interval95"][0], row["difference"]);
-    EXPECT_GE(row["interval95"][1], row["difference"]);
   }
   EXPECT_EQ(compared, 1);
+  int with_interval = 0;
+  for (const char* step : {"linseg", "match"})
+    for (const json& row : results["suites"][step]["paired"]) {
+      const json& interval = row["interval95"];
+      if (interval.is_null()) {  // the same difference in every resample, as where both call everything an object
+        EXPECT_THAT(row["undefined"]["interval95"].get<std::string>(), HasSubstr("all equal")) << row;
+        continue;
+      }
+      ++with_interval;
+      EXPECT_LE(interval[0], row["difference"]) << row;
+      EXPECT_GE(interval[1], row["difference"]) << row;
+    }
+  EXPECT_GT(with_interval, 0);
 
   const fs::path films = shop.folder / "pairs";
   ASSERT_EQ(dinoxx_run("propagate --toy " + films.string()).code, 0);
