@@ -45,11 +45,12 @@ ranks)
   ;;
 usr1_*)
   # USR1: saved, exit code 85, resumed to the same bits as a run that was never stopped
+  # (400 steps take seconds: the signal comes long before the last one)
   n=${case#usr1_}
-  run "$n" "${base[@]}" --train.length 40it --checkpoint.every 0 --out whole
+  run "$n" "${base[@]}" --train.length 400it --checkpoint.every 0 --out whole
   expect 0
-  if [ "$n" = 1 ]; then "$dinoxx" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped >log 2>&1 &
-  else $mpiexec $flags -n "$n" "$dinoxx" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped >log 2>&1 & fi
+  if [ "$n" = 1 ]; then "$dinoxx" "${base[@]}" --train.length 400it --checkpoint.every 0 --out stopped >log 2>&1 &
+  else $mpiexec $flags -n "$n" "$dinoxx" "${base[@]}" --train.length 400it --checkpoint.every 0 --out stopped >log 2>&1 & fi
   pid=$!
   wait_for_step stopped 2
   kill -USR1 $pid
@@ -58,10 +59,10 @@ usr1_*)
   expect 85
   says "saved; --resume auto goes on"
   [ -n "$(ls stopped/checkpoints)" ] || die "nothing saved"
-  [ -f stopped/checkpoints/step_00000040/manifest.json ] && die "the run was over before the signal came"
-  run "$n" "${base[@]}" --train.length 40it --checkpoint.every 0 --out stopped
+  [ -f stopped/checkpoints/step_00000400/manifest.json ] && die "the run was over before the signal came"
+  run "$n" "${base[@]}" --train.length 400it --checkpoint.every 0 --out stopped
   expect 0
-  same_state whole stopped step_00000040
+  same_state whole stopped step_00000400
   ;;
 term)
   for signal in TERM INT; do
