@@ -65,14 +65,17 @@ std::vector<uint64_t> number_groups(const std::vector<std::string>& values) {
   return groups;
 }
 
-/// Lists such as "cat;dog" are what data with several classes an image (multi-label) comes as. They become classes of their own here, which is rarely meant.
+/// Lists such as "cat;dog" are what data with several classes an image (multi-label) comes as. They become classes of their own here, which
+/// is rarely meant.
 void warn_of_lists(const std::string& column, const std::vector<std::string>& texts, std::vector<std::string>& warnings) {
   const auto is_list = [](const std::string& text) { return text.find_first_of(";|") != std::string::npos; };
   const auto lists = std::count_if(texts.begin(), texts.end(), is_list);
   if (lists == 0) return;
-  warnings.push_back(fmt::format("column \"{}\": {} labels such as \"{}\" look like several classes; an image has one class in a column, so each such text is a class of its "
-                                 "own. For several answers an image give each question a column: label_cat with yes and no, label_dog ...",
-                                 column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
+  warnings.push_back(
+      fmt::format("column \"{}\": {} labels such as \"{}\" look like several classes; an image has one class in a column, so each such "
+                  "text is a class of its "
+                  "own. For several answers an image give each question a column: label_cat with yes and no, label_dog ...",
+                  column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
 }
 
 }  // namespace

@@ -102,7 +102,8 @@ Line parse(int argc, char** argv) {
       "of all that is drawn: folds, few-shot draws, restarts, the order and crops of training, copies, resamples");
   own.add_options()("cache", po::value(&cache)->value_name("DIR|none"),
                     "where features stay for the next evaluation of the same weights and images; without it dinoxx_features beside --out")(
-      "cache-limit", po::value(&cache_limit)->default_value(static_cast<double>(eval::FeatureCache::kDefaultLimit) / kGigabyte)->value_name("GB"),
+      "cache-limit",
+      po::value(&cache_limit)->default_value(static_cast<double>(eval::FeatureCache::kDefaultLimit) / kGigabyte)->value_name("GB"),
       "size of that folder; what was not used for longest goes")("quiet,q", po::bool_switch(&line.quiet), "no progress on standard error");
   FinetuneLine finetune;
   finetune.add_to(own);

@@ -16,7 +16,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(dinoxx pack: packs images into a data folder, once, so that training reads them fast and finds every damaged byte.
+constexpr const char* kUsage =
+    R"(dinoxx pack: packs images into a data folder, once, so that training reads them fast and finds every damaged byte.
 
   dinoxx pack --from-folder photos --out data             photos/cat/1.jpg, photos/dog/2.png: the folder's name is the label
   dinoxx pack --from-folder photos --out data --val-fraction 0.1 --test-fraction 0.2

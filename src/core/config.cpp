@@ -154,8 +154,7 @@ std::string config_markdown() {
       "a command-line option,\n"
       "`--section.key value`, which wins over the file. Durations carry units: `10ep` (epochs), `5000it` (steps),\n"
       "`64000samples` (images over all ranks). `auto` values are chosen from the size of the data set or of the machine, printed at the "
-      "start "
-      "and\n"
+      "start and\n"
       "stored in the run folder's `config.cfg`.\n";
   for (const Section& section : config_sections()) {
     text += fmt::format("\n## [{}]: {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", section.name, section.help);

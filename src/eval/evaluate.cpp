@@ -11,7 +11,6 @@
 
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
 #include "dinoxx/eval/checks.hpp"
 #include "dinoxx/eval/evidence.hpp"
 #include "dinoxx/eval/feature_health.hpp"
@@ -22,6 +21,7 @@
 #include "dinoxx/eval/resampling.hpp"
 #include "dinoxx/eval/verdict_order.hpp"
 #include "dinoxx/model/backbone_json.hpp"
+#include "output_folder.hpp"
 #include "progress.hpp"
 
 namespace dinoxx::eval {
@@ -31,51 +31,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kAllSteps = "ladder";
-
-// The output folder: proven writable before the work begins, taken away again when the work fails and there was none before.
-class OutputFolder {
- public:
-  explicit OutputFolder(const fs::path& path) : path_(path) {
-    for (fs::path folder = fs::absolute(path).lexically_normal(); !folder.empty() && !fs::exists(folder); folder = folder.parent_path())
-      made_.push_back(folder);
-    try {
-      make_writable_directory(path);
-    } catch (...) {
-      remove_made();
-      throw;
-    }
-  }
-  ~OutputFolder() {
-    if (!kept_) remove_made();
-  }
-  void write(const std::string& name, const std::string& content) {
-    const bool replaces = fs::exists(path_ / name);
-    write_file_atomically(path_ / name, content);
-    if (!replaces) written_.push_back(path_ / name);
-  }
-  void write(const StepFile& file) {
-    const bool replaces = fs::exists(path_ / file.name);
-    file.write(path_ / file.name);
-    if (!replaces) written_.push_back(path_ / file.name);
-  }
-  void keep() { kept_ = true; }
-  void discard() {
-    std::error_code ignored;
-    for (const fs::path& file : written_) fs::remove(file, ignored);
-  }
-
- private:
-  // Folders are removed only when they are empty.
-  void remove_made() {
-    std::error_code ignored;
-    for (const fs::path& folder : made_) fs::remove(folder, ignored);
-  }
-
-  fs::path path_;
-  std::vector<fs::path> made_;  // deepest first
-  std::vector<fs::path> written_;
-  bool kept_ = false;
-};
 
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
@@ -226,8 +181,14 @@ json describe_data(const Dataset& dataset, const fs::path& path) {
     std::sort(sizes.begin(), sizes.end());
     return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
   };
-  return {{"path", path.string()},     {"fingerprint", dataset.fingerprint()}, {"images", dataset.size()},  {"classes", dataset.class_names()},
-          {"splits", splits},          {"groups", groups.size()},              {"masks", dataset.has_masks()}, {"width", range(widths)},
+  return {{"path", path.string()},
+          {"fingerprint", dataset.fingerprint()},
+          {"images", dataset.size()},
+          {"classes", dataset.class_names()},
+          {"splits", splits},
+          {"groups", groups.size()},
+          {"masks", dataset.has_masks()},
+          {"width", range(widths)},
           {"height", range(heights)}};
 }
 
@@ -424,13 +385,8 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     results["suites"][answers.step->name] = std::move(answers.section);
   }
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  results["run"] = {{"command", options.command_line},
-                    {"ranks", comm.size()},
-                    {"threads", options.threads},
-                    {"build", options.build},
-                    {"peak_memory_bytes", peak_memory()},
-                    {"seconds", seconds},
-                    {"steps", of_steps}};
+  results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build},
+                    {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_steps}};
   if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {
     if (!out) return;

@@ -26,8 +26,8 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.similarity != b.similarity ? a.similarity > b.similarity : a.row < b.row;
 }
 
-// The k best rows so far of each query of a block: a heap whose front is the worst of them. Rows are offered in ascending order, so an equal
-// similarity never replaces.
+// The k best rows so far of each query of a block: a heap whose front is the worst of them. Rows are offered in ascending order, so an
+// equal similarity never replaces.
 template <typename T>
 class BestRows {
  public:
@@ -66,8 +66,8 @@ class BestRows {
   std::vector<T> worst_;
 };
 
-// The product is made with memory rows as rows: the block of queries is what the kernel packs, once for each piece, and a row's similarities
-// lie side by side for offer().
+// The product is made with memory rows as rows: the block of queries is what the kernel packs, once for each piece, and a row's
+// similarities lie side by side for offer().
 template <typename T>
 std::vector<std::vector<Candidate>> search(const at::Tensor& queries, const at::Tensor& memory, size_t k) {
   BestRows<T> best(queries.size(0), k);

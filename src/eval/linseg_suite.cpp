@@ -10,6 +10,7 @@
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/dense.hpp"
 #include "dinoxx/eval/resampling.hpp"
+#include "linear_parts.hpp"
 #include "linseg.hpp"
 
 namespace dinoxx::eval {
@@ -18,7 +19,6 @@ namespace {
 using nlohmann::json;
 using namespace linseg;
 
-constexpr double kLargestFit = 4e9;  // multiplications of one step of a fit
 constexpr double kLargestTable = 5e7;  // numbers for the intervals: six for each test image and class, summed in each resample
 constexpr double kLargestMap = 2.5e8;  // logits of one image at its pixels
 constexpr double kMass = 0.6;

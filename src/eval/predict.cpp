@@ -167,7 +167,8 @@ Answer by_tuned_head(const FinetunedHead& tuned, const at::Tensor& features, con
   answer.prediction.probabilities = softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, data.classes);
   answer.head["finetuned"] = tuned.about;
   put(answer.head, "temperature",
-      tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>()) : Stat::undefined("none fitted the validation images of the tuning"));
+      tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>())
+                                    : Stat::undefined("none fitted the validation images of the tuning"));
   return answer;
 }
 
@@ -225,8 +226,9 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
   features.queries = embedded(folder->size(), [&](int64_t item, float* input) { folder->make_input(item, input); });
   folder->share_reasons(comm);
 
-  const Answer answer = tuned ? by_tuned_head(*tuned, features.queries, data)
-                              : by_fitted_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
+  const Answer answer =
+      tuned ? by_tuned_head(*tuned, features.queries, data)
+            : by_fitted_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
   json head = answer.head;
   head["method"] = options.method;
   head["training_images"] = data.memory.size();
@@ -281,11 +283,10 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
 
 std::string prediction_text(const json& summary) {
   const json& head = summary["head"];
-  const std::string by =
-      head.contains("finetuned")
-          ? fmt::format("the head that {} tuned with the network", head["finetuned"]["method"].get<std::string>())
-          : fmt::format("logistic regression ({}) on {} training images, C = {:g}", head["method"].get<std::string>(),
-                        head["training_images"].get<int64_t>(), head["C"].get<double>());
+  const std::string by = head.contains("finetuned")
+                             ? fmt::format("the head that {} tuned with the network", head["finetuned"]["method"].get<std::string>())
+                             : fmt::format("logistic regression ({}) on {} training images, C = {:g}", head["method"].get<std::string>(),
+                                           head["training_images"].get<int64_t>(), head["C"].get<double>());
   std::string text = fmt::format("{} images classified by {}", summary["images"]["read"].get<int64_t>(), by);
   if (head["temperature"].is_number()) {
     text += fmt::format(", probabilities calibrated by temperature {:.3g}\n", head["temperature"].get<double>());

@@ -118,10 +118,7 @@ Section describe(const Contender& contender, const std::vector<Film>& films, con
       tally.boundary += boundary["mean"].get<double>();
       ++tally.objects;
     }
-    json of_film = {{"name", film.name},
-                    {"frames", film.frames.size()},
-                    {"scored_frames", scores.frames},
-                    {"objects", of_objects}};
+    json of_film = {{"name", film.name}, {"frames", film.frames.size()}, {"scored_frames", scores.frames}, {"objects", of_objects}};
     put(of_film, "j_and_f", Stat::unless_nan(tally.both(), kNoFrame));
     of_films.push_back(std::move(of_film));
     section.films.push_back(tally);
@@ -129,8 +126,9 @@ Section describe(const Contender& contender, const std::vector<Film>& films, con
     all.boundary += tally.boundary;
     all.objects += tally.objects;
   }
-  section.scores = {{"name", contender.name},     {"description", contender.description}, {"j", mean_json(regions)},
-                    {"f", mean_json(boundaries)}, {"objects", all.objects},               {"films", std::move(of_films)}};
+  section.scores = {{"name", contender.name},  {"description", contender.description},
+                    {"j", mean_json(regions)}, {"f", mean_json(boundaries)},
+                    {"objects", all.objects},  {"films", std::move(of_films)}};
   put(section.scores, "j_and_f", Stat::unless_nan(all.both(), kNoObject));
   return section;
 }

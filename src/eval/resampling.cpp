@@ -1,10 +1,10 @@
 #include "dinoxx/eval/resampling.hpp"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
-#include <fmt/format.h>
 #include <limits>
 #include <map>
 #include <memory>

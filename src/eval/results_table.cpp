@@ -111,8 +111,10 @@ std::string transductive_table(const json& few) {
     for (const json& episodes : result.value("transductive", json::array())) {
       if (episodes["methods"]["simpleshot"]["accuracy"].is_null()) continue;
       if (text.empty()) {
-        text = "transductive few-shot, not comparable with the rest: all queries of an episode are seen together; accuracy in %. Equally many\n"
-               "queries of each class flatter these methods; with unequal shares (dirichlet) they can fall behind simpleshot\n";
+        text =
+            "transductive few-shot, not comparable with the rest: all queries of an episode are seen together; accuracy in %. Equally "
+            "many\n"
+            "queries of each class flatter these methods; with unequal shares (dirichlet) they can fall behind simpleshot\n";
         text += fmt::format("  {:<12}{:<16}{:<12}", "", "episodes", "queries");
         for (const auto& [method, scores] : episodes["methods"].items()) text += fmt::format("{:>24}", method);
         text += "\n";
@@ -134,8 +136,9 @@ std::string copies_table(const json& zero) {
     const json copies = result.value("copies", json::object());
     if (!copies.contains("distortions")) continue;
     if (text.empty())
-      text = fmt::format("copy detection in %: {} distorted test images look for their originals among {} images\n  {:<12}{:<8}{:>10}{:>16}{:>9}\n",
-                         copies["images"].get<int64_t>(), copies["database"].get<int64_t>(), "", "copies", "found", "95 %", "muAP");
+      text = fmt::format(
+          "copy detection in %: {} distorted test images look for their originals among {} images\n  {:<12}{:<8}{:>10}{:>16}{:>9}\n",
+          copies["images"].get<int64_t>(), copies["database"].get<int64_t>(), "", "copies", "found", "95 %", "muAP");
     for (const auto& [name, scores] : copies["distortions"].items())
       text += fmt::format("  {:<12}{:<8}{:>10}{:>16}{:>9}\n", result["name"].get<std::string>(), name, percent(scores["recall_at_1"]),
                           interval(scores["interval95"]), percent(scores["muap"]));
@@ -210,8 +213,9 @@ json interval_notes(const json& suites) {
   for (const json& suite : suites)
     for (const json& scores : suite["results"][0].value("methods", json::object()))
       if (scores.contains("bootstrap95_note"))
-        return json::array({"intervals of balanced accuracy are too narrow where all test images of a class are right, or all wrong; "
-                            "bootstrap95_note in results.json says by how much"});
+        return json::array(
+            {"intervals of balanced accuracy are too narrow where all test images of a class are right, or all wrong; "
+             "bootstrap95_note in results.json says by how much"});
   return json::array();
 }
 
@@ -226,12 +230,12 @@ std::string finetune_table(const json& finetune, const json& run) {
                           of_run.value("estimate_minutes", 0.0));
     if (!result.contains("methods")) continue;
     text += fmt::format("fine-tuning of {}, epoch and rate chosen on {}\n", name, result["selection"]["by"].get<std::string>());
-    text += fmt::format("  {:<8}{:>12}{:>9}{:>10}{:>8}{:>12}{:>10}\n", "method", "learns", "share", "rate", "epoch", "validation", "minutes");
+    text +=
+        fmt::format("  {:<8}{:>12}{:>9}{:>10}{:>8}{:>12}{:>10}\n", "method", "learns", "share", "rate", "epoch", "validation", "minutes");
     for (const auto& [method, scores] : result["methods"].items())
       text += fmt::format("  {:<8}{:>12}{:>9}{:>10.3g}{:>8}{:>12}{:>10.1f}\n", method, scores["trainable"].get<int64_t>(),
                           percent(scores["trainable_share"]), scores["lr"].get<double>(), scores["epoch"].get<int>(),
-                          percent(scores["validation"]["mean_recall"]),
-                          of_run.value(method, json::object()).value("seconds", 0.0) / 60);
+                          percent(scores["validation"]["mean_recall"]), of_run.value(method, json::object()).value("seconds", 0.0) / 60);
   }
   return text;
 }

@@ -21,9 +21,12 @@ constexpr const char* kKnn = "knn";
 struct Figure {
   const char *step, *name, *place;
 };
-constexpr Figure kFigures[] = {{"zero", "cluster_accuracy", "/clustering/accuracy"}, {"zero", "nmi", "/clustering/nmi"},
-                               {"zero", "ari", "/clustering/ari"},                   {"zero", "map", "/retrieval/map"},
-                               {"linseg", "object_miou", "/object/pixel/miou"},      {"linseg", "classes_miou", "/classes/pixel/miou"}};
+constexpr Figure kFigures[] = {{"zero", "cluster_accuracy", "/clustering/accuracy"},
+                               {"zero", "nmi", "/clustering/nmi"},
+                               {"zero", "ari", "/clustering/ari"},
+                               {"zero", "map", "/retrieval/map"},
+                               {"linseg", "object_miou", "/object/pixel/miou"},
+                               {"linseg", "classes_miou", "/classes/pixel/miou"}};
 
 json figures_of(const std::string& name, const StepResult& result, const EvalData& data) {
   json figures = json::object();

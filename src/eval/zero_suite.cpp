@@ -41,7 +41,8 @@ json clustering(const StepInput& input) {
   }
   const double round = static_cast<double>(data.memory.size()) * k * static_cast<double>(input.embedder.dim);
   if (round > kLargestRound) {
-    put(result, "accuracy", Stat::undefined(fmt::format("a round of k-means would take {:.1e} multiplications, more than {:.1e}", round, kLargestRound)));
+    put(result, "accuracy",
+        Stat::undefined(fmt::format("a round of k-means would take {:.1e} multiplications, more than {:.1e}", round, kLargestRound)));
     return result;
   }
   // per restart: similarity, rounds, converged, cluster of each query

@@ -1,8 +1,9 @@
 // What evaluation costs beside the least that can be done.
 //
-//   dinoxx_bench_eval knn [QUERIES MEMORY DIM THREADS]  nearest_neighbors (k = 200) beside a plain product with top-k, in turns; medians of the ratio
-//   dinoxx_bench_eval linear FILE                       a path over C on "features" [n, D] float32 and "labels" [n] int64 of a safetensors file (linear_peer.py writes it)
-//   dinoxx_bench_eval extract DATA [IMAGES THREADS SIZE PATCH DIM DEPTH]   feature extraction from a packed set beside the forward pass alone
+//   dinoxx_bench_eval knn [QUERIES MEMORY DIM THREADS]  nearest_neighbors (k = 200) beside a plain product with top-k, in turns; medians of
+//   the ratio dinoxx_bench_eval linear FILE                       a path over C on "features" [n, D] float32 and "labels" [n] int64 of a
+//   safetensors file (linear_peer.py writes it) dinoxx_bench_eval extract DATA [IMAGES THREADS SIZE PATCH DIM DEPTH]   feature extraction
+//   from a packed set beside the forward pass alone
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -63,7 +64,8 @@ void knn(int64_t queries, int64_t memory, int64_t dim, int threads) {
     const at::Tensor part = q.narrow(0, first, std::min(part_size, queries - first));
     const int64_t count = part.size(0);
     const Cost a = cost([&] {
-      for_each_block(count, {0, count}, threads, [&](int64_t, ItemRange items) { nearest_neighbors(part.narrow(0, items.begin, items.size()), m, k); });
+      for_each_block(count, {0, count}, threads,
+                     [&](int64_t, ItemRange items) { nearest_neighbors(part.narrow(0, items.begin, items.size()), m, k); });
     });
     at::Tensor similarity;
     const Cost b = cost([&] { similarity = at::mm(part, m.t()); });
@@ -73,9 +75,12 @@ void knn(int64_t queries, int64_t memory, int64_t dim, int threads) {
     wall.push_back(a.wall / (b.wall + c.wall));
     of_product.push_back(a.cpu / b.cpu);
   }
-  fmt::print("{} x {} x {}, {} threads, {} parts; processor (wall) seconds: nearest_neighbors {:.2f} ({:.2f}), product {:.2f} ({:.2f}), top-k {:.2f} ({:.2f})\n", queries,
-             memory, dim, threads, cpu.size(), ours.cpu, ours.wall, product.cpu, product.wall, topk.cpu, topk.wall);
-  fmt::print("medians over the parts: {:.2f} ({:.2f}) of product and top-k, {:.2f} of the product alone\n", median(cpu), median(wall), median(of_product));
+  fmt::print(
+      "{} x {} x {}, {} threads, {} parts; processor (wall) seconds: nearest_neighbors {:.2f} ({:.2f}), product {:.2f} ({:.2f}), top-k "
+      "{:.2f} ({:.2f})\n",
+      queries, memory, dim, threads, cpu.size(), ours.cpu, ours.wall, product.cpu, product.wall, topk.cpu, topk.wall);
+  fmt::print("medians over the parts: {:.2f} ({:.2f}) of product and top-k, {:.2f} of the product alone\n", median(cpu), median(wall),
+             median(of_product));
 }
 
 void linear(const std::string& path) {
@@ -95,7 +100,8 @@ void linear(const std::string& path) {
   fmt::print("path_seconds {:.2f}, processor {:.2f}\n", total.wall, total.cpu);
 }
 
-// Images/s of extract_features (read, decode, fit, forward, normalise) beside the forward pass alone on the same images, in turns for each part.
+// Images/s of extract_features (read, decode, fit, forward, normalise) beside the forward pass alone on the same images, in turns for each
+// part.
 void extract(const std::string& folder, int64_t images, int threads, const VitConfig& config) {
   const auto dataset = Dataset::open(folder);
   std::vector<uint64_t> ids;
@@ -114,15 +120,18 @@ void extract(const std::string& folder, int64_t images, int threads, const VitCo
     const Cost a = cost([&] { extract_features(*dataset, part, {&embedder, 1}, options, *comm); });
     const auto count = static_cast<int64_t>(part.size());
     const Cost b = cost([&] {
-      for_each_block(count, {0, count}, threads, [&](int64_t, ItemRange items) { embedder.embed(pixels.narrow(0, items.begin, items.size())); });
+      for_each_block(count, {0, count}, threads,
+                     [&](int64_t, ItemRange items) { embedder.embed(pixels.narrow(0, items.begin, items.size())); });
     });
     whole += a, forward += b;
     cpu.push_back(a.cpu / b.cpu);
     wall.push_back(a.wall / b.wall);
   }
   const double done = static_cast<double>(cpu.size() * part_size);
-  fmt::print("{} images, {}, {} threads: extraction {:.1f} images/s, forward alone {:.1f} images/s (wall); medians of {} parts: {:.3f} of its processor time ({:.3f} of its wall time)\n", done,
-             describe(options.transform), threads, done / whole.wall, done / forward.wall, cpu.size(), median(cpu), median(wall));
+  fmt::print(
+      "{} images, {}, {} threads: extraction {:.1f} images/s, forward alone {:.1f} images/s (wall); medians of {} parts: {:.3f} of its "
+      "processor time ({:.3f} of its wall time)\n",
+      done, describe(options.transform), threads, done / whole.wall, done / forward.wall, cpu.size(), median(cpu), median(wall));
 }
 
 }  // namespace
@@ -145,7 +154,8 @@ int main(int argc, char** argv) {
     config.heads = config.dim / 64;
     extract(argv[2], number(3, 256), static_cast<int>(number(4, 1)), config);
   } else {
-    fmt::print("usage: dinoxx_bench_eval knn [QUERIES MEMORY DIM THREADS] | linear FILE | extract DATA [IMAGES THREADS SIZE PATCH DIM DEPTH]\n");
+    fmt::print(
+        "usage: dinoxx_bench_eval knn [QUERIES MEMORY DIM THREADS] | linear FILE | extract DATA [IMAGES THREADS SIZE PATCH DIM DEPTH]\n");
     return 2;
   }
   return 0;

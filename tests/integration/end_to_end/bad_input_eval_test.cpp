@@ -21,7 +21,8 @@ class BadEvalInput : public testing::Test {
 
   RunResult eval(const std::string& checkpoint, const std::string& data, const std::string& more = "", int ranks = 0,
                  const std::string& before = "") {
-    return dinoxx_run("eval --checkpoint " + checkpoint + " --data " + data + " --cache none --out " + out_.string() + " " + more, ranks, before);
+    return dinoxx_run("eval --checkpoint " + checkpoint + " --data " + data + " --cache none --out " + out_.string() + " " + more, ranks,
+                      before);
   }
   RunResult eval_with(const std::string& more, int ranks = 0) { return eval(shop_.run().string(), shop_.data().string(), more, ranks); }
   std::string file(const std::string& name) { return (shop_.folder / name).string(); }

@@ -18,7 +18,8 @@ using testing::HasSubstr;
 using namespace testing_support;
 
 std::string eval_line(const fs::path& checkpoint, const fs::path& out, const std::string& more = "") {
-  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --suite knn --cache none --out " + out.string() + " " + more;
+  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --suite knn --cache none --out " +
+         out.string() + " " + more;
 }
 
 struct Prediction {
@@ -123,7 +124,8 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
   json alone;
   for (const int ranks : {0, 2, 7}) {
     const fs::path out = shop.folder / ("ladder" + std::to_string(ranks));
-    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --suite ladder --finetune.max_minutes 0 --cache none --baselines raw --threads " +
+    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() +
+                                         " --suite ladder --finetune.max_minutes 0 --cache none --baselines raw --threads " +
                                          std::to_string(ranks == 2 ? 2 : 1) + " --out " + out.string(),
                                      ranks);
     ASSERT_EQ(run.code, 0) << run.output;
@@ -136,7 +138,8 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
     for (const char* step : {"knn", "zero", "few", "linear"}) EXPECT_EQ(results["suites"][step]["results"].size(), 2u) << step;
     // fine-tuning is equal up to the order of summation, and offered where nobody named it and it takes long
     EXPECT_THAT(results["suites"]["finetune"]["results"][0]["left_out"].get<std::string>(), HasSubstr("--suite finetune runs it"));
-    for (const char* part : {"K=16", "simpleshot", "logit_adjusted", "majority class", "mAP", "was not run: about"}) EXPECT_THAT(run.output, HasSubstr(part));
+    for (const char* part : {"K=16", "simpleshot", "logit_adjusted", "majority class", "mAP", "was not run: about"})
+      EXPECT_THAT(run.output, HasSubstr(part));
     EXPECT_TRUE(results["checks"]["identical"]["images"].is_number());
     EXPECT_TRUE(results["suites"]["linear"]["results"][0]["methods"]["plain"]["bootstrap95"]["balanced_accuracy"].is_array());
     EXPECT_TRUE(fs::exists(out / "predictions_linear.csv"));
@@ -240,7 +243,8 @@ TEST(EndToEnd, ADamagedTestImageEndsEvalWithItsNameAndLeavesNothing) {
   const uint64_t victim = data->ids(Split::kTest).back();
   const fs::path damaged = damaged_copy("damaged_test", victim), top = shop.folder / "eval_damaged", out = top / "a" / "b";
   for (const int ranks : {0, 2}) {
-    const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + damaged.string() + " --cache none --out " + out.string(), ranks);
+    const RunResult run = dinoxx_run(
+        "eval --checkpoint " + shop.run().string() + " --data " + damaged.string() + " --cache none --out " + out.string(), ranks);
     expect_refusal(run, 1, {data->key(victim)}, top);
   }
 }

@@ -19,8 +19,8 @@ using testing::HasSubstr;
 using namespace testing_support;
 
 std::string eval_line(const fs::path& checkpoint, const fs::path& out, const std::string& more) {
-  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --baselines none --cache none --out " + out.string() +
-         " " + more;
+  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() +
+         " --baselines none --cache none --out " + out.string() + " " + more;
 }
 
 // A column of a table whose fields need no quotes, by the text of its key column.
@@ -60,14 +60,16 @@ fs::path test_pictures() {
 TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
   Workshop& shop = Workshop::get();
   const fs::path out = shop.folder / "tuned";
-  const RunResult run = dinoxx_run(eval_line(shop.run(), out, "--suite finetune --finetune.methods lora,norm --finetune.epochs 2 --finetune.lr 1e-2 --finetune.save merged"));
+  const RunResult run = dinoxx_run(eval_line(
+      shop.run(), out, "--suite finetune --finetune.methods lora,norm --finetune.epochs 2 --finetune.lr 1e-2 --finetune.save merged"));
   ASSERT_EQ(run.code, 0) << run.output;
   const json results = json_file(out / "results.json");
   const json& methods = results["suites"]["finetune"]["results"][0]["methods"];
   for (const char* method : {"lora", "norm"}) {
     EXPECT_EQ(methods[method]["count"], 32) << method;
     EXPECT_TRUE(results["run"]["steps"]["finetune"]["teacher"][method]["seconds"].is_number()) << method;
-    for (const char* end : {".safetensors", "_merged.safetensors"}) EXPECT_TRUE(fs::exists(out / ("finetune_" + std::string(method) + end)));
+    for (const char* end : {".safetensors", "_merged.safetensors"})
+      EXPECT_TRUE(fs::exists(out / ("finetune_" + std::string(method) + end)));
   }
   // the report and its evidence speak of the first of the fixed order, whatever scored best
   EXPECT_EQ(results["evidence"]["neighbours"]["method"], (json{"finetune", "teacher", "lora"}));
@@ -78,8 +80,8 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
 
   // the tuned head, on pictures from files, says what it said of the same pictures in the evaluation
   const fs::path merged = out / "finetune_lora_merged.safetensors", pictures = test_pictures(), table = shop.folder / "answers.csv";
-  const RunResult predicted = dinoxx_run("predict --method finetuned --checkpoint " + merged.string() + " --data " + shop.data().string() + " --images " +
-                                         pictures.string() + " --out " + table.string());
+  const RunResult predicted = dinoxx_run("predict --method finetuned --checkpoint " + merged.string() + " --data " + shop.data().string() +
+                                         " --images " + pictures.string() + " --out " + table.string());
   ASSERT_EQ(predicted.code, 0) << predicted.output;
   const auto expected = column_of(out / "predictions_finetune.csv", "id", "teacher:lora"), found = column_of(table, "path", "predicted");
   ASSERT_EQ(expected.size(), 32u);
@@ -104,21 +106,29 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
 TEST(FineTuning, AHeadIsAskedOfAFileThatHasOne) {
   Workshop& shop = Workshop::get();
   const fs::path table = shop.folder / "no_answers.csv";
-  expect_refusal(dinoxx_run("predict --method finetuned --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --images " +
-                            test_pictures().string() + " --out " + table.string()),
+  expect_refusal(dinoxx_run("predict --method finetuned --checkpoint " + shop.run().string() + " --data " + shop.data().string() +
+                            " --images " + test_pictures().string() + " --out " + table.string()),
                  2, {"a merged file of fine-tuning", "without a head"}, table);
 }
 
 TEST(FineTuning, ValuesThatMeanNothingAreRefusedByName) {
   Workshop& shop = Workshop::get();
   const fs::path out = shop.folder / "refused";
-  const std::map<std::string, std::pair<std::string, std::string>> bad{
-      {"methods", {"lorra", "Did you mean lora"}}, {"epochs", {"0", "1 or more"}},      {"batch", {"0", "1 or more"}},
-      {"lr", {"1e-3,-1", "above zero"}},           {"loss", {"focus", "one of"}},        {"sampler", {"plane", "one of plain"}},
-      {"rank", {"0", "1 or more"}},                {"layer_decay", {"1.5", "at most 1"}}, {"ema", {"1", "below 1"}},
-      {"targets", {"qkv,head", "proj"}},           {"save", {"all", "merged"}},          {"crop", {"0", "above 0"}}};
+  const std::map<std::string, std::pair<std::string, std::string>> bad{{"methods", {"lorra", "Did you mean lora"}},
+                                                                       {"epochs", {"0", "1 or more"}},
+                                                                       {"batch", {"0", "1 or more"}},
+                                                                       {"lr", {"1e-3,-1", "above zero"}},
+                                                                       {"loss", {"focus", "one of"}},
+                                                                       {"sampler", {"plane", "one of plain"}},
+                                                                       {"rank", {"0", "1 or more"}},
+                                                                       {"layer_decay", {"1.5", "at most 1"}},
+                                                                       {"ema", {"1", "below 1"}},
+                                                                       {"targets", {"qkv,head", "proj"}},
+                                                                       {"save", {"all", "merged"}},
+                                                                       {"crop", {"0", "above 0"}}};
   for (const auto& [key, value] : bad)
-    expect_refusal(dinoxx_run(eval_line(shop.run(), out, "--suite finetune --finetune." + key + " " + value.first)), 2, {"--finetune." + key, value.second}, out);
+    expect_refusal(dinoxx_run(eval_line(shop.run(), out, "--suite finetune --finetune." + key + " " + value.first)), 2,
+                   {"--finetune." + key, value.second}, out);
 }
 
 }  // namespace

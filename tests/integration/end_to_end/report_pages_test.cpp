@@ -46,8 +46,7 @@ void expect_rendered(const Browser& browser, const fs::path& page, int width, bo
                        << "getComputedStyle(d.body).backgroundColor\"></iframe>";
   const std::string dom =
       browser.run(std::string("--blink-settings=preferredColorScheme=") + (dark ? "0" : "1") + " --dump-dom file://" + frame.string());
-  EXPECT_THAT(dom, HasSubstr("<title>width " + std::to_string(width) + ", 0 broken, rgb(" +
-                             (dark ? "15, 20, 25" : "255, 255, 255") + ")"));
+  EXPECT_THAT(dom, HasSubstr("<title>width " + std::to_string(width) + ", 0 broken, rgb(" + (dark ? "15, 20, 25" : "255, 255, 255") + ")"));
   EXPECT_THAT(read_text(browser.log()), Not(HasSubstr("CONSOLE")));
 }
 
@@ -71,7 +70,8 @@ void expect_screenshot(const Browser& browser, const fs::path& page) {
 void expect_valid(const fs::path& page, const fs::path& scratch) {
   const fs::path log = scratch / "tidy.log";
   // warnings (an empty span) are no errors
-  const std::string command = std::string(DINOXX_TIDY) + " -q -e --show-warnings no " + page.string() + " > " + log.string() + " 2>&1 || test $? -lt 2";
+  const std::string command =
+      std::string(DINOXX_TIDY) + " -q -e --show-warnings no " + page.string() + " > " + log.string() + " 2>&1 || test $? -lt 2";
   EXPECT_EQ(std::system(command.c_str()), 0) << page << "\n" << read_text(log);
 }
 
@@ -88,8 +88,9 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
             0);
   ASSERT_EQ(dinoxx_run("compare " + run.string() + " --html " + side.string()).code, 0);
   const std::string whole = read_text(out / "report.html");
-  for (const char* part : {"fine-tuning, LoRA", "best of the linear heads", "The same place found again", "Linear segmentation of patch features",
-                           "Attention of CLS against the masks", "Episodes: few classes", "first three principal components as colours"})
+  for (const char* part :
+       {"fine-tuning, LoRA", "best of the linear heads", "The same place found again", "Linear segmentation of patch features",
+        "Attention of CLS against the masks", "Episodes: few classes", "first three principal components as colours"})
     EXPECT_THAT(whole, HasSubstr(part));
   EXPECT_THAT(whole, Not(HasSubstr("Not run: results.json has nothing of this kind")));
   const std::string not_run = whole.substr(whole.find("id=\"not-run\""), whole.find("id=\"protocol\"") - whole.find("id=\"not-run\""));
@@ -103,7 +104,8 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
     expect_printed(browser, page);
   }
   if (chromium) expect_screenshot(browser, out / "report.html");
-  if ((!tidy || !chromium) && !HasFailure()) GTEST_SKIP() << "no " << (tidy ? "Chromium" : "tidy") << " here: launch/setup.sh --tests installs it";
+  if ((!tidy || !chromium) && !HasFailure())
+    GTEST_SKIP() << "no " << (tidy ? "Chromium" : "tidy") << " here: launch/setup.sh --tests installs it";
 }
 
 }  // namespace

@@ -64,7 +64,8 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
     LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
     const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
     EXPECT_EQ(gathered.validation.defined(), val > 0);
-    const StepInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options}, alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options};
+    const StepInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options},
+        alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options};
     EXPECT_EQ(check_near_identical(together), check_near_identical(alone));
     for (const Step& step : ladder()) {
       const std::string found = in_words(step.run(together));
@@ -96,7 +97,8 @@ TEST(EvalMpi, SweepAndFineTuningOfANetworkAreThoseOfOneRank) {
   finetune.epochs = 2;
   finetune.batch = 9;  // less than two images for each of seven ranks
   finetune.loss = "logit_adjusted";
-  LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
+  LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm),
+                all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
   const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
   const StepInput together{*data, chosen, embedder, gathered, knn, 0, 1, *comm, &options, 1, &finetune},
       alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options, 1, &finetune};

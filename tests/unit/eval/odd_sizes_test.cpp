@@ -60,8 +60,7 @@ TEST(OddSizes, FewerTrainingImagesThanNeighbours) {
   for (const char* step : {"knn", "zero", "few", "linear"}) {
     const json scores = climb(set, 0.02, step).scores.at(step);
     const json methods = scores.value("methods", json::object());
-    for (const auto& [method, of_method] : methods.items())
-      EXPECT_EQ(of_method["count"], 7) << step << method;
+    for (const auto& [method, of_method] : methods.items()) EXPECT_EQ(of_method["count"], 7) << step << method;
   }
 }
 

@@ -210,10 +210,10 @@ std::set<std::string> reasons_of_dense_steps(const std::string& masks) {
 }
 
 TEST(Undefined, InDenseSteps) {
-  const std::string class_less = "iou: no test mask has the class, and no answer", equal =
-      ": the resamples are all equal: there is too little to draw from, or nothing in it varies",
-      mostly = ": undefined in more than half of the resamples", no_point = ": no point to ask for",
-      no_mutual = ": no point whose answer finds back to it";
+  const std::string class_less = "iou: no test mask has the class, and no answer",
+                    equal = ": the resamples are all equal: there is too little to draw from, or nothing in it varies",
+                    mostly = ": undefined in more than half of the resamples", no_point = ": no point to ask for",
+                    no_mutual = ": no point whose answer finds back to it";
   const auto of = [](std::initializer_list<const char*> names, const std::string& reason) {
     std::set<std::string> result;
     for (const char* name : names) result.insert(name + reason);
@@ -232,10 +232,13 @@ TEST(Undefined, InDenseSteps) {
                  of({"object_miou", "classes_miou", "attention_mean_map", "attention_oracle_head_of_each_image"}, equal),
                  of(shares, equal)}));
   // masks that show no object
-  EXPECT_EQ(reasons_of_dense_steps("eeee"),
-            all({{class_less}, of({"object_miou", "classes_miou"}, equal),  // all of every image is background
-                 of({"attention_mean_map", "attention_oracle_head_of_each_image"}, mostly), of(shares, mostly), of(shares, no_point),
-                 of(shares, no_mutual), of({"share"}, no_point)}));
+  EXPECT_EQ(reasons_of_dense_steps("eeee"), all({{class_less},
+                                                 of({"object_miou", "classes_miou"}, equal),  // all of every image is background
+                                                 of({"attention_mean_map", "attention_oracle_head_of_each_image"}, mostly),
+                                                 of(shares, mostly),
+                                                 of(shares, no_point),
+                                                 of(shares, no_mutual),
+                                                 of({"share"}, no_point)}));
 }
 
 }  // namespace

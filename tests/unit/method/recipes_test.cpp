@@ -275,8 +275,7 @@ TEST(PublishedRecipes, SayWhatWasPublished) {
     apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", DINOXX_SOURCE_DIR, recipe.name)));
     config = resolve_config(config, 1'281'167, 1);
     for (const auto& [key, value] : recipe.published)
-      if (!std::count(recipe.others.begin(), recipe.others.end(), key))
-        EXPECT_EQ(field_of(key).get(config), printed(key, value)) << key;
+      if (!std::count(recipe.others.begin(), recipe.others.end(), key)) EXPECT_EQ(field_of(key).get(config), printed(key, value)) << key;
   }
 }
 

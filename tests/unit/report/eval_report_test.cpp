@@ -190,19 +190,20 @@ std::string section_of(const std::string& page, const std::string& id) {
 
 TEST(EvalReport, LeaksAreLookedForBetweenAllThreeSplits) {
   const std::string checks = section_of(eval_report_html(small_results()), "checks");
-  for (const char* row : {"validation images that are in train</th><td>9, 4 of them", "test images that are in validation</th><td>5, 3 of them",
-                          "groups in train and test</th><td>no groups here", "groups in train and validation</th><td>12 groups, 34 validation images",
-                          "groups in validation and test</th><td>14 groups, 36 test images",
-                          "test images with a near neighbour in train</th><td>13 of 153 with a cosine of 0.98",
-                          "validation images with a near neighbour in train</th><td>16 of 77 with a cosine of 0.98 or more (teacher features",
-                          "test images with a near neighbour in validation</th><td>18 of 151 with"})
+  for (const char* row :
+       {"validation images that are in train</th><td>9, 4 of them", "test images that are in validation</th><td>5, 3 of them",
+        "groups in train and test</th><td>no groups here", "groups in train and validation</th><td>12 groups, 34 validation images",
+        "groups in validation and test</th><td>14 groups, 36 test images",
+        "test images with a near neighbour in train</th><td>13 of 153 with a cosine of 0.98",
+        "validation images with a near neighbour in train</th><td>16 of 77 with a cosine of 0.98 or more (teacher features",
+        "test images with a near neighbour in validation</th><td>18 of 151 with"})
     EXPECT_THAT(checks, HasSubstr(row));
 }
 
 TEST(EvalReport, MethodsHaveTheirCostOrThatOfTheirStep) {
   const std::string methods = section_of(eval_report_html(small_results()), "methods");
-  EXPECT_THAT(methods, HasSubstr(">12.75</td>"));          // its own
-  EXPECT_THAT(methods, HasSubstr(">step: 3.25</td>"));     // of k-NN as a whole
+  EXPECT_THAT(methods, HasSubstr(">12.75</td>"));       // its own
+  EXPECT_THAT(methods, HasSubstr(">step: 3.25</td>"));  // of k-NN as a whole
   EXPECT_THAT(methods, HasSubstr("Peak memory: 1.15 GiB"));
 }
 
