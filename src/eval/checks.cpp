@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/eval/nearest_mean.hpp"
 #include "dinoxx/eval/resampling.hpp"
+#include "sample_rows.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -133,20 +131,10 @@ struct Side {
   const std::vector<uint64_t>& ids;
 };
 
-// Rows to look at, ascending: as many as the limit allows, chosen by (seed, id) alone.
+// Rows to look at: as many as the limit allows.
 at::Tensor rows_within_limit(const StepInput& input, const std::vector<uint64_t>& ids, const at::Tensor& others) {
   const auto most = static_cast<size_t>(std::max(1.0, kMostMultiplications / static_cast<double>(others.numel())));
-  std::vector<int64_t> rows(ids.size());
-  std::iota(rows.begin(), rows.end(), int64_t{0});
-  if (rows.size() > most) {
-    std::vector<uint64_t> draw;
-    for (const uint64_t id : ids) draw.push_back(CounterRng(input.seed, id, lane(Lane::kCopies, 1), Purpose::kEval).next_u64());
-    std::nth_element(rows.begin(), rows.begin() + static_cast<int64_t>(most), rows.end(),
-                     [&](int64_t a, int64_t b) { return draw[a] != draw[b] ? draw[a] < draw[b] : a < b; });
-    rows.resize(most);
-    std::sort(rows.begin(), rows.end());
-  }
-  return at::tensor(rows, at::kLong);
+  return at::tensor(sample_rows(ids, most, input.seed, lane(Lane::kCopies, 1)), at::kLong);
 }
 
 // Images of `asked` whose nearest image of `memory` is nearly the same.

@@ -6,13 +6,12 @@
 
 #include "dinoxx/checkpoint/together.hpp"
 #include "dinoxx/core/error.hpp"
-#include "dinoxx/core/rng.hpp"
 #include "dinoxx/eval/blocks.hpp"
 #include "dinoxx/eval/checks.hpp"
-#include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/eval/metrics.hpp"
 #include "dinoxx/eval/nearest_mean.hpp"
 #include "dinoxx/eval/resampling.hpp"
+#include "sample_rows.hpp"
 #include "zero_parts.hpp"
 
 namespace dinoxx::eval {
@@ -52,19 +51,6 @@ std::string describe(const ViewSpec& view) {
   plan.views = {view};
   const std::string text = plan.describe();
   return text.substr(0, text.find('\n'));
-}
-
-// Rows of the queries, ascending, chosen by (seed, id) alone.
-std::vector<int64_t> sample(const std::vector<uint64_t>& ids, uint64_t seed) {
-  std::vector<std::pair<uint64_t, int64_t>> draws;
-  for (size_t i = 0; i < ids.size(); ++i)
-    draws.emplace_back(CounterRng(seed, ids[i], lane(Lane::kCopies), Purpose::kEval).next_u64(), static_cast<int64_t>(i));
-  std::sort(draws.begin(), draws.end());
-  draws.resize(std::min<size_t>(draws.size(), kMostImages));
-  std::vector<int64_t> rows;
-  for (const auto& [draw, row] : draws) rows.push_back(row);
-  std::sort(rows.begin(), rows.end());
-  return rows;
 }
 
 // [images, 3, size, size] of one distortion
@@ -177,7 +163,7 @@ json copy_protocol() {
 
 json copy_detection(const StepInput& input) {
   if (!input.images || !input.embedder.embed) return {{"left_out", "no images to look at"}};
-  const std::vector<int64_t> chosen = sample(input.data.queries, input.seed);
+  const std::vector<int64_t> chosen = sample_rows(input.data.queries, kMostImages, input.seed, lane(Lane::kCopies));
   const int64_t total = static_cast<int64_t>(chosen.size());
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   const at::Tensor centre = memory_mean(input);

@@ -8,6 +8,7 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/rng.hpp"
+#include "sample_rows.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -72,15 +73,9 @@ void hold_out(const Dataset& dataset, EvalData& data, double share, uint64_t see
 void thin_out(EvalData& data, int64_t most, uint64_t seed) {
   const size_t count = data.memory.size(), keep = static_cast<size_t>(most);
   if (count <= keep) return;
-  std::vector<std::pair<uint64_t, size_t>> draws;
-  for (size_t row = 0; row < count; ++row) draws.emplace_back(CounterRng(seed, data.memory[row], 0, Purpose::kEval).next_u64(), row);
-  std::sort(draws.begin(), draws.end());
-  std::vector<size_t> rows;
-  for (size_t i = 0; i < keep; ++i) rows.push_back(draws[i].second);
-  std::sort(rows.begin(), rows.end());
   std::vector<uint64_t> memory;
   std::vector<int32_t> labels;
-  for (const size_t row : rows) {
+  for (const int64_t row : sample_rows(data.memory, keep, seed, lane(Lane::kThin))) {
     memory.push_back(data.memory[row]);
     labels.push_back(data.memory_labels[row]);
   }

@@ -13,6 +13,7 @@
 #include "dinoxx/eval/lanes.hpp"
 #include "dinoxx/model/attention.hpp"
 #include "linseg.hpp"
+#include "sample_rows.hpp"
 
 namespace dinoxx::eval::linseg {
 namespace {
@@ -111,15 +112,10 @@ Shape shape_of(const StepInput& input) {
 }
 
 Images thinned(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, int64_t most, uint64_t seed) {
-  std::vector<std::pair<uint64_t, size_t>> draws;
-  for (size_t i = 0; i < ids.size(); ++i) draws.emplace_back(CounterRng(seed, ids[i], lane(Lane::kPatches), Purpose::kEval).next_u64(), i);
-  std::sort(draws.begin(), draws.end());
-  draws.resize(std::min<size_t>(draws.size(), most));
-  std::sort(draws.begin(), draws.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   Images chosen;
-  for (const auto& [draw, i] : draws) {
-    chosen.ids.push_back(ids[i]);
-    chosen.labels.push_back(labels[i]);
+  for (const int64_t row : sample_rows(ids, static_cast<size_t>(most), seed, lane(Lane::kPatches))) {
+    chosen.ids.push_back(ids[row]);
+    chosen.labels.push_back(labels[row]);
   }
   return chosen;
 }
