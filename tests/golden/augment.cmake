@@ -1,3 +1,2 @@
 dinoxx_test(golden_augment SOURCES augment_test.cpp DEPS dinoxx_data LABELS golden)
-target_compile_definitions(golden_augment PRIVATE DINOXX_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/data")
 target_include_directories(golden_augment PRIVATE ${PROJECT_SOURCE_DIR}/data_pipeline)

@@ -9,6 +9,7 @@
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/views.hpp"
 #include "kernels.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -18,7 +19,7 @@ class Golden {
   Golden() : file_(path()) {}
   static std::string path() {
     const char* other = std::getenv("DINOXX_AUGMENT_GOLDEN");
-    return other != nullptr ? other : DINOXX_GOLDEN_DIR "/augment.safetensors";
+    return other != nullptr ? other : golden_dir() / "augment.safetensors";
   }
   template <typename T>
   std::vector<T> get(const std::string& name) const {

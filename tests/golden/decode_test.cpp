@@ -5,6 +5,7 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/image.hpp"
+#include "source_dir.hpp"
 
 // Expected pixels: make_decode.py.
 namespace dinoxx {
@@ -21,7 +22,7 @@ std::vector<std::string> kinds(const SafetensorsFile& golden) {
 std::span<const uint8_t> bytes_of(const TensorView& tensor) { return {reinterpret_cast<const uint8_t*>(tensor.bytes.data()), tensor.bytes.size()}; }
 
 TEST(DecodeGolden, EveryKindLikePillow) {
-  const SafetensorsFile golden(DINOXX_GOLDEN_DIR "/decode.safetensors");
+  const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   const std::vector<std::string> names = kinds(golden);
   ASSERT_EQ(names.size(), 25u);
   Image image;
@@ -42,7 +43,7 @@ TEST(DecodeGolden, EveryKindLikePillow) {
 }
 
 TEST(DecodeGolden, HeadersSayWhatIsStored) {
-  const SafetensorsFile golden(DINOXX_GOLDEN_DIR "/decode.safetensors");
+  const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   const auto info = [&](const std::string& name) { return inspect_image(bytes_of(golden.at(name + ".file"))); };
   EXPECT_EQ(info("jpeg_cmyk").channels, 4);
   EXPECT_EQ(info("jpeg_gray").channels, 1);
@@ -59,7 +60,7 @@ TEST(DecodeGolden, HeadersSayWhatIsStored) {
 
 /// A damaged file gives an image or an Error; under the sanitizers of the asan preset nothing else. Positions and values are drawn from a fixed sequence.
 TEST(DecodeGolden, DamagedFilesNeverDoHarm) {
-  const SafetensorsFile golden(DINOXX_GOLDEN_DIR "/decode.safetensors");
+  const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   uint64_t state = 12345;
   const auto next = [&state](uint64_t n) { return ((state = state * 6364136223846793005ull + 1442695040888963407ull) >> 33) % n; };
   Image image;
@@ -87,7 +88,7 @@ TEST(DecodeGolden, DamagedFilesNeverDoHarm) {
 }
 
 TEST(DecodeGolden, EveryTruncationIsNoticed) {
-  const SafetensorsFile golden(DINOXX_GOLDEN_DIR "/decode.safetensors");
+  const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   Image image;
   for (const char* name : {"jpeg_420", "jpeg_444", "jpeg_gray", "jpeg_cmyk", "png_rgb", "png_palette", "png_interlaced"}) {
     const auto file = bytes_of(golden.at(std::string(name) + ".file"));

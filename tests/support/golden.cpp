@@ -8,6 +8,7 @@
 
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/model/weights.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx::golden {
 namespace {
@@ -27,7 +28,7 @@ uint64_t splitmix64(uint64_t z) {
 
 }  // namespace
 
-Fixture::Fixture(const std::string& name) : file_(std::string(DINOXX_GOLDEN_DATA) + "/" + name + ".safetensors") {}
+Fixture::Fixture(const std::string& name) : file_(golden_dir() / (name + ".safetensors")) {}
 
 at::Tensor Fixture::tensor(const std::string& name) const {
   return to_tensor(file_.at(name));

@@ -8,6 +8,7 @@
 
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/image.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx::testing_support {
 
@@ -33,7 +34,7 @@ inline void write_words(const std::filesystem::path& path, std::string_view text
 
 /// A file of tests/golden/make_decode.py: "jpeg_420", "png_palette" ...
 inline std::vector<uint8_t> golden_file(const std::string& kind) {
-  const SafetensorsFile golden(DINOXX_GOLDEN_DIR "/decode.safetensors");
+  const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   const auto bytes = golden.at(kind + ".file").bytes;
   const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
   return {begin, begin + bytes.size()};

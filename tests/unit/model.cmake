@@ -6,4 +6,3 @@ dinoxx_test(unit_loss TORCH SOURCES model/dino_loss_test.cpp DEPS dinoxx_loss di
 target_include_directories(unit_loss PRIVATE ${PROJECT_SOURCE_DIR}/src/loss)  # the kernel behind dino_loss, level by level
 dinoxx_test(unit_method TORCH SOURCES model/method_test.cpp method/refusals_test.cpp method/resolutions_test.cpp method/recipes_test.cpp DEPS dinoxx_method dinoxx_step dinoxx_train dinoxx_test_golden
   LABELS unit)
-target_compile_definitions(unit_method PRIVATE DINOXX_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

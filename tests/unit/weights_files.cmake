@@ -1,5 +1,4 @@
 foreach(part weight_file weight_file_hostile safetensors_weights)
   dinoxx_test(core_${part}_test SOURCES core/${part}_test.cpp DEPS dinoxx_core LABELS unit)
   target_include_directories(core_${part}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src/core)
-  target_compile_definitions(core_${part}_test PRIVATE DINOXX_WEIGHT_FILES_DIR="${PROJECT_SOURCE_DIR}/tests/golden/data/weight_files")
 endforeach()

@@ -10,6 +10,7 @@
 #include "dinoxx/eval/knn.hpp"
 #include "dinoxx/eval/metrics.hpp"
 #include "dinoxx/model/weights.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -20,7 +21,7 @@ std::vector<int32_t> to_labels(const at::Tensor& tensor) {
 }
 
 TEST(KnnGolden, PredictionsAreThoseOfPyTorchAndAccuraciesThosePublished) {
-  const SafetensorsFile file(std::string(DINOXX_GOLDEN_DIR) + "/knn.safetensors");
+  const SafetensorsFile file(golden_dir() / "knn.safetensors");
   const at::Tensor memory = to_tensor(file.at("memory")), queries = to_tensor(file.at("queries"));
   const std::vector<int32_t> memory_labels = to_labels(to_tensor(file.at("memory_labels"))), labels = to_labels(to_tensor(file.at("query_labels")));
   constexpr int classes = 12;

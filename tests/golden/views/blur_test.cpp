@@ -6,12 +6,13 @@
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/blur.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
 
 TEST(GoldenBlur, NineTapsEqualTorchvision) {
-  const SafetensorsFile file(DINOXX_GOLDEN_DIR "/blur.safetensors");
+  const SafetensorsFile file(golden_dir() / "blur.safetensors");
   PlanarScratch planes;
   ScratchBuffer<uint8_t> scratch;
   size_t values = 0, cases = 0;

@@ -8,6 +8,7 @@
 
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/data/masks.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -18,7 +19,7 @@ constexpr double kDeviations = 6;
 
 template <class T>
 std::vector<T> values(const std::string& name) {
-  static const SafetensorsFile file(DINOXX_GOLDEN_DIR "/masks.safetensors");
+  static const SafetensorsFile file(golden_dir() / "masks.safetensors");
   const TensorView& view = file.at(name);
   std::vector<T> out(view.bytes.size() / sizeof(T));
   std::memcpy(out.data(), view.bytes.data(), view.bytes.size());

@@ -11,6 +11,7 @@
 #include "dinoxx/core/config_options.hpp"
 #include "dinoxx/core/error.hpp"
 #include "dinoxx/core/files.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -294,7 +295,7 @@ TEST(WallTime, Units) {
 
 // The document is written from the table: DINOXX_UPDATE_DOCS=1 writes it anew.
 TEST(ConfigDocument, IsWhatTheTableSays) {
-  const std::string path = DINOXX_SOURCE_DIR "/docs/configuration.md";
+  const std::string path = source_dir() / "docs/configuration.md";
   if (std::getenv("DINOXX_UPDATE_DOCS")) std::ofstream(path) << config_markdown();
   EXPECT_EQ(read_text(path), config_markdown());
 }
@@ -302,7 +303,7 @@ TEST(ConfigDocument, IsWhatTheTableSays) {
 // Every recipe in configs/ parses and fits together for a data set of its kind.
 TEST(ConfigRecipes, AreValid) {
   int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(DINOXX_SOURCE_DIR "/configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "configs")) {
     if (entry.path().extension() != ".cfg") continue;
     ++count;
     Config config = default_config();

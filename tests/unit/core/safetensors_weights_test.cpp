@@ -11,6 +11,7 @@
 #include "dinoxx/core/safetensors.hpp"
 #include "dinoxx/core/weight_file.hpp"
 #include "support/temporary_folder.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -23,7 +24,7 @@ std::span<const std::byte> bytes_of(const auto& values) {
 
 TEST(SafetensorsWeights, EveryTypeOfThePublishedFilesIsWrittenAgainBitForBit) {
   const testing_support::TemporaryFolder folder;
-  const SafetensorsFile read(std::filesystem::path(DINOXX_WEIGHT_FILES_DIR) / "dtypes.safetensors");
+  const SafetensorsFile read(golden_dir() / "weight_files" / "dtypes.safetensors");
   ASSERT_EQ(read.tensors().size(), 16u);
   write_safetensors(folder / "again.safetensors", read.tensors(), read.metadata());
   const SafetensorsFile again(folder / "again.safetensors");
@@ -76,7 +77,7 @@ TEST(SafetensorsWeights, StreamRefusesAWrongSizeAndLeavesNothing) {
 }
 
 TEST(SafetensorsWeights, HeaderAlone) {
-  const std::filesystem::path path = std::filesystem::path(DINOXX_WEIGHT_FILES_DIR) / "dtypes.safetensors";
+  const std::filesystem::path path = golden_dir() / "weight_files" / "dtypes.safetensors";
   const SafetensorsFile header(path, FileAccess::kHeader), full(path);
   ASSERT_EQ(header.tensors().size(), full.tensors().size());
   for (const auto& [name, view] : header.tensors()) {

@@ -12,6 +12,7 @@
 #include "support/temporary_folder.hpp"
 #include "torch_archive.hpp"
 #include "zip_builder.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -21,7 +22,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing_support::ZipBuilder;
 
-const std::filesystem::path golden = DINOXX_WEIGHT_FILES_DIR;
+const std::filesystem::path golden = golden_dir() / "weight_files";
 
 // What PyTorch's own defaults would run when the script's hostile files are loaded by pickle.
 const std::filesystem::path executed = "/tmp/dinoxx_pickle_was_executed";

@@ -12,6 +12,7 @@
 #include "dinoxx/core/files.hpp"
 #include "support/temporary_folder.hpp"
 #include "zip_builder.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const std::filesystem::path golden = DINOXX_WEIGHT_FILES_DIR;
+const std::filesystem::path golden = golden_dir() / "weight_files";
 
 uint64_t bits(std::string_view name, uint64_t index) {
   uint64_t hash = 0xCBF29CE484222325ull;

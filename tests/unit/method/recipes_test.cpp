@@ -9,6 +9,7 @@
 #include "dinoxx/core/config.hpp"
 #include "dinoxx/core/config_fields.hpp"
 #include "dinoxx/core/files.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -272,7 +273,7 @@ TEST(PublishedRecipes, SayWhatWasPublished) {
   for (const Recipe& recipe : kRecipes) {
     SCOPED_TRACE(recipe.name);
     Config config = default_config();
-    apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", DINOXX_SOURCE_DIR, recipe.name)));
+    apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", source_dir().string(), recipe.name)));
     config = resolve_config(config, 1'281'167, 1);
     for (const auto& [key, value] : recipe.published)
       if (!std::count(recipe.others.begin(), recipe.others.end(), key)) EXPECT_EQ(field_of(key).get(config), printed(key, value)) << key;
@@ -283,7 +284,7 @@ TEST(PublishedRecipes, SayWhatWasPublished) {
 TEST(PublishedRecipes, OfDinov3KeepCheckpointsForAGramStage) {
   for (const char* name : {"dinov3_vit7b16_pretrain", "dinov3_32px", "dinov3_64px", "dinov3_224px"}) {
     Config config = default_config();
-    apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", DINOXX_SOURCE_DIR, name)));
+    apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", source_dir().string(), name)));
     config = resolve_config(config, 100'000, 1);
     int64_t kept = 0;
     const int64_t total = config.train.length.steps(100'000, config.train.batch_size);
@@ -294,7 +295,7 @@ TEST(PublishedRecipes, OfDinov3KeepCheckpointsForAGramStage) {
 }
 
 TEST(Recipes, SayWhereTheyComeFromAndWhatWasChanged) {
-  for (const auto& entry : std::filesystem::directory_iterator(DINOXX_SOURCE_DIR "/configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "configs")) {
     if (entry.path().extension() != ".cfg") continue;
     const std::string text = read_text(entry.path()), head = text.substr(0, text.find("\n["));
     EXPECT_THAT(head, testing::AllOf(testing::HasSubstr("\n# From: "), testing::HasSubstr("\n# Changed: "))) << entry.path();

@@ -11,6 +11,7 @@
 #include "dinoxx/method/method.hpp"
 #include "dinoxx/train/students.hpp"
 #include "tiny_run.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -341,7 +342,7 @@ TEST(LocalWeight, IsUsed) {
 // With the number of ranks that the file's command has, on a set of the size of ImageNet's.
 TEST(Recipes, StartWithTheirOwnCommand) {
   std::set<std::string> methods;
-  for (const auto& entry : std::filesystem::directory_iterator(DINOXX_SOURCE_DIR "/configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "configs")) {
     if (entry.path().extension() != ".cfg") continue;
     const std::string text = read_text(entry.path());
     std::smatch ranks;
@@ -354,7 +355,7 @@ TEST(Recipes, StartWithTheirOwnCommand) {
                 apply_settings(config, read_settings(entry.path()));
                 if (std::smatch several; std::regex_search(text, several, std::regex("--students (\\S+)"))) {
                   std::vector<Student> students = read_students(
-                      std::regex_replace(several[1].str(), std::regex("configs/"), DINOXX_SOURCE_DIR "/configs/"), config, {});
+                      std::regex_replace(several[1].str(), std::regex("configs/"), (source_dir() / "configs/").string()), config, {});
                   for (const Config& of_student : resolve_students(students, world, 1'281'167, 2)) methods.insert(of_student.train.method);
                   return;
                 }
