@@ -1,3 +1,8 @@
+# The precompiled header of all tensor code, compiled once and reused.
+add_library(dinoxx_torch_pch STATIC ${CMAKE_CURRENT_LIST_DIR}/torch_pch.cpp)
+target_link_libraries(dinoxx_torch_pch PUBLIC dinoxx_flags dinoxx_torch fmt::fmt)
+target_precompile_headers(dinoxx_torch_pch PRIVATE ${CMAKE_CURRENT_LIST_DIR}/torch_pch.hpp)
+
 # dinoxx_module(NAME [TORCH] [SOURCES ...] [DEPS ...]): static library dinoxx_NAME; without sources an interface library.
 # TORCH modules share one precompiled header.
 function(dinoxx_module name)

@@ -41,7 +41,8 @@ add_link_options(-Wl,--disable-new-dtags)
 
 add_library(dinoxx_flags INTERFACE)
 target_compile_options(dinoxx_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers>)
-target_include_directories(dinoxx_flags INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include)
+# "dinoxx/loss/koleo.hpp" is public, "model/backbones/vit.hpp" and "data_pipeline/augment/views.hpp" stand beside their sources
+target_include_directories(dinoxx_flags INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
 
 # mpirun hands a pseudo-terminal to the ranks, so that GoogleTest would colour a log file
 set(DINOXX_TEST_ENVIRONMENT OMP_NUM_THREADS=1 GTEST_COLOR=no)

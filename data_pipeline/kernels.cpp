@@ -3,7 +3,7 @@
 #include <atomic>
 #include <string>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::kernels {
 namespace {

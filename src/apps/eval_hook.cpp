@@ -1,9 +1,9 @@
 #include "eval_hook.hpp"
 
-#include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/eval/evaluate.hpp"
-#include "dinoxx/eval/train_probe.hpp"
-#include "dinoxx/method/method.hpp"
+#include "comm/agree.hpp"
+#include "eval/run/evaluate.hpp"
+#include "eval/run/train_probe.hpp"
+#include "method/method.hpp"
 
 namespace dinoxx {
 

@@ -2,7 +2,7 @@
 #include <memory>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "dinoxx/train/train.hpp"
+#include "train/train.hpp"
 
 namespace dinoxx {
 

@@ -6,9 +6,9 @@
 #include <charconv>
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/eval/evaluate.hpp"
-#include "dinoxx/eval/tuned_network.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/finetune/tuned_network.hpp"
+#include "eval/run/evaluate.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 #include <boost/program_options.hpp>
 
-#include "dinoxx/eval/finetune.hpp"
+#include "eval/finetune/finetune.hpp"
 
 namespace dinoxx {
 

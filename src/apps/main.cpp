@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "build_info.hpp"
-#include "dinoxx/apps/commands.hpp"
-#include "dinoxx/core/error.hpp"
+#include "commands.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <sstream>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "apps/commands/command.hpp"
 #include "build_info.hpp"
-#include "command.hpp"
-#include "dinoxx/core/config_options.hpp"
-#include "dinoxx/eval/model_source.hpp"
+#include "config/config_options.hpp"
+#include "eval/features/model_source.hpp"
 
 namespace dinoxx {
 

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::checkpoint {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "dinoxx/core/safetensors.hpp"
+#include "formats/safetensors.hpp"
 
 namespace dinoxx::checkpoint {
 

@@ -4,10 +4,10 @@
 #include <map>
 #include <set>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
+#include "checkpoint.hpp"
+#include "comm/agree.hpp"
+#include "dinoxx/base/error.hpp"
 #include "entry.hpp"
 
 namespace dinoxx {

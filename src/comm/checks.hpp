@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/communicator.hpp"
-#include "dinoxx/core/error.hpp"
 
 namespace dinoxx::comm_detail {
 

@@ -1,6 +1,6 @@
 // The NCCL communicator of a build without CUDA.
-#include "dinoxx/comm/nccl_communicator.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
+#include "nccl_communicator.hpp"
 
 namespace dinoxx {
 

@@ -1,5 +1,5 @@
 // GPU collectives by NCCL's own interface. MPI stays the control plane: it carries the id and nothing that a GPU computes with.
-#include "dinoxx/comm/nccl_communicator.hpp"
+#include "nccl_communicator.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>

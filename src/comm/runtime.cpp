@@ -7,9 +7,9 @@
 #include <exception>
 #include <iostream>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
 

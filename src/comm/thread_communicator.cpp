@@ -1,4 +1,4 @@
-#include "dinoxx/comm/thread_communicator.hpp"
+#include "thread_communicator.hpp"
 
 #include <ATen/ATen.h>
 

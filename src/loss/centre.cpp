@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "column_sums.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

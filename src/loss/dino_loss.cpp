@@ -5,7 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "dino_loss_kernel.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 // For student view v the teachers g != v enter only through their sum Q_v = sum_g p_g - [v < G] p_v:

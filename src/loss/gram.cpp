@@ -6,7 +6,7 @@
 
 #include <numeric>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

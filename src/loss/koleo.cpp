@@ -5,8 +5,8 @@
 
 #include <optional>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/loss/gather.hpp"
+#include "comm/gather.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/loss/monitors.hpp"
+#include "monitors.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "column_sums.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

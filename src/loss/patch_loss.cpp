@@ -6,7 +6,7 @@
 
 #include "column_sums.hpp"
 #include "dino_loss_kernel.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "column_sums.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 // With c the prototypes' factors and r the samples', Q_ij = r_i exp(l_ij / T) c_j. Writing S_j for a sum over the samples of all ranks:
 //   first prototype step: 1 / c_j = S_j = sum_i exp(l_ij / T), in logarithms;

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

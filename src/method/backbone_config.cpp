@@ -1,6 +1,6 @@
-#include "dinoxx/core/architectures.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/method/method.hpp"
+#include "config/architectures.hpp"
+#include "dinoxx/base/error.hpp"
+#include "method.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,10 +1,10 @@
-#include "dinoxx/method/method.hpp"
+#include "method.hpp"
 
 #include <algorithm>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/method_defaults.hpp"
+#include "config/method_defaults.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "recipes.hpp"
 

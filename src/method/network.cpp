@@ -1,8 +1,8 @@
-#include "dinoxx/method/network.hpp"
+#include "network.hpp"
 
 #include <ATen/ATen.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 

@@ -1,4 +1,4 @@
-#include "dinoxx/data/view_profiles.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
 #include "recipes.hpp"
 
 namespace dinoxx {

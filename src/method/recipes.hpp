@@ -1,5 +1,5 @@
 #pragma once
-#include "dinoxx/method/method.hpp"
+#include "method.hpp"
 
 /// The recipes behind method_table(). A recipe puts together views, heads, masks and loss terms; all of its numbers come from the
 /// configuration, whose "auto" is the method's own (core/method_defaults.hpp).

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::ops {
 

@@ -2,7 +2,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "ops_fused.hpp"
 #include "ops_pool.hpp"
 #include "ops_profile.hpp"

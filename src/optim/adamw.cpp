@@ -1,4 +1,4 @@
-#include "dinoxx/optim/adamw.hpp"
+#include "adamw.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "adamw_cuda.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "flat_kernels.hpp"
 #include "pieces.hpp"
 

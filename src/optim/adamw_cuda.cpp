@@ -6,7 +6,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "adamw_kernels.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {

@@ -2,8 +2,8 @@
 #pragma once
 #include <vector>
 
-#include "dinoxx/parallel/param_layout.hpp"
 #include "flat_kernels.hpp"
+#include "parallel/param_layout.hpp"
 
 namespace dinoxx::optim_detail {
 

@@ -1,6 +1,6 @@
 // The GPU optimizer of a build without CUDA.
 #include "adamw_cuda.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {

@@ -1,4 +1,4 @@
-#include "dinoxx/optim/clip.hpp"
+#include "clip.hpp"
 
 #include <ATen/ATen.h>
 

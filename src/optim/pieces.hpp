@@ -2,7 +2,7 @@
 #include <functional>
 #include <vector>
 
-#include "dinoxx/optim/rules.hpp"
+#include "rules.hpp"
 
 namespace dinoxx::optim_detail {
 

@@ -1,9 +1,9 @@
-#include "dinoxx/optim/rules.hpp"
+#include "rules.hpp"
 
 #include <charconv>
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

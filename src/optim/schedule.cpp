@@ -1,4 +1,4 @@
-#include "dinoxx/optim/schedule.hpp"
+#include "schedule.hpp"
 
 #include <fmt/ranges.h>
 
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

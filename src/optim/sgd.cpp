@@ -1,4 +1,4 @@
-#include "dinoxx/optim/sgd.hpp"
+#include "sgd.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/optim/adamw.hpp"
+#include "adamw.hpp"
+#include "dinoxx/base/error.hpp"
 #include "pieces.hpp"
 
 namespace dinoxx {

@@ -4,8 +4,8 @@
 #include <bit>
 #include <cstring>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/parallel/ddp.hpp"
+#include "ddp.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

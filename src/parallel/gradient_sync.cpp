@@ -5,8 +5,8 @@
 
 #include <unordered_map>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/parallel/ddp.hpp"
+#include "ddp.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

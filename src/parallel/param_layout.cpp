@@ -1,11 +1,11 @@
-#include "dinoxx/parallel/param_layout.hpp"
+#include "param_layout.hpp"
 
 #include <ATen/ATen.h>
 
 #include <set>
 #include <unordered_map>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,9 +1,9 @@
-#include "dinoxx/step/build.hpp"
+#include "build.hpp"
 
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/method_defaults.hpp"
+#include "config/method_defaults.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 

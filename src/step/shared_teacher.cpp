@@ -1,11 +1,11 @@
-#include "dinoxx/step/shared_teacher.hpp"
+#include "shared_teacher.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <numeric>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

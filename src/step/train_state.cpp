@@ -1,4 +1,4 @@
-#include "dinoxx/step/train_state.hpp"
+#include "train_state.hpp"
 
 #include <ATen/ATen.h>
 

@@ -1,13 +1,13 @@
-#include "dinoxx/step/train_step.hpp"
+#include "train_step.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/gram.hpp"
-#include "dinoxx/loss/monitors.hpp"
+#include "loss/monitors.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,9 +1,9 @@
 // The teacher of a distillation: a run of dinoxx, or a training checkpoint of the official code.
 #include <ATen/ATen.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/import.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/import.hpp"
+#include "model/weights/weights.hpp"
 #include "other_weights.hpp"
 
 namespace dinoxx {

@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/import.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/import.hpp"
+#include "model/weights/weights.hpp"
 
 namespace dinoxx {
 namespace {

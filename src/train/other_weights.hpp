@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/step/train_state.hpp"
+#include "step/train_state.hpp"
 
 /// Weights that a run takes from elsewhere. Each function returns lines for the log and throws a UsageError, nothing changed, when the file
 /// does not hold what the configuration wants. A path may be a run folder (its newest checkpoint's teacher), a checkpoint or a weight file.

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <sstream>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

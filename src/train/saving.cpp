@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/model/backbone_json.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "comm/agree.hpp"
+#include "model/weights/backbone_json.hpp"
 
 namespace dinoxx {
 namespace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "dinoxx/step/train_state.hpp"
-#include "dinoxx/train/train.hpp"
+#include "step/train_state.hpp"
+#include "train.hpp"
 
 namespace dinoxx {
 

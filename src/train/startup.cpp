@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "dinoxx/checkpoint/together.hpp"
+#include "comm/agree.hpp"
 #include "machine.hpp"
 #include "other_weights.hpp"
 

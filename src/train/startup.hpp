@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "dinoxx/train/train.hpp"
+#include "train.hpp"
 
 namespace dinoxx {
 

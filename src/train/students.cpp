@@ -1,4 +1,4 @@
-#include "dinoxx/train/students.hpp"
+#include "students.hpp"
 
 #include <fmt/ranges.h>
 
@@ -7,11 +7,11 @@
 #include <numeric>
 #include <set>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/core/config_fields.hpp"
-#include "dinoxx/step/build.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "comm/agree.hpp"
+#include "config/config_fields.hpp"
 #include "startup.hpp"
+#include "step/build.hpp"
 
 namespace dinoxx {
 namespace {

@@ -8,8 +8,8 @@
 #include <chrono>
 #include <cstring>
 
-#include "dinoxx/core/crc32c.hpp"
-#include "dinoxx/core/error.hpp"
+#include "base/crc32c.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

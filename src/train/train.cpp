@@ -1,4 +1,4 @@
-#include "dinoxx/train/train.hpp"
+#include "train.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -6,20 +6,20 @@
 
 #include <cmath>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/checkpoint/together.hpp"
-#include "dinoxx/core/config_fields.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/data/loader.hpp"
-#include "dinoxx/loss/monitors.hpp"
-#include "dinoxx/parallel/ddp.hpp"
-#include "dinoxx/step/train_step.hpp"
+#include "base/files.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "comm/agree.hpp"
+#include "config/config_fields.hpp"
+#include "data_pipeline/loader/loader.hpp"
+#include "loss/monitors.hpp"
 #include "machine.hpp"
 #include "other_weights.hpp"
+#include "parallel/ddp.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
 #include "saving.hpp"
 #include "startup.hpp"
+#include "step/train_step.hpp"
 #include "tensorboard.hpp"
 
 namespace dinoxx {

@@ -17,13 +17,13 @@
 #include <vector>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/dataset.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/features.hpp"
-#include "dinoxx/eval/knn.hpp"
-#include "dinoxx/eval/logistic.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
+#include "eval/classify/knn.hpp"
+#include "eval/classify/logistic.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/features/features.hpp"
+#include "formats/safetensors.hpp"
+#include "model/weights/weights.hpp"
 
 using namespace dinoxx;
 using namespace dinoxx::eval;

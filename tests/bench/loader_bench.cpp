@@ -15,10 +15,10 @@
 #include <map>
 #include <string>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/loader.hpp"
-#include "dinoxx/data/pack.hpp"
-#include "kernels.hpp"
+#include "data_pipeline/kernels.hpp"
+#include "data_pipeline/loader/loader.hpp"
+#include "data_pipeline/pack/pack.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace {
 

@@ -17,8 +17,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"

@@ -9,13 +9,13 @@
 
 #include <ctime>
 
+#include "config/config.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/config.hpp"
-#include "dinoxx/core/error.hpp"
 #include "dinoxx/model/ops.hpp"
-#include "dinoxx/step/train_step.hpp"
 #include "ops_gemm.hpp"
 #include "ops_profile.hpp"
+#include "step/train_step.hpp"
 
 namespace dinoxx {
 namespace {

@@ -16,8 +16,8 @@
 #include <map>
 #include <sstream>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/import.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/import.hpp"
 #include "ops_profile.hpp"
 
 namespace dinoxx {

@@ -20,8 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/zip_archive.hpp"
 #include "fuzz_weights.hpp"
-#include "zip_archive.hpp"
 
 namespace {
 

@@ -6,13 +6,12 @@
 #   done
 # With Clang, libFuzzer programs are built as well: fuzz_weights_<entry> -max_total_time=600 FOLDER, of which fuzz_weights ... --keep FOLDER
 # makes the first content.
-set(fuzz_parsers crc32c error files mapped_file safetensors strict_json weight_file weight_file_shards torch_archive torch_tree zip_archive pickle pickle_call
-  pickle_globals)
-list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/core/\\1.cpp")
+set(fuzz_parsers base/crc32c base/error base/files base/mapped_file formats/safetensors formats/strict_json formats/weight_file formats/weight_file_shards
+  formats/torch_archive formats/torch_tree formats/zip_archive formats/pickle formats/pickle_call formats/pickle_globals)
+list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/\\1.cpp")
 
 function(dinoxx_fuzz_program name)
   add_executable(${name} ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fuzz_weights.cpp ${fuzz_parsers})
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src/core)
   target_link_libraries(${name} PRIVATE dinoxx_flags fmt::fmt nlohmann_json::nlohmann_json)
 endfunction()
 

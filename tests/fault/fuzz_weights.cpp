@@ -7,12 +7,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/weight_file.hpp"
-#include "pickle.hpp"
-#include "torch_archive.hpp"
-#include "weight_file_state.hpp"
-#include "zip_archive.hpp"
+#include "dinoxx/base/error.hpp"
+#include "formats/pickle.hpp"
+#include "formats/torch_archive.hpp"
+#include "formats/weight_file.hpp"
+#include "formats/weight_file_state.hpp"
+#include "formats/zip_archive.hpp"
 
 namespace dinoxx::fuzz {
 namespace {

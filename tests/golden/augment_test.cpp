@@ -6,9 +6,9 @@
 #include <functional>
 #include <map>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/views.hpp"
-#include "kernels.hpp"
+#include "data_pipeline/augment/views.hpp"
+#include "data_pipeline/kernels.hpp"
+#include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

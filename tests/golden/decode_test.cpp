@@ -2,9 +2,9 @@
 
 #include <cstdlib>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/image.hpp"
+#include "dinoxx/base/error.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
+#include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 
 // Expected pixels: make_decode.py.

@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/optim/adamw.hpp"
+#include "optim/adamw.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

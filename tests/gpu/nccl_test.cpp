@@ -1,5 +1,5 @@
 // One rank per GPU under mpirun: every operation against its serial computation, and against MPI.
-#include "dinoxx/comm/nccl_communicator.hpp"
+#include "comm/nccl_communicator.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -8,9 +8,9 @@
 
 #include "batch_norm_suite.hpp"
 #include "communicator_suite.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/parallel/ddp.hpp"
+#include "parallel/ddp.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

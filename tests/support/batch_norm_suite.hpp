@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "dinoxx/model/resnet.hpp"
-#include "dinoxx/model/row_origin.hpp"
+#include "model/backbones/resnet.hpp"
+#include "model/layers/row_origin.hpp"
 #include "named_values.hpp"
 
 /// Batch statistics over ranks, for every back end: N ranks with parts of a batch are one rank with the whole of it. What one rank has to

@@ -6,8 +6,8 @@
 
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/weights.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx::golden {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/tensor/named_tensor.hpp"
+#include "comm/named_tensor.hpp"
+#include "formats/safetensors.hpp"
 
 /// Golden tests: fixtures that a PyTorch script in tests/golden wrote, and the values that both sides compute (golden_common.py has the
 /// definitions).

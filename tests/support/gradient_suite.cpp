@@ -7,8 +7,8 @@
 
 #include <chrono>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/parallel/ddp.hpp"
+#include "dinoxx/base/error.hpp"
+#include "parallel/ddp.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx::testing_support {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/image.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
+#include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx::testing_support {

@@ -8,11 +8,11 @@
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
-#include "dinoxx/loss/monitors.hpp"
 #include "dinoxx/loss/nt_xent.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
+#include "loss/monitors.hpp"
 
 /// The losses over ranks, for every back end, against what tests/golden/make_losses.py computed with the whole batch: with the losses' mean
 /// over ranks and gradients averaged over ranks, as the step does, N ranks are one.

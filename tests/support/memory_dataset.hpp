@@ -3,8 +3,8 @@
 #include <map>
 #include <utility>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/dataset.hpp"
+#include "dinoxx/base/error.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
 
 namespace dinoxx::testing_support {
 

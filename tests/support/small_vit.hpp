@@ -1,8 +1,8 @@
 #pragma once
 #include <optional>
 
-#include "dinoxx/model/backbone.hpp"
-#include "dinoxx/model/vit.hpp"
+#include "model/backbones/backbone.hpp"
+#include "model/backbones/vit.hpp"
 
 namespace dinoxx::testing_support {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "dinoxx/core/rng.hpp"
+#include "base/rng.hpp"
 #include "support/memory_dataset.hpp"
 
 namespace dinoxx::testing_support {

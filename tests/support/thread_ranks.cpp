@@ -5,8 +5,8 @@
 #include <string>
 #include <thread>
 
-#include "dinoxx/comm/thread_communicator.hpp"
-#include "dinoxx/core/error.hpp"
+#include "comm/thread_communicator.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::testing_support {
 

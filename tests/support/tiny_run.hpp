@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "dinoxx/core/config.hpp"
-#include "dinoxx/step/build.hpp"
+#include "config/config.hpp"
+#include "step/build.hpp"
 
 namespace dinoxx::testing_support {
 

@@ -3,10 +3,10 @@
 
 #include <memory>
 
-#include "dinoxx/data/loader.hpp"
-#include "dinoxx/parallel/ddp.hpp"
-#include "dinoxx/step/train_step.hpp"
+#include "data_pipeline/loader/loader.hpp"
 #include "memory_dataset.hpp"
+#include "parallel/ddp.hpp"
+#include "step/train_step.hpp"
 #include "synthetic_images.hpp"
 #include "tiny_run.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "dinoxx/tensor/named_tensor.hpp"
+#include "comm/named_tensor.hpp"
 
 namespace dinoxx::testing_support {
 

@@ -4,4 +4,3 @@ dinoxx_test(unit_data_loader SOURCES
   data_loader/profiles_test.cpp data_loader/masks_test.cpp data_loader/loader_test.cpp
   data_loader/resolutions_test.cpp
   DEPS dinoxx_data LABELS unit)
-target_include_directories(unit_data_loader PRIVATE ${PROJECT_SOURCE_DIR}/data_pipeline)

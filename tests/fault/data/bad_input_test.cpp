@@ -12,8 +12,8 @@
 #include <cstring>
 #include <map>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/pack.hpp"
+#include "data_pipeline/pack/pack.hpp"
+#include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
 #include "support/temporary_folder.hpp"
 

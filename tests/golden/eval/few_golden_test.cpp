@@ -1,10 +1,10 @@
 // Few-shot classifiers on given support sets against NumPy and scikit-learn (make_few.py).
 #include <ATen/ATen.h>
 
-#include "dinoxx/eval/calibration.hpp"
-#include "dinoxx/eval/knn.hpp"
-#include "dinoxx/eval/logistic.hpp"
-#include "dinoxx/eval/nearest_mean.hpp"
+#include "eval/classify/knn.hpp"
+#include "eval/classify/logistic.hpp"
+#include "eval/classify/nearest_mean.hpp"
+#include "eval/statistics/calibration.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/eval/tuner.hpp"
+#include "eval/finetune/tuner.hpp"
 #include "golden.hpp"
 #include "thread_ranks.hpp"
 

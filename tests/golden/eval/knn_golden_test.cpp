@@ -5,11 +5,11 @@
 #include <cstring>
 #include <string>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/knn.hpp"
-#include "dinoxx/eval/metrics.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "eval/classify/knn.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/statistics/metrics.hpp"
+#include "formats/safetensors.hpp"
+#include "model/weights/weights.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx::eval {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "dinoxx/eval/logistic.hpp"
-#include "dinoxx/eval/nearest_mean.hpp"
+#include "eval/classify/logistic.hpp"
+#include "eval/classify/nearest_mean.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/eval/ranking_curves.hpp"
-#include "dinoxx/eval/statistics.hpp"
+#include "eval/statistics/ranking_curves.hpp"
+#include "eval/statistics/statistics.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

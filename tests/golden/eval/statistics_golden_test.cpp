@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/eval/calibration.hpp"
-#include "dinoxx/eval/cluster_scores.hpp"
-#include "dinoxx/eval/metrics.hpp"
-#include "dinoxx/eval/resampling.hpp"
-#include "dinoxx/eval/statistics.hpp"
+#include "eval/classify/cluster_scores.hpp"
+#include "eval/statistics/calibration.hpp"
+#include "eval/statistics/metrics.hpp"
+#include "eval/statistics/resampling.hpp"
+#include "eval/statistics/statistics.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

@@ -1,7 +1,7 @@
 // The heads of the sweep against the published algorithm by torch's own modules, optimiser and schedule (make_sweep.py).
 #include <ATen/ATen.h>
 
-#include "dinoxx/eval/sweep.hpp"
+#include "eval/protocols/sweep.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

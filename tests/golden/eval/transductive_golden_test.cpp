@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/eval/transductive.hpp"
+#include "eval/classify/transductive.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "dinoxx/eval/label_propagation.hpp"
-#include "dinoxx/eval/video_scores.hpp"
+#include "eval/correspondence/label_propagation.hpp"
+#include "eval/correspondence/video_scores.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {

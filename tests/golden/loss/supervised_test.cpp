@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::golden {

@@ -1,9 +1,9 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include "dinoxx/model/dino_head.hpp"
-#include "dinoxx/model/vit.hpp"
 #include "golden.hpp"
+#include "model/backbones/vit.hpp"
+#include "model/heads/dino_head.hpp"
 
 /// The networks of make_model.py and how its gradients are taken.
 namespace dinoxx::golden {

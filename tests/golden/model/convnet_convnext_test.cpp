@@ -1,5 +1,5 @@
 // ConvNeXt against transformers' DINOv3ConvNext (which the script has compared with timm's).
-#include "dinoxx/model/convnext.hpp"
+#include "model/backbones/convnext.hpp"
 #include "named_values.hpp"
 
 namespace dinoxx::golden {

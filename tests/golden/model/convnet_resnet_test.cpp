@@ -1,6 +1,6 @@
 // Residual networks against torchvision's: evaluation, and training with batch statistics.
-#include "dinoxx/model/resnet.hpp"
-#include "dinoxx/model/row_origin.hpp"
+#include "model/backbones/resnet.hpp"
+#include "model/layers/row_origin.hpp"
 #include "named_values.hpp"
 
 namespace dinoxx::golden {

@@ -1,5 +1,5 @@
 // The projection head against facebookresearch/dino's, with frozen and free gain.
-#include "dinoxx/model/dino_head.hpp"
+#include "model/heads/dino_head.hpp"
 
 #include "cases.hpp"
 

@@ -1,5 +1,5 @@
 // Backbone and head together over crops of two sizes, against facebookresearch/dino's MultiCropWrapper.
-#include "dinoxx/method/network.hpp"
+#include "method/network.hpp"
 
 #include "cases.hpp"
 

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cases.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/import.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/import.hpp"
+#include "model/weights/weights.hpp"
 #include "temporary_folder.hpp"
 
 namespace dinoxx::golden {

@@ -1,5 +1,5 @@
 // The vision transformer against facebookresearch/dino's, at the learned size and at others.
-#include "dinoxx/model/vit.hpp"
+#include "model/backbones/vit.hpp"
 
 #include "cases.hpp"
 

@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/optim/clip.hpp"
-#include "dinoxx/optim/optimizer.hpp"
-#include "dinoxx/optim/schedule.hpp"
 #include "golden.hpp"
+#include "optim/clip.hpp"
+#include "optim/optimizer.hpp"
+#include "optim/schedule.hpp"
 
 namespace dinoxx {
 namespace {

@@ -2,9 +2,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/optim/adamw.hpp"
-#include "dinoxx/optim/schedule.hpp"
 #include "golden.hpp"
+#include "optim/adamw.hpp"
+#include "optim/schedule.hpp"
 
 namespace dinoxx {
 namespace {

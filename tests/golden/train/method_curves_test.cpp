@@ -7,8 +7,8 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/model/ops.hpp"
-#include "dinoxx/step/train_step.hpp"
 #include "golden.hpp"
+#include "step/train_step.hpp"
 
 namespace dinoxx {
 namespace {

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/step/train_step.hpp"
 #include "golden.hpp"
+#include "step/train_step.hpp"
 
 namespace dinoxx {
 namespace {

@@ -3,9 +3,9 @@
 
 #include <cstring>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/blur.hpp"
+#include "data_pipeline/augment/blur.hpp"
+#include "dinoxx/base/error.hpp"
+#include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/masks.hpp"
+#include "data_pipeline/augment/masks.hpp"
+#include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <map>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/image.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
+#include "formats/safetensors.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

@@ -3,7 +3,7 @@
 
 #include <fstream>
 
-#include "dinoxx/data/image.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

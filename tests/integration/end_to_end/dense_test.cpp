@@ -4,8 +4,8 @@
 #include <cmath>
 #include <fstream>
 
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/data/image.hpp"
+#include "base/files.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

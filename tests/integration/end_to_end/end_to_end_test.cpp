@@ -5,8 +5,8 @@
 #include <map>
 #include <sstream>
 
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/dataset.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
+#include "formats/safetensors.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
-#include "dinoxx/core/safetensors.hpp"
+#include "formats/safetensors.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

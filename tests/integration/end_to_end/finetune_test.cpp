@@ -5,8 +5,8 @@
 #include <map>
 #include <sstream>
 
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/data/dataset.hpp"
+#include "base/files.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

@@ -8,9 +8,9 @@
 #include <set>
 #include <sstream>
 
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/data/dataset.hpp"
-#include "dinoxx/data/image.hpp"
+#include "base/files.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

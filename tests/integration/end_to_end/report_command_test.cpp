@@ -2,7 +2,7 @@
 
 #include <fstream>
 
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
 #include "program.hpp"
 
 namespace dinoxx::testing_support {

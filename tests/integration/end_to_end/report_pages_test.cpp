@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
 #include "program.hpp"
 
 namespace dinoxx::testing_support {

@@ -1,7 +1,7 @@
 // Labels that follow a film and places found again, as a user runs them.
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
 #include "program.hpp"
 
 namespace dinoxx {

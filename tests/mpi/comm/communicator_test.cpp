@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "communicator_suite.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 
 namespace dinoxx {
 namespace {

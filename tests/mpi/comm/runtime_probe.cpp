@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/runtime.hpp"
-#include "dinoxx/core/error.hpp"
 
 int main(int argc, char** argv) {
   try {

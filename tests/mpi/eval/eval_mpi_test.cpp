@@ -4,11 +4,11 @@
 
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/checks.hpp"
-#include "dinoxx/eval/knn_suite.hpp"
-#include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/eval/train_probe.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/protocols/knn_suite.hpp"
+#include "eval/run/checks.hpp"
+#include "eval/run/ladder.hpp"
+#include "eval/run/train_probe.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 

@@ -1,5 +1,5 @@
 // One step function on any number of ranks: what one rank computes with the whole batch, several compute with their parts of it.
-#include "dinoxx/step/train_step.hpp"
+#include "step/train_step.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "support/tiny_steps.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/checkpoint/checkpoint.hpp"
+#include "checkpoint/checkpoint.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -7,11 +7,11 @@
 
 #include <fstream>
 
-#include "dinoxx/checkpoint/together.hpp"
+#include "base/files.hpp"
+#include "comm/agree.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/safetensors.hpp"
+#include "formats/safetensors.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/comm/thread_communicator.hpp"
+#include "comm/thread_communicator.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "communicator_suite.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/core/config.hpp"
+#include "config/config.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,10 +7,10 @@
 #include <fstream>
 #include <set>
 
-#include "dinoxx/core/config_fields.hpp"
-#include "dinoxx/core/config_options.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
+#include "config/config_fields.hpp"
+#include "config/config_options.hpp"
+#include "dinoxx/base/error.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,4 +1,4 @@
-#include "dinoxx/core/safetensors.hpp"
+#include "formats/safetensors.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <cstring>
 #include <fstream>
 
-#include "dinoxx/core/crc32c.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/crc32c.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

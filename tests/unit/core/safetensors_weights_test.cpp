@@ -5,13 +5,13 @@
 #include <cstring>
 #include <numeric>
 
-#include "dinoxx/core/crc32c.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/core/weight_file.hpp"
-#include "support/temporary_folder.hpp"
+#include "base/crc32c.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "formats/safetensors.hpp"
+#include "formats/weight_file.hpp"
 #include "source_dir.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace dinoxx {
 namespace {

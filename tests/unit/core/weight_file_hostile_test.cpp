@@ -5,14 +5,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/weight_file.hpp"
-#include "pickle.hpp"
-#include "support/temporary_folder.hpp"
-#include "torch_archive.hpp"
-#include "zip_builder.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "formats/pickle.hpp"
+#include "formats/torch_archive.hpp"
+#include "formats/weight_file.hpp"
 #include "source_dir.hpp"
+#include "support/temporary_folder.hpp"
+#include "zip_builder.hpp"
 
 namespace dinoxx {
 namespace {

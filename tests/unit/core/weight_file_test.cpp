@@ -1,5 +1,5 @@
 // Files that PyTorch wrote (tests/golden/make_weight_files.py): every tensor bit for bit, and what is no tensor.
-#include "dinoxx/core/weight_file.hpp"
+#include "formats/weight_file.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,11 +8,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "source_dir.hpp"
 #include "support/temporary_folder.hpp"
 #include "zip_builder.hpp"
-#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "zip_archive.hpp"
+#include "formats/zip_archive.hpp"
 
 namespace dinoxx::testing_support {
 

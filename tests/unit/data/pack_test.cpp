@@ -1,4 +1,4 @@
-#include "dinoxx/data/pack.hpp"
+#include "data_pipeline/pack/pack.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,9 +7,9 @@
 #include <map>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/describe.hpp"
-#include "pack_plan.hpp"
+#include "data_pipeline/format/describe.hpp"
+#include "data_pipeline/pack/pack_plan.hpp"
+#include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
 #include "support/temporary_folder.hpp"
 

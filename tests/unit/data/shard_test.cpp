@@ -1,4 +1,4 @@
-#include "dinoxx/data/shard.hpp"
+#include "data_pipeline/format/shard.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <fstream>
 #include <thread>
 
-#include "content_hash.hpp"
-#include "dinoxx/core/error.hpp"
+#include "data_pipeline/format/content_hash.hpp"
+#include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
 #include "support/temporary_folder.hpp"
 

@@ -1,5 +1,5 @@
 // Every vector kernel against the portable one: equal bytes for odd sizes and all values.
-#include "kernels.hpp"
+#include "data_pipeline/kernels.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::kernels {
 namespace {

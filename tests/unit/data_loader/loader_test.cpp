@@ -1,4 +1,4 @@
-#include "dinoxx/data/loader.hpp"
+#include "data_pipeline/loader/loader.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <cstring>
 #include <thread>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/view_profiles.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
+#include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {

@@ -1,4 +1,4 @@
-#include "dinoxx/data/masks.hpp"
+#include "data_pipeline/augment/masks.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "dinoxx/data/dataset.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
 
 namespace dinoxx::testing_support {
 

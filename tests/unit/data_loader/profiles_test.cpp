@@ -1,10 +1,10 @@
-#include "dinoxx/data/view_profiles.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/method_defaults.hpp"
+#include "config/method_defaults.hpp"
+#include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {

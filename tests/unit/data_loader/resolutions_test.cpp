@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/loader.hpp"
-#include "dinoxx/data/view_profiles.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
+#include "data_pipeline/loader/loader.hpp"
+#include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {

@@ -5,8 +5,8 @@
 #include <numeric>
 #include <vector>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/data/loader.hpp"
+#include "data_pipeline/loader/loader.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,4 +1,4 @@
-#include "dinoxx/data/views.hpp"
+#include "data_pipeline/augment/views.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
 
 namespace dinoxx {

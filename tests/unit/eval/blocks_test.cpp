@@ -1,4 +1,4 @@
-#include "dinoxx/eval/blocks.hpp"
+#include "eval/features/blocks.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -9,8 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {

@@ -2,7 +2,7 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/rng.hpp"
+#include "base/rng.hpp"
 #include "ladder_sets.hpp"
 #include "support/thread_ranks.hpp"
 

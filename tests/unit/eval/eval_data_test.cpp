@@ -1,4 +1,4 @@
-#include "dinoxx/eval/eval_data.hpp"
+#include "eval/run/eval_data.hpp"
 
 #include <gmock/gmock.h>
 

@@ -1,10 +1,10 @@
-#include "dinoxx/eval/evaluate.hpp"
+#include "eval/run/evaluate.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/weights.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx::eval {

@@ -1,16 +1,16 @@
 // What a person is shown: neighbours, suspected labels, health and pictures of features, curves of rare classes.
-#include "dinoxx/eval/evidence.hpp"
+#include "eval/evidence/evidence.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
 #include <cmath>
 
+#include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/feature_health.hpp"
-#include "dinoxx/eval/feature_pictures.hpp"
-#include "dinoxx/eval/ranking_curves.hpp"
+#include "eval/evidence/feature_health.hpp"
+#include "eval/evidence/feature_pictures.hpp"
+#include "eval/statistics/ranking_curves.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/thread_ranks.hpp"
 

@@ -1,5 +1,5 @@
 // Features on disk: the same bits as computed ones, and nothing that goes wrong with a file matters.
-#include "dinoxx/eval/feature_cache.hpp"
+#include "eval/features/feature_cache.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -12,8 +12,8 @@
 #include <thread>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/ladder.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/run/ladder.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/temporary_folder.hpp"

@@ -1,12 +1,12 @@
-#include "dinoxx/eval/features.hpp"
+#include "eval/features/features.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/knn.hpp"
+#include "eval/classify/knn.hpp"
+#include "eval/features/blocks.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"

@@ -1,4 +1,4 @@
-#include "dinoxx/eval/folds.hpp"
+#include "eval/classify/folds.hpp"
 
 #include <gmock/gmock.h>
 
@@ -8,7 +8,7 @@
 #include <numeric>
 #include <set>
 
-#include "dinoxx/eval/lbfgs.hpp"
+#include "eval/classify/lbfgs.hpp"
 
 namespace dinoxx::eval {
 namespace {

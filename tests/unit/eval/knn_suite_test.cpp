@@ -1,10 +1,10 @@
-#include "dinoxx/eval/knn_suite.hpp"
+#include "eval/protocols/knn_suite.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/eval/train_probe.hpp"
+#include "eval/run/train_probe.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"

@@ -1,4 +1,4 @@
-#include "dinoxx/eval/knn.hpp"
+#include "eval/classify/knn.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/rng.hpp"
+#include "base/rng.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::eval {
 namespace {

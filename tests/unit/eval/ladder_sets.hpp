@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/eval/method_scores.hpp"
+#include "eval/run/ladder.hpp"
+#include "eval/run/method_scores.hpp"
 #include "support/memory_dataset.hpp"
 
 namespace dinoxx::testing_support {

@@ -1,5 +1,5 @@
 // The steps of the ladder on small and on awkward sets, at several numbers of ranks.
-#include "dinoxx/eval/ladder.hpp"
+#include "eval/run/ladder.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -9,10 +9,10 @@
 #include <map>
 #include <tuple>
 
+#include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/checks.hpp"
-#include "dinoxx/eval/method_scores.hpp"
+#include "eval/run/checks.hpp"
+#include "eval/run/method_scores.hpp"
 #include "ladder_sets.hpp"
 #include "support/thread_ranks.hpp"
 

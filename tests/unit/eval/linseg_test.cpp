@@ -5,15 +5,15 @@
 #include <cmath>
 #include <set>
 
+#include "base/files.hpp"
+#include "base/rng.hpp"
+#include "data_pipeline/augment/eval_mask.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/data/eval_mask.hpp"
-#include "dinoxx/eval/attend.hpp"
-#include "dinoxx/eval/dense.hpp"
-#include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/model/attention.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "eval/dense/attend.hpp"
+#include "eval/dense/dense.hpp"
+#include "eval/run/ladder.hpp"
+#include "model/backbones/attention.hpp"
+#include "model/weights/weights.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/small_vit.hpp"
 #include "support/temporary_folder.hpp"

@@ -4,13 +4,13 @@
 
 #include <cmath>
 
+#include "base/files.hpp"
+#include "base/rng.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/eval/match.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "eval/correspondence/match.hpp"
+#include "eval/run/ladder.hpp"
+#include "model/weights/weights.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/small_vit.hpp"
 #include "support/temporary_folder.hpp"

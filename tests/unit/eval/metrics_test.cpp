@@ -1,4 +1,4 @@
-#include "dinoxx/eval/metrics.hpp"
+#include "eval/statistics/metrics.hpp"
 
 #include <gtest/gtest.h>
 

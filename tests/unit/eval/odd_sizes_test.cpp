@@ -4,12 +4,12 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/eval/blocks.hpp"
-#include "dinoxx/eval/evaluate.hpp"
-#include "dinoxx/eval/train_probe.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/run/evaluate.hpp"
+#include "eval/run/progress.hpp"
+#include "eval/run/train_probe.hpp"
 #include "ladder_sets.hpp"
-#include "progress.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"

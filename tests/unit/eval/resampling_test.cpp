@@ -1,4 +1,4 @@
-#include "dinoxx/eval/resampling.hpp"
+#include "eval/statistics/resampling.hpp"
 
 #include <gmock/gmock.h>
 

@@ -1,5 +1,5 @@
 // Epochs of training on labels: exact shares where the sampler promises them, bounds with a known chance of failure where it draws.
-#include "dinoxx/eval/samplers.hpp"
+#include "eval/classify/samplers.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::eval {
 namespace {

@@ -1,11 +1,11 @@
-#include "dinoxx/eval/statistics.hpp"
+#include "eval/statistics/statistics.hpp"
 
 #include <gmock/gmock.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 
 namespace dinoxx::eval {
 namespace {

@@ -1,5 +1,5 @@
 // The sweep of linear heads: on a small network, at several numbers of ranks, with shuffled labels of the queries.
-#include "dinoxx/eval/sweep.hpp"
+#include "eval/protocols/sweep.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -7,14 +7,14 @@
 #include <algorithm>
 #include <set>
 
+#include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/ladder.hpp"
-#include "dinoxx/model/last_blocks.hpp"
+#include "eval/protocols/sweep_parts.hpp"
+#include "eval/run/ladder.hpp"
+#include "model/backbones/last_blocks.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/thread_ranks.hpp"
-#include "sweep_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {

@@ -6,11 +6,11 @@
 #include <limits>
 #include <set>
 
-#include "dinoxx/eval/calibration.hpp"
-#include "dinoxx/eval/checks.hpp"
-#include "dinoxx/eval/cluster_scores.hpp"
-#include "dinoxx/eval/resampling.hpp"
-#include "dinoxx/eval/statistics.hpp"
+#include "eval/classify/cluster_scores.hpp"
+#include "eval/run/checks.hpp"
+#include "eval/statistics/calibration.hpp"
+#include "eval/statistics/resampling.hpp"
+#include "eval/statistics/statistics.hpp"
 #include "ladder_sets.hpp"
 #include "support/small_vit.hpp"
 

@@ -5,14 +5,14 @@
 #include <cmath>
 #include <filesystem>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/data/label_image.hpp"
-#include "dinoxx/data/toy_video.hpp"
-#include "dinoxx/eval/propagate.hpp"
-#include "dinoxx/eval/video_scores.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "base/files.hpp"
+#include "base/rng.hpp"
+#include "data_pipeline/codec/label_image.hpp"
+#include "data_pipeline/toy/toy_video.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/correspondence/propagate.hpp"
+#include "eval/correspondence/video_scores.hpp"
+#include "model/weights/weights.hpp"
 #include "support/small_vit.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/eval/kmeans.hpp"
-#include "dinoxx/eval/knn.hpp"
-#include "dinoxx/eval/retrieval.hpp"
+#include "base/rng.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/classify/kmeans.hpp"
+#include "eval/classify/knn.hpp"
+#include "eval/classify/retrieval.hpp"
 
 namespace dinoxx::eval {
 namespace {

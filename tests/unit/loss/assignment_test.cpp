@@ -8,8 +8,8 @@
 
 #include "column_kernel.hpp"
 #include "column_sums.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "dinoxx/loss/centre.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"

@@ -1,5 +1,5 @@
 // What the monitors say of outputs that have collapsed, and of ones that have not.
-#include "dinoxx/loss/monitors.hpp"
+#include "loss/monitors.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/model/ops.hpp"
 #include "golden.hpp"
 

@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "dino_loss_kernel.hpp"
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/model/ops.hpp"
 #include "golden.hpp"

@@ -5,10 +5,10 @@
 
 #include <limits>
 
+#include "comm/gather.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "dinoxx/loss/byol_loss.hpp"
-#include "dinoxx/loss/gather.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/nt_xent.hpp"

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "dinoxx/core/config.hpp"
-#include "dinoxx/core/config_fields.hpp"
-#include "dinoxx/core/files.hpp"
+#include "base/files.hpp"
+#include "config/config.hpp"
+#include "config/config_fields.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

@@ -6,12 +6,12 @@
 #include <regex>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/method/method.hpp"
-#include "dinoxx/train/students.hpp"
-#include "tiny_run.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "method/method.hpp"
 #include "source_dir.hpp"
+#include "tiny_run.hpp"
+#include "train/students.hpp"
 
 namespace dinoxx {
 namespace {

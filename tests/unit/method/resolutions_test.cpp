@@ -3,8 +3,8 @@
 
 #include <numbers>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/step/train_step.hpp"
+#include "dinoxx/base/error.hpp"
+#include "step/train_step.hpp"
 #include "tiny_run.hpp"
 
 namespace dinoxx {

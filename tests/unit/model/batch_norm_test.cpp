@@ -1,12 +1,12 @@
 // Batch normalisation: ranks, what a forward leaves behind, types and errors. Against torchvision:
 // tests/golden/model/convnet_resnet_test.cpp.
-#include "dinoxx/model/batch_norm.hpp"
+#include "model/layers/batch_norm.hpp"
 
 #include <gmock/gmock.h>
 
 #include "batch_norm_suite.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx::golden {

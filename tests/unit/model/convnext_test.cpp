@@ -1,10 +1,10 @@
 // ConvNeXt: names, initial values, stochastic depth and errors. Values: tests/golden/model/convnet_convnext_test.cpp.
-#include "dinoxx/model/convnext.hpp"
+#include "model/backbones/convnext.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/row_origin.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/layers/row_origin.hpp"
 #include "named_values.hpp"
 
 namespace dinoxx::golden {

@@ -1,9 +1,9 @@
 // The projection head where the golden values do not reach: bfloat16, degenerate rows, refusals.
-#include "dinoxx/model/dino_head.hpp"
+#include "model/heads/dino_head.hpp"
 
 #include <ATen/ATen.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/model/ops.hpp"
 #include "golden.hpp"
 

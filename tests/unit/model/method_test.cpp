@@ -1,12 +1,12 @@
 // Method specs: what runs, and what is refused by name at start-up. And the network bundle's packing.
-#include "dinoxx/method/method.hpp"
+#include "method/method.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/method_defaults.hpp"
+#include "config/method_defaults.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
-#include "dinoxx/method/network.hpp"
+#include "method/network.hpp"
 #include "small_vit.hpp"
 #include "tiny_run.hpp"
 

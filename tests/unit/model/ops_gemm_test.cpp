@@ -1,5 +1,5 @@
-#include "ops_gemm.hpp"
 #include "ops_compare.hpp"
+#include "ops_gemm.hpp"
 #include "ops_pool.hpp"
 
 using namespace dinoxx;

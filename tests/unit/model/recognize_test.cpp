@@ -3,9 +3,9 @@
 
 #include <fstream>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/published.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/published.hpp"
+#include "model/weights/weights.hpp"
 #include "small_vit.hpp"
 #include "temporary_folder.hpp"
 

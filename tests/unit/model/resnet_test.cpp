@@ -1,10 +1,10 @@
 // Residual networks: names, initial values, modes and errors. Values: tests/golden/model/convnet_resnet_test.cpp.
-#include "dinoxx/model/resnet.hpp"
+#include "model/backbones/resnet.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/row_origin.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/layers/row_origin.hpp"
 #include "named_values.hpp"
 
 namespace dinoxx::golden {

@@ -1,8 +1,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
-#include "dinoxx/model/vit.hpp"
 #include "golden.hpp"
+#include "model/backbones/vit.hpp"
 
 namespace dinoxx {
 

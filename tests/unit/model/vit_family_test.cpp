@@ -1,9 +1,9 @@
 // What the golden values of the family do not show: packed passes, recomputation, stochastic depth by subset, rotary augmentations, shapes.
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/rng.hpp"
-#include "dinoxx/model/vit.hpp"
+#include "base/rng.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/backbones/vit.hpp"
 #include "small_vit.hpp"
 
 namespace dinoxx {

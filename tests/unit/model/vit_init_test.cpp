@@ -1,5 +1,5 @@
 // Initial values: NaN before, all there after, a function of the seed, distributed as the published code's.
-#include "dinoxx/model/dino_head.hpp"
+#include "model/heads/dino_head.hpp"
 #include "small_vit.hpp"
 
 namespace dinoxx {

@@ -1,10 +1,10 @@
 // What the golden values do not show: stochastic depth, the shortcut for the CLS token, precisions, refusals.
-#include "dinoxx/model/vit.hpp"
+#include "model/backbones/vit.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/core/rng.hpp"
+#include "base/rng.hpp"
+#include "dinoxx/base/error.hpp"
 #include "small_vit.hpp"
 
 namespace dinoxx {

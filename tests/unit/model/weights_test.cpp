@@ -1,5 +1,5 @@
 // Weights to a file and back; every kind of mismatch is named and loads nothing.
-#include "dinoxx/model/weights.hpp"
+#include "model/weights/weights.hpp"
 
 #include <gmock/gmock.h>
 
@@ -7,7 +7,7 @@
 
 #include <filesystem>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "small_vit.hpp"
 
 namespace dinoxx {

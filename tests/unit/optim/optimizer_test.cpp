@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "../../../src/optim/flat_kernels.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/optim/adamw.hpp"
+#include "dinoxx/base/error.hpp"
+#include "optim/adamw.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

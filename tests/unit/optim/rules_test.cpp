@@ -1,14 +1,14 @@
-#include "dinoxx/optim/rules.hpp"
+#include "optim/rules.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/optim/adamw.hpp"
-#include "dinoxx/optim/schedule.hpp"
-#include "dinoxx/optim/sgd.hpp"
+#include "dinoxx/base/error.hpp"
+#include "optim/adamw.hpp"
+#include "optim/schedule.hpp"
+#include "optim/sgd.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

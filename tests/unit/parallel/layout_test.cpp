@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/parallel/ddp.hpp"
+#include "parallel/ddp.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

@@ -1,8 +1,8 @@
-#include "dinoxx/report/compare.hpp"
+#include "report/run/compare.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "run_folder.hpp"
 
 namespace dinoxx::report {

@@ -1,14 +1,14 @@
-#include "dinoxx/report/eval_report.hpp"
+#include "report/eval/eval_report.hpp"
 
 #include <gmock/gmock.h>
 
 #include <fstream>
 #include <set>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "page_checks.hpp"
+#include "report/run/run_figures.hpp"
 #include "results.hpp"
-#include "run_figures.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/temporary_folder.hpp"
 

@@ -1,11 +1,11 @@
-#include "html.hpp"
+#include "report/page/html.hpp"
 
 #include <gmock/gmock.h>
 
 #include <cmath>
 
-#include "chart.hpp"
 #include "page_checks.hpp"
+#include "report/page/chart.hpp"
 
 namespace dinoxx::report {
 namespace {

@@ -2,7 +2,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "dinoxx/core/config.hpp"
+#include "config/config.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx::report {

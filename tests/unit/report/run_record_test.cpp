@@ -1,10 +1,10 @@
-#include "dinoxx/report/run_record.hpp"
+#include "report/run/run_record.hpp"
 
 #include <gmock/gmock.h>
 
 #include <cmath>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "run_folder.hpp"
 
 namespace dinoxx::report {

@@ -1,8 +1,8 @@
-#include "dinoxx/report/run_report.hpp"
+#include "report/run/run_report.hpp"
 
 #include <gmock/gmock.h>
 
-#include "dinoxx/core/error.hpp"
+#include "dinoxx/base/error.hpp"
 #include "page_checks.hpp"
 #include "run_folder.hpp"
 

@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
-#include "dinoxx/core/error.hpp"
-#include "dinoxx/model/weights.hpp"
+#include "dinoxx/base/error.hpp"
+#include "model/weights/weights.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_run.hpp"
 #include "train/other_weights.hpp"

@@ -1,5 +1,5 @@
 // The loop in one process, where failures can be put in by hand. What needs processes and signals: tests/integration/train and tests/fault.
-#include "dinoxx/train/train.hpp"
+#include "train/train.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,13 +9,13 @@
 #include <cstring>
 #include <fstream>
 
-#include "dinoxx/checkpoint/checkpoint.hpp"
-#include "dinoxx/checkpoint/together.hpp"
+#include "base/crc32c.hpp"
+#include "base/files.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "comm/agree.hpp"
+#include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/core/crc32c.hpp"
-#include "dinoxx/core/files.hpp"
-#include "dinoxx/core/safetensors.hpp"
-#include "dinoxx/data/pack.hpp"
+#include "formats/safetensors.hpp"
 
 namespace dinoxx {
 namespace {

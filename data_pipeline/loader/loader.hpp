@@ -1,0 +1,92 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data_pipeline/augment/views.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
+
+namespace dinoxx {
+
+/// Sample order as a pure function: global position g belongs to epoch g / n and is row Perm(seed, epoch)(g % n) of the id list. Each epoch
+/// visits each id once; batches may straddle epochs. O(1) memory (keyed Feistel permutation with cycle walking).
+class Sampler {
+ public:
+  Sampler(uint64_t n, uint64_t seed);
+  uint64_t row(uint64_t position) const;
+  uint64_t size() const { return n_; }
+
+ private:
+  uint64_t n_, seed_;
+};
+
+/// Crops of one size for the local batch. pixels: [views, batch, 3, size, size], normalised float32.
+struct CropGroup {
+  int size = 0;
+  int first_view = 0;  ///< index of its first view in the plan
+  int views = 0;
+  std::span<float> pixels;
+};
+
+/// Views into a slab of the loader's ring, valid until the next call of next().
+struct Batch {
+  uint64_t first_position = 0;       ///< global position of slot 0 of this rank
+  std::vector<uint64_t> positions;   ///< global position per local slot
+  std::vector<uint64_t> sample_ids;  ///< dataset id per local slot
+  std::vector<CropGroup> groups;
+};
+
+struct LoaderConfig {
+  uint64_t seed = 0;
+  int global_batch = 64;  ///< rank r takes slots [r * B / W, (r + 1) * B / W); W must divide B
+  int rank = 0, world_size = 1;
+  int workers = 1;  ///< decode and augmentation threads, >= 1
+  int ring = 3;     ///< batches in flight, >= 2
+  double max_bad_fraction =
+      0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
+  bool cache_decoded = false;  ///< keep decoded images in memory (small data sets)
+};
+
+/// A sample that could not be used, and why.
+struct BadSample {
+  uint64_t id = 0, position = 0;
+  std::string key, reason;
+};
+
+struct LoaderStats {
+  double wait_seconds = 0;         ///< consumer blocked in next() since the last stats() call
+  uint64_t bad_samples = 0;        ///< samples replaced so far, repeats counted
+  std::vector<BadSample> new_bad;  ///< samples found bad for the first time since the last call: to be logged
+  uint64_t bytes_read = 0;
+  double decode_seconds = 0, augment_seconds = 0;  ///< worker time since the last call, summed over threads
+};
+
+/// Floats that one rank's batch of this plan takes (the ring holds `ring` of them).
+uint64_t batch_floats(const ViewPlan& plan, int local_batch);
+
+/// Which plan the batch that begins at global position `position` (over all ranks) has: drawn by the plans' shares, each batch by itself,
+/// as a function of these arguments, so that all ranks and a resumed run draw the same. 0 where there is one plan.
+size_t drawn_plan(std::span<const ViewPlan> plans, uint64_t seed, uint64_t position);
+
+/// Prefetching multi-crop loader. Contents of batch t depend on (dataset, ids, plans, seed, t) alone: not on threads, ranks or restarts.
+class Loader {
+ public:
+  /// UsageError: no ids, batch larger than the ids, ranks that do not divide the batch, workers or ring out of range, an impossible view.
+  Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config);
+  /// Of several plans each batch has one (drawn_plan); the ring takes `ring` times the largest.
+  Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, std::vector<ViewPlan> plans, LoaderConfig config);
+  ~Loader();  ///< joins the workers within a second
+  /// Begins at the batch whose first global position (over all ranks) is `position`. May be called again to begin elsewhere.
+  void start(uint64_t position);
+  /// Next batch in order; blocks. Worker exceptions for that batch are rethrown here.
+  const Batch& next();
+  LoaderStats stats();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dinoxx

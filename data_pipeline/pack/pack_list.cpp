@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "pack_plan.hpp"
+
+namespace dinoxx::detail {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kNone = -1;
+
+/// Which column of the CSV holds what.
+struct Columns {
+  int path = kNone, split = kNone, group = kNone, mask = kNone, weight = kNone;
+  std::vector<int> labels;
+};
+
+Columns find_columns(const std::vector<std::string>& header, const std::string& path, std::vector<std::string>& warnings) {
+  const std::vector<std::string> known = {"path", "label", "split", "group", "mask", "weight"};
+  Columns columns;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < header.size(); ++i) {
+    const std::string& name = header[i];
+    const int at = static_cast<int>(i);
+    if (!seen.insert(name).second) fail_usage(path, "column names that differ", fmt::format("\"{}\" twice", name), "Rename one of them");
+    if (name == "path") columns.path = at;
+    else if (name == "split") columns.split = at;
+    else if (name == "group") columns.group = at;
+    else if (name == "mask") columns.mask = at;
+    else if (name == "weight") columns.weight = at;
+    else if (name.starts_with("label")) columns.labels.push_back(at);
+    else if (const std::string nearest = nearest_name(name, known); !nearest.empty()) {
+      fail_usage(path + ", line 1", "columns path, label..., split, group, mask, weight", fmt::format("\"{}\"", name), fmt::format("Did you mean \"{}\"?", nearest));
+    } else {
+      warnings.push_back(fmt::format("column \"{}\" is not used", name));
+    }
+  }
+  if (columns.path == kNone) {
+    fail_usage(path + ", line 1", "a header with a column \"path\"", header.empty() ? "nothing" : fmt::format("\"{}\"", fmt::join(header, ",")),
+               "Begin the file with a line like: path,label,split");
+  }
+  return columns;
+}
+
+/// Whole numbers as they are, other names by their order.
+std::vector<uint64_t> number_groups(const std::vector<std::string>& values) {
+  std::vector<uint64_t> groups(values.size());
+  const bool numbers = std::all_of(values.begin(), values.end(), [&](const std::string& value) {
+    uint64_t group = 0;
+    const auto result = std::from_chars(value.data(), value.data() + value.size(), group);
+    groups[static_cast<size_t>(&value - values.data())] = group;
+    return result.ec == std::errc() && result.ptr == value.data() + value.size();
+  });
+  if (numbers) return groups;
+  std::vector<std::string> names = values;
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  for (size_t i = 0; i < values.size(); ++i) groups[i] = static_cast<uint64_t>(std::lower_bound(names.begin(), names.end(), values[i]) - names.begin());
+  return groups;
+}
+
+/// Lists such as "cat;dog" are what data with several classes an image (multi-label) comes as. They become classes of their own here, which
+/// is rarely meant.
+void warn_of_lists(const std::string& column, const std::vector<std::string>& texts, std::vector<std::string>& warnings) {
+  const auto is_list = [](const std::string& text) { return text.find_first_of(";|") != std::string::npos; };
+  const auto lists = std::count_if(texts.begin(), texts.end(), is_list);
+  if (lists == 0) return;
+  warnings.push_back(
+      fmt::format("column \"{}\": {} labels such as \"{}\" look like several classes; an image has one class in a column, so each such "
+                  "text is a class of its "
+                  "own. For several answers an image give each question a column: label_cat with yes and no, label_dog ...",
+                  column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
+}
+
+}  // namespace
+
+PackPlan plan_list(const fs::path& csv) {
+  std::error_code code;
+  if (!fs::exists(csv, code)) fail_usage(csv.string(), "a CSV file", "nothing there", "Check the path");
+  if (fs::is_directory(csv, code)) fail_usage(csv.string(), "a CSV file", "a folder", "A folder is packed with --from-folder");
+  const CsvTable table = parse_csv(read_text(csv), csv.string());
+  if (table.rows.empty()) fail_usage(csv.string(), "a header and rows", "an empty file", "Begin the file with a line like: path,label,split");
+  PackPlan plan;
+  const std::vector<std::string>& header = table.rows.front();
+  const Columns columns = find_columns(header, csv.string(), plan.warnings);
+  if (table.rows.size() == 1) fail_usage(csv.string(), "rows after the header", "none", "List one image per line");
+
+  const fs::path base = csv.parent_path();
+  std::set<std::string> keys;
+  std::vector<std::vector<std::string>> label_text(columns.labels.size());
+  std::vector<std::string> group_text;
+  for (size_t r = 1; r < table.rows.size(); ++r) {
+    const std::vector<std::string>& row = table.rows[r];
+    const std::string where = fmt::format("{}, line {}", csv.string(), table.line[r]);
+    if (row.size() != header.size()) fail_usage(where, fmt::format("{} fields", header.size()), std::to_string(row.size()), "Quote fields that contain commas");
+    const auto field = [&](int column) -> const std::string& { return row[static_cast<size_t>(column)]; };
+    PackItem item;
+    item.key = field(columns.path);
+    if (item.key.empty()) fail_usage(where, "a path", "an empty field", "");
+    if (!keys.insert(item.key).second) fail_usage(where, "each path once", fmt::format("\"{}\" again", item.key), "Give several labels in columns label, label2 ...");
+    item.path = (base / item.key).string();  // an absolute path stays as it is
+    if (columns.mask != kNone && !field(columns.mask).empty()) item.mask_path = (base / field(columns.mask)).string();
+    if (columns.split != kNone && !field(columns.split).empty() && !split_from_name(field(columns.split), item.split)) {
+      fail_usage(where, "split to be train, val or test", fmt::format("\"{}\"", field(columns.split)), "");
+    }
+    if (columns.weight != kNone && !field(columns.weight).empty()) {
+      const std::string& text = field(columns.weight);
+      const auto result = std::from_chars(text.data(), text.data() + text.size(), item.weight);
+      if (result.ec != std::errc() || result.ptr != text.data() + text.size() || !std::isfinite(item.weight) || item.weight < 0) {
+        fail_usage(where, "weight to be a number, zero or more", fmt::format("\"{}\"", text), "");
+      }
+    }
+    for (size_t c = 0; c < columns.labels.size(); ++c) label_text[c].push_back(field(columns.labels[c]));
+    if (columns.group != kNone) group_text.push_back(field(columns.group));
+    plan.items.push_back(std::move(item));
+  }
+  for (size_t c = 0; c < columns.labels.size(); ++c) {
+    std::vector<int32_t> labels;
+    warn_of_lists(header[static_cast<size_t>(columns.labels[c])], label_text[c], plan.warnings);
+    plan.columns.push_back({header[static_cast<size_t>(columns.labels[c])], number_classes(label_text[c], labels)});
+    for (size_t i = 0; i < labels.size(); ++i) plan.items[i].labels.push_back(labels[i]);
+  }
+  plan.has_splits = columns.split != kNone;
+  plan.has_groups = columns.group != kNone;
+  if (plan.has_groups) {
+    const std::vector<uint64_t> groups = number_groups(group_text);
+    for (size_t i = 0; i < groups.size(); ++i) plan.items[i].group = groups[i];
+  }
+  plan.provenance = nlohmann::json({{"kind", "list"}, {"path", fs::absolute(csv).lexically_normal().string()}, {"rows", plan.items.size()}})
+                        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return plan;
+}
+
+}  // namespace dinoxx::detail

@@ -1,0 +1,59 @@
+#include "command.hpp"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include <c10/util/Exception.h>
+
+#include "comm/agree.hpp"
+
+namespace dinoxx {
+
+int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
+  int code = static_cast<int>(ExitCode::kFailed);
+  std::string text;
+  try {
+    return work();
+  } catch (const AgreedError& error) {
+    if (mpi.rank() == 0) fmt::print(stderr, "dinoxx: {}\n", error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const Error& error) {
+    code = static_cast<int>(error.exit_code());
+    text = error.what();
+  } catch (const c10::Error& error) {  // LibTorch's own, whose text ends with a stack trace
+    text = fmt::format("unexpected failure in LibTorch: {}", error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    text = fmt::format("unexpected failure: {}", error.what());
+  }
+  fmt::print(stderr, "dinoxx: {}{}\n", mpi.size() > 1 ? fmt::format("rank {}: ", mpi.rank()) : "", text);
+  std::fflush(stderr);
+  if (mpi.size() > 1) mpi.abort(code);
+  return code;
+}
+
+std::string command_line(int argc, char** argv) {
+  std::string text = "dinoxx";
+  for (int i = 0; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain = !word.empty() && word.find_first_of(" \t\n\"'$\\*?;&|<>()") == std::string::npos;
+    text += plain ? " " + word : " '" + word + "'";
+  }
+  return text;
+}
+
+int cores_of_rank(int local_size) {
+  if (const char* threads = std::getenv("OMP_NUM_THREADS")) {
+    const int n = std::atoi(threads);
+    if (n > 0) return n;
+  }
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const auto online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  const int bound = ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : online;
+  return std::max(1, bound < online ? bound : online / local_size);
+}
+
+}  // namespace dinoxx

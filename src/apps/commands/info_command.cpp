@@ -1,0 +1,152 @@
+#include <mpi.h>
+#include <unistd.h>
+
+#include <boost/program_options.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <thread>
+
+#include "apps/build_info.hpp"
+#include "apps/commands.hpp"
+#include "base/files.hpp"
+#include "comm/nccl_communicator.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
+#include "data_pipeline/format/describe.hpp"
+#include "data_pipeline/pack/pack.hpp"
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+using nlohmann::json;
+
+constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a run folder or an augmentation profile is.
+
+  dinoxx info                          versions, processor, what was built in
+  dinoxx info --data DATA              images per split and class, sizes, where they came from
+  dinoxx info --data DATA --verify     the same, after reading and decoding every image
+  dinoxx info --run RUN                configuration, checkpoints, last metrics
+  dinoxx info --profile NAME           what each view of an augmentation profile goes through; without NAME: the profiles
+)";
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string cpu_features() {
+  std::string text;
+#if defined(__x86_64__)
+  const auto add = [&](bool has, const char* name) {
+    if (has) text += (text.empty() ? "" : " ") + std::string(name);
+  };
+  add(__builtin_cpu_supports("sse4.2"), "sse4.2");
+  add(__builtin_cpu_supports("avx2"), "avx2");
+  add(__builtin_cpu_supports("fma"), "fma");
+  add(__builtin_cpu_supports("avx512f"), "avx512f");
+  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  // GCC 12 knows no name for it
+  std::error_code code;
+  if (fs::exists("/proc/cpuinfo", code)) add(read_text("/proc/cpuinfo").find("amx_bf16") != std::string::npos, "amx_bf16");
+#endif
+  return text.empty() ? "none that dinoxx looks for" : text;
+}
+
+std::string mpi_library() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // one of the few calls allowed before MPI_Init
+  return first_line(text);  // the length counts a terminating zero in some versions
+}
+
+void print_build() {
+  const json build = build_info();
+  const auto row = [](const std::string& name, const std::string& value) { fmt::print("{:<12} {}\n", name, value); };
+  for (const auto& [name, value] : build.items()) row(name, value.is_string() ? value.get<std::string>() : value.dump());
+  row("MPI", mpi_library());
+  row("HDF5", hdf5_description());
+  row("CUDA", built_with_nccl() ? "built in, with NCCL" : "not built in");
+  row("cores", fmt::format("{}", std::thread::hardware_concurrency()));
+  row("processor", cpu_features());
+}
+
+void print_data(const fs::path& path, bool verify) {
+  fmt::print("{}", describe_data(path));
+  if (!verify) return;
+  const VerifyReport report = verify_dataset(path);
+  for (const std::string& problem : report.problems) fmt::print("problem: {}\n", problem);
+  fmt::print("verified {} images: {} problem{}, {} duplicates within a split, {} across splits\n", report.samples, report.problems.size(),
+             report.problems.size() == 1 ? "" : "s", report.duplicates, report.duplicates_across_splits);
+  if (!report.problems.empty()) fail(path.string(), "an undamaged data folder", fmt::format("{} problems", report.problems.size()), "Copy it again, or pack again");
+}
+
+/// The last complete line of a file that another process may be writing.
+std::string last_line(const std::string& text) {
+  const size_t end = text.find_last_of('\n');
+  if (end == std::string::npos || end == 0) return text.substr(0, end == std::string::npos ? text.size() : 0);
+  const size_t begin = text.find_last_of('\n', end - 1);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1));
+}
+
+void print_run(const fs::path& run) {
+  std::error_code code;
+  if (!fs::is_directory(run, code)) fail_usage(run.string(), "a run folder", "nothing there", "Name the --out of dinoxx train");
+  const bool has_config = fs::exists(run / "config.cfg", code), has_metrics = fs::exists(run / "metrics.jsonl", code);
+  if (!has_config && !has_metrics) fail_usage(run.string(), "a run folder with config.cfg or metrics.jsonl", "neither", "Name the --out of dinoxx train");
+  if (has_config) fmt::print("--- {}\n{}", (run / "config.cfg").string(), read_text(run / "config.cfg"));
+  std::vector<fs::path> checkpoints;
+  if (fs::is_directory(run / "checkpoints", code)) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(run / "checkpoints", code)) {
+      if (fs::exists(entry.path() / "manifest.json", code)) checkpoints.push_back(entry.path());
+    }
+  }
+  std::sort(checkpoints.begin(), checkpoints.end());
+  fmt::print("--- checkpoints: {}{}\n", checkpoints.empty() ? "none" : std::to_string(checkpoints.size()),
+             checkpoints.empty() ? "" : ", newest " + checkpoints.back().string());
+  if (has_metrics) {
+    const std::string line = last_line(read_text(run / "metrics.jsonl"));
+    const json parsed = json::parse(line, nullptr, false);
+    fmt::print("--- last metrics\n{}\n", parsed.is_discarded() ? line : parsed.dump(2));
+  }
+}
+
+void print_profile(const std::string& name) {
+  if (name.empty()) {
+    for (const std::string& profile : view_profiles()) fmt::print("{:<22} {}\n", profile, profile_summary(profile));
+    return;
+  }
+  const ViewPlan plan = profile_views(name);
+  fmt::print("{}: {}\n{}", name, profile_summary(name), plan.describe());
+}
+
+}  // namespace
+
+int run_info(int argc, char** argv) {
+  std::string data, run, profile;
+  bool verify = false;
+  po::options_description options("options");
+  options.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"), "data folder")("run", po::value(&run)->value_name("RUN"), "run folder")(
+      "profile", po::value(&profile)->value_name("NAME")->implicit_value(""), "augmentation profile; without NAME: their list")(
+      "verify", po::bool_switch(&verify), "with --data: read, check and decode everything");
+  po::variables_map variables;
+  try {
+    po::store(po::command_line_parser(argc, argv).options(options).positional({}).run(), variables);
+    po::notify(variables);
+  } catch (const po::error& error) {
+    fail_usage("command line", "options as in \"dinoxx info --help\"", error.what(), "");
+  }
+  if (variables.count("help") != 0) {
+    std::stringstream text;
+    text << options;
+    fmt::print("{}\n{}", kUsage, text.str());
+    return static_cast<int>(ExitCode::kDone);
+  }
+  if (verify && data.empty()) fail_usage("--verify", "--data beside it", "none", "");
+  const bool has_profile = variables.count("profile") != 0;
+  if (data.empty() && run.empty() && !has_profile) print_build();
+  if (!data.empty()) print_data(data, verify);
+  if (!run.empty()) print_run(run);
+  if (has_profile) print_profile(profile);
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace dinoxx

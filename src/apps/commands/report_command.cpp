@@ -1,0 +1,63 @@
+#include <boost/program_options.hpp>
+#include <sstream>
+
+#include "apps/commands.hpp"
+#include "dinoxx/base/error.hpp"
+#include "report/eval/eval_report.hpp"
+#include "report/run/run_report.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(dinoxx report: a page about a training run or an evaluation, to open in any browser.
+
+  dinoxx report RUN                    of a run folder, also while the run goes on: RUN/report.html
+  dinoxx report DIR [--data DATA]      of a folder of "dinoxx eval": DIR/report.html; with DATA also pictures
+
+The page is one file without scripts; it loads nothing from anywhere.
+)";
+
+}  // namespace
+
+int run_report(int argc, char** argv) {
+  std::string folder, data;
+  po::options_description own("options"), hidden, all;
+  own.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"),
+                                           "the packed images of the evaluation, for pictures");
+  hidden.add_options()("folder", po::value(&folder));
+  all.add(own).add(hidden);
+  po::positional_options_description positional;
+  positional.add("folder", 1);
+  po::variables_map variables;
+  try {
+    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
+    po::notify(variables);
+  } catch (const po::error& error) {
+    fail_usage("dinoxx report", "one folder and options that it has", error.what(), "See \"dinoxx report --help\".");
+  }
+  if (variables.count("help")) {
+    std::ostringstream text;
+    text << kUsage << "\n" << own;
+    fmt::print("{}", text.str());
+    return static_cast<int>(ExitCode::kDone);
+  }
+  if (folder.empty())
+    fail_usage("dinoxx report", "a run folder or a folder of \"dinoxx eval\"", "nothing", "See \"dinoxx report --help\".");
+  fs::path page;
+  if (fs::exists(fs::path(folder) / "metrics.jsonl")) {
+    if (!data.empty()) fail_usage("--data", "the report of an evaluation", "that of a training run", "Leave it out.");
+    page = report::write_run_report(folder);
+  } else if (fs::exists(fs::path(folder) / "results.json")) {
+    page = report::write_eval_report(folder, data.empty() ? std::nullopt : std::optional<fs::path>(data));
+  } else {
+    fail_usage(folder, "a folder with metrics.jsonl (dinoxx train) or results.json (dinoxx eval)",
+               fs::exists(folder) ? "neither" : "no such folder", "Name the --out of one of them.");
+  }
+  fmt::print("{}\n", page.string());
+  return static_cast<int>(ExitCode::kDone);
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,141 @@
+#include <boost/program_options.hpp>
+
+#include "apps/build_info.hpp"
+#include "apps/commands.hpp"
+#include "apps/eval_hook.hpp"
+#include "base/signals.hpp"
+#include "comm/agree.hpp"
+#include "comm/nccl_communicator.hpp"
+#include "command.hpp"
+#include "config/config_options.hpp"
+#include "report/run/run_report.hpp"
+#include "train/students.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = R"(dinoxx train: learns features from images without labels.
+
+  dinoxx train --config FILE --data DATA --out RUN [options]               one process
+  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN [options]   eight ranks, the same result to rounding
+  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN --check     start-up and first steps only: will it work, how long, how much memory
+  mpirun -n 8 dinoxx train --config FILE --students small.cfg:2,base.cfg:6 --data DATA --out RUN   two students of one frozen teacher
+
+DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl, TensorBoard events and checkpoints/; the same command again resumes it.
+SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed. Other exit codes: 0 done, 1 failed, 2 bad usage.
+)";
+
+struct Line {
+  TrainOptions options;
+  std::vector<Student> students;  ///< several in one job; none: one run on all ranks
+  std::string answer;             ///< text to print instead of training
+};
+
+Line parse(int argc, char** argv) {
+  Line line;
+  TrainOptions& options = line.options;
+  std::string config, students, data, out, max_time;
+  po::options_description run("the run", 140, 70);
+  run.add_options()("help,h", "this text")("print-config", "print the configuration with all its keys and stop")(
+      "config", po::value(&config)->value_name("FILE"), "INI file; without one the defaults below")(
+      "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"),
+                                                                     "run folder, made if need be")(
+      "students", po::value(&students)->value_name("A.cfg:2,B.cfg:6"),
+      "train.method = distill: several students in one job, each in a run folder RUN/NAME and on its number of ranks; a file says what is "
+      "a student's own, --config what they share")("resume",
+                                                   po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
+                                                   "go on from the newest checkpoint in RUN, from none, or from this one")(
+      "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
+      "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
+  const ConfigLine parsed = parse_config_line(argc, argv, run);
+  if (parsed.variables.count("help")) {
+    line.answer = kUsage + std::string("\n") + parsed.help;
+    return line;
+  }
+  options.config = default_config();
+  if (!config.empty()) apply_settings(options.config, read_settings(config));
+  if (!students.empty()) line.students = read_students(students, options.config, parsed.settings);
+  apply_settings(options.config, parsed.settings);
+  if (parsed.variables.count("print-config")) {
+    line.answer = print_config(options.config);
+    return line;
+  }
+  if (data.empty()) fail_usage("--data", "a folder made by \"dinoxx pack\"", "nothing", "See \"dinoxx train --help\"");
+  if (out.empty()) fail_usage("--out", "a run folder", "nothing", "See \"dinoxx train --help\"");
+  if (options.resume.empty()) fail_usage("--resume", "auto, never or a checkpoint folder", "nothing", "See \"dinoxx train --help\"");
+  options.data = data;
+  options.out = out;
+  try {
+    if (!max_time.empty()) options.max_seconds = parse_wall_time(max_time);
+  } catch (const std::invalid_argument& error) {
+    fail_usage("--max-time", error.what(), fmt::format("\"{}\"", max_time), "See \"dinoxx train --help\"");
+  }
+  options.command_line = command_line(argc, argv);
+  options.build = build_info();
+  return line;
+}
+
+// A GPU for each rank of this machine, or the CPU; what "auto" became stands in the saved configuration.
+void choose_device(TrainOptions& options, TrainComms& comms, int local_rank) {
+  std::string& device = options.config.train.device;
+  if (device == "auto") device = visible_gpus() > 0 ? "cuda" : "cpu";
+  if (device == "cpu") return;
+  const int gpu = visible_gpus() == 1 ? 0 : local_rank;  // a launcher that binds GPUs to tasks shows each its own
+  use_gpu(gpu);
+  options.device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(gpu));
+  comms.gradients = make_nccl_communicator(comms.control, gpu);
+  comms.statistics = make_nccl_communicator(comms.control, gpu);
+  if (comms.job) comms.job->teacher = make_nccl_communicator(comms.job->control, gpu);
+}
+
+// What one student's ranks agree on, those of the others do not know: it has to end the job.
+ExitCode run(const TrainOptions& options, const TrainComms& comms) {
+  try {
+    return train(options, comms);
+  } catch (const JobError&) {
+    throw;
+  } catch (const AgreedError& error) {
+    if (!comms.job) throw;
+    const std::string text = fmt::format("student {}: {}", comms.job->student, error.what());
+    if (error.exit_code() == ExitCode::kUsage) throw UsageError(text);
+    throw Error(text);
+  }
+}
+
+}  // namespace
+
+int run_train(int argc, char** argv) {
+  MpiRuntime mpi(&argc, &argv);
+  return run_under_mpi(mpi, [&] {
+    TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
+    Line line;
+    on_all_ranks(*comms.control, [&] { line = parse(argc, argv); });
+    if (!line.answer.empty()) {
+      if (mpi.rank() == 0) fmt::print("{}", line.answer);
+      return static_cast<int>(ExitCode::kDone);
+    }
+    line.options.cores = cores_of_rank(mpi.local_size());
+    std::shared_ptr<Communicator> evaluation = mpi.make_communicator();
+    if (!line.students.empty()) {
+      join_job(std::move(line.students), line.options, comms);
+      evaluation = evaluation->split(comms.job->number, mpi.rank());
+    }
+    choose_device(line.options, comms, mpi.local_rank());
+    const StopSignals signals;
+    line.options.stop_signal = [&] { return signals.received(); };
+    line.options.make_eval_hook = eval_hook(evaluation);
+    const ExitCode code = run(line.options, comms);
+    if (comms.control->rank() == 0 && !line.options.check) {
+      try {  // the run is saved: a page that fails is a message
+        report::write_run_report(line.options.out);
+      } catch (const std::exception& error) {
+        fmt::print("no report: {}\n", error.what());
+      }
+    }
+    return static_cast<int>(code);
+  });
+}
+
+}  // namespace dinoxx

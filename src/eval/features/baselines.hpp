@@ -1,0 +1,24 @@
+#pragma once
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "features.hpp"
+#include "model_source.hpp"
+
+// A checkpoint and the baselines beside it, for work on pictures from files.
+namespace dinoxx::eval {
+
+struct Contenders {
+  LoadedModel model;
+  std::unique_ptr<Backbone> untrained;
+  std::vector<Embedder> embedders;  ///< with patches; the checkpoint first
+  std::vector<std::string> names() const;
+};
+/// `baselines`: of baseline_names(). Errors as load_model.
+Contenders load_contenders(const ModelRequest& request, const std::vector<std::string>& baselines);
+/// For results.json.
+nlohmann::json describe_checkpoint(const LoadedModel& model);
+
+}  // namespace dinoxx::eval

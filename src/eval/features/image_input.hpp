@@ -1,0 +1,32 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "model/backbones/backbone.hpp"
+
+// Pictures from files as input of a network, whatever their size.
+namespace dinoxx::eval {
+
+/// A whole picture with both sides at multiples of what a network takes.
+struct Picture {
+  at::Tensor pixels;          ///< [3, H, W] uint8
+  int width = 0, height = 0;  ///< of the file
+};
+
+/// Sides of a network's input are multiples of this: the patch, or the stride of a convolutional network.
+int input_multiple(const BackboneConfig& config);
+
+/// Resized (bicubic) so that its short side is `size` (0: as in the file), then both sides rounded to the nearest multiple. Error with the
+/// path for what cannot be read or decoded.
+Picture read_picture(const std::filesystem::path& path, int size, int multiple);
+
+/// [1, 3, H, W] float32, normalised as in training.
+at::Tensor network_input(const at::Tensor& pixels);
+
+std::span<const uint8_t> as_bytes(const std::string& text);
+
+}  // namespace dinoxx::eval

@@ -1,0 +1,139 @@
+#include "model_source.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/crc32c.hpp"
+#include "base/mapped_file.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "dinoxx/base/error.hpp"
+#include "method/method.hpp"
+#include "model/weights/weights.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWeights = "teacher.safetensors";
+constexpr const char* kManifest = "manifest.json";
+constexpr const char* kConfigKey = "dinoxx.config";  // metadata of the weight files that training writes
+constexpr const char* kBackbone = "backbone.";
+
+std::string step_name(const fs::path& checkpoint) {
+  const std::string name = checkpoint.filename().string();
+  const size_t digits = name.find_first_not_of('0', 5);
+  return digits == std::string::npos ? "0" : name.substr(digits);
+}
+
+fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
+  const std::vector<fs::path> all = list_checkpoints(run / "checkpoints");
+  if (all.empty()) {
+    fail_usage(run.string(), "a run folder with checkpoints, a checkpoint folder or a safetensors file", "none of them",
+               "Train first, or point --checkpoint at what \"dinoxx train --out\" named.");
+  }
+  if (!step) return all.back();
+  std::vector<std::string> steps;
+  for (const fs::path& path : all) {
+    steps.push_back(step_name(path));
+    if (steps.back() == std::to_string(*step)) return path;
+  }
+  fail_usage("--checkpoint-step", fmt::format("one of the checkpoints in {} ({})", run.string(), fmt::join(steps, ", ")), std::to_string(*step),
+             "Name one of these, or none for the newest.");
+}
+
+/// A folder of a published model.
+bool holds_weights(const fs::path& folder) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"})
+    if (fs::exists(folder / name)) return true;
+  return false;
+}
+
+fs::path weights_file(const ModelRequest& request) {
+  const fs::path& path = request.checkpoint;
+  if (!fs::exists(path)) fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
+  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !holds_weights(path)) return checkpoint_of_run(path, request.step) / kWeights;
+  if (request.step) fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
+  if (fs::is_directory(path) && holds_weights(path)) return path;
+  if (fs::is_directory(path) && !fs::exists(path / kWeights)) {
+    fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file", fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
+  }
+  return fs::is_directory(path) ? path / kWeights : path;
+}
+
+// A weight file inside a checkpoint: the manifest beside it knows the step and the checksum.
+void compare_with_manifest(LoadedModel& model) {
+  const fs::path folder = model.file.parent_path();
+  if (!folder.filename().string().starts_with("step_") || !fs::exists(folder / kManifest)) return;
+  const nlohmann::json manifest = read_manifest(folder);
+  model.step = manifest.at("step").get<int64_t>();
+  for (const nlohmann::json& file : manifest.at("files")) {
+    const std::string found = fmt::format("{:08x}", model.crc32c);
+    if (file.at("name") != model.file.filename().string() || file.at("crc32c") == found) continue;
+    fail(model.file.string(), fmt::format("the checksum {} of its manifest", file.at("crc32c").get<std::string>()), found,
+         "The file is damaged or was replaced; use another checkpoint.");
+  }
+}
+
+/// A file that training wrote: its configuration says all.
+void load_own(const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(config_text, model.file.string()));
+  model.seed = static_cast<uint64_t>(config.train.seed);
+  if (request.model_settings.empty()) model.config_text = config_text;
+  apply_settings(config, request.model_settings);
+  config = settled(config);
+  model.image_size = static_cast<int>(config.views.global_size);
+  model.network = make_backbone(backbone_config(config), request.dtype);
+  const SafetensorsFile file(model.file);
+  const bool with_head = std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
+  LoadOptions options;
+  options.prefix = with_head ? kBackbone : "";
+  load_named(file, model.file.string(), stored_state(*model.network), options);
+}
+
+/// A backbone from elsewhere. A size that is named for the positions is the size to look at.
+void load_foreign(const ModelRequest& request, LoadedModel& model) {
+  RecognizeOptions which = request.which;
+  for (const Setting& setting : request.model_settings) {
+    if (setting.key != "model.heads")
+      fail_usage(setting.where, "model.heads alone for weights that dinoxx did not write", setting.key, "Their shapes say the rest.");
+    Config config = default_config();
+    apply_settings(config, {setting});
+    if (config.model.heads) which.heads = static_cast<int>(*config.model.heads);
+  }
+  ImportedBackbone imported = import_backbone(model.file, request.dtype, which);
+  model.network = std::move(imported.backbone);
+  model.notes = imported.recognized.notes;
+  if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) model.image_size = vit->image_size;
+}
+
+uint32_t checksum(const WeightFile& file) {
+  uint32_t crc = 0;
+  for (const std::string& shard : file.shards()) {
+    const MappedFile mapped{FileDescriptor(file.path().parent_path() / shard)};
+    crc = crc32c(mapped.bytes().data(), mapped.bytes().size(), crc);
+  }
+  return crc;
+}
+
+}  // namespace
+
+LoadedModel load_model(const ModelRequest& request) {
+  LoadedModel model;
+  model.file = weights_file(request);
+  const WeightFile file = WeightFile::open(model.file);
+  model.crc32c = checksum(file);
+  compare_with_manifest(model);
+  const nlohmann::json& settings = file.settings();
+  if (settings.is_object() && settings.contains(kConfigKey) && settings[kConfigKey].is_string())
+    load_own(settings[kConfigKey].get<std::string>(), request, model);
+  else
+    load_foreign(request, model);
+  return model;
+}
+
+}  // namespace dinoxx::eval

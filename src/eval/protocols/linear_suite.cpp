@@ -1,0 +1,281 @@
+// Logistic regression on all of the memory. Its settings are chosen inside the training part; the labels of the queries are looked at by
+// nothing here.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "comm/agree.hpp"
+#include "eval/classify/folds.hpp"
+#include "eval/classify/logistic.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/run/ladder.hpp"
+#include "eval/statistics/calibration.hpp"
+#include "linear_parts.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using nlohmann::json;
+
+// Numbers that a fold sends to the other ranks, and probabilities of all queries (8 bytes each).
+constexpr double kLargestRow = 2.5e7, kMostProbabilities = 5e7;
+// What is fitted: plain and logit_adjusted differ in how logits are read, not in the fit, but may choose another C.
+constexpr int kVariants = 3;
+struct Variant {
+  const char* name;
+  ClassWeight weight;
+  bool adjusted;
+};
+constexpr Variant kVariant[kVariants] = {{"plain", ClassWeight::kPlain, false},
+                                         {"class_weighted", ClassWeight::kBalanced, false},
+                                         {"logit_adjusted", ClassWeight::kPlain, true}};
+constexpr ClassWeight kWeights[] = {ClassWeight::kPlain, ClassWeight::kBalanced};
+
+at::Tensor scores_of(const LinearModel& model, const at::Tensor& features, const Variant& variant, std::span<const int64_t> train_counts) {
+  const at::Tensor logits = model.logits(features);
+  return variant.adjusted ? adjust_logits(logits, train_counts) : logits;
+}
+
+// A model as a row of numbers, to send it to the other ranks.
+void write_model(const LinearModel& model, double* row) {
+  const int64_t n = model.weight.numel();
+  std::copy_n(model.weight.contiguous().data_ptr<double>(), n, row);
+  std::copy_n(model.bias.contiguous().data_ptr<double>(), model.bias.numel(), row + n);
+}
+
+LinearModel read_model(const double* row, int64_t classes, int64_t dim) {
+  const auto copy = [](const double* from, at::IntArrayRef shape) {
+    return at::from_blob(const_cast<double*>(from), shape, at::kDouble).clone();
+  };
+  return {copy(row, {classes, dim}), copy(row + classes * dim, {classes})};
+}
+
+/// How C is chosen: on the validation split, or on folds of the memory.
+struct Trial {
+  std::string by;
+  std::vector<int> fold_of;  // of each memory row; empty: validation split
+  int folds = 1;
+  std::vector<int64_t> support;  // images tried, per class
+  std::string none;              // why there is nothing to choose on
+};
+
+Trial plan_trial(const StepInput& input) {
+  const EvalData& data = input.data;
+  Trial trial;
+  if (!data.validation.empty()) {
+    trial.by = "val split";
+    trial.support = class_counts(data.validation_labels, data.classes);
+    return trial;
+  }
+  trial.folds = kFolds;
+  trial.by = fmt::format("{} stratified folds of the memory", kFolds);
+  trial.fold_of =
+      stratified_folds(data.memory, data.memory_labels, groups_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
+  std::vector<int32_t> tried;
+  for (size_t row = 0; row < trial.fold_of.size(); ++row)
+    if (trial.fold_of[row] >= 0) tried.push_back(data.memory_labels[row]);
+  trial.support = class_counts(tried, data.classes);
+  if (tried.empty()) trial.none = "no class has two training images (or groups) to try a setting on";
+  return trial;
+}
+
+Part part_of_trial(const StepInput& input, const Trial& trial, int fold) {
+  const EvalData& data = input.data;
+  if (!trial.fold_of.empty()) return part_of(input.features.memory, data.memory_labels, trial.fold_of, fold, data.classes);
+  return {input.features.memory, input.features.validation, data.memory_labels, data.validation_labels,
+          class_counts(data.memory_labels, data.classes)};
+}
+
+struct Choice {
+  std::vector<double> scores;  // mean recall per C; empty when there was nothing to choose on
+  int place = 0;               // in values_of_c()
+  Stat temperature;
+};
+
+// A row of a fold: for each way of weighting and each C the model, then for each variant and C the right answers of each class.
+struct RowLayout {
+  int64_t classes, dim;
+  int64_t model() const { return classes * (dim + 1); }
+  int64_t model_at(int weight, int step) const { return (weight * kSteps + step) * model(); }
+  int64_t correct_at(int variant, int step) const { return 2 * kSteps * model() + (variant * kSteps + step) * classes; }
+  int64_t width() const { return 2 * kSteps * model() + kVariants * kSteps * classes; }
+};
+
+int weight_place(const Variant& variant) {
+  return variant.weight == ClassWeight::kPlain ? 0 : 1;
+}
+
+// The path over C of one part.
+void try_part(const Part& part, const RowLayout& layout, double* row) {
+  if (part.test_labels.empty()) return;
+  const std::vector<double> cs = values_of_c();
+  LogisticRegression regression(part.train, part.train_labels, static_cast<int>(layout.classes));
+  for (int w = 0; w < 2; ++w) {
+    regression.start(kWeights[w]);
+    for (int step = 0; step < kSteps; ++step) {
+      const LinearModel model = regression.fit(cs[step], {.tolerance = kPathTolerance}).model;
+      write_model(model, row + layout.model_at(w, step));
+      for (int v = 0; v < kVariants; ++v) {
+        if (kVariant[v].weight != kWeights[w]) continue;
+        count_correct(part.test_labels, predict(scores_of(model, part.test, kVariant[v], part.train_counts)),
+                      row + layout.correct_at(v, step));
+      }
+    }
+  }
+}
+
+std::vector<double> recall_path(const at::Tensor& rows, const RowLayout& layout, int variant, std::span<const int64_t> support) {
+  std::vector<double> path;
+  for (int step = 0; step < kSteps; ++step) {
+    std::vector<double> correct(layout.classes);
+    for (int64_t fold = 0; fold < rows.size(0); ++fold) {
+      const double* of_fold = rows.data_ptr<double>() + fold * layout.width() + layout.correct_at(variant, step);
+      for (int64_t c = 0; c < layout.classes; ++c) correct[c] += of_fold[c];
+    }
+    path.push_back(mean_recall(correct, support));
+  }
+  return path;
+}
+
+std::vector<Choice> choose(const StepInput& input, const Trial& trial) {
+  std::vector<Choice> choices(kVariants);
+  if (!trial.none.empty()) {
+    const std::vector<double> cs = values_of_c();
+    for (Choice& choice : choices) {
+      while (cs[choice.place] < 0.99) ++choice.place;  // C = 1
+      choice.temperature = Stat::undefined(trial.none);
+    }
+    return choices;
+  }
+  const RowLayout layout{input.data.classes, input.embedder.dim};
+  const at::Tensor rows = run_tasks(input.comm, trial.folds, layout.width(), input.threads, [&](int64_t fold, double* row) {
+    try_part(part_of_trial(input, trial, static_cast<int>(fold)), layout, row);
+  });
+  for (int v = 0; v < kVariants; ++v) {
+    choices[v].scores = recall_path(rows, layout, v, trial.support);
+    choices[v].place = best_of(choices[v].scores);
+  }
+  // the temperature of each variant, on logits of images that their model has not seen
+  const at::Tensor temperatures = run_tasks(input.comm, kVariants, 1, input.threads, [&](int64_t v, double* out) {
+    std::vector<int32_t> labels;
+    std::vector<double> logits;
+    for (int fold = 0; fold < trial.folds; ++fold) {
+      const Part part = part_of_trial(input, trial, fold);
+      if (part.test_labels.empty()) continue;
+      const double* row = rows.data_ptr<double>() + fold * layout.width();
+      const LinearModel model = read_model(row + layout.model_at(weight_place(kVariant[v]), choices[v].place), layout.classes, layout.dim);
+      const at::Tensor scores = scores_of(model, part.test, kVariant[v], part.train_counts).contiguous();
+      labels.insert(labels.end(), part.test_labels.begin(), part.test_labels.end());
+      logits.insert(logits.end(), scores.data_ptr<double>(), scores.data_ptr<double>() + scores.numel());
+    }
+    *out = fit_temperature(labels, logits, input.data.classes).value.value_or(std::numeric_limits<double>::quiet_NaN());
+  });
+  for (int v = 0; v < kVariants; ++v) {
+    const double t = temperatures[v][0].item<double>();
+    choices[v].temperature =
+        std::isnan(t) ? Stat::undefined("no finite temperature fits the images that C was chosen on (all right, or no better than chance)")
+                      : Stat::of(t);
+  }
+  return choices;
+}
+
+// Logits of all queries on every rank.
+at::Tensor query_scores(const StepInput& input, const LinearModel& model, const Variant& variant, std::span<const int64_t> counts) {
+  const int64_t total = input.features.queries.size(0);
+  const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
+  const at::Tensor local = at::empty({mine.size(), input.data.classes}, at::kDouble);
+  on_all_ranks(input.comm, [&] {
+    for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
+      local.narrow(0, items.begin - mine.begin, items.size())
+          .copy_(scores_of(model, input.features.queries.narrow(0, items.begin, items.size()), variant, counts));
+    });
+  });
+  return gather_rows(input.comm, local, total).contiguous();
+}
+
+Prediction conclude(const StepInput& input, const Variant& variant, const Choice& choice, const at::Tensor& scores, int iterations,
+                    bool converged) {
+  const EvalData& data = input.data;
+  const std::span<const double> logits(scores.data_ptr<double>(), static_cast<size_t>(scores.numel()));
+  Prediction prediction{variant.name, predict(scores), softmax_rows(logits, data.classes), {}};
+  json& details = prediction.details;
+  const std::vector<double> cs = values_of_c();
+  details["C"] = cs[choice.place];
+  details["C_at_the_edge"] = !choice.scores.empty() && (choice.place == 0 || choice.place == kSteps - 1);
+  details["iterations"] = iterations;
+  details["converged"] = converged;
+  if (!choice.scores.empty()) details["selection"] = choice.scores;
+  put(details, "temperature", choice.temperature);
+  std::vector<double> scaled;
+  if (choice.temperature.value) scaled = softmax_rows(logits, data.classes, *choice.temperature.value);
+  details["calibration"] = describe_calibration(data.query_labels, prediction.probabilities, scaled, choice.temperature, data.classes);
+  return prediction;
+}
+
+std::string why_too_large(const StepInput& input) {
+  const double classes = input.data.classes, dim = static_cast<double>(input.embedder.dim),
+               images = static_cast<double>(input.data.memory.size()), asked = static_cast<double>(input.data.queries.size());
+  const double row = 2.0 * kSteps * classes * (dim + 1), fit = size_of_fit(images, classes, dim);
+  if (asked * classes > kMostProbabilities)
+    return fmt::format("the queries have {:.1e} probabilities, more than {:.1e}", asked * classes, kMostProbabilities);
+  if (row > kLargestRow) return fmt::format("the models of a path over C would be {:.1e} numbers, more than {:.1e}", row, kLargestRow);
+  if (fit > kLargestFit) return fmt::format("a step of a fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestFit);
+  return "";
+}
+
+}  // namespace
+
+json linear_protocol(const EvalData&, const KnnConfig&) {
+  return {{"suite", "linear"},
+          {"method", "multinomial logistic regression, L2, free intercept, on normalised features of the memory"},
+          {"C", values_of_c()},
+          {"criterion", "mean recall of the images that C is tried on; equal: the smaller C"},
+          {"class_weighted", "each class counts the same in the loss"},
+          {"logit_adjusted", "the plain fit, minus the logarithm of each class's share of the training images"},
+          {"temperature", "fitted on the images that C was chosen on"},
+          {"calibration_bins", kCalibrationBins},
+          {"notes", json::array()}};
+}
+
+StepResult linear_step(const StepInput& input) {
+  const EvalData& data = input.data;
+  StepResult result;
+  result.scores = json::object();
+  if (const std::string why = why_too_large(input); !why.empty()) {
+    result.scores["left_out"] = why;
+    return result;
+  }
+  const Trial trial = plan_trial(input);
+  json& selection = result.scores["selection"];
+  selection = {{"by", trial.by}};
+  int64_t tried = 0;
+  for (const int64_t n : trial.support) tried += n;
+  selection["images"] = tried;
+  selection["classes"] = std::count_if(trial.support.begin(), trial.support.end(), [](int64_t n) { return n > 0; });
+  if (!trial.none.empty()) selection["not_chosen"] = trial.none + ": C = 1";
+  const std::vector<Choice> choices = choose(input, trial);
+
+  const RowLayout layout{data.classes, input.embedder.dim};
+  const std::vector<double> cs = values_of_c();
+  const at::Tensor models = run_tasks(input.comm, kVariants, layout.model() + 2, input.threads, [&](int64_t v, double* row) {
+    LogisticRegression regression(input.features.memory, data.memory_labels, data.classes);
+    regression.start(kVariant[v].weight);
+    const LogisticFit fit = regression.fit(cs[choices[v].place], {.tolerance = kTolerance});
+    write_model(fit.model, row);
+    row[layout.model()] = fit.iterations;
+    row[layout.model() + 1] = fit.converged;
+  });
+  const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
+  for (int v = 0; v < kVariants; ++v) {
+    const double* row = models.data_ptr<double>() + v * (layout.model() + 2);
+    const LinearModel model = read_model(row, layout.classes, layout.dim);
+    result.predictions.push_back(conclude(input, kVariant[v], choices[v], query_scores(input, model, kVariant[v], counts),
+                                          static_cast<int>(row[layout.model()]), row[layout.model() + 1] != 0));
+  }
+  if (static_cast<int64_t>(data.memory.size()) < kSmallSet) result.scores["repeated_folds"] = repeated_folds(input);
+  return result;
+}
+
+}  // namespace dinoxx::eval

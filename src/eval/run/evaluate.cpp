@@ -1,0 +1,406 @@
+#include "evaluate.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <set>
+
+#include "checks.hpp"
+#include "comm/agree.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/evidence/evidence.hpp"
+#include "eval/evidence/feature_health.hpp"
+#include "eval/evidence/feature_pictures.hpp"
+#include "eval/statistics/ranking_curves.hpp"
+#include "eval/statistics/resampling.hpp"
+#include "ladder.hpp"
+#include "method_scores.hpp"
+#include "model/weights/backbone_json.hpp"
+#include "output_folder.hpp"
+#include "progress.hpp"
+#include "results/verdict_order.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kAllSteps = "ladder";
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+// Answers of all embedders in one step.
+struct StepAnswers {
+  const Step* step;
+  json section;                                      // of results.json
+  std::vector<std::vector<Prediction>> predictions;  // per embedder
+  std::vector<std::vector<ResampledFigure>> figures = {};
+};
+
+std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const StepAnswers& answers) {
+  std::string text = "id,key,label";
+  for (size_t e = 0; e < embedders.size(); ++e)
+    for (const Prediction& prediction : answers.predictions[e]) text += "," + embedders[e].name + ":" + prediction.method;
+  text += "\n";
+  for (size_t q = 0; q < data.queries.size(); ++q) {
+    text += fmt::format("{},{},{}", data.queries[q], csv_field(dataset.key(data.queries[q])),
+                        csv_field(class_name(dataset, data.query_labels[q])));
+    for (const auto& of_embedder : answers.predictions)
+      for (const Prediction& prediction : of_embedder) text += "," + csv_field(class_name(dataset, prediction.classes[q]));
+    text += "\n";
+  }
+  return text;
+}
+
+// The answer of one who looks at no picture.
+Prediction majority(const EvalData& data) {
+  const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
+  const auto most = static_cast<int32_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  return {"majority", std::vector<int32_t>(data.queries.size(), most), {}, {}};
+}
+
+// Bootstrap intervals of all methods and of what is worth comparing: the checkpoint's headline method of each step against the same method
+// on the baselines and against the headline method of the first step; every other method of the checkpoint against its step's headline; the
+// first step's headline against the majority class.
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, std::vector<StepAnswers>& steps,
+                   json& results, const EvaluateOptions& options, Communicator& comm) {
+  struct Place {
+    json name;
+    json* scores;
+  };
+  std::vector<Place> places;
+  std::vector<const std::vector<int32_t>*> predictions;
+  std::vector<MethodPair> pairs;
+  const Prediction none = majority(data);
+  results["majority"] = method_scores(dataset, data, none);
+  places.push_back({"majority", &results["majority"]});
+  predictions.push_back(&none.classes);
+  size_t first_headline = 0;
+  for (StepAnswers& answers : steps) {
+    size_t headline = 0;
+    std::map<std::string, size_t> of_checkpoint;
+    for (size_t e = 0; e < embedders.size(); ++e) {
+      for (size_t m = 0; m < answers.predictions[e].size(); ++m) {
+        const Prediction& prediction = answers.predictions[e][m];
+        json& scores = answers.section["results"][e]["methods"][prediction.method];
+        scores = method_scores(dataset, data, prediction);
+        if (e == 0 && !prediction.probabilities.empty()) scores["ranking_curves"] = ranking_curves(dataset, data, prediction);
+        const size_t place = places.size();
+        places.push_back({{answers.step->name, embedders[e].name, prediction.method}, &scores});
+        predictions.push_back(&prediction.classes);
+        if (e > 0) {
+          if (of_checkpoint.contains(prediction.method)) pairs.push_back({of_checkpoint[prediction.method], place});
+          continue;
+        }
+        of_checkpoint[prediction.method] = place;
+        if (m > 0) {
+          pairs.push_back({place, headline});
+        } else {
+          headline = place;
+          pairs.push_back({place, first_headline});  // the majority class at first
+          if (first_headline == 0) first_headline = place;
+        }
+      }
+    }
+  }
+  const BootstrapReport report = bootstrap_methods(dataset, data, predictions, pairs, options.seed, options.threads, comm);
+  results["bootstrap"] = report.protocol;
+  for (size_t i = 0; i < places.size(); ++i) {
+    (*places[i].scores)["bootstrap95"] = report.intervals[i];
+    if (!report.interval_notes[i].empty()) (*places[i].scores)["bootstrap95_note"] = report.interval_notes[i];
+  }
+  results["comparisons"] = json::array();
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const auto [first, second] = pairs[i];
+    const McNemar test = mcnemar(data.query_labels, *predictions[first], *predictions[second]);
+    json row = {{"first", places[first].name},
+                {"second", places[second].name},
+                {"mcnemar", {{"only_first_right", test.only_first}, {"only_second_right", test.only_second}, {"p", test.p}}},
+                {"difference95", report.differences[i]}};
+    if (!report.difference_notes[i].empty()) row["difference95_note"] = report.difference_notes[i];
+    if (report.by_group)
+      row["mcnemar"]["note"] = "takes test images for independent, those of a group too: its p may be too small; the interval is by groups";
+    results["comparisons"].push_back(std::move(row));
+  }
+}
+
+// Of this process.
+int64_t peak_memory() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+// What a person can look at: of the checkpoint's features and the method that the verdict speaks of.
+json look_closer(const StepInput& input, const std::vector<StepAnswers>& steps, std::map<std::string, std::string>& files) {
+  constexpr size_t kPictures = 6;
+  json evidence = {{"labels", label_suspicions(input)}};
+  for (const VerdictMethod& wanted : kVerdictOrder) {
+    for (const StepAnswers& answers : steps) {
+      if (answers.step->name != std::string_view(wanted.step)) continue;
+      for (const Prediction& prediction : answers.predictions.front()) {
+        if (prediction.method != wanted.method) continue;
+        evidence["neighbours"] = neighbour_evidence(input, wanted.step, prediction);
+        std::vector<uint64_t> ids;
+        for (const json& image : evidence["neighbours"]["images"])
+          if (ids.size() < kPictures) ids.push_back(image["id"]);
+        FeaturePictures pictures = feature_pictures(input, ids);
+        evidence["pictures"] = std::move(pictures.section);
+        files = std::move(pictures.files);
+        return evidence;
+      }
+    }
+  }
+  return evidence;
+}
+
+json describe_data(const Dataset& dataset, const fs::path& path) {
+  std::vector<uint32_t> widths, heights;
+  std::map<std::string, int64_t> splits;
+  std::set<uint64_t> groups;
+  for (uint64_t id = 0; id < dataset.size(); ++id) {
+    const SampleMeta& meta = dataset.meta(id);
+    widths.push_back(meta.width);
+    heights.push_back(meta.height);
+    ++splits[std::string(split_name(meta.split))];
+    groups.insert(meta.group);
+  }
+  groups.erase(0);
+  const auto range = [](std::vector<uint32_t>& sizes) -> json {
+    if (sizes.empty()) return nullptr;
+    std::sort(sizes.begin(), sizes.end());
+    return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
+  };
+  return {{"path", path.string()},
+          {"fingerprint", dataset.fingerprint()},
+          {"images", dataset.size()},
+          {"classes", dataset.class_names()},
+          {"splits", splits},
+          {"groups", groups.size()},
+          {"masks", dataset.has_masks()},
+          {"width", range(widths)},
+          {"height", range(heights)}};
+}
+
+json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
+  return {{"file", model.file.string()},
+          {"crc32c", fmt::format("{:08x}", model.crc32c)},
+          {"step", model.step ? json(*model.step) : json(nullptr)},
+          {"model", to_json(model.network->config())},
+          {"seed", model.seed},
+          {"precision", precision == at::kBFloat16 ? "bf16" : "fp32"},
+          {"notes", model.notes}};
+}
+
+// What the user says about fine-tuning, and where it starts from.
+FinetuneOptions about_run(const EvaluateOptions& options, const LoadedModel& model) {
+  FinetuneOptions finetune = options.finetune;
+  finetune.by_name = std::find(options.suites.begin(), options.suites.end(), "finetune") != options.suites.end();
+  finetune.checkpoint = {{"file", model.file.filename().string()}, {"crc32c", fmt::format("{:08x}", model.crc32c)}};
+  finetune.config_text = model.config_text;
+  return finetune;
+}
+
+// A network of the same shape with the weights that the run began with.
+std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed, at::ScalarType dtype) {
+  auto fresh = make_backbone(network.config(), dtype);
+  fresh->initialize(seed);
+  return fresh;
+}
+
+}  // namespace
+
+const std::vector<std::string>& suite_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Step& step : ladder()) all.emplace_back(step.name);
+    all.emplace_back(kAllSteps);
+    return all;
+  }();
+  return names;
+}
+
+const std::vector<std::string>& baseline_names() {
+  static const std::vector<std::string> names{"untrained", "raw"};
+  return names;
+}
+
+std::vector<std::string> parse_names(const std::string& text, const std::vector<std::string>& known, const std::string& option,
+                                     bool may_be_empty) {
+  std::vector<std::string> names;
+  if (may_be_empty && text == "none") return names;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string name = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      const std::string near = nearest_name(name, known);
+      fail_usage(option, fmt::format("names out of {}{}", fmt::join(known, ", "), may_be_empty ? ", or none" : ""),
+                 fmt::format("\"{}\"", name), near.empty() ? "Separate several by commas." : fmt::format("Did you mean {}?", near));
+    }
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+json evaluate(const EvaluateOptions& options, Communicator& comm) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<StepAnswers> steps;
+  bool with_validation = false;
+  for (const Step& step : ladder()) {
+    const auto asked = [&](const char* name) {
+      return std::find(options.suites.begin(), options.suites.end(), name) != options.suites.end();
+    };
+    if (!asked(step.name) && !asked(kAllSteps)) continue;
+    steps.push_back({&step, {}, {}});
+    with_validation |= step.uses_validation;
+  }
+  std::shared_ptr<const Dataset> dataset;
+  LoadedModel model;
+  EvalData data;
+  std::optional<OutputFolder> out;
+  json checks;
+  on_all_ranks(comm, [&] {
+    if (!fs::exists(options.data)) {
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
+    }
+    dataset = Dataset::open(options.data);
+    model = load_model(options.model);
+    data = choose_eval_data(*dataset, options.split, model.seed);
+    plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
+    if (options.image_size && *options.image_size % side_multiple(model.network->config()) != 0) {
+      fail_usage("--image-size", fmt::format("a multiple of the patch size {}", side_multiple(model.network->config())),
+                 std::to_string(*options.image_size), "Change it.");
+    }
+    checks = check_splits(*dataset, data);
+    if (comm.rank() == 0) out.emplace(options.out);
+  });
+
+  const int image_size = options.image_size.value_or(model.image_size);
+  std::vector<uint64_t> all = data.memory;
+  all.insert(all.end(), data.queries.begin(), data.queries.end());
+  if (with_validation) all.insert(all.end(), data.validation.begin(), data.validation.end());
+  const ExtractOptions extract{choose_transform(*dataset, all, image_size), ViewPlan{}, options.threads};
+
+  std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};
+  std::unique_ptr<Backbone> untrained;
+  for (const std::string& baseline : options.baselines) {
+    if (baseline == "raw") {
+      embedders.push_back(pixel_embedder(image_size, model.network.get()));
+    } else {
+      untrained = untrained_like(*model.network, model.seed, options.model.dtype);
+      embedders.push_back(backbone_embedder("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
+    }
+  }
+
+  json results = {{"format", "dinoxx results"},
+                  {"version", 1},
+                  {"checkpoint", describe_checkpoint(model, options.model.dtype)},
+                  {"data", describe_data(*dataset, options.data)},
+                  {"seed", options.seed}};
+  json seconds = json::object();
+  auto since = std::chrono::steady_clock::now();
+  const auto took = [&](const std::string& what) {
+    const auto now = std::chrono::steady_clock::now();
+    seconds[what] = seconds.value(what, 0.0) + std::chrono::duration<double>(now - since).count();
+    since = now;
+  };
+  for (StepAnswers& answers : steps) {
+    json& protocol = answers.section["protocol"];
+    protocol = describe_images(data, extract);
+    json own = answers.step->protocol(data, options.knn);
+    for (const json& note : own["notes"]) protocol["notes"].push_back(note);
+    own.erase("notes");
+    protocol.update(own);
+    answers.section["results"] = json::array();
+  }
+  took("prepare");
+  std::map<std::string, std::string> files;  // beside results.json
+  std::vector<StepFile> step_files;
+  json of_steps = json::object();  // what depends on the machine
+  const FinetuneOptions finetune = about_run(options, model);
+  std::optional<FinetuneOffer> finetune_offer;
+  std::optional<FeatureCache> cache;
+  if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
+  const ProgressScope progress(options.progress, options.progress_seconds);
+  size_t step_number = 0;
+  LocalFeatures local = embed_all(*dataset, data, with_validation, embedders, extract, comm, cache ? &*cache : nullptr);
+  took("extract");
+  if (cache) {
+    seconds["cache"] = cache->seconds();
+    seconds["extract"] = seconds["extract"].get<double>() - cache->seconds();
+  }
+  for (size_t e = 0; e < embedders.size(); ++e) {
+    const SplitFeatures features = take_features(local, e, data, comm);
+    const StepInput input{*dataset, data,     embedders[e],        features,  options.knn,    options.seed, options.threads,
+                          comm,     &extract, options.sweep_views, &finetune, &finetune_offer};
+    progress_phase(fmt::format("checks of {}", embedders[e].name));
+    if (e == 0) {
+      checks["near_identical"] = check_near_identical(input);
+      judge_near_identical(checks);
+    }
+    took("checks");
+    for (StepAnswers& answers : steps) {
+      progress_phase(
+          fmt::format("{} of {} (step {} of {})", answers.step->name, embedders[e].name, ++step_number, steps.size() * embedders.size()));
+      StepResult step = answers.step->run(input);
+      json section = {{"name", embedders[e].name}, {"description", embedders[e].description}, {"feature_dim", embedders[e].dim}};
+      section.update(step.scores);
+      answers.section["results"].push_back(std::move(section));
+      answers.predictions.push_back(std::move(step.predictions));
+      answers.figures.push_back(std::move(step.figures));
+      if (!step.run.is_null()) of_steps[answers.step->name][embedders[e].name] = std::move(step.run);
+      if (out) std::move(step.files.begin(), step.files.end(), std::back_inserter(step_files));
+      took(answers.step->name);
+    }
+    progress_phase(fmt::format("evidence of {}", embedders[e].name));
+    results["feature_health"].push_back(feature_health(input));
+    if (e == 0) results["evidence"] = look_closer(input, steps, files);
+    took("evidence");
+  }
+  results["checks"] = checks;
+  progress_phase("bootstrap intervals");
+  add_intervals(*dataset, data, embedders, steps, results, options, comm);
+  took("intervals");
+  std::vector<std::string> names;
+  for (const Embedder& embedder : embedders) names.push_back(embedder.name);
+  for (StepAnswers& answers : steps) {
+    if (!answers.figures.front().empty()) answers.section["paired"] = paired_differences(names, answers.figures);
+    if (!answers.predictions.front().empty()) {
+      const std::string name = fmt::format("predictions_{}.csv", answers.step->name);
+      answers.section["predictions"] = name;
+      if (out) files[name] = predictions_csv(*dataset, data, embedders, answers);
+    }
+    results["suites"][answers.step->name] = std::move(answers.section);
+  }
+  seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build},
+                    {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_steps}};
+  if (cache) results["run"]["cache"] = cache->report();
+  on_all_ranks(comm, [&] {
+    if (!out) return;
+    try {
+      for (const auto& [name, content] : files) out->write(name, content);
+      for (const StepFile& file : step_files) out->write(file);
+      out->write("results.json", results.dump(2) + "\n");
+      out->keep();
+    } catch (...) {
+      out->discard();
+      throw;
+    }
+  });
+  return results;
+}
+
+}  // namespace dinoxx::eval

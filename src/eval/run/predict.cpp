@@ -1,0 +1,314 @@
+#include "predict.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "base/csv.hpp"
+#include "base/files.hpp"
+#include "comm/agree.hpp"
+#include "data_pipeline/codec/image_files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval/features/blocks.hpp"
+#include "eval/features/embed_rows.hpp"
+#include "eval/finetune/finetuned_head.hpp"
+#include "eval/statistics/calibration.hpp"
+#include "ladder.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr size_t kListed = 10;  // unreadable images on the terminal
+constexpr const char* kFinetuned = "finetuned";
+
+void labelled_of(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, std::vector<int32_t>& labels) {
+  for (const uint64_t id : dataset.ids(split)) {
+    if (dataset.meta(id).label < 0) continue;
+    ids.push_back(id);
+    labels.push_back(dataset.meta(id).label);
+  }
+}
+
+// What the head learns from; the queries have no labels.
+EvalData head_data(const Dataset& dataset, size_t images) {
+  EvalData data;
+  labelled_of(dataset, Split::kTrain, data.memory, data.memory_labels);
+  labelled_of(dataset, Split::kVal, data.validation, data.validation_labels);
+  drop_unseen_validation(data);
+  const std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
+  if (seen.size() < 2) {
+    fail_usage("--data", "labelled train images of at least two classes",
+               fmt::format("{} labelled train images of {} classes", data.memory.size(), seen.size()),
+               "Pack class folders (\"dinoxx pack --help\").");
+  }
+  data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
+  data.memory_source = "train";
+  data.query_source = "images without labels";
+  data.queries.resize(images);
+  std::iota(data.queries.begin(), data.queries.end(), uint64_t{0});
+  return data;
+}
+
+// The pictures to be classified. One that cannot be read leaves a reason and an input of zeros, whose answer nobody is told.
+class Folder {
+ public:
+  Folder(const fs::path& path, const EvalTransform& transform)
+      : files_(list_images(path)), transform_(transform), reasons_(files_.size()) {}
+
+  int64_t size() const { return static_cast<int64_t>(files_.size()); }
+  const std::string& key(size_t item) const { return files_[item].key; }
+  const std::string& reason(size_t item) const { return reasons_[item]; }  // on every rank after share_reasons()
+
+  void make_input(int64_t item, float* input) {
+    const size_t i = static_cast<size_t>(item);
+    try {
+      const std::string bytes = read_text(files_[i].path);
+      const std::span<const uint8_t> encoded(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+      const ImageInfo info = inspect_image(encoded);
+      const int side = transform_.crop;
+      const bool fits = info.width == side && info.height == side;
+      eval::make_input(encoded, transform_.resize == 0 && !fits ? EvalTransform{side, side} : transform_, input);
+    } catch (const Error& e) {
+      reasons_[i] = e.what();
+      std::fill_n(input, int64_t{3} * transform_.crop * transform_.crop, 0.0f);
+    }
+  }
+
+  // Collective.
+  void share_reasons(Communicator& comm) {
+    const ItemRange mine = rank_items(size(), comm.rank(), comm.size());
+    const at::Tensor longest = at::zeros({1}, at::kLong);
+    for (const std::string& reason : reasons_)
+      longest.data_ptr<int64_t>()[0] = std::max(longest.data_ptr<int64_t>()[0], static_cast<int64_t>(reason.size()));
+    comm.all_reduce(longest, ReduceOp::kMax)->wait();
+    const int64_t width = longest.item<int64_t>();
+    if (width == 0) return;
+    const at::Tensor local = at::zeros({mine.size(), width}, at::kByte);
+    for (int64_t i = 0; i < mine.size(); ++i) {
+      const std::string& reason = reasons_[static_cast<size_t>(mine.begin + i)];
+      std::copy(reason.begin(), reason.end(), local.data_ptr<uint8_t>() + i * width);
+    }
+    const at::Tensor all = gather_rows(comm, local, size());
+    for (size_t i = 0; i < reasons_.size(); ++i) {
+      const auto* text = reinterpret_cast<const char*>(all.data_ptr<uint8_t>()) + static_cast<int64_t>(i) * width;
+      reasons_[i].assign(text, ::strnlen(text, static_cast<size_t>(width)));
+    }
+  }
+
+ private:
+  std::vector<ImageFile> files_;
+  EvalTransform transform_;
+  std::vector<std::string> reasons_;
+};
+
+// Softmax of logits / T from that of the logits: the logarithm of a probability is its logit but for what a row has in common.
+std::vector<double> calibrated(std::vector<double> probabilities, int classes, const json& temperature) {
+  if (!temperature.is_number()) return probabilities;
+  for (double& p : probabilities) p = std::log(p);
+  return softmax_rows(probabilities, classes, temperature.get<double>());
+}
+
+std::string table_of(const Folder& folder, const Dataset& dataset, const EvalData& data, const Prediction& prediction,
+                     const std::vector<double>& probabilities, std::span<const int64_t> training_images) {
+  std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
+  for (int c = 0; c < data.classes; ++c) fields.push_back("p:" + class_name(dataset, c));
+  std::string text = csv_row(fields);
+  for (size_t i = 0; i < data.queries.size(); ++i) {
+    const double* row = probabilities.data() + i * static_cast<size_t>(data.classes);
+    const int32_t answer = prediction.classes[i];
+    const bool read = folder.reason(i).empty();
+    fields = {folder.key(i), "", "", "", folder.reason(i)};
+    if (read) {
+      fields[1] = class_name(dataset, answer);
+      fields[2] = fmt::format("{:.6g}", row[answer]);
+      fields[3] = std::to_string(training_images[static_cast<size_t>(answer)]);
+    }
+    for (int c = 0; c < data.classes; ++c) fields.push_back(read ? fmt::format("{:.6g}", row[c]) : "");
+    text += csv_row(fields);
+  }
+  return text;
+}
+
+struct Answer {
+  Prediction prediction;
+  json head;
+};
+
+// The linear step's. Collective.
+Answer by_fitted_head(const StepInput& input, const std::string& method) {
+  const StepResult step = linear_step(input);
+  if (step.scores.contains("left_out"))
+    fail_usage("the head", "one that can be fitted in reasonable time", step.scores["left_out"].get<std::string>(), "Use fewer classes.");
+  const auto chosen = std::find_if(step.predictions.begin(), step.predictions.end(),
+                                   [&](const Prediction& prediction) { return prediction.method == method; });
+  if (chosen == step.predictions.end())
+    fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), method, "Change it.");
+  Answer answer{*chosen, chosen->details};
+  answer.head.erase("calibration");  // of answers whose labels nobody knows
+  if (answer.head.contains("selection")) answer.head["mean_recall_by_C"] = answer.head["selection"];
+  answer.head.update(step.scores);
+  return answer;
+}
+
+// That of the file, tuned together with the network.
+Answer by_tuned_head(const FinetunedHead& tuned, const at::Tensor& features, const EvalData& data) {
+  const at::Tensor logits = tuned.model.logits(features).contiguous();
+  Answer answer;
+  answer.prediction.classes = predict(logits);
+  answer.prediction.probabilities = softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, data.classes);
+  answer.head["finetuned"] = tuned.about;
+  put(answer.head, "temperature",
+      tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>())
+                                    : Stat::undefined("none fitted the validation images of the tuning"));
+  return answer;
+}
+
+}  // namespace
+
+const std::vector<std::string>& predict_methods() {
+  static const std::vector<std::string> names{"plain", "class_weighted", "logit_adjusted", kFinetuned};
+  return names;
+}
+
+json predict_folder(const PredictOptions& options, Communicator& comm) {
+  const auto start = std::chrono::steady_clock::now();
+  std::shared_ptr<const Dataset> dataset;
+  LoadedModel model;
+  EvalData data;
+  EvalTransform transform;
+  std::optional<Folder> folder;
+  std::optional<AtomicFile> table;
+  std::optional<FinetunedHead> tuned;  // the file's own head; else one is fitted
+  on_all_ranks(comm, [&] {
+    if (!fs::exists(options.data))
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
+    const fs::path above = fs::absolute(options.out).parent_path();
+    if (!fs::is_directory(above)) fail_usage("--out", "a folder that is there", fmt::format("no {}", above.string()), "Make it first.");
+    dataset = Dataset::open(options.data);
+    model = load_model(options.model);
+    std::vector<uint64_t> all(dataset->size());
+    std::iota(all.begin(), all.end(), uint64_t{0});
+    transform = choose_transform(*dataset, all, network_side(model, options.image_size));
+    folder.emplace(options.images, transform);
+    data = head_data(*dataset, static_cast<size_t>(folder->size()));
+    if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);
+    if (comm.rank() == 0) table.emplace(options.out);
+  });
+
+  const Embedder embedder = backbone_embedder("teacher", "", *model.network);
+  const int64_t total = static_cast<int64_t>((tuned ? 0 : data.memory.size() + data.validation.size()) + data.queries.size());
+  std::atomic<int64_t> of_this_rank{0};
+  const auto embedded = [&](int64_t count, const std::function<void(int64_t, float*)>& input) {
+    return embed_rows(
+        count, transform.crop, embedder, /*normalize=*/true, options.threads, input,
+        [&](int64_t items) {
+          const int64_t done = std::min(total, (of_this_rank += items) * comm.size());
+          if (options.progress) options.progress(done, total);
+        },
+        comm);
+  };
+  const auto of_data = [&](const std::vector<uint64_t>& ids) {
+    return embedded(static_cast<int64_t>(ids.size()),
+                    [&](int64_t item, float* input) { make_input(*dataset, ids[static_cast<size_t>(item)], transform, input); });
+  };
+  SplitFeatures features;
+  if (!tuned) features.memory = of_data(data.memory);
+  if (!tuned && !data.validation.empty()) features.validation = of_data(data.validation);
+  features.queries = embedded(folder->size(), [&](int64_t item, float* input) { folder->make_input(item, input); });
+  folder->share_reasons(comm);
+
+  const Answer answer =
+      tuned ? by_tuned_head(*tuned, features.queries, data)
+            : by_fitted_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
+  json head = answer.head;
+  head["method"] = options.method;
+  head["training_images"] = data.memory.size();
+  const std::vector<double> probabilities = calibrated(answer.prediction.probabilities, data.classes, head["temperature"]);
+
+  const std::vector<int64_t> training_images = class_counts(data.memory_labels, data.classes);
+  std::vector<int64_t> predicted(static_cast<size_t>(data.classes));
+  json unreadable = json::array();
+  for (size_t i = 0; i < data.queries.size(); ++i) {
+    if (folder->reason(i).empty())
+      ++predicted[static_cast<size_t>(answer.prediction.classes[i])];
+    else
+      unreadable.push_back({{"path", folder->key(i)}, {"error", folder->reason(i)}});
+  }
+  json classes = json::array(), untrusted = json::array();
+  for (int c = 0; c < data.classes; ++c) {
+    const int64_t images = training_images[static_cast<size_t>(c)];
+    classes.push_back({{"name", class_name(*dataset, c)}, {"training_images", images}, {"predicted", predicted[static_cast<size_t>(c)]}});
+    if (images < kFewBelow) untrusted.push_back(class_name(*dataset, c));
+  }
+  json summary = {{"format", "dinoxx predictions"},
+                  {"version", 1},
+                  {"checkpoint",
+                   {{"file", model.file.string()},
+                    {"crc32c", fmt::format("{:08x}", model.crc32c)},
+                    {"step", model.step ? json(*model.step) : json(nullptr)},
+                    {"notes", model.notes}}},
+                  {"data", {{"path", options.data.string()}, {"fingerprint", dataset->fingerprint()}}},
+                  {"images",
+                   {{"folder", options.images.string()},
+                    {"transform", describe(transform)},
+                    {"read", data.queries.size() - unreadable.size()},
+                    {"unreadable", unreadable}}},
+                  {"head", head},
+                  {"classes", classes},
+                  {"untrusted", untrusted},
+                  {"run",
+                   {{"command", options.command_line},
+                    {"ranks", comm.size()},
+                    {"threads", options.threads},
+                    {"build", options.build},
+                    {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}}}};
+  on_all_ranks(comm, [&] {
+    if (!table) return;
+    table->write(table_of(*folder, *dataset, data, answer.prediction, probabilities, training_images));
+    write_file_atomically(fs::path(options.out).replace_extension(".json"),
+                          summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+    table->commit();
+  });
+  return summary;
+}
+
+std::string prediction_text(const json& summary) {
+  const json& head = summary["head"];
+  const std::string by = head.contains("finetuned")
+                             ? fmt::format("the head that {} tuned with the network", head["finetuned"]["method"].get<std::string>())
+                             : fmt::format("logistic regression ({}) on {} training images, C = {:g}", head["method"].get<std::string>(),
+                                           head["training_images"].get<int64_t>(), head["C"].get<double>());
+  std::string text = fmt::format("{} images classified by {}", summary["images"]["read"].get<int64_t>(), by);
+  if (head["temperature"].is_number()) {
+    text += fmt::format(", probabilities calibrated by temperature {:.3g}\n", head["temperature"].get<double>());
+  } else {
+    text += fmt::format("\nprobabilities are not calibrated: {}\n", head["undefined"]["temperature"].get<std::string>());
+  }
+  if (head.contains("repeated_folds") && head["repeated_folds"]["mean"].is_number()) {
+    const json& range = head["repeated_folds"]["interval95"];
+    text += fmt::format("balanced accuracy in cross-validation of these training images: {:.1f} % ({:.1f} to {:.1f})\n",
+                        100 * head["repeated_folds"]["mean"].get<double>(), 100 * range[0].get<double>(), 100 * range[1].get<double>());
+  }
+  const json& unreadable = summary["images"]["unreadable"];
+  for (size_t i = 0; i < std::min(kListed, unreadable.size()); ++i)
+    text += fmt::format("unreadable: {}: {}\n", unreadable[i]["path"].get<std::string>(), unreadable[i]["error"].get<std::string>());
+  if (unreadable.size() > kListed) text += fmt::format("unreadable: {} more, in the table\n", unreadable.size() - kListed);
+  for (const json& of_class : summary["classes"]) {
+    const int64_t images = of_class["training_images"].get<int64_t>();
+    if (images >= kFewBelow) continue;
+    text += fmt::format("do not trust {}: {} training images{}, {} predicted\n", of_class["name"].get<std::string>(), images,
+                        images == 0 ? " (never predicted)" : "", of_class["predicted"].get<int64_t>());
+  }
+  return text;
+}
+
+}  // namespace dinoxx::eval

@@ -1,0 +1,46 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "eval/features/model_source.hpp"
+
+namespace dinoxx::eval {
+
+struct PredictOptions {
+  ModelRequest model;
+  std::filesystem::path data, images, out;  ///< out: FILE.csv
+  std::string method = "plain";             ///< of the linear step: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  std::optional<int> image_size;            ///< default: what training showed
+  uint64_t seed = 0;                        ///< of the folds; that of evaluate(), so that both fit the same head
+  int threads = 1;
+  std::string command_line;
+  nlohmann::json build;
+  std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads
+};
+
+/// Names that `method` may have.
+const std::vector<std::string>& predict_methods();
+
+/// Fits the head of the linear step (linear_step(): C and temperature chosen on val where there is one, else on folds) on the labelled
+/// train images of `data`, and classifies every image below `images`. Writes `out`, a line per image: path, predicted (class), probability
+/// (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing else), and p:CLASS for each
+/// class; and beside it, with the ending .json, where it is from. Both by rename, `out` last. Images become network input as those of
+/// `data` do; where all of these are stored in the network's size, others are fitted to it by their short side.
+///
+/// With method "finetuned" nothing is fitted: head and temperature are those of a merged file of fine-tuning, and `data` only names the
+/// classes and counts their training images.
+///
+/// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}]}, head: {method, C, temperature
+/// (null with the reason under "undefined": then probabilities are not calibrated), ...}, classes: [{name, training_images, predicted}],
+/// untrusted: [names of classes with fewer than kFewBelow training images], run}. The same but for "run" at any number of ranks.
+/// Collective. UsageError: no labelled train images of two classes, no images, a head that would be too large to fit.
+nlohmann::json predict_folder(const PredictOptions& options, Communicator& comm);
+
+/// For the terminal.
+std::string prediction_text(const nlohmann::json& summary);
+
+}  // namespace dinoxx::eval

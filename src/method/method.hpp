@@ -1,0 +1,130 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/config.hpp"
+#include "data_pipeline/augment/masks.hpp"
+#include "data_pipeline/augment/views.hpp"
+#include "dinoxx/loss/centre.hpp"
+#include "network.hpp"
+
+namespace dinoxx {
+
+/// The values that change along a run.
+struct StepValues {
+  double lr = 0, weight_decay = 0, momentum = 0, teacher_temp = 0, patch_teacher_temp = 0;
+  double gram_weight = 0, local_weight = 1;
+  bool freeze_last_layer = false;
+  bool refresh_gram = false;  ///< the Gram teacher becomes the teacher before this step
+  int64_t epoch = 0;
+};
+
+/// What a loss term wants from the rest of the spec. check_method refuses a spec that cannot provide it.
+enum class Need {
+  kTeacher,       ///< teacher outputs of the global views
+  kSeveralViews,  ///< at least two views, at least one of them global: pairs of different views
+  kTwoViews,      ///< exactly two views
+  kMasks,         ///< masked patches and a patch head or a shared one
+  kPatches,       ///< patch features of the student's global views
+  kPatchMean,     ///< mean of the teacher's patch logits over all patches
+  kGramTeacher,   ///< patch features of the Gram teacher
+  kPredictor,     ///< a predictor behind the student's head
+};
+
+/// Which patches of the global crops are masked.
+struct MaskInputs {
+  at::Tensor masked;   ///< [G B, N] bool; undefined: none
+  at::Tensor rows;     ///< [M] int64, their rows in [G B N]
+  at::Tensor weights;  ///< [M] float64, 1 / (masked patches in the same crop)
+  at::Tensor slots;    ///< [M] int64, local batch slot of each
+};
+
+/// What one step hands to every term.
+struct LossInputs {
+  ForwardOutput student;            ///< of all V views
+  ForwardOutput teacher;            ///< of the first G; undefined without teacher
+  at::Tensor gram_patches;          ///< [G B, N, D] on the student's grid; undefined without Gram teacher
+  at::Tensor centre, patch_centre;  ///< running centres [K], [K']
+  MaskInputs masks;
+  int64_t global_views = 0;
+  StepValues values;
+  Communicator* comm = nullptr;  ///< of the ranks whose batches make the whole batch
+};
+
+/// What a term gives back. Nothing is committed by it: the step does so after all ranks have agreed that the loss is finite.
+struct LossOutputs {
+  at::Tensor loss;                                      ///< scalar, differentiable with respect to the student's outputs
+  CentreSum centre, patch_centre;                       ///< for Centre::update after the sum over ranks; undefined when the term keeps none
+  std::vector<std::pair<std::string, double>> metrics;  ///< for metrics.jsonl, local means
+};
+
+struct LossTerm {
+  std::string name;
+  std::function<double(const StepValues&)> weight;
+  std::function<LossOutputs(const LossInputs&)> loss;
+  std::vector<Need> needs;
+};
+
+enum class TeacherPolicy {
+  kNone,    ///< none; what is evaluated is the student
+  kEma,     ///< exponential moving average of the student's parameters; running statistics come from the teacher's own forwards
+  kFrozen,  ///< another network that stays as it is; an average of the student is kept beside it and evaluated
+};
+
+struct MaskPlan {
+  MaskSpec spec;
+  int patch_size = 0;             ///< pixels
+  bool student_sees_all = false;  ///< the loss is taken at the masked patches, but nothing is hidden (distillation)
+};
+
+/// The Gram teacher: whose patches the student's are compared with.
+struct GramPlan {
+  std::string source;  ///< "ema": the teacher; a path; "": the teacher as it was at a refresh
+  int patch_size = 0;  ///< pixels
+};
+
+/// A method as data: one step function runs any of them.
+struct MethodSpec {
+  std::string name;
+  ViewPlan views;
+  std::vector<ViewPlan> other_views;  ///< the same views in other sizes: each batch has one of all plans, by their shares
+  NetworkConfig network;
+  bool norm_last_layer = true;  ///< the last layer's weight_g stays 1 and gets no gradient
+  bool split_views = false;     ///< each view through the network by itself, so that batch statistics are a view's own (BYOL, SimCLR)
+  TeacherPolicy teacher = TeacherPolicy::kEma;
+  bool centre = false, patch_centre = false;  ///< running centres of the heads' widths are kept
+  std::optional<MaskPlan> masks;
+  std::optional<GramPlan> gram;
+  std::vector<LossTerm> terms;
+
+  /// Views that student and teacher see: all but the Gram teacher's own.
+  int student_views() const;
+  /// `views` and `other_views`.
+  std::vector<ViewPlan> plans() const;
+};
+
+/// The network that a resolved configuration asks for.
+BackboneConfig backbone_config(const Config& config);
+
+/// One row of the table of methods: as many, of the same names and order, as in core/method_defaults.cpp (tested). A new method is a row
+/// there, one here and its recipe.
+struct MethodRow {
+  std::string name, summary;
+  MethodSpec (*make)(const Config& resolved);
+};
+const std::vector<MethodRow>& method_table();
+
+/// The spec of config.train.method from a resolved configuration, checked. UsageError with the nearest name for an unknown one.
+MethodSpec make_method(const Config& resolved);
+
+/// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size
+/// apart from each other, a global view after a local one, global views of different sizes, other views in another resolution.
+void check_method(const MethodSpec& spec);
+/// UsageError when it cannot run with `batch` images on each of `world_size` ranks: KoLeo, BYOL or SimCLR on one image, Sinkhorn-Knopp
+/// with fewer samples or masked patches than it can balance, groups that do not divide the batch.
+void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, int world_size);
+
+}  // namespace dinoxx

@@ -1,0 +1,143 @@
+#include "backbone.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "attention.hpp"
+#include "dinoxx/base/error.hpp"
+#include "last_blocks.hpp"
+
+namespace dinoxx {
+namespace {
+
+template <class Network, class Config>
+class Adapter : public Backbone {
+  static constexpr bool kStatistics = std::is_same_v<Network, ResNet>;
+
+ public:
+  Adapter(const Config& config, at::ScalarType dtype) : network_(config, dtype) {}
+  BackboneConfig config() const override { return network_.config(); }
+  int feature_dim() const override { return network_.feature_dim(); }
+  const NamedTensors& parameters() const override { return network_.parameters(); }
+  const NamedTensors& buffers() const override {
+    static const NamedTensors none;
+    if constexpr (kStatistics)
+      return network_.buffers();
+    else
+      return none;
+  }
+  void initialize(uint64_t seed) override { network_.initialize(seed); }
+  at::Tensor forward(const at::Tensor& images, const RowOrigin* origin) const override { return network_.forward(images, origin); }
+  Features forward_features(const Crops& crops) const override {
+    if constexpr (std::is_same_v<Network, VisionTransformer>) {
+      return network_.forward_features(crops);
+    } else {
+      if (crops.masked.defined())
+        fail_usage("masked patches", "a backbone with a mask token", describe(config()), "Choose a vision transformer");
+      const ConvFeatures f = network_.forward_features(crops.images, crops.origin);
+      return {f.cls, f.patches, f.registers};
+    }
+  }
+  void set_statistics_group(const std::shared_ptr<Communicator>& group) override {
+    if constexpr (kStatistics) network_.set_statistics_group(group);
+  }
+  void commit_statistics() override {
+    if constexpr (kStatistics) network_.commit_statistics();
+  }
+  void discard_statistics() override {
+    if constexpr (kStatistics) network_.discard_statistics();
+  }
+  const Network& network() const { return network_; }
+
+ private:
+  Network network_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backbone> make_backbone(const BackboneConfig& config, at::ScalarType dtype) {
+  if (const auto* vit = std::get_if<VitConfig>(&config)) return std::make_unique<Adapter<VisionTransformer, VitConfig>>(*vit, dtype);
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config))
+    return std::make_unique<Adapter<ConvNext, ConvNextConfig>>(*convnext, dtype);
+  return std::make_unique<Adapter<ResNet, ResNetConfig>>(std::get<ResNetConfig>(config), dtype);
+}
+
+at::Tensor cls_attention(const Backbone& network, const at::Tensor& images) {
+  const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network);
+  if (!vit) return {};
+  constexpr int64_t kNumbers = int64_t{1} << 24;  // of the attention that is held at once
+  const VitConfig& config = vit->network().config();
+  const int64_t tokens = images.size(2) * images.size(3) / (config.patch_size * config.patch_size) + 1;  // about as many
+  const int64_t part = std::max<int64_t>(1, kNumbers / (config.heads * tokens * tokens));
+  std::vector<at::Tensor> parts;
+  for (int64_t first = 0; first < images.size(0); first += part) {
+    const at::Tensor some = images.narrow(0, first, std::min(part, images.size(0) - first));
+    parts.push_back(vit->network().last_attention(some).select(2, 0).to(at::kCPU, at::kFloat));
+  }
+  return at::cat(parts);
+}
+
+int offered_blocks(const Backbone& network) {
+  const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network);
+  return vit ? vit->network().config().depth : 1;
+}
+
+std::vector<Features> last_blocks(const Backbone& network, const at::Tensor& images, int n) {
+  if (const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network)) return vit->network().last_blocks(images, n);
+  if (n != 1) fail_usage("last blocks", "1, the last map of a convolutional network", std::to_string(n), "Ask for one");
+  return {network.forward_features({images, nullptr, {}, false})};
+}
+
+at::Tensor last_blocks_row(const Backbone& network, const at::Tensor& images, int n) {
+  const auto to_network = network.parameters().front().tensor.options().requires_grad(false);
+  const std::vector<Features> blocks = last_blocks(network, images.to(to_network), n);
+  std::vector<at::Tensor> columns;
+  for (const Features& block : blocks) columns.push_back(block.cls.to(at::kCPU, at::kFloat));
+  columns.push_back(blocks.back().patches.to(at::kCPU, at::kFloat).mean(1));
+  return at::cat(columns, 1);
+}
+
+PatchGrid patch_grid(int64_t height, int64_t width, int64_t patches) {
+  const double cell = std::sqrt(static_cast<double>(height * width) / static_cast<double>(std::max<int64_t>(patches, 1)));
+  const PatchGrid grid{std::llround(static_cast<double>(height) / cell), std::llround(static_cast<double>(width) / cell)};
+  if (grid.rows * grid.columns != patches) {
+    fail("patches", fmt::format("a grid of square cells over {} x {} pixels", height, width), fmt::format("{} patches", patches),
+         "Choose sides that the patch size (of a convolutional network: its stride, mostly 32) divides.");
+  }
+  return grid;
+}
+
+NamedTensors stored_state(const Backbone& backbone) {
+  NamedTensors all = backbone.parameters();
+  all.insert(all.end(), backbone.buffers().begin(), backbone.buffers().end());
+  return all;
+}
+
+int feature_dim(const BackboneConfig& config) {
+  if (const auto* vit = std::get_if<VitConfig>(&config)) return vit->dim;
+  if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return convnext->dims[3];
+  const auto& resnet = std::get<ResNetConfig>(config);
+  return resnet.width * 8 * (resnet.bottleneck ? 4 : 1);
+}
+
+bool has_mask_token(const BackboneConfig& config) {
+  const auto* vit = std::get_if<VitConfig>(&config);
+  return vit && vit->mask_token;
+}
+
+int channels_of(const BackboneConfig& config) {
+  return std::visit([](const auto& c) { return c.channels; }, config);
+}
+
+int side_multiple(const BackboneConfig& config) {
+  const auto* vit = std::get_if<VitConfig>(&config);
+  return vit && vit->fit == "error" ? vit->patch_size : 1;
+}
+
+BackboneConfig with_channels(BackboneConfig config, int channels) {
+  std::visit([&](auto& c) { c.channels = channels; }, config);
+  return config;
+}
+
+}  // namespace dinoxx

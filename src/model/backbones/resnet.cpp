@@ -1,0 +1,68 @@
+#include "resnet.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+
+at::Tensor ResNet::apply(const Conv& conv, const at::Tensor& x, bool training) const {
+  const int64_t padding = conv.weight.size(2) / 2;
+  return norms_[conv.norm].forward(at::conv2d(x, conv.weight, {}, conv.stride, padding), training);
+}
+
+std::vector<at::Tensor> ResNet::run(const at::Tensor& images, bool training) const {
+  if (images.dim() != 4 || images.size(0) < 1 || images.size(1) != config_.channels)
+    fail("ResNet input", fmt::format("images [B, {}, H, W]", config_.channels), fmt::format("{}", fmt::join(images.sizes(), " x ")),
+         "Check the number of channels of the data and of the model");
+  if (images.size(2) < stride() || images.size(3) < stride())
+    fail("ResNet input", fmt::format("sides of {} pixels or more", stride()), fmt::format("{} x {} pixels", images.size(2), images.size(3)),
+         config_.small_image_stem ? "Use larger crops" : "Use larger crops, or the stem for small images");
+
+  at::Tensor x = images.to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
+  x = apply(stem_, x, training).relu_();
+  if (!config_.small_image_stem) x = at::max_pool2d(x, 3, 2, 1);
+  std::vector<at::Tensor> outputs;
+  for (const std::vector<Block>& stage : stages_) {
+    for (const Block& block : stage) {
+      // in order of the parameters, so that all ranks (and torchvision) meet the norms in one order
+      at::Tensor y = x;
+      for (size_t i = 0; i < block.branch.size(); ++i) {
+        y = apply(block.branch[i], y, training);
+        if (i + 1 < block.branch.size()) y.relu_();
+      }
+      x = y.add_(block.shortcut.empty() ? x : apply(block.shortcut[0], x, training)).relu_();
+    }
+    outputs.push_back(x);
+  }
+  return outputs;
+}
+
+at::Tensor ResNet::forward(const at::Tensor& images, const RowOrigin* origin) const {
+  return run(images, origin != nullptr).back().mean({2, 3});
+}
+
+ConvFeatures ResNet::forward_features(const at::Tensor& images, const RowOrigin* origin) const {
+  ConvFeatures out;
+  out.stages = run(images, origin != nullptr);
+  const at::Tensor& last = out.stages.back();
+  out.cls = last.mean({2, 3});
+  out.patches = last.flatten(2).transpose(1, 2);
+  out.registers = out.cls.new_empty({last.size(0), 0, last.size(1)});
+  return out;
+}
+
+void ResNet::set_statistics_group(const std::shared_ptr<Communicator>& group) {
+  for (BatchNorm& norm : norms_) norm.set_group(group);
+}
+
+void ResNet::commit_statistics() {
+  for (BatchNorm& norm : norms_) norm.commit_statistics();
+}
+
+void ResNet::discard_statistics() {
+  for (BatchNorm& norm : norms_) norm.discard_statistics();
+}
+
+}  // namespace dinoxx

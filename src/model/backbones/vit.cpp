@@ -1,0 +1,130 @@
+#include "vit.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "dinoxx/base/error.hpp"
+#include "model/layers/recompute.hpp"
+#include "model/layers/vit_block.hpp"
+
+namespace dinoxx {
+
+BlockContext VisionTransformer::context() const {
+  return {config_.heads, config_.norm_eps, config_.mask_key_bias, config_.prefix()};
+}
+
+TokenGroup VisionTransformer::group(const Crops& crops) const {
+  const at::Tensor images = fitted(crops.images);
+  TokenGroup group;
+  group.x = embed_tokens(images, crops.masked);
+  if (config_.positions == "rope") {
+    const Grid size = grid(images);
+    group.rope = rope_table(config_.rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options());
+  }
+  return group;
+}
+
+void VisionTransformer::prepare(size_t block, TokenGroup& group, const Crops& crops) const {
+  const int64_t rows = group.x.size(0);
+  group.draw1 = draw_branch(config_, crops.origin, rows, block, 0, group.x.options());
+  group.draw2 = draw_branch(config_, crops.origin, rows, block, 1, group.x.options());
+  const RopeConfig& rope = config_.rope;
+  if (config_.positions != "rope" || !crops.origin || (rope.shift == 0 && rope.jitter <= 1 && rope.rescale <= 1)) return;
+  // a draw for each step, block and crop size
+  const uint32_t lane = static_cast<uint32_t>(crops.origin->first_view) * 256 + static_cast<uint32_t>(block);
+  CounterRng rng(crops.origin->seed, crops.origin->step, lane, Purpose::kRope);
+  const Grid size = grid(fitted(crops.images));
+  group.rope = rope_table(rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options(), &rng);
+}
+
+void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const {
+  std::vector<at::Tensor> inputs;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    prepare(block, groups[i], crops[i]);
+    inputs.push_back(groups[i].x);
+  }
+  std::vector<at::Tensor> outputs;
+  if (config_.recompute) {
+    const auto again = [&weights = blocks_[block], context = context(), drawn = groups](const std::vector<at::Tensor>& x) mutable {
+      for (size_t i = 0; i < x.size(); ++i) drawn[i].x = x[i];
+      std::vector<at::Tensor> out = block_forward(weights, context, drawn);
+      for (TokenGroup& g : drawn) g.x = at::Tensor();  // the closure outlives this call
+      return out;
+    };
+    outputs = recompute(again, inputs, block_tensors(blocks_[block]));
+  } else {
+    outputs = block_forward(blocks_[block], context(), groups);
+  }
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].x = outputs[i];
+}
+
+at::Tensor VisionTransformer::final_norm(const at::Tensor& x, bool local_in_training) const {
+  const auto norm = [&](const at::Tensor& t, const at::Tensor& weight, const at::Tensor& bias) {
+    return ops::layer_norm(t, weight, bias, config_.norm_eps);
+  };
+  const bool local = local_in_training && local_norm_weight_.defined();
+  if (!local && !cls_norm_weight_.defined()) return norm(x, norm_weight_, norm_bias_);
+  const int64_t prefix = std::min<int64_t>(config_.prefix(), x.size(1));
+  const at::Tensor head = x.narrow(1, 0, prefix).contiguous();
+  const at::Tensor first = local ? norm(head, local_norm_weight_, local_norm_bias_) : norm(head, cls_norm_weight_, cls_norm_bias_);
+  if (x.size(1) == prefix) return first;
+  return at::cat({first, norm(x.narrow(1, prefix, x.size(1) - prefix).contiguous(), norm_weight_, norm_bias_)}, 1);
+}
+
+Features VisionTransformer::split(const at::Tensor& tokens) const {
+  const int64_t prefix = config_.prefix();
+  return {tokens.select(1, 0), tokens.narrow(1, prefix, tokens.size(1) - prefix), tokens.narrow(1, 1, config_.registers)};
+}
+
+at::Tensor VisionTransformer::forward(const at::Tensor& images, const RowOrigin* origin) const {
+  const Crops crops{images, origin, {}, false};
+  std::vector<TokenGroup> groups{group(crops)};
+  const size_t last = blocks_.size() - 1;
+  for (size_t i = 0; i < last; ++i) run_block(i, groups, {&crops, 1});
+  prepare(last, groups[0], crops);
+  const at::Tensor cls = block_forward_cls(blocks_[last], context(), groups[0]);
+  return final_norm(cls.unsqueeze(1), false).squeeze(1);
+}
+
+at::Tensor VisionTransformer::forward_tokens(const at::Tensor& images, const RowOrigin* origin) const {
+  const Crops crops{images, origin, {}, false};
+  std::vector<TokenGroup> groups{group(crops)};
+  for (size_t i = 0; i < blocks_.size(); ++i) run_block(i, groups, {&crops, 1});
+  return final_norm(groups[0].x, false);
+}
+
+Features VisionTransformer::forward_features(const Crops& crops) const {
+  return forward_packed({&crops, 1})[0];
+}
+
+std::vector<Features> VisionTransformer::forward_packed(std::span<const Crops> crops) const {
+  std::vector<TokenGroup> groups;
+  for (const Crops& c : crops) groups.push_back(group(c));
+  for (size_t i = 0; i < blocks_.size(); ++i) run_block(i, groups, crops);
+  std::vector<Features> features;
+  for (size_t i = 0; i < groups.size(); ++i) features.push_back(split(final_norm(groups[i].x, crops[i].local && crops[i].origin)));
+  return features;
+}
+
+std::vector<Features> VisionTransformer::last_blocks(const at::Tensor& images, int n, bool normed) const {
+  if (n < 1 || n > config_.depth)
+    fail_usage("last blocks", fmt::format("1 to {} blocks", config_.depth), std::to_string(n), "Ask for as many as the network has");
+  const Crops crops{images, nullptr, {}, false};
+  std::vector<TokenGroup> groups{group(crops)};
+  std::vector<Features> features;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    run_block(i, groups, {&crops, 1});
+    if (blocks_.size() - i <= static_cast<size_t>(n)) features.push_back(split(normed ? final_norm(groups[0].x, false) : groups[0].x));
+  }
+  return features;
+}
+
+at::Tensor VisionTransformer::last_attention(const at::Tensor& images) const {
+  const Crops crops{images, nullptr, {}, false};
+  std::vector<TokenGroup> groups{group(crops)};
+  const size_t last = blocks_.size() - 1;
+  for (size_t i = 0; i < last; ++i) run_block(i, groups, {&crops, 1});
+  return block_attention(blocks_[last], context(), groups[0]);
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,98 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/named_tensor.hpp"
+#include "config/vit_config.hpp"
+#include "dinoxx/model/ops.hpp"
+#include "model/layers/row_origin.hpp"
+
+namespace dinoxx {
+
+struct VitBlock;
+struct TokenGroup;
+struct BlockContext;
+
+/// What a backbone says about each image, after its final norm.
+struct Features {
+  at::Tensor cls;        ///< [B, D]
+  at::Tensor patches;    ///< [B, N, D], rows of the grid first
+  at::Tensor registers;  ///< [B, R, D]
+};
+
+/// Crops of one size.
+struct Crops {
+  at::Tensor images;                  ///< [B, C, H, W]
+  const RowOrigin* origin = nullptr;  ///< given: training (stochastic depth, rotary augmentations); absent: evaluation
+  at::Tensor masked;                  ///< [B, N] bool: patches that the mask token replaces; undefined: none
+  bool local = false;                 ///< local crops: their CLS gets a final norm of its own where the network has one
+};
+
+/// Vision transformer of the DINO family, all styles of VitConfig. Names as in facebookresearch/dinov2: cls_token, pos_embed,
+/// register_tokens, mask_token, patch_embed.proj.*, blocks.i.{norm1,attn.qkv,attn.proj,ls1.gamma,norm2,mlp.fc1,mlp.fc2,mlp.w12,mlp.w3,
+/// ls2.gamma}, norm.*, cls_norm.*, local_cls_norm.*; those of a plain network are DINO v1's. The convolutional stem adds
+/// patch_embed.stem.i.{conv,norm}.*.
+class VisionTransformer {
+ public:
+  /// Parameters are filled with NaN until initialize() or load. `dtype`: float32, bfloat16 or float64. UsageError for a configuration that
+  /// has no such network.
+  VisionTransformer(const VitConfig& config, at::ScalarType dtype);
+  ~VisionTransformer();
+  VisionTransformer(VisionTransformer&&) noexcept;
+  VisionTransformer& operator=(VisionTransformer&&) noexcept;
+
+  const VitConfig& config() const { return config_; }
+  int feature_dim() const { return config_.dim; }
+
+  /// In order of execution.
+  const NamedTensors& parameters() const { return parameters_; }
+  /// Truncated normal std 0.02 for weights, zero biases and mask token, convolution as torch.nn.Conv2d, LayerScale at its configured gain;
+  /// a function of (seed, parameter index) alone.
+  void initialize(uint64_t seed);
+
+  /// images [B, C, H, W] -> CLS feature after the final norm, [B, D]. `origin` given: training; absent: evaluation. H and W must be
+  /// multiples of the patch size, or config().fit says what to do. The last block of a plain network is computed for the CLS token alone
+  /// (cls_block.hpp): the same function and gradient, less work.
+  at::Tensor forward(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
+  /// All tokens after the final norm [B, 1 + R + N, D].
+  at::Tensor forward_tokens(const at::Tensor& images, const RowOrigin* origin = nullptr) const;
+  Features forward_features(const Crops& crops) const;
+  /// Crops of several sizes in one pass: tokens concatenated for norms and linear layers, attention for each size. Equal to
+  /// forward_features of each group up to rounding.
+  std::vector<Features> forward_packed(std::span<const Crops> groups) const;
+  /// Of the last n blocks, the earliest first; `normed`: after the final norm. Evaluation. UsageError when n is not in [1, depth].
+  std::vector<Features> last_blocks(const at::Tensor& images, int n, bool normed = true) const;
+  /// Attention probabilities of the last block, [B, heads, T, T] over CLS, registers and patches. Evaluation.
+  at::Tensor last_attention(const at::Tensor& images) const;
+
+ private:
+  struct StemLayer {
+    at::Tensor conv_weight, norm_weight, norm_bias;
+  };
+  struct Grid {
+    int64_t rows, columns;
+  };
+  at::Tensor fitted(const at::Tensor& images) const;  ///< sides that the patch divides
+  Grid grid(const at::Tensor& images) const;
+  at::Tensor embed_patches(const at::Tensor& images) const;                           ///< [B, N, D]
+  at::Tensor embed_tokens(const at::Tensor& images, const at::Tensor& masked) const;  ///< [B, 1 + R + N, D]
+  BlockContext context() const;
+  TokenGroup group(const Crops& crops) const;
+  void run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const;
+  void prepare(size_t block, TokenGroup& group, const Crops& crops) const;  ///< the block's draws
+  at::Tensor final_norm(const at::Tensor& x, bool local_in_training) const;
+  Features split(const at::Tensor& tokens) const;
+
+  VitConfig config_;
+  at::ScalarType dtype_;
+  NamedTensors parameters_;
+  at::Tensor cls_token_, pos_embed_, register_tokens_, mask_token_, patch_weight_, patch_bias_;
+  at::Tensor norm_weight_, norm_bias_, cls_norm_weight_, cls_norm_bias_, local_norm_weight_, local_norm_bias_;
+  std::vector<StemLayer> stem_;
+  std::vector<VitBlock> blocks_;
+};
+
+}  // namespace dinoxx

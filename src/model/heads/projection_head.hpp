@@ -1,0 +1,64 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <variant>
+
+#include "dino_head.hpp"
+#include "model/layers/batch_norm.hpp"
+
+namespace dinoxx {
+
+/// Linear, BatchNorm, ReLU, Linear: projector and predictor of BYOL (Grill et al. 2020) and projector of SimCLR (Chen et al. 2020).
+struct MlpHeadConfig {
+  int in_dim = 512, hidden_dim = 4096, out_dim = 256;
+  bool norm_output = false;  ///< BatchNorm in place of the last layer's bias, as in SimCLR's released code
+};
+
+/// Names: mlp.0.{weight,bias}, mlp.1.* (BatchNorm and its running statistics), mlp.3.{weight,bias}; or mlp.3.weight, mlp.4.* (norm_output).
+class MlpHead {
+ public:
+  MlpHead(const MlpHeadConfig& config, at::ScalarType dtype);
+  const NamedTensors& parameters() const { return parameters_; }
+  const NamedTensors& buffers() const { return buffers_; }
+  /// torch.nn.Linear's default: uniform in +-1/sqrt(fan_in), weights and biases. `first`: index of the first parameter's draw.
+  void initialize(uint64_t seed, uint64_t first);
+  /// x [N, in_dim] -> [N, out_dim]. training: batch statistics.
+  at::Tensor forward(const at::Tensor& x, bool training) const;
+  /// One, or two with norm_output.
+  std::vector<BatchNorm>& norms() { return norms_; }
+
+ private:
+  MlpHeadConfig config_;
+  at::Tensor weight1_, bias1_, weight2_, bias2_;
+  std::vector<BatchNorm> norms_;
+  NamedTensors parameters_, buffers_;
+};
+
+using ProjectionConfig = std::variant<DinoHeadConfig, MlpHeadConfig>;
+int in_dim(const ProjectionConfig& config);
+int out_dim(const ProjectionConfig& config);
+
+/// Either kind of head.
+class ProjectionHead {
+ public:
+  ProjectionHead(const ProjectionConfig& config, at::ScalarType dtype);
+  const NamedTensors& parameters() const;
+  const NamedTensors& buffers() const;
+  /// `number`: of this head among those of its network, so that no two draw the same numbers.
+  void initialize(uint64_t seed, int number);
+  at::Tensor forward(const at::Tensor& x, bool training) const;
+  /// See DinoHead. Error for another head.
+  at::Tensor bottleneck(const at::Tensor& x) const;
+  at::Tensor logits(const at::Tensor& bottleneck) const;
+  at::Tensor mean_logits(const at::Tensor& x) const;
+  /// As for a backbone.
+  void set_statistics_group(const std::shared_ptr<Communicator>& group);
+  void commit_statistics();
+  void discard_statistics();
+
+ private:
+  const DinoHead& with_prototypes() const;
+  std::variant<DinoHead, MlpHead> head_;
+};
+
+}  // namespace dinoxx

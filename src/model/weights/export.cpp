@@ -1,0 +1,263 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "backbone_json.hpp"
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "import.hpp"
+#include "model/layers/rope.hpp"
+#include "weights.hpp"
+
+namespace dinoxx {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+struct Written {
+  std::map<std::string, at::Tensor> tensors;
+  std::map<std::string, TensorView> views() const {
+    NamedTensors named;
+    for (const auto& [name, tensor] : tensors) named.push_back({name, tensor});
+    return tensor_views(named);
+  }
+};
+
+/// The file's tensors under a naming.
+Written renamed(Naming naming, const BackboneConfig& config, const NamedTensors& state) {
+  std::vector<NamedShape> ours;
+  std::map<std::string, at::Tensor> by_name;
+  for (const auto& [name, tensor] : state) {
+    ours.push_back({name, tensor.sizes().vec()});
+    by_name[name] = tensor.detach().to(at::kCPU).contiguous();
+  }
+  Written written;
+  for (const StoredTensor& stored : stored_tensors(naming, config, ours)) {
+    at::Tensor value = by_name.at(stored.ours.name);
+    if (stored.with_position) value = value + by_name.at("pos_embed").narrow(1, 0, 1);
+    int64_t begin = 0;
+    const at::Tensor flat = value.flatten();
+    for (const StoredPart& part : stored.parts) {
+      int64_t count = 1;
+      for (const int64_t n : part.shape) count *= n;
+      // a copy where only a part is taken: a file's tensor must not share memory with its neighbour
+      if (!part.name.empty())
+        written.tensors[part.name] = (count == flat.numel() ? flat : flat.narrow(0, begin, count).clone()).view(part.shape);
+      begin += count;
+    }
+  }
+  return written;
+}
+
+/// What official DINOv3 files carry beside the parameters.
+void add_official_buffers(const VitConfig& c, const NamedTensors& state, Written& written) {
+  if (c.positions != "rope") return;
+  written.tensors["rope_embed.periods"] = rope_periods(c.rope, c.dim / c.heads).to(at::kFloat);
+  if (!c.mask_key_bias) return;
+  const auto type = state.front().tensor.scalar_type();
+  for (int i = 0; i < c.depth; ++i) {
+    const at::Tensor mask = at::ones({3 * c.dim}, type);
+    mask.narrow(0, c.dim, c.dim).zero_();
+    written.tensors[fmt::format("blocks.{}.attn.qkv.bias_mask", i)] = mask;
+  }
+}
+
+bool dino_v1(const VitConfig& c) {
+  return c.positions == "learned" && c.layer_scale == 0 && c.registers == 0 && !c.mask_token;
+}
+
+/// transformers' configuration of the class that has these names.
+json transformers_config(const BackboneConfig& config, const ExportOptions& options) {
+  if (const auto* c = std::get_if<ConvNextConfig>(&config)) {
+    return {{"architectures", {"DINOv3ConvNextModel"}},
+            {"model_type", "dinov3_convnext"},
+            {"depths", c->depths},
+            {"hidden_sizes", c->dims},
+            {"num_channels", c->channels},
+            {"layer_norm_eps", c->norm_eps},
+            {"layer_scale_init_value", c->layer_scale},
+            {"drop_path_rate", 0.0},
+            {"hidden_act", "gelu"},
+            {"image_size", options.image_size},
+            {"dtype", "float32"}};
+  }
+  const auto& c = std::get<VitConfig>(config);
+  json out{{"hidden_size", c.dim},           {"num_hidden_layers", c.depth},
+           {"num_attention_heads", c.heads}, {"image_size", c.image_size},
+           {"patch_size", c.patch_size},     {"num_channels", c.channels},
+           {"layer_norm_eps", c.norm_eps},   {"hidden_act", "gelu"},
+           {"initializer_range", 0.02},      {"dtype", "float32"}};
+  if (dino_v1(c)) {
+    out.update({{"architectures", {"ViTModel"}},
+                {"model_type", "vit"},
+                {"intermediate_size", c.hidden_dim()},
+                {"qkv_bias", c.qkv_bias},
+                {"hidden_dropout_prob", 0.0},
+                {"attention_probs_dropout_prob", 0.0}});
+    return out;
+  }
+  out["drop_path_rate"] = 0.0;
+  out["layerscale_value"] = 1.0;
+  if (c.positions == "rope") {
+    out.update({{"architectures", {"DINOv3ViTModel"}},
+                {"model_type", "dinov3_vit"},
+                {"intermediate_size", c.hidden_dim()},
+                {"num_register_tokens", c.registers},
+                {"use_gated_mlp", c.ffn == "swiglu"},
+                {"rope_theta", c.rope.base},
+                {"query_bias", c.qkv_bias},
+                {"key_bias", c.qkv_bias && !c.mask_key_bias},
+                {"value_bias", c.qkv_bias},
+                {"proj_bias", true},
+                {"mlp_bias", true},
+                {"attention_dropout", 0.0},
+                {"pos_embed_rescale", nullptr},
+                {"pos_embed_shift", nullptr},
+                {"pos_embed_jitter", nullptr}});
+    if (c.ffn == "swiglu") out["hidden_act"] = "silu";
+    return out;
+  }
+  const bool registers = c.registers > 0;
+  out.update({{"architectures", {registers ? "Dinov2WithRegistersModel" : "Dinov2Model"}},
+              {"model_type", registers ? "dinov2_with_registers" : "dinov2"},
+              {"mlp_ratio", static_cast<int>(c.mlp_ratio)},
+              {"qkv_bias", c.qkv_bias},
+              {"use_swiglu_ffn", c.ffn == "swiglu"},
+              {"hidden_dropout_prob", 0.0},
+              {"attention_probs_dropout_prob", 0.0}});
+  if (registers)
+    out["num_register_tokens"] = c.registers;
+  else
+    out["use_mask_token"] = c.mask_token;
+  return out;
+}
+
+/// A network that transformers' class cannot be told: refused rather than exported wrongly.
+void check_transformers(const BackboneConfig& config) {
+  const auto refuse = [](const std::string& what) {
+    fail_usage("naming transformers", "a network that its classes can describe", what, "Export under the names official or timm");
+  };
+  const auto* c = std::get_if<VitConfig>(&config);
+  if (!c) return;
+  if (c->positions == "rope") {
+    if (c->registers == 0) refuse("DINOv3 without registers");
+    if (c->rope.coords != "separate" || c->rope.min_period) refuse("rotary positions of another form than base 100 and separate axes");
+    if (c->untied_cls_norm) refuse("a final norm of its own for CLS");
+    if (c->layer_scale == 0) refuse("DINOv3 without LayerScale");
+    return;
+  }
+  if (dino_v1(*c)) return;
+  if (c->layer_scale == 0) refuse("registers or a mask token without LayerScale");
+  if (c->mlp_ratio != std::floor(c->mlp_ratio)) refuse(fmt::format("an MLP ratio of {}", c->mlp_ratio));
+}
+
+json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
+  const auto* vit = std::get_if<VitConfig>(&config);
+  const bool v3 = !vit || vit->positions == "rope";
+  json out{{"do_normalize", true}, {"do_rescale", true}, {"do_resize", true},
+           {"image_mean", o.mean}, {"image_std", o.std}, {"rescale_factor", 1.0 / 255.0}};
+  if (v3) {
+    out.update({{"image_processor_type", "DINOv3ViTImageProcessorFast"},
+                {"size", {{"height", o.image_size}, {"width", o.image_size}}},
+                {"resample", 2}});
+    return out;
+  }
+  out.update({{"image_processor_type", "BitImageProcessor"},
+              {"do_convert_rgb", true},
+              {"do_center_crop", true},
+              {"crop_size", {{"height", o.image_size}, {"width", o.image_size}}},
+              {"size", {{"shortest_edge", static_cast<int>(std::lround(o.image_size * 256.0 / 224.0))}}},
+              {"resample", 3}});
+  return out;
+}
+
+/// What timm.create_model("local-dir:FOLDER") wants: an architecture and its arguments.
+json timm_config(const BackboneConfig& config, const ExportOptions& o) {
+  json arguments = json::object(), pretrained{{"input_size", {channels_of(config), o.image_size, o.image_size}},
+                                              {"fixed_input_size", false},
+                                              {"interpolation", "bicubic"},
+                                              {"crop_pct", 0.875},
+                                              {"mean", o.mean},
+                                              {"std", o.std},
+                                              {"num_classes", 0},
+                                              {"license", "unknown"}};
+  std::string architecture;
+  if (const auto* c = std::get_if<VitConfig>(&config)) {
+    arguments = {{"img_size", c->positions == "rope" ? o.image_size : c->image_size},
+                 {"patch_size", c->patch_size},
+                 {"embed_dim", c->dim},
+                 {"depth", c->depth},
+                 {"num_heads", c->heads}};
+    if (c->positions == "rope") {
+      if (c->untied_cls_norm || c->rope.bf16_periods || c->rope.base != 100)
+        fail_usage("naming timm", "rotary positions of base 100 with exact periods and one final norm", "another form",
+                   "Export under the names official");
+      architecture = c->ffn == "swiglu" ? (c->qkv_bias ? "vit_small_plus_patch16_dinov3_qkvb" : "vit_small_plus_patch16_dinov3")
+                                        : (c->qkv_bias ? "vit_small_patch16_dinov3_qkvb" : "vit_small_patch16_dinov3");
+      arguments["num_reg_tokens"] = c->registers;
+      arguments["mlp_ratio"] = static_cast<double>(c->hidden_dim()) / c->dim;
+    } else if (c->registers > 0) {
+      architecture = "vit_small_patch14_reg4_dinov2";
+      arguments["reg_tokens"] = c->registers;
+    } else {
+      architecture = c->layer_scale > 0 ? "vit_small_patch14_dinov2" : "vit_small_patch16_224";
+    }
+    if (c->positions != "rope") {
+      // with its packed SwiGLU timm counts gate and value together
+      arguments["mlp_ratio"] = static_cast<double>(c->ffn == "swiglu" ? 2 * c->hidden_dim() : c->hidden_dim()) / c->dim;
+      if (c->ffn == "swiglu")
+        fail_usage("naming timm", "a network that timm can be told by arguments", "SwiGLU with learned positions",
+                   "Export under the names official or transformers");
+    }
+    if (channels_of(config) != 3) arguments["in_chans"] = c->channels;
+  } else if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) {
+    architecture = "convnext_tiny";
+    arguments = {{"depths", convnext->depths}, {"dims", convnext->dims}, {"in_chans", convnext->channels}};
+  } else {
+    const auto& r = std::get<ResNetConfig>(config);
+    architecture = r.bottleneck ? "resnet50" : r.depths[0] == 2 ? "resnet18" : "resnet34";
+    if (r.small_image_stem)
+      fail_usage("naming timm", "a ResNet that timm can be told by arguments", "the stem for small images",
+                 "Export under the names official");
+  }
+  return {
+      {"architecture", architecture}, {"num_classes", 0}, {"num_features", 0}, {"model_args", arguments}, {"pretrained_cfg", pretrained}};
+}
+
+}  // namespace
+
+void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const fs::path& folder,
+                     const ExportOptions& options) {
+  if (naming == Naming::kTransformers) check_transformers(config);
+  Written written = renamed(naming, config, state);
+  const auto* vit = std::get_if<VitConfig>(&config);
+  if (naming == Naming::kOfficial && vit) add_official_buffers(*vit, state, written);
+  // these classes have a mask token, which only training with masks uses
+  const bool wants_mask_token =
+      naming == Naming::kTransformers && vit && !vit->mask_token && (vit->positions == "rope" || vit->registers > 0);
+  if (wants_mask_token) {
+    const auto type = state.front().tensor.scalar_type();
+    written.tensors["embeddings.mask_token"] =
+        vit->positions == "rope" ? at::zeros({1, 1, vit->dim}, type) : at::zeros({1, vit->dim}, type);
+  }
+  std::map<std::string, json> files;
+  std::map<std::string, std::string> metadata{{"format", "pt"}};
+  if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", to_json(config).dump()}};
+  if (naming == Naming::kTransformers) {
+    files["config.json"] = transformers_config(config, options);
+    files["preprocessor_config.json"] = preprocessor_config(config, options);
+  }
+  if (naming == Naming::kTimm) files["config.json"] = timm_config(config, options);
+
+  make_writable_directory(folder);
+  for (const char* name : {"model.safetensors", "config.json"})
+    if (fs::exists(folder / name))
+      fail_usage("--out " + folder.string(), "a folder without a model", std::string(name),
+                 "Choose another folder, or remove the old model");
+  for (const auto& [name, content] : files) write_file_atomically(folder / name, content.dump(2) + "\n");
+  write_safetensors(folder / "model.safetensors", written.views(), metadata);
+}
+
+}  // namespace dinoxx

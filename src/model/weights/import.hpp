@@ -1,0 +1,56 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/backbones/backbone.hpp"
+
+namespace dinoxx {
+
+/// What an import leaves open unless it is allowed.
+struct ImportOptions {
+  bool allow_missing = false;     ///< parameters that the file lacks keep the values that they have
+  bool allow_unexpected = false;  ///< tensors of the backbone that the network lacks are left out
+};
+
+struct ImportReport {
+  std::vector<std::string> missing, unexpected, reshaped;  ///< "name", "name", "name [found] instead of [wanted]"
+  std::vector<std::string> ignored;                        ///< "name: why it is no part of the network"
+  std::vector<std::string> adapted;                        ///< what was changed on the way in
+  int loaded = 0;
+};
+
+/// Copies the tensors of a recognised file into `into` (parameters and buffers of a network of r.config, perhaps with another number of
+/// channels), converted to each tensor's type and device; a tensor at a time, so that memory beyond file and network stays small.
+///
+/// Channels: a first convolution for C input channels is made from one for C0 by taking channel c mod C0 and scaling by C0 / C, which keeps
+/// the size of the response (for C = 1: the sum over the C0 channels).
+///
+/// Nothing is loaded partially in silence: missing, unexpected and reshaped tensors are one Error that lists them, nothing written, unless
+/// `options` allow them (never the reshaped).
+ImportReport import_weights(const Recognized& recognized, const std::string& source, const NamedTensors& into,
+                            const ImportOptions& options = {});
+
+struct ImportedBackbone {
+  std::unique_ptr<Backbone> backbone;
+  Recognized recognized;  ///< its tensors are gone with the file
+  ImportReport report;
+};
+/// Opens, recognises, builds and loads. channels 0: those of the file.
+ImportedBackbone import_backbone(const std::filesystem::path& path, at::ScalarType dtype, const RecognizeOptions& which = {},
+                                 const ImportOptions& options = {}, int channels = 0);
+
+/// What the exported folder says to the tools that will read it.
+struct ExportOptions {
+  int image_size = 224;  ///< input size for preprocessing
+  std::vector<double> mean{0.485, 0.456, 0.406}, std{0.229, 0.224, 0.225};
+};
+/// Writes `folder`/model.safetensors under a naming, with config.json and preprocessor_config.json where the naming's tools want them
+/// (transformers: the model class's configuration and image processor; timm: architecture and arguments for
+/// timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two exceptions: timm adds the first position
+/// to CLS where registers are, and has no mask token, while transformers wants one (zeros where the network has none). Error when the
+/// folder already holds a model, or when the naming has no such network.
+void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const std::filesystem::path& folder,
+                     const ExportOptions& options = {});
+
+}  // namespace dinoxx

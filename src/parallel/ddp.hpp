@@ -1,0 +1,49 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "param_layout.hpp"
+
+namespace dinoxx {
+
+/// What happened to a bucket in one backward, in order. `sequence` counts events of this step over all buckets.
+struct BucketEvent {
+  enum class Kind { kPosted, kCompleted, kBackwardEnded } kind;
+  int bucket = -1;
+  int64_t bytes = 0;
+  int sequence = 0;
+};
+
+/// Gradient averaging over ranks, overlapped with backward: hooks count ready segments, a bucket is posted when all of its segments have their gradient,
+/// always in index order; every hook also drives the collectives under way (MPI makes no progress by itself). The same at one rank as at many.
+class GradientSync {
+ public:
+  /// Puts a hook on every trainable parameter (its one post-accumulate slot); the destructor takes them off. `state` must outlive this and have gradients.
+  GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state);
+  ~GradientSync();
+  /// Before the backward pass(es) of a step: arms the hooks. `accumulations`: how many times each parameter's gradient is added to before finish() (the number of
+  /// backward passes); a bucket leaves at the last one, and one more is an Error, because it would miss the all-reduce.
+  void begin(int accumulations = 1);
+  /// Drives the collectives under way, for long stretches without hooks. Called by the hooks.
+  void progress();
+  /// After backward: posts what is left, waits, divides by world size. In the first step a trainable parameter that got no gradient is an Error naming it, because
+  /// it holds back its bucket and all that follow; later its gradient counts as zero.
+  void finish();
+  const std::vector<BucketEvent>& events() const;  ///< of the last begin()..finish()
+  /// Share of gradient bytes whose all-reduce had completed when backward ended, last step.
+  double overlapped_share() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Rank 0's parameters everywhere.
+void broadcast_parameters(Communicator& comm, FlatState& state);
+/// Error naming step and ranks when the ranks' buffers differ in any bit (64-bit hash, gathered).
+void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step);
+
+}  // namespace dinoxx

@@ -1,0 +1,193 @@
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+
+#include "eval_sections.hpp"
+#include "report/run/run_figures.hpp"
+
+namespace dinoxx::report {
+namespace {
+
+using nlohmann::json;
+
+// What all steps say of the images: that of the first.
+const json& image_protocol(const Results& results) {
+  static const json none;
+  for (const std::string& step : results.steps())
+    if (const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"}); protocol.is_object()) return protocol;
+  return none;
+}
+
+std::string part(const json& protocol, const char* key) {
+  const json& which = at(protocol, {key});
+  return which.is_object() ? fmt::format("{} images: {}", grouped(std::llround(number_of(which, "images"))), text_of(which, "source")) : "";
+}
+
+std::string splits_text(const json& data) {
+  std::string words;
+  const json& splits = at(data, {"splits"});
+  if (!splits.is_object()) return "not in results.json";
+  for (const auto& [split, images] : splits.items())
+    words += fmt::format("{}{} in {}", words.empty() ? "" : ", ", figure(number_or_nan(images), 9), split);
+  return words;
+}
+
+std::string sizes_text(const json& data) {
+  const auto pair = [&](const char* which) {
+    return fmt::format("{} x {}", figure(number_of(at(data, {"width"}), which), 9), figure(number_of(at(data, {"height"}), which), 9));
+  };
+  if (!at(data, {"width"}).is_object()) return "not in results.json";
+  return fmt::format("{} pixels in the median, smallest sides {}, largest {}", pair("median"), pair("min"), pair("max"));
+}
+
+// Training images of each class as bars on a logarithmic scale.
+Html histogram(const Results& results) {
+  if (!results.chosen()) return {};
+  const std::vector<const json*> classes = by_training_images(elements(at(*results.chosen()->scores, {"classes"})));
+  const double largest = classes.empty() ? 0 : number_of(*classes[0], "memory");
+  constexpr size_t kClassesShown = 100;
+  if (!(largest >= 1)) return {};
+  Table table("Images of each class; the bar is the logarithm of the training images", {"class", "training images", "", "test images"});
+  for (size_t i = 0; i < std::min(classes.size(), kClassesShown); ++i) {
+    const double n = number_of(*classes[i], "memory");
+    const double width = n >= 1 ? 100 * (1 + std::log(n)) / (1 + std::log(largest)) : 0;
+    table.add({words(text_of(*classes[i], "name")),
+               count(*classes[i], "memory"),
+               {Html{fmt::format("<span class=\"range\"><span class=\"bar\" style=\"width:{:.0f}%\"></span></span>", width)}, false, ""},
+               count(*classes[i], "queries")});
+  }
+  Html body = table.html();
+  if (classes.size() > kClassesShown)
+    body += paragraph(fmt::format("The {} of {} classes with the most training images.", kClassesShown, classes.size()));
+  return body;
+}
+
+Html class_grid(const Thumbnails& pictures) {
+  if (!pictures.available()) return paragraph("No pictures: the data folder was not given (dinoxx report DIR --data DATA).");
+  const Dataset& dataset = *pictures.dataset();
+  constexpr size_t kClasses = 30, kOfClass = 4;
+  std::map<int32_t, std::vector<uint64_t>> chosen;
+  for (const uint64_t id : dataset.ids(Split::kTrain)) {
+    const int32_t label = dataset.meta(id).label;
+    if (label < 0 || static_cast<size_t>(label) >= kClasses) continue;
+    if (std::vector<uint64_t>& ids = chosen[label]; ids.size() < kOfClass) ids.push_back(id);
+  }
+  Html items;
+  for (const auto& [label, ids] : chosen) {
+    const std::string name = static_cast<size_t>(label) < dataset.class_names().size() ? dataset.class_names()[static_cast<size_t>(label)]
+                                                                                       : std::to_string(label);
+    for (const uint64_t id : ids) items += pictures.item(id, text(name));
+  }
+  return element("h3", text("Training images, the first of each class")) + gallery(items);
+}
+
+Html pairs(const std::string& caption, const json& examples, const Thumbnails& pictures) {
+  constexpr size_t kShown = 5;
+  Table table(caption, {"test image", "training image", "cosine", "same label"});
+  for (size_t i = 0; i < std::min(elements(examples).size(), kShown); ++i) {
+    const json& pair = examples[i];
+    const json& same = at(pair, {"same_label"});
+    const auto image = [&](const char* key) { return Cell{pictures.image(text_of(pair, key)) + text(text_of(pair, key)), false, ""}; };
+    table.add({image("image"), image("memory"), plain(pair, "cosine", 5), words(same == true ? "yes" : same == false ? "no" : "")});
+  }
+  return table.empty() ? Html{} : table.html();
+}
+
+}  // namespace
+
+Html data_section(const Results& results, const Thumbnails& pictures) {
+  const json& data = at(results.all(), {"data"});
+  const json& protocol = image_protocol(results);
+  std::vector<std::pair<std::string, Html>> rows{{"packed images", element("code", value_text(at(data, {"path"})))},
+                                                 {"fingerprint", element("code", value_text(at(data, {"fingerprint"})))},
+                                                 {"images in all", value_text(at(data, {"images"}))},
+                                                 {"of these", text(splits_text(data))},
+                                                 {"width x height", text(sizes_text(data))},
+                                                 {"groups", value_text(at(data, {"groups"}))},
+                                                 {"learned from", text(part(protocol, "memory"))},
+                                                 {"tested on", text(part(protocol, "queries"))},
+                                                 {"classes", value_text(at(protocol, {"classes"}))},
+                                                 {"without label, left out", value_text(at(protocol, {"unlabelled_left_out"}))},
+                                                 {"network input", value_text(at(protocol, {"transform"}))}};
+  std::vector<Html> notes;
+  for (const json& note : elements(at(protocol, {"notes"}))) notes.push_back(value_text(note));
+  if (!notes.empty()) rows.emplace_back("notes", list(notes));
+  return facts("What was evaluated on", rows) + histogram(results) + class_grid(pictures);
+}
+
+Html checks_section(const Results& results, const Thumbnails& pictures) {
+  const json& checks = at(results.all(), {"checks"});
+  if (!checks.is_object()) return {};
+  const auto said = [&](const char* key) { return text(why_undefined(checks, key)); };
+  std::vector<std::pair<std::string, Html>> rows;
+  const auto identical = [&](const char* key, const char* what) {
+    const json& check = at(checks, {key});
+    if (check.is_object())
+      rows.emplace_back(what, text(fmt::format("{}, {} of them with another label", figure(number_of(check, "images"), 9),
+                                               figure(number_of(check, "with_another_label"), 9))));
+  };
+  identical("identical", "test images that are in train, pixel by pixel");
+  if (!at(checks, {"identical"}).is_object()) rows.emplace_back("identical images", said("identical"));
+  identical("identical_validation", "validation images that are in train");
+  identical("identical_validation_queries", "test images that are in validation");
+  const json& near = at(checks, {"near_identical"});
+  const auto nearly = [&](const json& check, const char* what) {
+    if (check.is_object())
+      rows.emplace_back(
+          what, text(fmt::format("{} of {} with a cosine of {} or more ({} features, centred); the median of the nearest is {}",
+                                 figure(number_of(check, "queries"), 9), figure(number_of(check, "looked_at"), 9),
+                                 figure(number_of(near, "cosine")), text_of(near, "embedder"), figure(number_of(check, "median_cosine")))));
+  };
+  nearly(near, "test images with a near neighbour in train");
+  nearly(at(near, {"validation"}), "validation images with a near neighbour in train");
+  nearly(at(near, {"validation_queries"}), "test images with a near neighbour in validation");
+  const auto groups = [&](const char* key, const char* what, const char* images) {
+    const json& check = at(checks, {key});
+    if (check.is_object())
+      rows.emplace_back(what, text(fmt::format("{} groups, {} {} images", figure(number_of(check, "groups"), 9),
+                                               figure(number_of(check, "queries"), 9), images)));
+  };
+  groups("groups", "groups in train and test", "test");
+  if (!at(checks, {"groups"}).is_object()) rows.emplace_back("groups in train and test", said("groups"));
+  groups("groups_validation", "groups in train and validation", "validation");
+  groups("groups_validation_queries", "groups in validation and test", "test");
+  const json& labels = at(checks, {"labels"});
+  rows.emplace_back("shift of the labels, total variation (0: equal shares, 1: no class in common)",
+                    value_text(at(labels, {"total_variation"})));
+  rows.emplace_back("classes without training images", value_text(at(labels, {"classes_not_in_memory"})));
+  rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
+  return facts("Between the splits that are learned from, chosen on and tested on", rows) +
+         pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
+         pairs("The nearest pairs; a high cosine alone is no proof where features hardly differ", at(near, {"examples"}), pictures);
+}
+
+Html protocol_section(const Results& results) {
+  Html body;
+  for (const std::string& step : results.steps()) {
+    std::vector<std::pair<std::string, Html>> rows;
+    const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"});
+    if (!protocol.is_object()) continue;
+    for (const auto& [name, value] : protocol.items()) rows.emplace_back(name, value_text(value));
+    body += details(step, facts("Protocol of " + step, rows));
+  }
+  return body;
+}
+
+Html provenance_section(const Results& results) {
+  std::vector<std::pair<std::string, Html>> rows;
+  const json& all = results.all();
+  rows.emplace_back("command", element("code", value_text(at(all, {"run", "command"}))));
+  const auto add = [&](const json& object, const char* skip) {
+    if (!object.is_object()) return;
+    for (const auto& [name, value] : object.items())
+      if (name != skip && name != "command" && name != "seconds") rows.emplace_back(name, value_text(value));
+  };
+  add(at(all, {"checkpoint"}), "");
+  add(at(all, {"run"}), "");
+  rows.emplace_back("seed of the evaluation", value_text(at(all, {"seed"})));
+  rows.emplace_back("bootstrap", value_text(at(all, {"bootstrap"})));
+  return facts("Weights, program and machine", rows);
+}
+
+}  // namespace dinoxx::report

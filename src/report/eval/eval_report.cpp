@@ -1,0 +1,116 @@
+#include "eval_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+#include "eval_sections.hpp"
+#include "report/run/run_figures.hpp"
+
+namespace dinoxx::report {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// Steps that are not there, and what a step that is there has left out.
+Html not_run(const Results& results) {
+  std::vector<Html> items;
+  for (const KnownStep& step : known_steps())
+    if (std::find(results.steps().begin(), results.steps().end(), step.name) == results.steps().end())
+      items.push_back(element("strong", text(step.name)) + text(std::string(": ") + step.what));
+  for (const std::string& step : results.steps()) {
+    for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
+      const json& left_out = at(result, {"left_out"});
+      if (!left_out.is_null()) items.push_back(text(fmt::format("{} of {}: ", step, text_of(result, "name"))) + value_text(left_out));
+    }
+  }
+  return items.empty() ? paragraph("Every step that this version knows was run.") : list(items);
+}
+
+void each_string(const json& value, const std::function<void(const std::string&)>& visit) {
+  if (value.is_string()) visit(value.get<std::string>());
+  if (value.is_structured())
+    for (const json& item : value) each_string(item, visit);
+}
+
+}  // namespace
+
+std::string eval_report_html(const json& content, std::shared_ptr<const Dataset> dataset,
+                             const std::map<std::string, std::string>& predictions,
+                             const std::map<std::string, std::string>& feature_pictures) {
+  const Results results(content);
+  const Thumbnails pictures(std::move(dataset));
+  const auto own = predictions.find(results.chosen() ? results.chosen()->step : "");
+  const std::string data = fs::path(text_of(at(results.all(), {"data"}), "path")).filename().string();
+  Page page("Evaluation" + (data.empty() ? "" : " on " + data), text_of(at(results.all(), {"checkpoint"}), "file"));
+  const auto section = [&](const char* id, const char* heading, const Html& body) {
+    page.section(id, heading, body.code.empty() ? paragraph("Not run: results.json has nothing of this kind.") : body);
+  };
+  section("verdict", "Verdict", verdict_section(results));
+  section("data", "Data", data_section(results, pictures));
+  section("checks", "Leak checks", checks_section(results, pictures));
+  section("methods", "Methods", methods_section(results) + knn_section(results));
+  section("comparisons", "Differences between methods", comparisons_section(results));
+  section("classes", "Classes", classes_section(results));
+  section("confusion", "Confusions",
+          confusion_section(results) + misses_section(results, pictures, own == predictions.end() ? "" : own->second));
+  section("rare", "Rare classes", ranking_section(results));
+  section("neighbours", "Nearest neighbours", neighbours_section(results, pictures));
+  section("labels", "Suspected label errors", suspicions_section(results, pictures));
+  section("shots", "Few labels", shots_section(results));
+  section("zero", "No labels", zero_section(results));
+  section("calibration", "Calibration", calibration_section(results));
+  section("health", "Feature health", health_section(results));
+  section("pictures", "Feature pictures", feature_pictures_section(results, feature_pictures));
+  section("dense", "Dense features", dense_section(results));
+  if (const Html other = other_steps_section(results); !other.code.empty()) section("other", "Further results", other);
+  section("not-run", "Not run", not_run(results));
+  section("protocol", "Protocols", protocol_section(results));
+  section("provenance", "Provenance", provenance_section(results));
+  return page.html();
+}
+
+fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>& data) {
+  const fs::path file = folder / "results.json";
+  if (!fs::exists(file))
+    fail_usage(folder.string(), "a folder of \"dinoxx eval\" with results.json", fs::exists(folder) ? "none" : "no such folder",
+               "Name its --out.");
+  const json results = json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
+  if (const std::string format = text_of(results, "format"); format != "dinoxx results") {
+    const bool own = format == "dinoxx propagate" || format == "dinoxx match";
+    fail_usage(file.string(), "results of \"dinoxx eval\", which have a page",
+               results.is_discarded() ? "no JSON"
+               : own                  ? fmt::format("those of \"{}\", which have none", format)
+                                      : "another file",
+               own ? "The table that the command printed is in it; read it as it is." : "Evaluate again.");
+  }
+  std::shared_ptr<const Dataset> dataset;
+  if (data) {
+    dataset = Dataset::open(*data);
+    if (const std::string expected = text_of(at(results, {"data"}), "fingerprint"); dataset->fingerprint() != expected)
+      fail_usage("--data", fmt::format("the data set {} that was evaluated", expected), dataset->fingerprint(),
+                 "Name that folder, or none.");
+  }
+  std::map<std::string, std::string> predictions;
+  const json& suites = at(results, {"suites"});
+  if (suites.is_object()) {
+    for (const auto& [step, suite] : suites.items()) {
+      const fs::path table = fs::path(text_of(suite, "predictions")).filename();
+      if (!table.empty() && fs::exists(folder / table)) predictions[step] = read_text(folder / table);
+    }
+  }
+  std::map<std::string, std::string> pictures;
+  for (const json& image : elements(at(results, {"evidence", "pictures", "images"})))
+    each_string(at(image, {"files"}), [&](const std::string& name) {
+      if (fs::path(name).filename() == name && fs::is_regular_file(folder / name)) pictures[name] = read_text(folder / name);
+    });
+  const fs::path report = folder / "report.html";
+  write_file_atomically(report, eval_report_html(results, std::move(dataset), predictions, pictures));
+  return report;
+}
+
+}  // namespace dinoxx::report

@@ -1,0 +1,36 @@
+#pragma once
+#include "build.hpp"
+#include "method/method.hpp"
+#include "optim/adamw.hpp"
+#include "parallel/param_layout.hpp"
+
+namespace dinoxx {
+
+/// Everything that a step changes, and so everything that a checkpoint holds.
+struct TrainState {
+  /// Student and teacher with equal weights, a function of the seed, on `device`. `compute`: float32, bfloat16 (masters float32) or, for
+  /// tests, float64.
+  TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device = at::kCPU);
+  TrainState(const TrainState&) = delete;
+
+  Network student, teacher;
+  NamedTensors student_buffers, teacher_buffers;  ///< running statistics; empty for most networks
+  ParamLayout layout;
+  FlatState student_flat, teacher_flat;
+  std::string optimizer_name;
+  std::unique_ptr<Optimizer> optimizer;
+  std::vector<SegmentRule> rules, frozen_rules;  ///< of the segments; of a step that freezes the last layer
+  double clip = 0;
+  bool clip_by_module = false;
+  std::optional<Centre> centre, patch_centre;
+  struct Gram {
+    Network network;
+    FlatState flat;
+  };
+  std::unique_ptr<Gram> gram;       ///< the Gram teacher where it is a network of its own
+  std::unique_ptr<Network> frozen;  ///< the teacher of a distillation; not in checkpoints, it comes from its own file
+  int64_t step = 0;                 ///< steps done
+  uint64_t position = 0;            ///< images seen by all ranks together; the next batch begins here
+};
+
+}  // namespace dinoxx
