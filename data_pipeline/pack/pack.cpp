@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/rng.hpp"
 #include "data_pipeline/format/content_hash.hpp"
@@ -156,7 +157,7 @@ void hold_out(PackPlan& plan, double val, double test, uint64_t seed) {
 
 std::string bad_as_csv(const std::vector<BadInput>& bad) {
   std::string text = "path,reason\n";
-  for (const BadInput& one : bad) text += detail::csv_field(one.key) + ',' + detail::csv_field(one.reason) + '\n';
+  for (const BadInput& one : bad) text += csv_field(one.key) + ',' + csv_field(one.reason) + '\n';
   return text;
 }
 

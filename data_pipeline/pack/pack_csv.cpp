@@ -73,16 +73,6 @@ CsvTable parse_csv(const std::string& text, const std::string& path) {
   return table;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + '"';
-}
-
 std::vector<std::string> number_classes(const std::vector<std::string>& values, std::vector<int32_t>& labels) {
   std::vector<std::string> classes = values;
   std::erase(classes, std::string());

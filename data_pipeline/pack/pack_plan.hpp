@@ -47,8 +47,6 @@ struct CsvTable {
   std::vector<size_t> line;
 };
 CsvTable parse_csv(const std::string& text, const std::string& path);
-/// Quoted when it must be.
-std::string csv_field(const std::string& text);
 
 /// Text values to class numbers: sorted by name, or by value when all are whole numbers. Empty text is -1. Returns the classes.
 std::vector<std::string> number_classes(const std::vector<std::string>& values, std::vector<int32_t>& labels);

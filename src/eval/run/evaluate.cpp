@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "base/csv.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
@@ -31,13 +32,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kAllSteps = "ladder";
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
 
 // Answers of all embedders in one step.
 struct StepAnswers {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/csv.hpp"
 #include "compare.hpp"
 #include "run_figures.hpp"
 
@@ -75,13 +76,6 @@ std::string curve_table(const Comparison& c) {
   text += "\n" + table.text({0});
   if (c.common && c.groups.size() > 1) text += "  * the most images at which all of them have a score\n";
   return text;
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
 }
 
 std::string csv_number(double value) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/csv.hpp"
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack_plan.hpp"
 #include "dinoxx/base/error.hpp"
@@ -346,7 +347,7 @@ TEST(Pack, ReportsProgressAndDuplicates) {
 
 TEST(Csv, FieldsSurvive) {
   for (const std::string text : {"plain", "a,b", "say \"hi\"", "two\nlines", ""}) {
-    const detail::CsvTable table = detail::parse_csv("x," + detail::csv_field(text) + "\n", "t");
+    const detail::CsvTable table = detail::parse_csv("x," + csv_field(text) + "\n", "t");
     ASSERT_EQ(table.rows.size(), 1u) << text;
     EXPECT_EQ(table.rows[0][1], text);
   }
