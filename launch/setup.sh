@@ -5,7 +5,8 @@
 #
 #   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 3.7 GB unpacked) instead of the CPU part (0.55 GB, 0.6 GB)
 #   --no-apt   install no Debian package, only name what is missing
-#   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download); without them these tests are skipped
+#   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download), and clang-format and clang-tidy
+#              (48 MB); without them these tests are left out
 #
 #   DINOXX_CACHE  where LibTorch is kept for all checkouts, by default ~/.cache/dinoxx
 #   TORCH_ROOT    another LibTorch (a folder that holds torch/lib and torch/include): nothing is downloaded
@@ -19,7 +20,7 @@ for argument in "$@"; do
     --cuda) kind=cuda ;;
     --no-apt) use_apt=no ;;
     --tests) tests=yes ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) echo "setup: unknown option '$argument'; known are --cuda, --no-apt and --tests" >&2; exit 2 ;;
   esac
 done
@@ -58,6 +59,8 @@ util-linux                     cmd:flock
 test_packages="
 tidy                           cmd:tidy
 chromium-headless-shell        cmd:chromium-headless-shell|chromium|chromium-browser|google-chrome
+clang-format                   cmd:clang-format
+clang-tidy                     cmd:clang-tidy
 "
 installed_by_dpkg() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 provided_otherwise() {
