@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {

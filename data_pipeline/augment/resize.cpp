@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {

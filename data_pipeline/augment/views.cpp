@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "base/rng.hpp"
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval_mask.hpp"
 

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "column_kernel.hpp"
+#include "kernels/loss/column_kernel.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx::loss_columns {

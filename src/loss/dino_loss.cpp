@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
-#include "dino_loss_kernel.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 

@@ -5,7 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "column_sums.hpp"
-#include "dino_loss_kernel.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
 

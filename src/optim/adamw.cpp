@@ -7,7 +7,7 @@
 
 #include "adamw_cuda.hpp"
 #include "dinoxx/base/error.hpp"
-#include "flat_kernels.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 #include "pieces.hpp"
 
 namespace dinoxx {

@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "flat_kernels.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 #include "parallel/param_layout.hpp"
 
 namespace dinoxx::optim_detail {

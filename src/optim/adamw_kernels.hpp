@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "flat_kernels.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 
 namespace dinoxx::optim_detail {
 

@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "dinoxx/base/error.hpp"
-#include "flat_kernels.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 
 namespace dinoxx::optim_detail {
 

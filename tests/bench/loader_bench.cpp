@@ -15,7 +15,7 @@
 #include <map>
 #include <string>
 
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "data_pipeline/loader/loader.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"

@@ -4,7 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include "dinoxx/loss/dino_loss.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

@@ -22,7 +22,7 @@
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

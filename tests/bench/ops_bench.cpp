@@ -4,7 +4,7 @@
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace {
 

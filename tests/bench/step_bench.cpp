@@ -12,9 +12,9 @@
 #include "config/config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/model/ops.hpp"
-#include "ops_gemm.hpp"
-#include "ops_profile.hpp"
+#include "ops/ops.hpp"
+#include "ops/gemm.hpp"
+#include "ops/profile.hpp"
 #include "step/train_step.hpp"
 
 namespace dinoxx {

@@ -18,7 +18,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "model/weights/import.hpp"
-#include "ops_profile.hpp"
+#include "ops/profile.hpp"
 
 namespace dinoxx {
 namespace {

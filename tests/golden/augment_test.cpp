@@ -7,7 +7,7 @@
 #include <map>
 
 #include "data_pipeline/augment/views.hpp"
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "formats/safetensors.hpp"
 #include "source_dir.hpp"
 

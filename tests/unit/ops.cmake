@@ -1,6 +1,5 @@
 # The operations of which networks are made: fused kernels against the ATen formula and float64.
-dinoxx_test(test_ops TORCH SOURCES model/ops_kernels_test.cpp model/ops_block_test.cpp model/ops_gemm_test.cpp DEPS dinoxx_model)
-target_include_directories(test_ops PRIVATE ${PROJECT_SOURCE_DIR}/src/model)
+dinoxx_test(test_ops TORCH SOURCES model/ops_kernels_test.cpp model/ops_block_test.cpp model/ops_gemm_test.cpp DEPS dinoxx_ops)
 # the same comparisons on the instruction sets that this processor would not choose
 foreach(level generic avx2 avx512)
   add_test(NAME test_ops_${level} COMMAND test_ops)

@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx::eval {
 namespace {

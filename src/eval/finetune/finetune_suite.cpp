@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/progress.hpp"
 #include "eval/statistics/calibration.hpp"

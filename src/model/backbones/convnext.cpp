@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "model/layers/stochastic_depth.hpp"
 
 namespace dinoxx {

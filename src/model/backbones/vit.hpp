@@ -7,7 +7,7 @@
 
 #include "comm/named_tensor.hpp"
 #include "config/vit_config.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "model/layers/row_origin.hpp"
 
 namespace dinoxx {

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "model/layers/init.hpp"
 
 namespace dinoxx {

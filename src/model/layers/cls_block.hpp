@@ -1,5 +1,5 @@
 #pragma once
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 

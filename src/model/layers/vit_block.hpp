@@ -2,7 +2,7 @@
 #include <span>
 #include <vector>
 
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "rope.hpp"
 #include "stochastic_depth.hpp"
 

@@ -3,7 +3,7 @@
 
 #include <ATen/ATen.h>
 
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::golden {

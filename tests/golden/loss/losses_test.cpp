@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/loss/gram.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "loss_suite.hpp"
 #include "thread_ranks.hpp"
 

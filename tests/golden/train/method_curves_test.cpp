@@ -6,7 +6,7 @@
 #include <array>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 #include "step/train_step.hpp"
 

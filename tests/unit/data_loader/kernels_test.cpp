@@ -1,5 +1,5 @@
 // Every vector kernel against the portable one: equal bytes for odd sizes and all values.
-#include "data_pipeline/kernels.hpp"
+#include "kernels/image/image_kernels.hpp"
 
 #include <gtest/gtest.h>
 

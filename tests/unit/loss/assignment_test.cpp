@@ -6,14 +6,14 @@
 
 #include <limits>
 
-#include "column_kernel.hpp"
+#include "kernels/loss/column_kernel.hpp"
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/loss/centre.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 #include "thread_ranks.hpp"
 

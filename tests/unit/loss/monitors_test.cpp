@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 
 namespace dinoxx {

@@ -8,10 +8,10 @@
 
 #include <limits>
 
-#include "dino_loss_kernel.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 
 namespace dinoxx {

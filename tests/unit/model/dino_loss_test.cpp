@@ -8,9 +8,9 @@
 #include <bit>
 #include <limits>
 
-#include "dino_loss_kernel.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 
 namespace dinoxx {

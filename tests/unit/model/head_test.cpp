@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 #include "golden.hpp"
 
 namespace dinoxx {

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "dinoxx/model/ops.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx::test {
 

@@ -1,6 +1,6 @@
 #include "ops_compare.hpp"
-#include "ops_gemm.hpp"
-#include "ops_pool.hpp"
+#include "ops/gemm.hpp"
+#include "ops/pool.hpp"
 
 using namespace dinoxx;
 using namespace dinoxx::test;

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "../../../src/optim/flat_kernels.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 #include "optim/adamw.hpp"
 #include "toy_network.hpp"

@@ -1,0 +1,8 @@
+#define DINOXX_ISA generic
+#define DINOXX_LANES 4
+#include "network_kernels_impl.hpp"
+
+namespace dinoxx::ops {
+extern const KernelSet kernels_generic_float = generic::make_kernel_set<float>("generic");
+extern const KernelSet kernels_generic_bf16 = generic::make_kernel_set<generic::Bf16>("generic");
+}  // namespace dinoxx::ops

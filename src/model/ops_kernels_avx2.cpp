@@ -1,8 +1,0 @@
-#define DINOXX_ISA avx2
-#define DINOXX_LANES 8
-#include "ops_kernels_impl.hpp"
-
-namespace dinoxx::ops {
-extern const KernelSet kernels_avx2_float = avx2::make_kernel_set<float>("avx2");
-extern const KernelSet kernels_avx2_bf16 = avx2::make_kernel_set<avx2::Bf16>("avx2");
-}  // namespace dinoxx::ops
