@@ -7,6 +7,8 @@
 #include "build_info.hpp"
 #include "commands.hpp"
 #include "dinoxx/base/error.hpp"
+#include "dinoxx/comm/runtime.hpp"
+#include "kernels/cpu_level.hpp"
 
 namespace {
 
@@ -61,7 +63,10 @@ int dispatch(int argc, char** argv) {
   }
   std::vector<std::string> names;
   for (const Command& command : kCommands) {
-    if (name == command.name) return command.run(argc - 1, argv + 1);
+    if (name == command.name) {
+      if (launched_tasks().count == 1) cpu_level();  // a wrong DINOXX_SIMD ends here; on several ranks run_under_mpi() asks
+      return command.run(argc - 1, argv + 1);
+    }
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);

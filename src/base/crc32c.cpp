@@ -61,10 +61,13 @@ namespace detail {
 uint32_t crc32c_portable(const void* data, size_t size, uint32_t crc) { return ~crc_portable(static_cast<const unsigned char*>(data), size, ~crc); }
 }  // namespace detail
 
+CpuLevel crc32c_level() {
+  return cpu_level() >= CpuLevel::kAvx2 ? CpuLevel::kAvx2 : CpuLevel::kGeneric;
+}
+
 uint32_t crc32c(const void* data, size_t size, uint32_t crc) {
 #if defined(__x86_64__)
-  static const bool hardware = __builtin_cpu_supports("sse4.2");
-  if (hardware) return ~crc_sse42(static_cast<const unsigned char*>(data), size, ~crc);
+  if (crc32c_level() >= CpuLevel::kAvx2) return ~crc_sse42(static_cast<const unsigned char*>(data), size, ~crc);
 #endif
   return detail::crc32c_portable(data, size, crc);
 }

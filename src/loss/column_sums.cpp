@@ -25,7 +25,7 @@ at::Tensor kernel_softmax_sums(const at::Tensor& logits, const at::Tensor& centr
   const at::Tensor partial = at::empty({lanes, 2, padded}, wide_options(logits));  // sums and scratch of each thread
   // of is_top each thread writes the same value, but bytes of its own would cost K a thread: one thread then
   const bool one_thread = is_top.defined();
-  const loss_kernel::Level level = loss_kernel::best_level();
+  const CpuLevel level = loss_kernel::level();
   for (int64_t first = 0; first < chunks; first += lanes) {
     const int64_t count = std::min(lanes, chunks - first);
     at::parallel_for(0, count, one_thread ? count : 1, [&](int64_t begin, int64_t end) {
@@ -62,7 +62,7 @@ std::pair<at::Tensor, at::Tensor> log_sum_exp(const at::Tensor& logits, double t
   const int64_t rows = logits.size(0), dim = logits.size(1);
   at::Tensor top = at::full({dim}, loss_kernel::kNoRow, wide_options(logits)), sums = at::zeros({dim}, wide_options(logits));
   if (runs_in_kernel({logits})) {
-    const loss_kernel::Level level = loss_kernel::best_level();
+    const CpuLevel level = loss_kernel::level();
     at::parallel_for(0, (dim + kTile - 1) / kTile, 1, [&](int64_t begin, int64_t end) {
       for (int64_t tile = begin; tile < end; ++tile)
         loss_kernel::column_log_sum_exp(

@@ -60,7 +60,7 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   problem.local_weight = settings.local_weight;
 
   std::vector<Sums> per_image(static_cast<size_t>(problem.batch));
-  const loss_kernel::Level level = loss_kernel::best_level();
+  const CpuLevel level = loss_kernel::level();
   at::parallel_for(0, problem.batch, 1, [&](int64_t begin, int64_t end) {
     const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::dino_scratch_size(problem)));
     loss_kernel::dino_images({&problem, begin, end, scratch.get(), per_image.data()}, level);

@@ -3,8 +3,8 @@
 
 #include <initializer_list>
 
+#include "kernels/loss/loss_level.hpp"
 #include "ops/ops.hpp"
-#include "kernels/loss/kernel_level.hpp"
 
 /// What the losses share: which type they compute in, and when a kernel does it.
 namespace dinoxx::loss_common {

@@ -52,7 +52,7 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   problem.divisor = settings.divisor;
 
   std::vector<loss_kernel::PatchSums> per_row(static_cast<size_t>(student.size(0)));
-  const loss_kernel::Level level = loss_kernel::best_level();
+  const CpuLevel level = loss_kernel::level();
   at::parallel_for(0, student.size(0), 1, [&](int64_t begin, int64_t end) {
     const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::patch_scratch_size(problem)));
     loss_kernel::patch_rows({&problem, begin, end, scratch.get(), per_row.data()}, level);

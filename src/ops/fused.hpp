@@ -4,9 +4,9 @@
 #include <initializer_list>
 #include <optional>
 
-#include "ops/ops.hpp"
 #include "gemm.hpp"
 #include "kernels/network/network_kernels.hpp"
+#include "ops/ops.hpp"
 
 /// The operations of ops.hpp on fused CPU kernels, float32 or bfloat16, with hand-written backward passes, and the steps they share.
 namespace dinoxx::ops::cpu {

@@ -31,7 +31,7 @@ void release_cached_memory() {
 std::string kernels_in_use() {
   const std::string gemm_name = gemm_kernels(false) ? "own AVX-512" : "ATen";
   const std::string bf16_name = gemm_kernels(true) ? "own AVX512_BF16" : "ATen";
-  return std::string(kernel_set(false).name) + " kernels; matrix products: float32 " + gemm_name + ", bfloat16 " + bf16_name;
+  return std::string(level_name(kernel_set(false).level)) + " kernels; matrix products: float32 " + gemm_name + ", bfloat16 " + bf16_name;
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {

@@ -4,8 +4,8 @@
 #include <string>
 
 /// The few tensor operations of which the networks are made, differentiable. On CPU in float32 and bfloat16 they run own fused kernels
-/// (src/kernels/network); everywhere else (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests compare
-/// against.
+/// (src/kernels/network); everywhere else (float64, CUDA) the ATen formula. set_fused(false) forces the ATen formula, which the tests
+/// compare against.
 namespace dinoxx::ops {
 
 void set_fused(bool on);  ///< default on; process-wide

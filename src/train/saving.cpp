@@ -5,6 +5,7 @@
 
 #include "checkpoint/checkpoint.hpp"
 #include "comm/agree.hpp"
+#include "kernels/cpu_level.hpp"
 #include "model/weights/backbone_json.hpp"
 
 namespace dinoxx {
@@ -92,6 +93,7 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
                        {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
                        {"build", facts.build},
                        {"cpu", facts.cpu},
+                       {"simd", level_name(cpu_level())},
                        {"communicator", facts.communicator},
                        {"threads", facts.threads},
                        {"batch_size", facts.batch_size}};
@@ -129,6 +131,8 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   compare("communicator", manifest.value("communicator", json()), facts.communicator, rounding);
   compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
   compare("CPU", manifest.value("cpu", json()), facts.cpu, rounding);
+  if (manifest.contains("simd"))
+    compare("instruction set level", manifest["simd"], level_name(cpu_level()), rounding);  // older checkpoints do not say
   compare("build", manifest.value("build", json()), facts.build, rounding);
   compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint,
           "the images and their order are others, this is no longer one run");

@@ -11,6 +11,7 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "data_pipeline/loader/loader.hpp"
+#include "kernels/cpu_level.hpp"
 #include "loss/monitors.hpp"
 #include "machine.hpp"
 #include "other_weights.hpp"
@@ -180,6 +181,7 @@ void Run::start_or_resume() {
                   {"command", options_.command_line},
                   {"build", facts_.build},
                   {"cpu", facts_.cpu},
+                  {"simd", level_name(cpu_level())},
                   {"communicator", facts_.communicator},
                   {"world_size", comms_.control->size()},
                   {"threads", facts_.threads},

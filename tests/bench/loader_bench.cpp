@@ -1,7 +1,8 @@
 // Images per second of processor time that the loader makes: read, decode, all augmentations of DINO v1, normalised floats in the batch.
 //
-//   dinoxx_bench_loader FOLDER [--images N] [--workers N] [--global S] [--local S] [--locals N] [--batch B] [--level 0|1|2] [--cache]
-//   [--stages]
+//   dinoxx_bench_loader FOLDER [--images N] [--workers N] [--global S] [--local S] [--locals N] [--batch B] [--cache] [--stages]
+//
+// DINOXX_SIMD=generic, avx2, ... in the environment: less than the processor has.
 //
 // FOLDER: photographs, packed to a temporary folder first, or a packed data folder. The last line is "images_per_core_second <number>".
 #include <sys/resource.h>
@@ -110,8 +111,8 @@ void print_stages(const Dataset& dataset, const ViewPlan& plan) {
 }
 
 int run(int argc, char** argv) {
-  std::map<std::string, long> option{{"--images", 1000}, {"--workers", 1}, {"--global", 224}, {"--local", 96},
-                                     {"--locals", 8},    {"--batch", 25},  {"--level", -1}};
+  std::map<std::string, long> option{{"--images", 1000}, {"--workers", 1}, {"--global", 224},
+                                     {"--local", 96},    {"--locals", 8},  {"--batch", 25}};
   bool stages = false, cache = false;
   if (argc < 2) fail_usage("dinoxx_bench_loader", "a folder", "nothing", "Name a folder of photographs or a packed data folder.");
   for (int i = 2; i < argc; ++i) {
@@ -126,7 +127,6 @@ int run(int argc, char** argv) {
       fail_usage("dinoxx_bench_loader", "a known option with its value", argv[i], "See the top of the source file.");
     }
   }
-  if (option["--level"] >= 0) kernels::set_level(static_cast<kernels::Level>(option["--level"]));
   const TemporaryFolder temporary;
   const auto dataset = open_or_pack(argv[1], temporary);
   const ViewPlan plan = dino_v1_views({.global_size = static_cast<int>(option["--global"]),
@@ -156,9 +156,9 @@ int run(int argc, char** argv) {
   const double wall_used = std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
   const LoaderStats stats = loader.stats();
   std::printf(
-      "level %d, %ld images, %d workers: %.2f s processor time, %.2f s wall; read and decode %.0f us/image, augment %.0f us/image (check "
+      "level %s, %ld images, %d workers: %.2f s processor time, %.2f s wall; read and decode %.0f us/image, augment %.0f us/image (check "
       "%.3f)\n",
-      static_cast<int>(kernels::level()), images, config.workers, cpu_used, wall_used,
+      level_name(kernels::table().level), images, config.workers, cpu_used, wall_used,
       1e6 * stats.decode_seconds / static_cast<double>(images), 1e6 * stats.augment_seconds / static_cast<double>(images), checksum);
   std::printf("images_per_core_second %.1f\n", static_cast<double>(images) / cpu_used);
   return 0;

@@ -12,7 +12,7 @@ list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/\\1.cpp")
 
 function(dinoxx_fuzz_program name)
   add_executable(${name} ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/fuzz_weights.cpp ${fuzz_parsers})
-  target_link_libraries(${name} PRIVATE dinoxx_flags fmt::fmt nlohmann_json::nlohmann_json)
+  target_link_libraries(${name} PRIVATE dinoxx_flags dinoxx_cpu_level fmt::fmt nlohmann_json::nlohmann_json)
 endfunction()
 
 dinoxx_fuzz_program(fuzz_weights ${CMAKE_CURRENT_LIST_DIR}/fuzz_driver.cpp)

@@ -60,13 +60,14 @@ struct Difference {
 };
 
 // All instruction sets that this processor has.
-class Augment : public testing::TestWithParam<kernels::Level> {
+class Augment : public testing::TestWithParam<CpuLevel> {
  protected:
   void SetUp() override {
-    if (GetParam() > kernels::supported_level()) GTEST_SKIP() << "the processor lacks this instruction set";
-    kernels::set_level(GetParam());
+    if (GetParam() > best_cpu_level()) GTEST_SKIP() << "the processor lacks this instruction set";
+    set_cpu_level(GetParam());
   }
-  void TearDown() override { kernels::set_level(kernels::supported_level()); }
+  void TearDown() override { set_cpu_level(before_); }
+  const CpuLevel before_ = cpu_level();
 
   // The crop, unscaled: resizing to the same size is the identity.
   PlanarImage crop(const Image& image, const Box& box) {
@@ -186,12 +187,8 @@ TEST_P(Augment, EvalViewEqualsTorchvision) {
   }
 }
 
-std::string level_name(const testing::TestParamInfo<kernels::Level>& info) {
-  constexpr const char* kNames[] = {"portable", "avx2", "avx512"};
-  return kNames[static_cast<int>(info.param)];
-}
-INSTANTIATE_TEST_SUITE_P(Levels, Augment, testing::Values(kernels::Level::kPortable, kernels::Level::kAvx2, kernels::Level::kAvx512),
-                         level_name);
+INSTANTIATE_TEST_SUITE_P(Levels, Augment, testing::Values(CpuLevel::kGeneric, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni),
+                         [](const auto& info) { return std::string(level_name(info.param)); });
 
 }  // namespace
 }  // namespace dinoxx

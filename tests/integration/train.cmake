@@ -4,3 +4,8 @@ foreach(case resume_1 resume_2 ranks usr1_1 usr1_2 term max_time eval eval_after
   add_test(NAME train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/train.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
   set_tests_properties(train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
+# one level of instruction sets for the whole program
+foreach(case refused levels)
+  add_test(NAME simd_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/simd.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(simd_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+endforeach()

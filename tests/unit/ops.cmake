@@ -3,5 +3,6 @@ dinoxx_test(test_ops TORCH SOURCES model/ops_kernels_test.cpp model/ops_block_te
 # the same comparisons on the instruction sets that this processor would not choose
 foreach(level generic avx2 avx512)
   add_test(NAME test_ops_${level} COMMAND test_ops)
-  set_tests_properties(test_ops_${level} PROPERTIES TIMEOUT 120 ENVIRONMENT "OMP_NUM_THREADS=1;DINOXX_SIMD=${level}")
+  set_tests_properties(test_ops_${level} PROPERTIES TIMEOUT 120 ENVIRONMENT "OMP_NUM_THREADS=1;DINOXX_SIMD=${level}"
+    SKIP_REGULAR_EXPRESSION "DINOXX_SIMD: expected at most [a-z0-9]+, which is what this processor has")
 endforeach()

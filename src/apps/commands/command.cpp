@@ -9,6 +9,7 @@
 #include <c10/util/Exception.h>
 
 #include "comm/agree.hpp"
+#include "kernels/cpu_level.hpp"
 
 namespace dinoxx {
 
@@ -16,6 +17,7 @@ int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   int code = static_cast<int>(ExitCode::kFailed);
   std::string text;
   try {
+    if (mpi.size() > 1) on_all_ranks(*mpi.make_communicator(), [] { cpu_level(); });  // a wrong DINOXX_SIMD is said once
     return work();
   } catch (const AgreedError& error) {
     if (mpi.rank() == 0) fmt::print(stderr, "dinoxx: {}\n", error.what());

@@ -14,6 +14,7 @@
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/families.hpp"
 
 namespace dinoxx {
 namespace {
@@ -33,21 +34,11 @@ constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-std::string cpu_features() {
-  std::string text;
-#if defined(__x86_64__)
-  const auto add = [&](bool has, const char* name) {
-    if (has) text += (text.empty() ? "" : " ") + std::string(name);
-  };
-  add(__builtin_cpu_supports("sse4.2"), "sse4.2");
-  add(__builtin_cpu_supports("avx2"), "avx2");
-  add(__builtin_cpu_supports("fma"), "fma");
-  add(__builtin_cpu_supports("avx512f"), "avx512f");
-  add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
+std::string processor_features() {
+  std::string text = dinoxx::cpu_features();
   // GCC 12 knows no name for it
   std::error_code code;
-  if (fs::exists("/proc/cpuinfo", code)) add(read_text("/proc/cpuinfo").find("amx_bf16") != std::string::npos, "amx_bf16");
-#endif
+  if (fs::exists("/proc/cpuinfo", code) && read_text("/proc/cpuinfo").find("amx_bf16") != std::string::npos) text += " amx_bf16";
   return text.empty() ? "none that dinoxx looks for" : text;
 }
 
@@ -66,7 +57,13 @@ void print_build() {
   row("HDF5", hdf5_description());
   row("CUDA", built_with_nccl() ? "built in, with NCCL" : "not built in");
   row("cores", fmt::format("{}", std::thread::hardware_concurrency()));
-  row("processor", cpu_features());
+  row("processor", processor_features());
+  row("SIMD level", fmt::format("{}{}; DINOXX_SIMD asks for less", level_name(cpu_level()),
+                                cpu_level() == best_cpu_level() ? ", the processor's"
+                                                                : fmt::format(" of the processor's {}", level_name(best_cpu_level()))));
+  for (const KernelFamily& family : kernel_families())
+    fmt::print("  {:<26} {:<11} {}\n", family.name, family.level ? level_name(*family.level) : "LibTorch",
+               family.same_bits ? "the same bits at all levels" : "levels agree to rounding");
 }
 
 void print_data(const fs::path& path, bool verify) {

@@ -2,13 +2,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu_level.hpp"
+
 // Inner loops of resize, colour, blur and normalisation, built once per instruction set and chosen at run time. All sets give equal bytes:
 // integers are exact, floating-point steps are single operations without contraction. This header holds declarations only, because it is
 // compiled with different flags per file.
 
 namespace dinoxx::kernels {
-
-enum class Level : int { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
 
 constexpr int kWeightBits = 22;      ///< fractional bits of a resize weight, as in Pillow
 constexpr int kRowGranularity = 16;  ///< filter_row reads words and writes bytes up to the next multiple
@@ -24,6 +24,8 @@ constexpr size_t gauss_scratch(int width, int height) {
 }
 
 struct Table {
+  CpuLevel level;  ///< that it needs
+
   /// Turns `quads` groups of four weights from int32 into the form that filter_row of the same table wants, in place (16 bytes per group).
   void (*pack_weights)(int32_t* weights, size_t quads);
   /// out[i] = clip8((2^21 + sum over q < quads, t < 4 of weights[q][t] * byte t of rows[q * stride + i]) >> 22) for i < n.
@@ -60,12 +62,7 @@ extern const Table kAvx2Table;
 extern const Table kAvx512Table;
 #endif
 
-/// The best level of this processor, or what set_level chose.
+/// The table for cpu_level().
 const Table& table();
-Level level();
-/// Highest level that this processor can run.
-Level supported_level();
-/// For tests and measurements; Error when the processor lacks it. Not while other threads use the kernels.
-void set_level(Level level);
 
 }  // namespace dinoxx::kernels

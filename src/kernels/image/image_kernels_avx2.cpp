@@ -89,9 +89,10 @@ void filter_row(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, 
 }  // namespace
 }  // namespace avx2
 
-const Table kAvx2Table = {avx2::pack_weights, avx2::filter_row, avx2::split_to_quads,  avx2::transpose_words, avx2::blend_with_constant,
-                          avx2::luma_sum,     avx2::luma,       avx2::blend_with_luma, avx2::rotate_hue,      avx2::solarize,
-                          avx2::box_blur,     avx2::gauss_blur, avx2::normalize};
+const Table kAvx2Table = {
+    CpuLevel::kAvx2,  avx2::pack_weights, avx2::filter_row,      avx2::split_to_quads, avx2::transpose_words, avx2::blend_with_constant,
+    avx2::luma_sum,   avx2::luma,         avx2::blend_with_luma, avx2::rotate_hue,     avx2::solarize,        avx2::box_blur,
+    avx2::gauss_blur, avx2::normalize};
 
 }  // namespace dinoxx::kernels
 #endif

@@ -96,10 +96,13 @@ void filter_row(const uint32_t* rows, ptrdiff_t stride, const int32_t* weights, 
 }  // namespace
 }  // namespace avx512
 
-const Table kAvx512Table = {
-    avx512::pack_weights, avx512::filter_row, avx512::split_to_quads,  avx512::transpose_words, avx512::blend_with_constant,
-    avx512::luma_sum,     avx512::luma,       avx512::blend_with_luma, avx512::rotate_hue,      avx512::solarize,
-    avx512::box_blur,     avx512::gauss_blur, avx512::normalize};
+const Table kAvx512Table = {CpuLevel::kAvx512Vnni,   avx512::pack_weights,
+                            avx512::filter_row,      avx512::split_to_quads,
+                            avx512::transpose_words, avx512::blend_with_constant,
+                            avx512::luma_sum,        avx512::luma,
+                            avx512::blend_with_luma, avx512::rotate_hue,
+                            avx512::solarize,        avx512::box_blur,
+                            avx512::gauss_blur,      avx512::normalize};
 
 }  // namespace dinoxx::kernels
 #endif

@@ -60,9 +60,12 @@ void transpose_words(const uint32_t* in, ptrdiff_t in_stride, int rows, int colu
 }  // namespace
 }  // namespace portable
 
-const Table kPortableTable = {
-    portable::pack_weights, portable::filter_row, portable::split_to_quads,  portable::transpose_words, portable::blend_with_constant,
-    portable::luma_sum,     portable::luma,       portable::blend_with_luma, portable::rotate_hue,      portable::solarize,
-    portable::box_blur,     portable::gauss_blur, portable::normalize};
+const Table kPortableTable = {CpuLevel::kGeneric,        portable::pack_weights,
+                              portable::filter_row,      portable::split_to_quads,
+                              portable::transpose_words, portable::blend_with_constant,
+                              portable::luma_sum,        portable::luma,
+                              portable::blend_with_luma, portable::rotate_hue,
+                              portable::solarize,        portable::box_blur,
+                              portable::gauss_blur,      portable::normalize};
 
 }  // namespace dinoxx::kernels

@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernel_level.hpp"
+#include "loss_level.hpp"
 
 /// Sums over the rows of [M, K] logits, as Sinkhorn-Knopp's prototype sums need them: with exponentials, without a tensor of their size.
 namespace dinoxx::loss_kernel {
@@ -17,7 +17,7 @@ struct ColumnLogSumExp {
   float* sum = nullptr;  ///< [K]
 };
 constexpr float kNoRow = -3e38f;
-void column_log_sum_exp(const ColumnLogSumExp& columns, Level level);
+void column_log_sum_exp(const ColumnLogSumExp& columns, CpuLevel level);
 
 /// sums[j] += softmax((logits_i - centre) * inv_temp)[j] for rows [begin, end), in their order. A NaN makes all sums NaN.
 struct SoftmaxColumnSums {
@@ -31,6 +31,6 @@ struct SoftmaxColumnSums {
   uint8_t* is_top = nullptr;  ///< [K] or null: set to 1 for the largest prototype of each row
 };
 int64_t softmax_columns_size(int64_t dim);
-void softmax_column_sums(const SoftmaxColumnSums& rows, Level level);
+void softmax_column_sums(const SoftmaxColumnSums& rows, CpuLevel level);
 
 }  // namespace dinoxx::loss_kernel

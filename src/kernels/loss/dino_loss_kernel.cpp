@@ -81,14 +81,8 @@ DINOXX_INLINE void patch_rows_impl(const PatchRows& rows) {
 
 }  // namespace
 
-Level best_level() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return Level::kAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Level::kAvx2;
-#endif
-  return Level::kGeneric;
+CpuLevel level() {
+  return cpu_level() < CpuLevel::kAvx512 ? cpu_level() : CpuLevel::kAvx512;
 }
 
 int64_t dino_scratch_size(const DinoProblem& problem) {

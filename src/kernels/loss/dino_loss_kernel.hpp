@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernel_level.hpp"
+#include "loss_level.hpp"
 
 /// The DINO and patch losses row by row on the CPU: the teacher's probabilities of one image stay in the cache while each student row is
 /// read once from memory and its gradient written once.
@@ -33,7 +33,7 @@ struct DinoImages {
   ImageSums* sums = nullptr;
 };
 int64_t dino_scratch_size(const DinoProblem& problem);
-void dino_images(const DinoImages& images, Level level);
+void dino_images(const DinoImages& images, CpuLevel level);
 
 /// Row-major [M, K].
 struct PatchProblem {
@@ -60,6 +60,6 @@ struct PatchRows {
   PatchSums* sums = nullptr;
 };
 int64_t patch_scratch_size(const PatchProblem& problem);
-void patch_rows(const PatchRows& rows, Level level);
+void patch_rows(const PatchRows& rows, CpuLevel level);
 
 }  // namespace dinoxx::loss_kernel

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernel_level.hpp"
+#include "loss_level.hpp"
 
 /// Vector code that the kernels of the losses share: rows of logits as lanes, the exponential, a softmax row and a cross-entropy row.
 namespace dinoxx::loss_kernel {
@@ -181,22 +181,23 @@ DINOXX_INLINE int64_t padded_dim(int64_t dim) {
 
 /// Defines function(arguments, level) from function_impl(arguments), compiled for each instruction set.
 #if defined(__x86_64__)
-#define DINOXX_LOSS_LEVELS(function, Arguments)                                                                          \
-  [[gnu::target("avx2,fma")]] static void function##_avx2(const Arguments& a) {                                          \
-    function##_impl(a);                                                                                                  \
-  }                                                                                                                      \
-  [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] static void function##_avx512(const Arguments& a) {          \
-    function##_impl(a);                                                                                                  \
-  }                                                                                                                      \
-  static void function##_generic(const Arguments& a) {                                                                   \
-    function##_impl(a);                                                                                                  \
-  }                                                                                                                      \
-  void function(const Arguments& a, Level level) {                                                                       \
-    level == Level::kAvx512 ? function##_avx512(a) : level == Level::kAvx2 ? function##_avx2(a) : function##_generic(a); \
+#define DINOXX_LOSS_LEVELS(function, Arguments)                                                                 \
+  [[gnu::target("avx2,fma")]] static void function##_avx2(const Arguments& a) {                                 \
+    function##_impl(a);                                                                                         \
+  }                                                                                                             \
+  [[gnu::target("avx512f,avx512bw,avx512dq,avx512vl,fma")]] static void function##_avx512(const Arguments& a) { \
+    function##_impl(a);                                                                                         \
+  }                                                                                                             \
+  static void function##_generic(const Arguments& a) {                                                          \
+    function##_impl(a);                                                                                         \
+  }                                                                                                             \
+  void function(const Arguments& a, CpuLevel level) {                                                           \
+    if (level >= CpuLevel::kAvx512) return function##_avx512(a);                                                \
+    level == CpuLevel::kAvx2 ? function##_avx2(a) : function##_generic(a);                                      \
   }
 #else
 #define DINOXX_LOSS_LEVELS(function, Arguments) \
-  void function(const Arguments& a, Level) {    \
+  void function(const Arguments& a, CpuLevel) { \
     function##_impl(a);                         \
   }
 #endif

@@ -12,5 +12,5 @@ struct Bf16Words {
   }
 };
 }  // namespace DINOXX_ISA
-extern const GemmKernels gemm_avx512bf16 = avx512bf16_gemm::make_gemm_kernels<avx512bf16_gemm::Bf16Words>();
+extern const GemmKernels gemm_avx512bf16 = avx512bf16_gemm::make_gemm_kernels<avx512bf16_gemm::Bf16Words>(CpuLevel::kAvx512Bf16);
 }  // namespace dinoxx::ops

@@ -206,8 +206,8 @@ void gemm_run(const Gemm& g, const float* packed_b, float* workspace, int64_t ro
 }
 
 template <class W>
-constexpr GemmKernels make_gemm_kernels() {
-  return {gemm_row_chunk<W>, gemm_packed_b_size<W>, gemm_workspace_size<W>, gemm_pack_b<W>, gemm_panels, gemm_run<W>};
+constexpr GemmKernels make_gemm_kernels(CpuLevel level) {
+  return {level, gemm_row_chunk<W>, gemm_packed_b_size<W>, gemm_workspace_size<W>, gemm_pack_b<W>, gemm_panels, gemm_run<W>};
 }
 
 }  // namespace DINOXX_ISA

@@ -8,8 +8,8 @@ extern const GemmKernels gemm_avx512_float, gemm_avx512bf16;
 
 const GemmKernels* gemm_kernels(bool bf16) {
 #ifdef DINOXX_X86_KERNELS
-  if (bf16) return simd_level() >= SimdLevel::kAvx512Bf16 ? &gemm_avx512bf16 : nullptr;
-  return simd_level() >= SimdLevel::kAvx512 ? &gemm_avx512_float : nullptr;
+  if (bf16) return cpu_level() >= CpuLevel::kAvx512Bf16 ? &gemm_avx512bf16 : nullptr;
+  return cpu_level() >= CpuLevel::kAvx512 ? &gemm_avx512_float : nullptr;
 #else
   return nullptr;
 #endif

@@ -19,6 +19,7 @@ struct Gemm {
 
 /// One instruction set's kernels. B is packed once, then row chunks are independent.
 struct GemmKernels {
+  CpuLevel level;                          ///< that it needs
   int64_t (*row_chunk)(const Gemm&);       ///< rows of C that run() takes at a time, at most
   int64_t (*packed_b_size)(const Gemm&);   ///< floats
   int64_t (*workspace_size)(const Gemm&);  ///< floats, per thread

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/cpu_level.hpp"
+
 /// The fused CPU kernels behind ops.hpp: plain pointers, one table per instruction set and element type, chosen at run time. Sizes are in
 /// elements. `T*` is float* or bfloat16*, passed as void*; statistics, biases, scales and partial sums are float.
 ///
@@ -74,7 +76,7 @@ struct AttentionBackward {
 };
 
 struct KernelSet {
-  const char* name;
+  CpuLevel level;
   /// rows [begin, end); begin is a multiple of kRowChunk
   void (*layer_norm)(const LayerNormForward&, int64_t begin, int64_t end);
   void (*layer_norm_backward)(const LayerNormBackward&, int64_t begin, int64_t end);
@@ -90,12 +92,7 @@ struct KernelSet {
   void (*epilogue)(const EpilogueArgs&, const float* v, int64_t ldv, int64_t begin, int64_t end, int64_t n, float* column_sums);
 };
 
-/// What this processor has, or less if DINOXX_SIMD=generic|avx2|avx512|avx512bf16 in the environment asks for less (for tests and
-/// comparisons).
-enum class SimdLevel { kGeneric, kAvx2, kAvx512, kAvx512Bf16 };
-SimdLevel simd_level();
-
-/// The table for simd_level(); `bf16` selects the element type.
+/// The table for cpu_level(); `bf16` selects the element type.
 const KernelSet& kernel_set(bool bf16);
 
 }  // namespace dinoxx::ops

@@ -4,5 +4,5 @@
 
 // The same as avx512 with the rounding to bfloat16 in one instruction.
 namespace dinoxx::ops {
-extern const KernelSet kernels_avx512bf16_bf16 = avx512bf16::make_kernel_set<avx512bf16::Bf16>("avx512bf16");
+extern const KernelSet kernels_avx512bf16_bf16 = avx512bf16::make_kernel_set<avx512bf16::Bf16>(CpuLevel::kAvx512Bf16);
 }  // namespace dinoxx::ops

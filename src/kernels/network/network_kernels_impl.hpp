@@ -167,8 +167,8 @@ void epilogue(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin,
 }
 
 template <class T>
-constexpr KernelSet make_kernel_set(const char* name) {
-  return {name,         layer_norm<T>,         layer_norm_backward<T>, scale_rows<T>, gelu_forward<T>, gelu_backward<T>,
+constexpr KernelSet make_kernel_set(CpuLevel level) {
+  return {level,        layer_norm<T>,         layer_norm_backward<T>, scale_rows<T>, gelu_forward<T>, gelu_backward<T>,
           attention<T>, attention_backward<T>, attention_workspace,    epilogue<T>};
 }
 

@@ -4,15 +4,10 @@ namespace dinoxx::optim_detail {
 
 const FlatKernels& flat_kernels() {
 #if defined(__x86_64__)
-  static const FlatKernels& chosen = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
-                                         ? kAvx512Kernels
-                                     : __builtin_cpu_supports("avx2") ? kAvx2Kernels
-                                                                      : kPortableKernels;
-  return chosen;
-#else
-  return kPortableKernels;
+  if (cpu_level() >= CpuLevel::kAvx512) return kAvx512Kernels;
+  if (cpu_level() >= CpuLevel::kAvx2) return kAvx2Kernels;
 #endif
+  return kPortableKernels;
 }
 
 }  // namespace dinoxx::optim_detail

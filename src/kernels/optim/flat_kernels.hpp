@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/cpu_level.hpp"
+
 namespace dinoxx::optim_detail {
 
 /// torch.optim.AdamW's constants of one step, computed in double and rounded once.
@@ -26,11 +28,11 @@ struct FlatKernels {
   /// Sum of squares in double, by 16 interleaved partial sums.
   double (*squares_f32)(const float* x, int64_t n);
   double (*squares_f64)(const double* x, int64_t n);
-  const char* name;
+  CpuLevel level;
 };
 
 extern const FlatKernels kPortableKernels, kAvx2Kernels, kAvx512Kernels;
-/// The widest set that this processor has.
+/// The set for cpu_level().
 const FlatKernels& flat_kernels();
 
 }  // namespace dinoxx::optim_detail

@@ -1,3 +1,3 @@
 #define DINOXX_KERNELS kPortableKernels
-#define DINOXX_KERNELS_NAME "portable"
+#define DINOXX_KERNELS_LEVEL CpuLevel::kGeneric
 #include "flat_kernels.inc"

@@ -3,8 +3,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx::golden {
 namespace {

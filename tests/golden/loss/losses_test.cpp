@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/loss/gram.hpp"
-#include "ops/ops.hpp"
 #include "loss_suite.hpp"
+#include "ops/ops.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx::golden {

@@ -6,15 +6,15 @@
 
 #include <limits>
 
-#include "kernels/loss/column_kernel.hpp"
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/loss/centre.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "kernels/loss/column_kernel.hpp"
+#include "ops/ops.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx {
@@ -147,14 +147,12 @@ TEST(Sinkhorn, Refusals) {
 
 TEST(ColumnKernels, OnEveryInstructionSet) {
   using namespace loss_kernel;
-  std::vector<Level> levels{Level::kGeneric};
-  if (best_level() != Level::kGeneric) levels.push_back(Level::kAvx2);
-  if (best_level() == Level::kAvx512) levels.push_back(Level::kAvx512);
   for (const int64_t dim : {48, 67}) {
     const at::Tensor logits = (uniform("logits", {9, dim}) * 3.0).to(at::kFloat), centre = uniform("centre", {dim}).to(at::kFloat);
     const at::Tensor wide = logits.to(at::kDouble) / 0.25;
-    for (const Level level : levels) {
-      SCOPED_TRACE(fmt::format("level {} K {}", static_cast<int>(level), dim));
+    for (const CpuLevel level : {CpuLevel::kGeneric, CpuLevel::kAvx2, CpuLevel::kAvx512}) {
+      if (level > best_cpu_level()) continue;
+      SCOPED_TRACE(fmt::format("level {} K {}", level_name(level), dim));
       std::vector<float> max(dim), sum(dim), sums(softmax_columns_size(dim), 0.0f), scratch(sums.size());
       std::vector<uint8_t> top(dim, 0);
       column_log_sum_exp({logits.const_data_ptr(), Storage::kFloat, 9, dim, 0, 32, 4.0f, max.data(), sum.data()}, level);

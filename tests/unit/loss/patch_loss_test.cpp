@@ -8,11 +8,11 @@
 
 #include <limits>
 
-#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {
@@ -137,15 +137,13 @@ TEST(PatchLoss, NotFiniteShows) {
 
 TEST(PatchLoss, OnEveryInstructionSet) {
   using namespace loss_kernel;
-  std::vector<Level> levels{Level::kGeneric};
-  if (best_level() != Level::kGeneric) levels.push_back(Level::kAvx2);
-  if (best_level() == Level::kAvx512) levels.push_back(Level::kAvx512);
   for (const int64_t dim : {48, 67}) {
     const Rows rows(4, dim, at::kFloat, 3.0), exact = rows.exact();
     const PatchLossResult expected = exact.loss();
     expected.loss.backward();
-    for (const Level level : levels) {
-      SCOPED_TRACE(fmt::format("level {} K {}", static_cast<int>(level), dim));
+    for (const CpuLevel level : {CpuLevel::kGeneric, CpuLevel::kAvx2, CpuLevel::kAvx512}) {
+      if (level > best_cpu_level()) continue;
+      SCOPED_TRACE(fmt::format("level {} K {}", level_name(level), dim));
       at::Tensor grad = at::full_like(rows.student.detach(), std::numeric_limits<float>::quiet_NaN());
       PatchProblem p;
       p.student = rows.student.const_data_ptr();

@@ -79,16 +79,14 @@ TEST(DinoLoss, KernelEqualsFormula) {
 
 TEST(DinoLoss, KernelOnEveryInstructionSet) {
   using namespace loss_kernel;
-  std::vector<Level> levels{Level::kGeneric};
-  if (best_level() != Level::kGeneric) levels.push_back(Level::kAvx2);
-  if (best_level() == Level::kAvx512) levels.push_back(Level::kAvx512);
   for (const int64_t dim : {48, 67}) {
     const ::dinoxx::Problem p = problem(4, 2, 2, dim, at::kFloat, 3.0);
     const ::dinoxx::Problem reference = problem(4, 2, 2, dim, at::kDouble, 3.0);
     const at::Tensor expected = textbook(reference, 0.1, 0.04);
     expected.backward();
-    for (const Level level : levels) {
-      SCOPED_TRACE(fmt::format("level {} K {}", static_cast<int>(level), dim));
+    for (const CpuLevel level : {CpuLevel::kGeneric, CpuLevel::kAvx2, CpuLevel::kAvx512}) {
+      if (level > best_cpu_level()) continue;
+      SCOPED_TRACE(fmt::format("level {} K {}", level_name(level), dim));
       at::Tensor grad = at::full_like(p.student.detach(), std::numeric_limits<float>::quiet_NaN());
       DinoProblem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(),
                              grad.mutable_data_ptr()};

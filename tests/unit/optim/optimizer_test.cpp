@@ -17,8 +17,8 @@ using optim_detail::FlatKernels;
 std::vector<const FlatKernels*> sets_of_this_processor() {
   std::vector<const FlatKernels*> sets = {&optim_detail::kPortableKernels};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) sets.push_back(&optim_detail::kAvx2Kernels);
-  if (&optim_detail::flat_kernels() == &optim_detail::kAvx512Kernels) sets.push_back(&optim_detail::kAvx512Kernels);
+  for (const FlatKernels* set : {&optim_detail::kAvx2Kernels, &optim_detail::kAvx512Kernels})
+    if (set->level <= best_cpu_level()) sets.push_back(set);
 #endif
   return sets;
 }
@@ -52,17 +52,18 @@ TEST(FlatKernels, AllInstructionSetsGiveTheSameBits) {
       set->average_f32(b.m.data_ptr<float>(), b.p.data_ptr<float>(), nullptr, n, 0.99f, 0.01f);
       set->average_f64(b64.m.data_ptr<double>(), b64.p.data_ptr<double>(), b64.bits(), n, 0.99, 0.01);
       const double s = set->squares_f32(b.g.data_ptr<float>(), n), s64 = set->squares_f64(b64.g.data_ptr<double>(), n);
-      EXPECT_TRUE(at::equal(b.bf16, b.p.to(at::kBFloat16))) << set->name;
-      EXPECT_TRUE(at::equal(b64.bf16, b64.m.to(at::kFloat).to(at::kBFloat16))) << set->name;
+      EXPECT_TRUE(at::equal(b.bf16, b.p.to(at::kBFloat16))) << level_name(set->level);
+      EXPECT_TRUE(at::equal(b64.bf16, b64.m.to(at::kFloat).to(at::kBFloat16))) << level_name(set->level);
       EXPECT_NEAR(s, b.g.to(at::kDouble).square().sum().item<double>(), 1e-12 * s);
       if (set == sets_of_this_processor().front()) {
         first = b, first64 = b64, squares = s, squares64 = s64;
         continue;
       }
-      EXPECT_TRUE(at::equal(b.p, first.p) && at::equal(b.m, first.m) && at::equal(b.v, first.v)) << set->name << ", " << n;
-      EXPECT_TRUE(at::equal(b64.p, first64.p) && at::equal(b64.m, first64.m) && at::equal(b64.v, first64.v)) << set->name << ", " << n;
-      EXPECT_EQ(s, squares) << set->name;
-      EXPECT_EQ(s64, squares64) << set->name;
+      EXPECT_TRUE(at::equal(b.p, first.p) && at::equal(b.m, first.m) && at::equal(b.v, first.v)) << level_name(set->level) << ", " << n;
+      EXPECT_TRUE(at::equal(b64.p, first64.p) && at::equal(b64.m, first64.m) && at::equal(b64.v, first64.v))
+          << level_name(set->level) << ", " << n;
+      EXPECT_EQ(s, squares) << level_name(set->level);
+      EXPECT_EQ(s64, squares64) << level_name(set->level);
     }
   }
 }
@@ -77,8 +78,8 @@ TEST(FlatKernels, Bf16RoundsAsAten) {
     const at::Tensor average = t.clone(), out = at::zeros({9}, at::kBFloat16), zero = at::zeros({9});
     set->average_f32(average.data_ptr<float>(), zero.data_ptr<float>(), static_cast<uint16_t*>(out.data_ptr()), 9, 1.0f, 0.0f);
     const at::Tensor expected = t.to(at::kBFloat16);
-    EXPECT_TRUE(at::equal(out.narrow(0, 0, 8), expected.narrow(0, 0, 8))) << set->name;
-    EXPECT_TRUE(out.isnan()[8].item<bool>()) << set->name;
+    EXPECT_TRUE(at::equal(out.narrow(0, 0, 8), expected.narrow(0, 0, 8))) << level_name(set->level);
+    EXPECT_TRUE(out.isnan()[8].item<bool>()) << level_name(set->level);
   }
 }
 
