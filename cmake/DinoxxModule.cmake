@@ -24,9 +24,36 @@ function(dinoxx_module name)
   endif()
 endfunction()
 
-# dinoxx_test(NAME [TORCH] SOURCES ... DEPS ... [LABELS ...]): one GoogleTest program per file group, run by ctest as one test per program.
+# Names of tests, of ctest and of the programs behind them: <label>_<subject>, and the test carries that one label. unit_train is labelled unit, its
+# sources are in tests/unit; mpi_step is a program, mpi_step_np2 it over two ranks. So `ctest -R ^unit_` and `ctest -L unit` are the same tests, and
+# the name of a failure says where to look. Nothing ends in _test: all of them are. The functions below refuse another name, and
+# dinoxx_check_test_names(), with which each folder of tests begins, refuses it of add_test().
+set(DINOXX_TEST_LABELS unit mpi golden integration fault gpu)
+
+function(dinoxx_check_test_name name labels)
+  if(NOT labels IN_LIST DINOXX_TEST_LABELS OR NOT name MATCHES "^${labels}_[a-z0-9_]+$" OR name MATCHES "_test(_np[0-9]+)?$")
+    list(JOIN DINOXX_TEST_LABELS ", " known)
+    message(FATAL_ERROR "test name: expected <label>_<subject> and LABELS <label>, with a label of ${known} and no _test at the end, found '${name}' with "
+                        "LABELS '${labels}'. Rename the test or its label (cmake/DinoxxModule.cmake says why).")
+  endif()
+endfunction()
+
+# At the end of the calling folder: all its tests, those of add_test() too.
+macro(dinoxx_check_test_names)
+  cmake_language(DEFER CALL dinoxx_check_tests_of_folder)
+endmacro()
+function(dinoxx_check_tests_of_folder)
+  get_property(tests DIRECTORY PROPERTY TESTS)
+  foreach(test IN LISTS tests)
+    get_property(labels TEST ${test} PROPERTY LABELS)
+    dinoxx_check_test_name(${test} "${labels}")
+  endforeach()
+endfunction()
+
+# dinoxx_test(NAME [TORCH] SOURCES ... DEPS ... LABELS label): one GoogleTest program per file group, run by ctest as one test per program.
 function(dinoxx_test name)
   cmake_parse_arguments(T "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  dinoxx_check_test_name(${name} "${T_LABELS}")
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE dinoxx_flags ${T_DEPS} dinoxx_test_source_dir GTest::gtest GTest::gmock)
   if(T_TORCH)
@@ -42,7 +69,7 @@ function(dinoxx_test name)
   endif()
 endfunction()
 
-# add_mpi_test(NAME SOURCES ... DEPS ... NP 1 2 3 4): one program (its main is tests/support/mpi_main.cpp), one ctest test per number of ranks.
+# add_mpi_test(mpi_NAME SOURCES ... DEPS ... NP 1 2 3 4): one program (its main is tests/support/mpi_main.cpp), one ctest test per number of ranks.
 function(add_mpi_test name)
   cmake_parse_arguments(T "TORCH" "TIMEOUT" "SOURCES;DEPS;NP" ${ARGN})
   set(torch)

@@ -21,8 +21,8 @@ set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/fuzz_driver.cpp PROPERTIES
 
 file(GLOB_RECURSE fuzz_seeds CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/golden/data/weight_files/*)
 foreach(target safetensors torch_archive torch_pickle)
-  add_test(NAME fuzz_weights_${target} COMMAND fuzz_weights ${target} --runs 3000 ${fuzz_seeds})
-  set_tests_properties(fuzz_weights_${target} PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "${DINOXX_TEST_ENVIRONMENT}")
+  add_test(NAME fault_fuzz_weights_${target} COMMAND fuzz_weights ${target} --runs 3000 ${fuzz_seeds})
+  set_tests_properties(fault_fuzz_weights_${target} PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "${DINOXX_TEST_ENVIRONMENT}")
   if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
     dinoxx_fuzz_program(fuzz_weights_${target})
     target_compile_definitions(fuzz_weights_${target} PRIVATE DINOXX_FUZZ_ENTRY=${target})

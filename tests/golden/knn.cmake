@@ -1,1 +1,1 @@
-dinoxx_test(knn_golden_test TORCH SOURCES eval/knn_golden_test.cpp DEPS dinoxx_eval LABELS golden)
+dinoxx_test(golden_knn TORCH SOURCES eval/knn_golden_test.cpp DEPS dinoxx_eval LABELS golden)

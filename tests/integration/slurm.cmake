@@ -1,3 +1,3 @@
 # Jobs for Slurm, with an sbatch and an srun that write down what they were asked.
-add_test(NAME slurm_submit_test COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/slurm_submit_test.sh ${PROJECT_SOURCE_DIR})
-set_tests_properties(slurm_submit_test PROPERTIES LABELS integration TIMEOUT 60)
+add_test(NAME integration_slurm_submit COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/slurm_submit_test.sh ${PROJECT_SOURCE_DIR})
+set_tests_properties(integration_slurm_submit PROPERTIES LABELS integration TIMEOUT 60)

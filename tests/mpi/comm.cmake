@@ -1,5 +1,5 @@
 include(${PROJECT_SOURCE_DIR}/tests/support/communicator_suite.cmake)
-add_mpi_test(mpi_communicator_test TORCH SOURCES comm/communicator_test.cpp DEPS dinoxx_test_comm NP 1 2 3 4)
+add_mpi_test(mpi_communicator TORCH SOURCES comm/communicator_test.cpp DEPS dinoxx_test_comm NP 1 2 3 4)
 
 # Start-up: who is alone, who is not, and a launcher that does not know this MPI.
 add_executable(mpi_runtime_probe comm/runtime_probe.cpp)

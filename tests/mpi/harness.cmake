@@ -1,9 +1,9 @@
-add_mpi_test(mpi_harness_test SOURCES harness_test.cpp NP 1 2 3 4)
+add_mpi_test(mpi_harness SOURCES harness_test.cpp NP 1 2 3 4)
 
 # The harness must also say no. Each of these runs has to end with a failure and its message.
 function(add_harness_failure name message)
   add_test(NAME mpi_harness_${name} COMMAND ${CMAKE_COMMAND} -E env ${DINOXX_TEST_ENVIRONMENT} ${ARGN} ${MPIEXEC_EXECUTABLE} ${DINOXX_MPIEXEC_TEST_FLAGS} -n 2
-    sh -c "\"$0\"; code=$?; [ $code = 0 ] && echo 'THE HARNESS PASSED' && exit 0; exit $code" $<TARGET_FILE:mpi_harness_test>)
+    sh -c "\"$0\"; code=$?; [ $code = 0 ] && echo 'THE HARNESS PASSED' && exit 0; exit $code" $<TARGET_FILE:mpi_harness>)
   set_tests_properties(mpi_harness_${name} PROPERTIES LABELS mpi TIMEOUT 60 PROCESSORS 2 PASS_REGULAR_EXPRESSION "${message}" FAIL_REGULAR_EXPRESSION
     "THE HARNESS PASSED")
 endfunction()

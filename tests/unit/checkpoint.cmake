@@ -1,2 +1,2 @@
 include(${PROJECT_SOURCE_DIR}/tests/support/communicator_suite.cmake)
-dinoxx_test(checkpoint_test TORCH SOURCES checkpoint/checkpoint_test.cpp DEPS dinoxx_checkpoint dinoxx_test_comm LABELS unit)
+dinoxx_test(unit_checkpoint TORCH SOURCES checkpoint/checkpoint_test.cpp DEPS dinoxx_checkpoint dinoxx_test_comm LABELS unit)
