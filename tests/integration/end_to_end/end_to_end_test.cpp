@@ -85,7 +85,7 @@ TEST(EndToEnd, EvalCountsEachTestImageOnceAndSaysTheSameAtAnyNumberOfRanks) {
   EXPECT_EQ(results["checkpoint"]["step"], 6);
   EXPECT_EQ(results["data"]["fingerprint"], data->fingerprint());
   ASSERT_EQ(knn["results"].size(), 3u);
-  const json& teacher = knn["results"][0];
+  const json& teacher = knn["results"].at(0);
   EXPECT_EQ(teacher["name"], "teacher");
   EXPECT_EQ(teacher["headline"]["k"], 20);
 
@@ -137,11 +137,11 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
     alone = results;
     for (const char* step : {"knn", "zero", "few", "linear"}) EXPECT_EQ(results["suites"][step]["results"].size(), 2u) << step;
     // fine-tuning is equal up to the order of summation, and offered where nobody named it and it takes long
-    EXPECT_THAT(results["suites"]["finetune"]["results"][0]["left_out"].get<std::string>(), HasSubstr("--suite finetune runs it"));
+    EXPECT_THAT(results["suites"]["finetune"]["results"].at(0)["left_out"].get<std::string>(), HasSubstr("--suite finetune runs it"));
     for (const char* part : {"K=16", "simpleshot", "logit_adjusted", "majority class", "mAP", "was not run: about"})
       EXPECT_THAT(run.output, HasSubstr(part));
     EXPECT_TRUE(results["checks"]["identical"]["images"].is_number());
-    EXPECT_TRUE(results["suites"]["linear"]["results"][0]["methods"]["plain"]["bootstrap95"]["balanced_accuracy"].is_array());
+    EXPECT_TRUE(results["suites"]["linear"]["results"].at(0)["methods"]["plain"]["bootstrap95"]["balanced_accuracy"].is_array());
     EXPECT_TRUE(fs::exists(out / "predictions_linear.csv"));
   }
 }

@@ -64,7 +64,7 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
       shop.run(), out, "--suite finetune --finetune.methods lora,norm --finetune.epochs 2 --finetune.lr 1e-2 --finetune.save merged"));
   ASSERT_EQ(run.code, 0) << run.output;
   const json results = json_file(out / "results.json");
-  const json& methods = results["suites"]["finetune"]["results"][0]["methods"];
+  const json& methods = results["suites"]["finetune"]["results"].at(0)["methods"];
   for (const char* method : {"lora", "norm"}) {
     EXPECT_EQ(methods[method]["count"], 32) << method;
     EXPECT_TRUE(results["run"]["steps"]["finetune"]["teacher"][method]["seconds"].is_number()) << method;

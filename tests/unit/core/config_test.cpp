@@ -160,20 +160,20 @@ TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
   EXPECT_EQ(resolved(100000).head.out_dim, 16384);
   EXPECT_EQ(resolved(200000).head.out_dim, 32768);
   EXPECT_EQ(resolved(500000).head.out_dim, 65536);
-  EXPECT_DOUBLE_EQ(*resolved(5000).teacher.temp, 0.02);
-  EXPECT_DOUBLE_EQ(*resolved(510000).teacher.temp, 0.045);
-  EXPECT_DOUBLE_EQ(*resolved(2000000).teacher.temp, 0.07);
-  EXPECT_DOUBLE_EQ(*resolved(2000000).teacher.warmup_temp, 0.04);
-  EXPECT_DOUBLE_EQ(*resolved(20000).teacher.momentum, 0.99);
-  EXPECT_DOUBLE_EQ(*resolved(1000000).teacher.momentum, 0.996);
+  EXPECT_DOUBLE_EQ(resolved(5000).teacher.temp.value(), 0.02);
+  EXPECT_DOUBLE_EQ(resolved(510000).teacher.temp.value(), 0.045);
+  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.temp.value(), 0.07);
+  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.warmup_temp.value(), 0.04);
+  EXPECT_DOUBLE_EQ(resolved(20000).teacher.momentum.value(), 0.99);
+  EXPECT_DOUBLE_EQ(resolved(1000000).teacher.momentum.value(), 0.996);
   // 100 epochs of 51200 images in batches of 256: 20000 steps, so a tenth caps the warm-up of 12500 and not the 1250 of the last layer
   const Config mid = resolved(51200);
-  EXPECT_EQ(*mid.optim.warmup, (Duration{2000, Duration::Unit::kSteps}));
-  EXPECT_EQ(*mid.optim.freeze_last_layer, (Duration{1250, Duration::Unit::kSteps}));
-  EXPECT_EQ(*mid.teacher.warmup_temp_epochs, (Duration{30, Duration::Unit::kEpochs}));
-  EXPECT_EQ(*mid.model.dim, 384);
-  EXPECT_EQ(*mid.model.image_size, 224);
-  EXPECT_EQ(*mid.train.threads, 8);
+  EXPECT_EQ(mid.optim.warmup.value(), (Duration{2000, Duration::Unit::kSteps}));
+  EXPECT_EQ(mid.optim.freeze_last_layer.value(), (Duration{1250, Duration::Unit::kSteps}));
+  EXPECT_EQ(mid.teacher.warmup_temp_epochs.value(), (Duration{30, Duration::Unit::kEpochs}));
+  EXPECT_EQ(mid.model.dim.value(), 384);
+  EXPECT_EQ(mid.model.image_size.value(), 224);
+  EXPECT_EQ(mid.train.threads.value(), 8);
 }
 
 // DINOv2's and DINOv3's schedules count steps: where an epoch has more of them than the warm-up, it is a part of one.

@@ -83,6 +83,7 @@ TEST(WeightFileGolden, EveryTensorBitForBit) {
 
 TEST(WeightFileGolden, KeepsTheOrderOfTheFileAndShares) {
   const WeightFile file = WeightFile::open(golden / "strided.pth");
+  ASSERT_FALSE(file.entries().empty());
   EXPECT_EQ(file.entries()[0].name, "transposed");
   EXPECT_FALSE(file.at("transposed").contiguous());
   EXPECT_TRUE(file.at("row").contiguous());
@@ -115,6 +116,7 @@ TEST(WeightFileGolden, OutlivesTheObjectThatOpenedIt) {
     copy = first;
     entry = first.find("fc.weight");
   }
+  ASSERT_NE(entry, nullptr);
   std::vector<std::byte> bytes(entry->byte_count());
   copy_contiguous(*entry, bytes);
   EXPECT_EQ(std::memcmp(bytes.data(), copy.at("fc.weight").bytes.data(), bytes.size()), 0);
@@ -185,7 +187,7 @@ TEST(WeightFileLarge, ReadsZip64) {
   const auto path = folder.path() / "big.pth";
   zip.write(path);
   const WeightFile file = WeightFile::open(path);
-  EXPECT_EQ(file.at("a").byte_count(), elements * 4);
+  ASSERT_EQ(file.at("a").byte_count(), elements * 4);
   EXPECT_EQ(file.at("a").bytes[0], std::byte{1});
   EXPECT_EQ(file.at("a").bytes.back(), std::byte{0});
   EXPECT_EQ(std::memcmp(file.at("b").bytes.data(), "abcdefgh", 8), 0);

@@ -109,7 +109,7 @@ TEST(Shard, IdentityIsTheContent) {
   EXPECT_EQ(a.uuid, b.uuid);
   EXPECT_EQ(a.file_crc32c, b.file_crc32c);
   EXPECT_NE(a.uuid, c.uuid);
-  EXPECT_EQ(a.uuid.size(), 36u);
+  ASSERT_EQ(a.uuid.size(), 36u);
   EXPECT_EQ(a.uuid[14], '8');  // version of RFC 9562
 }
 

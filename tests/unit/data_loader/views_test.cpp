@@ -88,6 +88,7 @@ TEST(DrawView, JitterFactorsAndOrdersCoverTheirRanges) {
   std::set<std::array<ColorOp, 4>> orders;
   for (uint64_t position = 0; position < 1000; ++position) {
     const ViewDraw draw = draw_view(100, 100, view, 9, position, 0);
+    ASSERT_TRUE(draw.jitter && draw.jitter->hue && draw.blur_sigma);
     const ColorJitter& jitter = *draw.jitter;
     orders.insert(jitter.order);
     EXPECT_TRUE(jitter.brightness >= 0.6 && jitter.brightness <= 1.4);

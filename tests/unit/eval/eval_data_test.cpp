@@ -145,8 +145,8 @@ TEST(EvalData, ProbeMemoryCanBeLimited) {
   for (int i = 0; i < 100; ++i) data.add(Split::kTrain, i % 2);
   data.add(Split::kVal, 0);
   const EvalData chosen = choose_probe_data(data, 3, 0.1, 30);
-  EXPECT_EQ(chosen.memory.size(), 30u);
-  EXPECT_EQ(chosen.memory_labels.size(), 30u);
+  ASSERT_EQ(chosen.memory.size(), 30u);
+  ASSERT_EQ(chosen.memory_labels.size(), 30u);
   EXPECT_TRUE(std::is_sorted(chosen.memory.begin(), chosen.memory.end()));
   for (size_t i = 0; i < 30; ++i) EXPECT_EQ(chosen.memory_labels[i], data.meta(chosen.memory[i]).label);
   EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("30 of 100")));

@@ -246,14 +246,14 @@ TEST(Finetune, LearnsAndTheBestEpochAnswers) {
       EXPECT_NEAR(sum, 1, 1e-12);
     }
   }
-  const auto share = [&](size_t m) { return result.predictions[m].details["trainable_share"].get<double>(); };
+  const auto share = [&](size_t m) { return result.predictions.at(m).details["trainable_share"].get<double>(); };
   EXPECT_LT(share(1), 0.3);
   EXPECT_LT(share(2), 0.3);
   EXPECT_GT(share(0), 0.999);
-  const json& full = result.predictions[4].details;
-  EXPECT_EQ(full["epochs"][0]["mean_recall"], 1.0 / 3);  // a head of zeros says the first class
+  const json& full = result.predictions.at(4).details;
+  EXPECT_EQ(full["epochs"].at(0)["mean_recall"], 1.0 / 3);  // a head of zeros says the first class
   EXPECT_GT(full["validation"]["mean_recall"].get<double>(), 0.5) << full.dump();
-  EXPECT_LT(full["epochs"].back()["train_loss"].get<double>(), full["epochs"][1]["train_loss"].get<double>());
+  EXPECT_LT(full["epochs"].at(full["epochs"].size() - 1)["train_loss"].get<double>(), full["epochs"].at(1)["train_loss"].get<double>());
 }
 
 // What answers is the weights of the best epoch, not of the last: a rate that destroys the network leaves the start.
@@ -265,14 +265,14 @@ TEST(Finetune, ARateThatDestroysLeavesTheStart) {
   options.lr = {30.0};
   options.epochs = 2;
   const StepResult destroyed = run(dataset, options, *network);
-  EXPECT_EQ(destroyed.predictions[0].details["epoch"], 0);
-  EXPECT_THAT(destroyed.predictions[0].details["note"].get<std::string>(), HasSubstr("no epoch was better"));
+  EXPECT_EQ(destroyed.predictions.at(0).details["epoch"], 0);
+  EXPECT_THAT(destroyed.predictions.at(0).details["note"].get<std::string>(), HasSubstr("no epoch was better"));
   options.lr = {30.0, 2e-5};
   options.epochs = 3;
   const StepResult tried = run(dataset, options, *network);
-  EXPECT_EQ(tried.predictions[0].details["rates_tried"].size(), 2u);
-  const json& of_none = none.predictions[0].details;
-  EXPECT_EQ(tried.predictions[0].details["lr"], of_none["epoch"] == 0 ? 30.0 : 2e-5);
+  EXPECT_EQ(tried.predictions.at(0).details["rates_tried"].size(), 2u);
+  const json& of_none = none.predictions.at(0).details;
+  EXPECT_EQ(tried.predictions.at(0).details["lr"], of_none["epoch"] == 0 ? 30.0 : 2e-5);
 }
 
 // Timed once: near the limit the network and its untrained twin are both run, or neither is.
@@ -316,9 +316,9 @@ TEST(Finetune, TestLabelsChangeNothing) {
     EXPECT_EQ(one.scores.dump(), two.scores.dump());
     ASSERT_EQ(one.predictions.size(), 2u);
     for (size_t m = 0; m < 2; ++m) {
-      EXPECT_EQ(one.predictions[m].classes, two.predictions[m].classes);
-      EXPECT_EQ(one.predictions[m].probabilities, two.predictions[m].probabilities);
-      json details[] = {one.predictions[m].details, two.predictions[m].details};
+      EXPECT_EQ(one.predictions.at(m).classes, two.predictions.at(m).classes);
+      EXPECT_EQ(one.predictions.at(m).probabilities, two.predictions.at(m).probabilities);
+      json details[] = {one.predictions.at(m).details, two.predictions.at(m).details};
       for (json& of_one : details) of_one.erase("calibration");  // scores of the answers
       EXPECT_EQ(details[0].dump(), details[1].dump());
     }
@@ -344,10 +344,10 @@ TEST(Finetune, RanksAgree) {
     });
     for (const StepResult& result : all) {
       for (size_t m = 0; m < 2; ++m) {
-        EXPECT_EQ(result.predictions[m].probabilities, all[0].predictions[m].probabilities);  // bit for bit on all ranks
-        EXPECT_EQ(result.predictions[m].details["epoch"], alone.predictions[m].details["epoch"]);
-        for (size_t i = 0; i < alone.predictions[m].probabilities.size(); ++i)
-          ASSERT_NEAR(result.predictions[m].probabilities[i], alone.predictions[m].probabilities[i], 2e-4);
+        EXPECT_EQ(result.predictions.at(m).probabilities, all[0].predictions.at(m).probabilities);  // bit for bit on all ranks
+        EXPECT_EQ(result.predictions.at(m).details["epoch"], alone.predictions.at(m).details["epoch"]);
+        for (size_t i = 0; i < alone.predictions.at(m).probabilities.size(); ++i)
+          ASSERT_NEAR(result.predictions.at(m).probabilities[i], alone.predictions.at(m).probabilities[i], 2e-4);
       }
     }
   }
@@ -365,7 +365,7 @@ TEST(Finetune, RefusalsSayWhy) {
   const StepResult conv = run(tinted(8, 4, 4), quick({"lora", "norm"}), *resnet);
   EXPECT_THAT(conv.scores["left_out_methods"]["lora"].get<std::string>(), HasSubstr("vision transformer"));
   ASSERT_EQ(conv.predictions.size(), 1u);
-  EXPECT_EQ(conv.predictions[0].method, "norm");
+  EXPECT_EQ(conv.predictions.at(0).method, "norm");
   EXPECT_THAT(left_out(run(tinted(8, 4, 4), quick({"lora"}), *resnet)), HasSubstr("none of the methods"));
   // a class of the queries that train lacks is never said
   MemoryDataset lacking = tinted(8, 4, 4);
@@ -373,7 +373,7 @@ TEST(Finetune, RefusalsSayWhy) {
   lacking.set_class_names({"red", "green", "blue", "black"});
   const StepResult result = run(lacking, quick({"bitfit"}), *vit);
   ASSERT_EQ(result.predictions.size(), 1u);
-  for (size_t q = 0; q < result.predictions[0].classes.size(); ++q) EXPECT_EQ(result.predictions[0].probabilities[4 * q + 3], 0);
+  for (size_t q = 0; q < result.predictions.at(0).classes.size(); ++q) EXPECT_EQ(result.predictions.at(0).probabilities[4 * q + 3], 0);
   // what nobody named and takes long is offered
   FinetuneOptions unasked = quick({});
   unasked.by_name = false;
@@ -385,7 +385,7 @@ TEST(Finetune, RefusalsSayWhy) {
   // the untrained network of the same shape is trained from the start and nothing else
   const StepResult untrained = run(tinted(8, 4, 4), quick({"norm", "full"}), *vit, "untrained");
   ASSERT_EQ(untrained.predictions.size(), 1u);
-  EXPECT_EQ(untrained.predictions[0].method, "full");
+  EXPECT_EQ(untrained.predictions.at(0).method, "full");
   EXPECT_TRUE(untrained.files.empty());
 }
 
@@ -440,14 +440,14 @@ TEST(Finetune, AMergedFileAnswersAsTheStepDid) {
   const std::filesystem::path merged = folder.path() / "finetune_full_merged.safetensors";
   const LoadedModel model = load_model({.checkpoint = merged, .which = {}, .step = {}, .model_settings = {}});
   const FinetunedHead head = read_finetuned_head(merged, dataset, kClasses);
-  EXPECT_EQ(head.temperature, result.predictions[0].details["temperature"]);
+  EXPECT_EQ(head.temperature, result.predictions.at(0).details["temperature"]);
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const at::NoGradGuard no_grad;
   const at::Tensor features = model.network->forward(read_images(dataset, data.queries, {{0, kSize}, ViewPlan{}, 1}));
   const at::Tensor p = at::softmax(head.model.logits(normalize_rows(features)), -1);
   for (int64_t q = 0; q < p.size(0); ++q)
     for (int64_t c = 0; c < kClasses; ++c)
-      EXPECT_NEAR(p[q][c].item<double>(), result.predictions[0].probabilities[static_cast<size_t>(q * kClasses + c)], 1e-5);
+      EXPECT_NEAR(p[q][c].item<double>(), result.predictions.at(0).probabilities[static_cast<size_t>(q * kClasses + c)], 1e-5);
 
   MemoryDataset renamed = tinted(12, 6, 6);
   renamed.set_class_names({"red", "green", "violet"});

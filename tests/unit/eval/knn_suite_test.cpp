@@ -28,11 +28,11 @@ TEST(KnnSuite, SeparableClassesAreAllRightAndTheCountsAreThere) {
   EXPECT_EQ(scores["headline"]["count"], 30);
   EXPECT_FALSE(scores["headline"].contains("top5"));  // three classes
   EXPECT_EQ(scores["by_k"].size(), 2u);               // 10 and 20 of 90
-  EXPECT_EQ(scores["classes"].size(), 3u);
-  EXPECT_EQ(scores["classes"][1]["name"], "class1");
-  EXPECT_EQ(scores["classes"][1]["memory"], 30);
-  EXPECT_EQ(scores["classes"][1]["queries"], 10);
-  EXPECT_EQ(scores["classes"][1]["recall"], 1.0);
+  ASSERT_EQ(scores["classes"].size(), 3u);
+  EXPECT_EQ(scores["classes"].at(1)["name"], "class1");
+  EXPECT_EQ(scores["classes"].at(1)["memory"], 30);
+  EXPECT_EQ(scores["classes"].at(1)["queries"], 10);
+  EXPECT_EQ(scores["classes"].at(1)["recall"], 1.0);
   EXPECT_EQ(report.protocol["k_left_out"], json::array({100, 200}));
   EXPECT_EQ(report.protocol["memory"]["images"], 90);
   EXPECT_THAT(report.protocol["notes"].dump(), HasSubstr("the memory holds 90 images"));
@@ -48,7 +48,7 @@ TEST(KnnSuite, RecallOfAClassWithoutQueriesIsNullNotZero) {
   const auto comm = make_self_communicator();
   const KnnReport report = run_knn(data, choose_eval_data(data, std::nullopt, 0), {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *comm);
   const json& scores = report.results.at(0).scores;
-  EXPECT_TRUE(scores["classes"][2]["recall"].is_null());
+  EXPECT_TRUE(scores["classes"].at(2)["recall"].is_null());
   EXPECT_EQ(scores["headline"]["balanced_accuracy"], 1.0);
 }
 

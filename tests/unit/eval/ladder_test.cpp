@@ -34,13 +34,13 @@ TEST(Ladder, ClassesThatStandApartAreAllRight) {
   EXPECT_NEAR(zero["clustering"]["nmi"].get<double>(), 1.0, 1e-12);
   EXPECT_NEAR(zero["retrieval"]["map"].get<double>(), 1.0, 1e-12);
   const json& few = outcome.scores.at("few");
-  EXPECT_EQ(few["curve"].size(), 6u);  // 1, 2, 4, 8, 16, 32 of 40
-  EXPECT_EQ(few["curve"][0]["methods"]["simpleshot"]["balanced_accuracy"]["mean"], 1.0);
-  EXPECT_EQ(few["curve"][0]["draws"], 10);
-  EXPECT_EQ(few["curve"][5]["images"], 32 + 30 + 20 + 10);
-  EXPECT_EQ(few["curve"][5]["classes_with_fewer"], 3);
-  EXPECT_EQ(few["episodes"][0]["ways"], 4);
-  EXPECT_EQ(few["episodes"][1]["methods"]["nearest_mean"]["accuracy"], 1.0);
+  ASSERT_EQ(few["curve"].size(), 6u);  // 1, 2, 4, 8, 16, 32 of 40
+  EXPECT_EQ(few["curve"].at(0)["methods"]["simpleshot"]["balanced_accuracy"]["mean"], 1.0);
+  EXPECT_EQ(few["curve"].at(0)["draws"], 10);
+  EXPECT_EQ(few["curve"].at(5)["images"], 32 + 30 + 20 + 10);
+  EXPECT_EQ(few["curve"].at(5)["classes_with_fewer"], 3);
+  EXPECT_EQ(few["episodes"].at(0)["ways"], 4);
+  EXPECT_EQ(few["episodes"].at(1)["methods"]["nearest_mean"]["accuracy"], 1.0);
   ASSERT_EQ(few["transductive"].size(), 4u);
   for (const json& episodes : few["transductive"]) {
     EXPECT_EQ(episodes["ways"], 4);
@@ -105,12 +105,12 @@ TEST(Ladder, NothingThatIsChosenOrPredictedLooksAtTestLabels) {
     EXPECT_EQ(a["restart"], b["restart"]);
     EXPECT_NE(a["accuracy"], b["accuracy"]);
     for (size_t r = 0; r < a["restarts"].size(); ++r) {
-      for (const char* key : {"similarity", "rounds", "converged"}) EXPECT_EQ(a["restarts"][r][key], b["restarts"][r][key]);
+      for (const char* key : {"similarity", "rounds", "converged"}) EXPECT_EQ(a["restarts"].at(r)[key], b["restarts"].at(r)[key]);
     }
     // the draws of the few-shot step: of the memory alone
     for (const char* key : {"shots", "images", "classes_with_fewer"})
-      EXPECT_EQ(after.scores.at("few")["curve"][0][key], before.scores.at("few")["curve"][0][key]);
-    EXPECT_NE(after.scores.at("few")["curve"][0]["methods"], before.scores.at("few")["curve"][0]["methods"]);
+      EXPECT_EQ(after.scores.at("few")["curve"].at(0)[key], before.scores.at("few")["curve"].at(0)[key]);
+    EXPECT_NE(after.scores.at("few")["curve"].at(0)["methods"], before.scores.at("few")["curve"].at(0)["methods"]);
     EXPECT_EQ(after.scores.at("linear")["selection"], before.scores.at("linear")["selection"]);
     for (const char* method : {"plain", "class_weighted", "logit_adjusted"}) {
       const json &a = after.scores.at("linear")["methods"][method], &b = before.scores.at("linear")["methods"][method];
@@ -137,7 +137,7 @@ TEST(Ladder, OneTrainingImagePerClass) {
   EXPECT_NE(linear["methods"]["plain"]["undefined"]["temperature"], "");
   EXPECT_TRUE(linear["repeated_folds"]["mean"].is_null());
   EXPECT_EQ(outcome.scores.at("few")["curve"].size(), 0u);  // one shot is all there is
-  EXPECT_TRUE(outcome.scores.at("few")["episodes"][1]["methods"]["simpleshot"]["accuracy"].is_null());
+  EXPECT_TRUE(outcome.scores.at("few")["episodes"].at(1)["methods"]["simpleshot"]["accuracy"].is_null());
   EXPECT_EQ(outcome.predictions.at("few.simpleshot"), make_set({1, 1, 1}, {5, 5, 5}).data.query_labels);
 }
 
@@ -146,8 +146,8 @@ TEST(Ladder, AClassWithoutTrainingImagesIsNeverPredictedAndSaidToBeUndefined) {
   const Outcome outcome = climb(set, 0.1);
   for (const auto& [method, classes] : outcome.predictions) EXPECT_THAT(classes, Each(testing::Ne(1))) << method;
   const json& plain = outcome.scores.at("linear")["methods"]["plain"];
-  EXPECT_EQ(plain["classes"][1]["recall"], 0.0);
-  EXPECT_TRUE(plain["classes"][1]["precision"].is_null());
+  EXPECT_EQ(plain["classes"].at(1)["recall"], 0.0);
+  EXPECT_TRUE(plain["classes"].at(1)["precision"].is_null());
   EXPECT_TRUE(plain["calibration"]["before"]["nll"].is_null());
   EXPECT_EQ(outcome.scores.at("zero")["retrieval"]["queries_without_match"], 5);
   EXPECT_THAT(check_splits(set.dataset, set.data)["warnings"].dump(), HasSubstr("no training image"));
@@ -156,11 +156,11 @@ TEST(Ladder, AClassWithoutTrainingImagesIsNeverPredictedAndSaidToBeUndefined) {
 TEST(Ladder, AClassWithoutTestImagesIsLeftOutOfMeans) {
   const Outcome outcome = climb(make_set({20, 20, 20}, {5, 0, 5}), 0.02);
   const json& plain = outcome.scores.at("linear")["methods"]["plain"];
-  EXPECT_TRUE(plain["classes"][1]["recall"].is_null());
-  EXPECT_TRUE(plain["classes"][1]["auroc"].is_null());
+  EXPECT_TRUE(plain["classes"].at(1)["recall"].is_null());
+  EXPECT_TRUE(plain["classes"].at(1)["auroc"].is_null());
   EXPECT_EQ(plain["balanced_accuracy"], 1.0);
   EXPECT_EQ(plain["ranking_classes_left_out"], 1);
-  EXPECT_TRUE(outcome.scores.at("zero")["retrieval"]["classes"][1]["map"].is_null());
+  EXPECT_TRUE(outcome.scores.at("zero")["retrieval"]["classes"].at(1)["map"].is_null());
 }
 
 TEST(Ladder, MoreClustersThanImagesIsSaid) {
@@ -195,7 +195,8 @@ TEST(Checks, IdenticalPicturesSharedGroupsAndShiftedLabelsAreCounted) {
   const json checks = check_splits(set.dataset, set.data);
   EXPECT_EQ(checks["identical"]["images"], 2);
   EXPECT_EQ(checks["identical"]["with_another_label"], 1);
-  EXPECT_EQ(checks["identical"]["examples"][0]["memory"], "image1.png");
+  ASSERT_EQ(checks["identical"]["examples"].size(), 2u);
+  EXPECT_EQ(checks["identical"]["examples"].at(0)["memory"], "image1.png");
   EXPECT_EQ(checks["identical_validation"]["images"], 0);
   EXPECT_EQ(checks["groups"]["queries"], 1);
   EXPECT_EQ(checks["groups"]["groups"], 1);
@@ -215,17 +216,18 @@ TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {
   json checks = {{"warnings", json::array()}, {"near_identical", near}};
   judge_near_identical(checks);
   ASSERT_EQ(checks["warnings"].size(), 1u);
-  EXPECT_THAT(checks["warnings"][0].get<std::string>(), HasSubstr("1 of 40 test images are nearly the same as an image of the memory"));
+  EXPECT_THAT(checks["warnings"].at(0).get<std::string>(), HasSubstr("1 of 40 test images are nearly the same as an image of the memory"));
   EXPECT_FALSE(checks["near_identical"].contains("notes"));
   // features for which everything is alike accuse nobody
   checks = {{"warnings", json::array()}, {"near_identical", near}};
   checks["near_identical"]["median_cosine"] = 0.95;
   judge_near_identical(checks);
   EXPECT_TRUE(checks["warnings"].empty());
-  EXPECT_THAT(checks["near_identical"]["notes"][0].get<std::string>(), HasSubstr("says little: half of all images come as near as 0.950"));
-  EXPECT_NEAR(near["examples"][0]["cosine"].get<double>(), 1.0, 1e-6);
-  EXPECT_EQ(near["examples"][0]["image"], set.dataset.key(set.data.queries[4]));
-  EXPECT_EQ(near["examples"][0]["memory"], set.dataset.key(set.data.memory[17]));
+  EXPECT_THAT(checks["near_identical"]["notes"].at(0).get<std::string>(),
+              HasSubstr("says little: half of all images come as near as 0.950"));
+  EXPECT_NEAR(near["examples"].at(0)["cosine"].get<double>(), 1.0, 1e-6);
+  EXPECT_EQ(near["examples"].at(0)["image"], set.dataset.key(set.data.queries[4]));
+  EXPECT_EQ(near["examples"].at(0)["memory"], set.dataset.key(set.data.memory[17]));
 }
 
 TEST(Checks, ValidationIsComparedWithBothSidesToo) {
@@ -256,8 +258,8 @@ TEST(Checks, ValidationIsComparedWithBothSidesToo) {
   const json near = check_near_identical({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
   EXPECT_EQ(near["queries"], 0);
   EXPECT_EQ(near["validation"]["queries"], 1);
-  EXPECT_EQ(near["validation"]["examples"][0]["image"], set.dataset.key(set.data.validation[1]));
-  EXPECT_EQ(near["validation"]["examples"][0]["memory"], set.dataset.key(set.data.memory[2]));
+  EXPECT_EQ(near["validation"]["examples"].at(0)["image"], set.dataset.key(set.data.validation[1]));
+  EXPECT_EQ(near["validation"]["examples"].at(0)["memory"], set.dataset.key(set.data.memory[2]));
   EXPECT_EQ(near["validation_queries"]["queries"], 1);
   EXPECT_EQ(near["validation_queries"]["looked_at"], 12);
   json judged = {{"warnings", json::array()}, {"near_identical", near}};
@@ -274,13 +276,15 @@ TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
   const std::vector<const std::vector<int32_t>*> methods{&good, &bad, &bad};
   const std::vector<MethodPair> pairs{{0, 1}, {1, 2}};
   const BootstrapReport report = bootstrap_methods(set.dataset, set.data, methods, pairs, 0, 1, *comm);
+  ASSERT_EQ(report.intervals.size(), methods.size());
+  ASSERT_EQ(report.differences.size(), pairs.size());
   EXPECT_TRUE(report.intervals[0]["accuracy"].is_null());  // all right in every resample: nothing is known of the spread
   EXPECT_THAT(report.intervals[0]["undefined"]["accuracy"].get<std::string>(), HasSubstr("all equal"));
-  EXPECT_THAT(report.interval_notes[0], HasSubstr("2 of 2 classes"));
-  EXPECT_LT(report.intervals[1]["accuracy"][0].get<double>(), 50.0 / 60);
-  EXPECT_GT(report.differences[0]["accuracy"][0].get<double>(), 0.05);
+  EXPECT_THAT(report.interval_notes.at(0), HasSubstr("2 of 2 classes"));
+  EXPECT_LT(report.intervals[1]["accuracy"].at(0).get<double>(), 50.0 / 60);
+  EXPECT_GT(report.differences[0]["accuracy"].at(0).get<double>(), 0.05);
   EXPECT_TRUE(report.differences[1]["balanced_accuracy"].is_null());  // the same method: the same resamples
-  EXPECT_THAT(report.difference_notes[1], HasSubstr("2 of 2 classes"));
+  EXPECT_THAT(report.difference_notes.at(1), HasSubstr("2 of 2 classes"));
   EXPECT_FALSE(report.by_group);
 
   Set grouped = make_set({5, 5}, {30, 30});

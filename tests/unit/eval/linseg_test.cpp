@@ -98,16 +98,17 @@ TEST(Linseg, MasksThatColourTellsAreFound) {
     EXPECT_EQ(scores["images"]["train"], 30);
     EXPECT_EQ(scores["images"]["train_patches"], 30 * kCells * kCells);
     EXPECT_EQ(scores["images"]["validation"], val);
-    EXPECT_EQ(scores["classes"]["pixel"]["iou"].size(), 4u);
-    EXPECT_EQ(scores["classes"]["pixel"]["iou"][2]["name"], "green");
+    ASSERT_EQ(scores["classes"]["pixel"]["iou"].size(), 4u);
+    EXPECT_EQ(scores["classes"]["pixel"]["iou"].at(2)["name"], "green");
     const json& background = scores["object"]["all_background"];
-    const double share = background["iou"][0]["truth"].get<double>() / (12 * kSize * kSize);
+    const double share = background["iou"].at(0)["truth"].get<double>() / (12 * kSize * kSize);
     EXPECT_DOUBLE_EQ(background["accuracy"].get<double>(), share);
     EXPECT_DOUBLE_EQ(background["miou"].get<double>(), share / 2);
-    EXPECT_EQ(background["iou"][1]["iou"], 0.0);
+    EXPECT_EQ(background["iou"].at(1)["iou"], 0.0);
     EXPECT_DOUBLE_EQ(scores["object"]["all_object"]["miou"].get<double>(), (1 - share) / 2);
     EXPECT_THAT(scores["attention"]["left_out"].get<std::string>(), HasSubstr("no attention"));
     const json& interval = scores["bootstrap95"]["object_miou"];
+    ASSERT_EQ(interval.size(), 2u);
     EXPECT_LE(interval[0], scores["object"]["pixel"]["miou"]);
     EXPECT_GE(interval[1], scores["object"]["pixel"]["miou"]);
     EXPECT_LT(interval[0], interval[1]);
@@ -130,7 +131,7 @@ TEST(Linseg, TheNetworksPatchesAndItsAttentionHaveNumbers) {
   EXPECT_GT(scores["object"]["patch"]["miou"], 0.9);  // 32 numbers of 48 pixels still tell dark from light
   const json& attention = scores["attention"];
   ASSERT_EQ(attention["heads"].size(), 2u);
-  const double a = attention["heads"][0], b = attention["heads"][1], best = attention["oracle_head_of_each_image"];
+  const double a = attention["heads"].at(0), b = attention["heads"].at(1), best = attention["oracle_head_of_each_image"];
   EXPECT_DOUBLE_EQ(attention["mean_of_heads"].get<double>(), (a + b) / 2);
   EXPECT_DOUBLE_EQ(attention["oracle_head_of_the_set"]["jaccard"].get<double>(), std::max(a, b));
   EXPECT_GE(best, std::max(a, b));
@@ -144,7 +145,7 @@ TEST(Linseg, ImagesWithoutAMaskAreLeftOutAndCounted) {
   EXPECT_EQ(scores["images"]["train"], 20);
   EXPECT_EQ(scores["images"]["queries"], 8);
   EXPECT_EQ(scores["images"]["queries_without_mask"], 4);
-  const json& blue = scores["classes"]["pixel"]["iou"][3];  // none of it has a mask
+  const json& blue = scores["classes"]["pixel"]["iou"].at(3);  // none of it has a mask
   EXPECT_EQ(blue["truth"], 0.0);
   EXPECT_EQ(blue["answered"], 0.0);
   EXPECT_TRUE(blue["iou"].is_null());
@@ -277,7 +278,7 @@ TEST(Attend, AConvolutionalNetworkHasNoAttentionAndSaysSo) {
   const json result = attend(options);
   EXPECT_EQ(result["grid"], (json{2, 3}));  // 64 x 96 at stride 32
   EXPECT_TRUE(result["attention"].is_null());
-  EXPECT_THAT(result["notes"][0].get<std::string>(), HasSubstr("no attention"));
+  EXPECT_THAT(result["notes"].at(0).get<std::string>(), HasSubstr("no attention"));
   EXPECT_EQ(result["files"], (json{"input.png", "pca.png", "similarity.png", "overview.png"}));
   EXPECT_EQ(result["similarity"]["patch"], (json{1, 1}));  // the middle
 }

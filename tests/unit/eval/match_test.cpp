@@ -144,7 +144,7 @@ TEST(Match, TheStepIsTheSameAtAnyNumberOfRanksAndAsksForObjectsAlone) {
         EXPECT_GE(result.scores["images_without_points"], 1);
         EXPECT_LE(result.scores["pck"]["0.1"], result.scores["best_of_grid"]["0.1"]);
         EXPECT_GT(result.scores["pck"]["0.2"], result.scores["chance"]["0.2"]);
-        EXPECT_LE(result.scores["bootstrap95"]["0.2"][0], result.scores["pck"]["0.2"]);
+        EXPECT_LE(result.scores["bootstrap95"]["0.2"].at(0), result.scores["pck"]["0.2"]);
       });
     }
   }
@@ -181,14 +181,14 @@ TEST(Match, PairsWithPoints) {
       }
       alone = results.dump();
       ASSERT_EQ(results["results"].size(), 3u);
-      const json& raw = results["results"][2];
+      const json& raw = results["results"].at(2);
       EXPECT_EQ(raw["name"], "raw");
       EXPECT_EQ(raw["points"], 5.0);
-      EXPECT_EQ(raw["pairs"][0]["pck"]["0.05"], 1.0);
-      EXPECT_EQ(raw["pairs"][0]["mutual"]["share"], 1.0);
+      EXPECT_EQ(raw["pairs"].at(0)["pck"]["0.05"], 1.0);
+      EXPECT_EQ(raw["pairs"].at(0)["mutual"]["share"], 1.0);
       // two pixels off, 0.2 of the box; eight pixels off
-      EXPECT_EQ(raw["pairs"][1]["pck"]["0.1"], 0.0);
-      EXPECT_EQ(raw["pairs"][1]["pck"]["0.2"], 0.5);
+      EXPECT_EQ(raw["pairs"].at(1)["pck"]["0.1"], 0.0);
+      EXPECT_EQ(raw["pairs"].at(1)["pck"]["0.2"], 0.5);
       EXPECT_EQ(raw["pck"]["0.05"], 0.6);
       EXPECT_THAT(match_table(results["results"]), HasSubstr("best of grid"));
     });
@@ -222,8 +222,8 @@ TEST(Paired, DifferencesOfTheSameResamples) {
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0]["second"], "raw");
   EXPECT_EQ(rows[0]["difference"], 0.25);
-  EXPECT_NEAR(rows[0]["interval95"][0].get<double>(), 0.25, 1e-12);
-  EXPECT_NEAR(rows[0]["interval95"][1].get<double>(), 0.26, 1e-12);
+  EXPECT_NEAR(rows[0]["interval95"].at(0).get<double>(), 0.25, 1e-12);
+  EXPECT_NEAR(rows[0]["interval95"].at(1).get<double>(), 0.26, 1e-12);
   EXPECT_TRUE(rows[1]["difference"].is_null());
   EXPECT_EQ(rows[1]["undefined"]["difference"], "the figure is undefined for one of the two");
   EXPECT_TRUE(rows[1]["interval95"].is_null());  // always the same difference: nothing is known of its spread

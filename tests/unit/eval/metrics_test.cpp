@@ -15,6 +15,7 @@ TEST(Metrics, CountsByHand) {
   EXPECT_EQ(scores.correct_top5, 3);
   EXPECT_DOUBLE_EQ(scores.accuracy(), 0.5);
   EXPECT_DOUBLE_EQ(scores.top5(), 0.75);
+  ASSERT_EQ(scores.classes.size(), 3u);
   EXPECT_EQ(scores.classes[0].support, 3);
   EXPECT_EQ(scores.classes[0].correct, 2);
   EXPECT_EQ(scores.classes[1].correct, 0);

@@ -31,8 +31,8 @@ TEST(OddSizes, TenThousandClassesAreScoredWhereItIsCheapAndLeftOutWithTheReasonE
   EXPECT_EQ(few["methods"]["simpleshot"]["count"], 200);
   EXPECT_FALSE(few["methods"].contains("logistic"));
   EXPECT_THAT(few["left_out"]["logistic"].get<std::string>(), HasSubstr("multiplications"));
-  EXPECT_THAT(few["curve"][0]["methods"]["logistic"]["left_out"].get<std::string>(), HasSubstr("multiplications"));
-  EXPECT_TRUE(few["curve"][0]["methods"]["nearest_mean"]["accuracy"]["mean"].is_number());
+  EXPECT_THAT(few["curve"].at(0)["methods"]["logistic"]["left_out"].get<std::string>(), HasSubstr("multiplications"));
+  EXPECT_TRUE(few["curve"].at(0)["methods"]["nearest_mean"]["accuracy"]["mean"].is_number());
   EXPECT_THAT(scores("linear")["left_out"].get<std::string>(), HasSubstr("multiplications"));
   const json zero = scores("zero");
   EXPECT_TRUE(zero["clustering"]["accuracy"].is_null());
@@ -152,7 +152,7 @@ TEST(OddSizesOfNetworks, AClassThatASplitLacks) {
       SCOPED_TRACE(std::string(step) + " without class 2 in split " + std::to_string(lacking));
       const json scores = network.run(step, dataset)["methods"][method];
       EXPECT_EQ(scores["count"], lacking == 2 ? 6 : 9);
-      const json& row = scores["classes"][2];
+      const json& row = scores["classes"].at(2);
       EXPECT_EQ(row["memory"], lacking == 0 ? 0 : 4);
       if (lacking == 0) {
         EXPECT_EQ(row["recall"], 0.0);

@@ -70,10 +70,10 @@ TEST(Bootstrap, ScoresOfTheWholeSetWhenEachImageIsDrawnOnce) {
   const std::vector<int32_t> labels = repeated({4, 3, 2}), predictions{0, 0, 1, 0, 1, 1, 2, 2, 0};
   const Tally t = tally(labels, predictions, 3);
   const auto scores = resampled_scores(labels, predictions, std::vector<uint32_t>(9, 1), 3);
-  EXPECT_EQ(scores[0], *accuracy(t).value);
-  EXPECT_EQ(scores[1], *balanced_accuracy(t).value);
-  EXPECT_EQ(scores[2], *macro_f1(t).value);
-  EXPECT_EQ(scores[3], *matthews(t).value);
+  EXPECT_EQ(scores[0], accuracy(t).value.value());
+  EXPECT_EQ(scores[1], balanced_accuracy(t).value.value());
+  EXPECT_EQ(scores[2], macro_f1(t).value.value());
+  EXPECT_EQ(scores[3], matthews(t).value.value());
 }
 
 TEST(Bootstrap, NoIntervalFromValuesThatAreMostlyUndefined) {

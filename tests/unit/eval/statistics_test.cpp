@@ -18,9 +18,9 @@ TEST(Statistics, RecallByTheNumberOfTrainingImages) {
   const Tally t = tally(labels, predictions, 5);
   const std::vector<int64_t> training{101, 100, 20, 19, 500};
   const ShotRecall recall = recall_by_training_count(t, training);
-  EXPECT_DOUBLE_EQ(*recall.many.value, 0.5);
-  EXPECT_DOUBLE_EQ(*recall.medium.value, (1.0 + 0.25) / 2);
-  EXPECT_DOUBLE_EQ(*recall.few.value, 0.5);
+  EXPECT_DOUBLE_EQ(recall.many.value.value(), 0.5);
+  EXPECT_DOUBLE_EQ(recall.medium.value.value(), (1.0 + 0.25) / 2);
+  EXPECT_DOUBLE_EQ(recall.few.value.value(), 0.5);
   EXPECT_EQ(recall.classes_many, 1);
   EXPECT_EQ(recall.classes_medium, 2);
   EXPECT_EQ(recall.classes_few, 1);
@@ -44,7 +44,7 @@ TEST(Statistics, AClassWithoutTestImagesIsLeftOutOfTheMeanAndListed) {
   const std::vector<double> scores{0.9, 0.1, 0.0, 0.4, 0.1, 0.5, 0.3, 0.1, 0.6};
   const Ranking ranking = one_against_rest(labels, scores, 3);
   EXPECT_THAT(ranking.left_out, ElementsAre(1));
-  EXPECT_DOUBLE_EQ(*ranking.macro_auroc.value, 1.0);
+  EXPECT_DOUBLE_EQ(ranking.macro_auroc.value.value(), 1.0);
 }
 
 TEST(Statistics, JsonHasTheReasonBesideTheNull) {

@@ -61,7 +61,7 @@ TEST(Sweep, LearnsWhatTheNetworkShowsAndSaysWhatEachHeadDid) {
     const StepResult result = sweep(*dataset, data, *network, views);
     ASSERT_EQ(result.predictions.size(), 1U);
     EXPECT_GT(accuracy(result, data), 0.9) << views;  // colours tell the classes apart, chance is 0.25
-    const Prediction& best = result.predictions[0];
+    const Prediction& best = result.predictions.at(0);
     EXPECT_EQ(best.probabilities.size(), 40U * 4U);
     for (size_t q = 0; q < 40; ++q) {
       const auto row = best.probabilities.begin() + static_cast<int64_t>(4 * q);
@@ -99,9 +99,9 @@ TEST(Sweep, IsTheSameAtAnyNumberOfRanksAndThreads) {
     run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
       const StepResult together = sweep(*dataset, data, *network, 2, *comm, 2);
       EXPECT_EQ(together.scores.dump(), alone.scores.dump());
-      EXPECT_EQ(together.predictions[0].classes, alone.predictions[0].classes);
-      EXPECT_EQ(together.predictions[0].probabilities, alone.predictions[0].probabilities);
-      EXPECT_EQ(together.predictions[0].details.dump(), alone.predictions[0].details.dump());
+      EXPECT_EQ(together.predictions.at(0).classes, alone.predictions.at(0).classes);
+      EXPECT_EQ(together.predictions.at(0).probabilities, alone.predictions.at(0).probabilities);
+      EXPECT_EQ(together.predictions.at(0).details.dump(), alone.predictions.at(0).details.dump());
     });
 }
 
@@ -115,11 +115,11 @@ TEST(Sweep, LearnsInPartsWhereTheCropsAreTooManyToHold) {
   const StepResult alone = sweep(*dataset, data, *network, 2, *self, 1, pool), whole = sweep(*dataset, data, *network, 2, *self);
   EXPECT_GT(accuracy(alone, data), 0.9);
   EXPECT_EQ(alone.scores.dump(), whole.scores.dump());  // the same crops, as often
-  EXPECT_NE(alone.predictions[0].probabilities, whole.predictions[0].probabilities);
+  EXPECT_NE(alone.predictions.at(0).probabilities, whole.predictions.at(0).probabilities);
   run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& comm) {
     const StepResult together = sweep(*dataset, data, *network, 2, *comm, 2, pool);
-    EXPECT_EQ(together.predictions[0].probabilities, alone.predictions[0].probabilities);
-    EXPECT_EQ(together.predictions[0].details.dump(), alone.predictions[0].details.dump());
+    EXPECT_EQ(together.predictions.at(0).probabilities, alone.predictions.at(0).probabilities);
+    EXPECT_EQ(together.predictions.at(0).details.dump(), alone.predictions.at(0).details.dump());
   });
 }
 
@@ -132,9 +132,9 @@ TEST(Sweep, NothingLooksAtTheLabelsOfTheQueries) {
   const auto network = small_backbone(2, 11);
   const StepResult a = sweep(*dataset, data, *network, 1), b = sweep(*dataset, shuffled, *network, 1);
   EXPECT_EQ(a.scores.dump(), b.scores.dump());
-  EXPECT_EQ(a.predictions[0].classes, b.predictions[0].classes);
-  EXPECT_EQ(a.predictions[0].probabilities, b.predictions[0].probabilities);
-  EXPECT_EQ(a.predictions[0].details.dump(), b.predictions[0].details.dump());
+  EXPECT_EQ(a.predictions.at(0).classes, b.predictions.at(0).classes);
+  EXPECT_EQ(a.predictions.at(0).probabilities, b.predictions.at(0).probabilities);
+  EXPECT_EQ(a.predictions.at(0).details.dump(), b.predictions.at(0).details.dump());
 }
 
 TEST(Sweep, AConvolutionalNetworkHasItsLastMapAloneAndOneImagePerClassLeavesNothingToChooseOn) {
@@ -151,8 +151,8 @@ TEST(Sweep, AConvolutionalNetworkHasItsLastMapAloneAndOneImagePerClassLeavesNoth
   const StepResult result = sweep(*dataset, data, *network, 0);
   EXPECT_EQ(result.scores["training"]["heads"], 26);
   EXPECT_THAT(result.scores["selection"]["not_chosen"].get<std::string>(), HasSubstr("no class has two training images"));
-  EXPECT_EQ(result.predictions[0].details["head"]["learning_rate"], kSweepRates[6]);
-  EXPECT_TRUE(result.predictions[0].details["selection"].empty());
+  EXPECT_EQ(result.predictions.at(0).details["head"]["learning_rate"], kSweepRates[6]);
+  EXPECT_TRUE(result.predictions.at(0).details["selection"].empty());
 }
 
 TEST(Sweep, PixelsHaveNoBlocks) {

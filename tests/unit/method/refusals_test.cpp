@@ -265,11 +265,11 @@ TEST(Rules, DoNotHangOnClipping) {
 
 TEST(Rules, PrototypesOfEachMethod) {
   const auto head = [](const std::string& text) { return testing_support::tiny_config(text).head; };
-  EXPECT_TRUE(*head("").norm_last_layer);
-  EXPECT_FALSE(*head("[train]\nmethod = dinov2\n").norm_last_layer);
-  EXPECT_TRUE(*head("[train]\nmethod = dinov2\n[head]\nnorm_last_layer = yes\n").norm_last_layer);
-  EXPECT_TRUE(*head(fmt::format("[train]\nmethod = distill\n{}", frozen_teacher("distill"))).weight_norm);
-  EXPECT_FALSE(*head("[train]\nmethod = dinov3\n").weight_norm);
+  EXPECT_TRUE(head("").norm_last_layer.value());
+  EXPECT_FALSE(head("[train]\nmethod = dinov2\n").norm_last_layer.value());
+  EXPECT_TRUE(head("[train]\nmethod = dinov2\n[head]\nnorm_last_layer = yes\n").norm_last_layer.value());
+  EXPECT_TRUE(head(fmt::format("[train]\nmethod = distill\n{}", frozen_teacher("distill"))).weight_norm.value());
+  EXPECT_FALSE(head("[train]\nmethod = dinov3\n").weight_norm.value());
 }
 
 // What was saved before a key was there has the method's value for it, and no other value is touched.

@@ -40,6 +40,8 @@ TEST(BatchNorm, NamesAndFirstValues) {
   NamedTensors parameters, buffers;
   const BatchNorm norm(2, at::kBFloat16);
   norm.append_to("layer1.0.bn1.", parameters, buffers);
+  ASSERT_EQ(parameters.size(), 2u);
+  ASSERT_EQ(buffers.size(), 3u);
   EXPECT_EQ(parameters[0].name, "layer1.0.bn1.weight");
   EXPECT_EQ(parameters[1].name, "layer1.0.bn1.bias");
   for (const NamedTensor& parameter : parameters) EXPECT_TRUE(parameter.tensor.isnan().all().item<bool>()) << parameter.name;

@@ -43,6 +43,7 @@ TEST(ConvNext, NamesInOrderOfExecution) {
   std::vector<std::string> names;
   for (const NamedTensor& parameter : network.parameters()) names.push_back(parameter.name);
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  ASSERT_GE(names.size(), 17u);
   EXPECT_EQ(names.back(), "norm.bias");
   names.resize(17);
   EXPECT_THAT(names, testing::ElementsAre("downsample_layers.0.0.weight", "downsample_layers.0.0.bias", "downsample_layers.0.1.weight",

@@ -24,13 +24,13 @@ TEST(Compare, SeedsOfOneConfigurationAreAGroupWithMeanAndSpread) {
   ASSERT_EQ(c.groups.size(), 2u);
   EXPECT_THAT(c.groups[0].runs, ElementsAre(0, 2, 3));
   ASSERT_EQ(c.curve.size(), 1u);
-  const Spread& seeds = *c.curve[0].accuracy[0];
+  const Spread& seeds = c.curve[0].accuracy.at(0).value();
   EXPECT_EQ(seeds.runs, 3);
   EXPECT_DOUBLE_EQ(seeds.mean, 0.6);
   EXPECT_EQ(seeds.min, 0.5);
   EXPECT_EQ(seeds.max, 0.7);
-  EXPECT_NEAR(*seeds.deviation, 0.1, 1e-12);
-  EXPECT_EQ(c.curve[0].accuracy[1]->runs, 1);
+  EXPECT_NEAR(seeds.deviation.value(), 0.1, 1e-12);
+  EXPECT_EQ(c.curve[0].accuracy.at(1).value().runs, 1);
   EXPECT_THAT(c.differing, testing::Contains("train.method"));
   EXPECT_THAT(c.differing, testing::Contains("train.seed"));
   const std::string text = comparison_text(c);
@@ -39,9 +39,9 @@ TEST(Compare, SeedsOfOneConfigurationAreAGroupWithMeanAndSpread) {
 }
 
 TEST(Compare, TwoSeedsHaveNoStandardDeviation) {
-  EXPECT_FALSE(spread_of({0.5, 0.6})->deviation);
+  EXPECT_FALSE(spread_of({0.5, 0.6}).value().deviation);
   EXPECT_FALSE(spread_of({}));
-  EXPECT_EQ(spread_of({NAN, 0.25})->runs, 1);
+  EXPECT_EQ(spread_of({NAN, 0.25}).value().runs, 1);
 }
 
 TEST(Compare, EvaluationsMeetAtEqualNumbersOfImages) {
@@ -52,11 +52,11 @@ TEST(Compare, EvaluationsMeetAtEqualNumbersOfImages) {
   const Comparison c = compare_runs({folder / "small", folder / "large"});
   ASSERT_EQ(c.curve.size(), 3u);
   EXPECT_EQ(c.curve[0].images, 100);
-  EXPECT_EQ(c.curve[0].accuracy[1]->mean, 0.15);
+  EXPECT_EQ(c.curve[0].accuracy.at(1).value().mean, 0.15);
   EXPECT_EQ(c.curve[1].images, 200);
-  EXPECT_EQ(c.curve[1].accuracy[0]->mean, 0.2);
-  EXPECT_EQ(c.curve[1].accuracy[1]->mean, 0.25);
-  EXPECT_FALSE(c.curve[2].accuracy[1]);
+  EXPECT_EQ(c.curve[1].accuracy.at(0).value().mean, 0.2);
+  EXPECT_EQ(c.curve[1].accuracy.at(1).value().mean, 0.25);
+  EXPECT_FALSE(c.curve[2].accuracy.at(1));
   EXPECT_EQ(c.common, 1u);
   EXPECT_THAT(comparison_text(c), HasSubstr("* "));
 }

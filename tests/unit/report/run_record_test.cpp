@@ -27,7 +27,7 @@ TEST(RunRecord, StepsEvaluationsAndFigures) {
   EXPECT_EQ(run.name, "a");
   EXPECT_THAT(run.steps, ElementsAre(10, 20, 30));
   EXPECT_THAT(run.columns.at("loss"), ElementsAre(3.0, 2.0, 1.5));
-  EXPECT_TRUE(std::isnan(run.columns.at("effective_rank")[0]));
+  EXPECT_TRUE(std::isnan(run.columns.at("effective_rank").at(0)));
   EXPECT_EQ(run.last("effective_rank"), 7.5);
   EXPECT_TRUE(std::isnan(run.last("kl")));
   EXPECT_THAT(run.seconds, ElementsAre(2.0, 6.0, 7.0));  // 100 images at 50, 25 and 100 a second

@@ -121,7 +121,7 @@ TEST_F(TrainTest, TheRunFolderIsLockedWhileARunLives) {
 TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
   options_.config.eval.every = {};
   EXPECT_EQ(run(), ExitCode::kDone);
-  const fs::path checkpoint = *latest_checkpoint(options_.out);
+  const fs::path checkpoint = latest_checkpoint(options_.out).value();
   const SafetensorsFile teacher(checkpoint / "teacher.safetensors"), backbone(checkpoint / "backbone.safetensors");
   for (const char* name : {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "norm.bias"}) {
     EXPECT_EQ(backbone.at(name).bytes.size(), teacher.at(std::string("backbone.") + name).bytes.size());
@@ -181,7 +181,7 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
                                 "[views]\nglobal_size = 16\nlocal_size = 8\nlocal_count = 1\n[train]\nbatch_size = 8\nlength = 4it\n"
                                 "[checkpoint]\nevery = 0\n[eval]\nevery = 0\n",
                                 "test"));
-  const auto weights = [&] { return SafetensorsFile(*latest_checkpoint(options_.out) / "teacher.safetensors"); };
+  const auto weights = [&] { return SafetensorsFile(latest_checkpoint(options_.out).value() / "teacher.safetensors"); };
   EXPECT_EQ(run(), ExitCode::kDone);
   const SafetensorsFile whole = weights();
   options_.out = work_ / "stopped";
@@ -221,8 +221,10 @@ TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
   EXPECT_THAT(events[0], HasSubstr("brain.Event:2"));
   std::vector<json> lines = metrics();
   std::erase_if(lines, [](const json& line) { return !line.contains("loss"); });
+  ASSERT_EQ(lines.size(), 6u);
   const auto value = [&](const std::string& event, const std::string& tag) {  // tag, then field 2 as a 32-bit float
-    const size_t at = event.find(tag) + tag.size();
+    const size_t found = event.find(tag), at = found + tag.size();
+    if (found == std::string::npos || event.size() < at + 5) throw Error("no value of " + tag);
     EXPECT_EQ(event[at], '\x15');
     float v = 0;
     std::memcpy(&v, event.data() + at + 1, 4);
@@ -231,7 +233,7 @@ TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
   for (size_t i = 1; i < events.size(); ++i) {
     EXPECT_EQ(value(events[i], "train/loss"), static_cast<float>(lines[i - 1]["loss"].get<double>()));
     EXPECT_EQ(value(events[i], "train/lr"), static_cast<float>(lines[i - 1]["lr"].get<double>()));
-    EXPECT_EQ(static_cast<int>(events[i][10]), lines[i - 1]["step"].get<int>()) << "behind nine bytes of time and a key";
+    EXPECT_EQ(static_cast<int>(events[i].at(10)), lines[i - 1]["step"].get<int>()) << "behind nine bytes of time and a key";
   }
 }
 
