@@ -10,6 +10,9 @@
 #include "kernels/image/image_kernels.hpp"
 #include "formats/safetensors.hpp"
 #include "source_dir.hpp"
+#include "print_level.hpp"
+
+namespace dinoxx::kernels {}  // namespace dinoxx::kernels
 
 namespace dinoxx {
 namespace {
@@ -188,7 +191,7 @@ TEST_P(Augment, EvalViewEqualsTorchvision) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, Augment, testing::Values(CpuLevel::kGeneric, CpuLevel::kAvx2, CpuLevel::kAvx512Vnni),
-                         [](const auto& info) { return std::string(level_name(info.param)); });
+                         testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace dinoxx

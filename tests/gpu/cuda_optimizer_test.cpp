@@ -31,7 +31,7 @@ struct Training {
 };
 
 class CudaOptimizer : public testing::TestWithParam<at::ScalarType> {};
-INSTANTIATE_TEST_SUITE_P(, CudaOptimizer, testing::Values(at::kFloat, at::kBFloat16));
+INSTANTIATE_TEST_SUITE_P(, CudaOptimizer, testing::Values(at::kFloat, at::kBFloat16), testing::PrintToStringParamName());
 
 TEST_P(CudaOptimizer, TenStepsEqualTheCpuBitForBit) {
   Training cpu(at::kCPU, GetParam()), gpu(at::Device(at::kCUDA, 0), GetParam());

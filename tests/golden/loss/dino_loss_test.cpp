@@ -13,6 +13,7 @@ struct LossCase {
   const char* name;
   int64_t views, batch, dim;
   double size;  ///< of the logits
+  friend void PrintTo(const LossCase& c, std::ostream* out) { *out << c.name; }
 };
 
 class GoldenDinoLoss : public testing::TestWithParam<LossCase> {};

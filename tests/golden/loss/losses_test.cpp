@@ -15,6 +15,7 @@ struct Precision {
   at::ScalarType dtype;
   bool fused;
   double tolerance;
+  friend void PrintTo(const Precision& c, std::ostream* out) { *out << c.name; }
 };
 constexpr Precision kPrecisions[] = {
     {"Double", at::kDouble, true, 1e-9}, {"FloatKernel", at::kFloat, true, 1e-5}, {"FloatFormula", at::kFloat, false, 1e-5}};

@@ -22,6 +22,7 @@ inline VitConfig tiny_vit() {
 struct FamilyCase {
   const char *name, *style;
   bool swiglu;
+  friend void PrintTo(const FamilyCase& c, std::ostream* out) { *out << c.name; }
 };
 inline VitConfig family_vit(const FamilyCase& c) {
   VitConfig config = vit_config("vit_tiny", c.style);

@@ -10,6 +10,7 @@ struct HeadCase {
   const char* name;
   bool frozen_gain;
   int layers;
+  friend void PrintTo(const HeadCase& c, std::ostream* out) { *out << c.name; }
 };
 
 class GoldenHead : public testing::TestWithParam<HeadCase> {};

@@ -9,6 +9,7 @@ namespace {
 struct ImageCase {
   const char* name;
   int64_t height, width;
+  friend void PrintTo(const ImageCase& c, std::ostream* out) { *out << c.name; }
 };
 
 class GoldenVit : public testing::TestWithParam<ImageCase> {};

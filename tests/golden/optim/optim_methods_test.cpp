@@ -102,7 +102,7 @@ class GoldenMethods : public testing::TestWithParam<at::ScalarType> {
   NamedTensors parameters_;
   ParamLayout layout_;
 };
-INSTANTIATE_TEST_SUITE_P(, GoldenMethods, testing::Values(at::kDouble, at::kFloat));
+INSTANTIATE_TEST_SUITE_P(, GoldenMethods, testing::Values(at::kDouble, at::kFloat), testing::PrintToStringParamName());
 
 TEST_P(GoldenMethods, AdamWWithLayerDecayClippedByModule) {
   FlatState state(layout_, parameters_, true, GetParam());

@@ -78,7 +78,7 @@ at::Tensor together(const NamedTensors& parameters) {
 }
 
 class GoldenUpdate : public testing::TestWithParam<at::ScalarType> {};
-INSTANTIATE_TEST_SUITE_P(, GoldenUpdate, testing::Values(at::kDouble, at::kFloat));
+INSTANTIATE_TEST_SUITE_P(, GoldenUpdate, testing::Values(at::kDouble, at::kFloat), testing::PrintToStringParamName());
 
 TEST_P(GoldenUpdate, TenStepsWithTheLastLayerFrozenAtFirst) {
   const double tolerance = GetParam() == at::kDouble ? 1e-9 : 1e-5;

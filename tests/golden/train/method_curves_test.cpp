@@ -30,6 +30,7 @@ const std::string kLaterMethods = kPrototypes +
 
 struct Case {
   std::string method, settings;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
 const std::array<Case, 6> kCases{{

@@ -27,7 +27,7 @@ TEST(SelfCommunicator, PassesTheSuite) {
 }
 
 class ThreadCommunicatorRanks : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(, ThreadCommunicatorRanks, testing::Values(1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(, ThreadCommunicatorRanks, testing::Values(1, 2, 3, 4), testing::PrintToStringParamName());
 
 TEST_P(ThreadCommunicatorRanks, PassesTheSuite) {
   const auto second = make_thread_communicators(GetParam());

@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "dinoxx/base/error.hpp"
+#include "print_level.hpp"
 
 namespace dinoxx::kernels {
+
 namespace {
 
 const Table* table_of(CpuLevel level) {
@@ -170,8 +172,7 @@ TEST_P(Kernels, SolarizeAndNormalize) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, Kernels, testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512Vnni),
-                         [](const auto& info) { return std::string(level_name(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Levels, Kernels, testing::Values(CpuLevel::kAvx2, CpuLevel::kAvx512Vnni), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace dinoxx::kernels

@@ -20,7 +20,7 @@ class GradientSyncRanks : public testing::TestWithParam<int> {
     }
   }
 };
-INSTANTIATE_TEST_SUITE_P(, GradientSyncRanks, testing::Values(0, 1, 2, 3, 4));
+INSTANTIATE_TEST_SUITE_P(, GradientSyncRanks, testing::Values(0, 1, 2, 3, 4), testing::PrintToStringParamName());
 
 TEST_P(GradientSyncRanks, AverageIsTheSerialGradient) {
   on_all_ranks(check_average_is_serial_gradient);
