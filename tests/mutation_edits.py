@@ -18,7 +18,7 @@ class Edit(NamedTuple):
 
 
 # What holds the program, not its parts: packs, trains, evaluates and looks at the figures and files that are left.
-PROGRAM = r"^(unit_train|unit_loop.*|integration_train_.*|integration_program.*|golden_program.*)$"
+PROGRAM = r"^(unit_train.*|golden_program.*|integration_program.*|integration_train_(eval|ranks|methods|records))$"
 
 # Of parts: losses, gradients, optimizers, the loader, checkpoints, statistics.
 PARTS = [
