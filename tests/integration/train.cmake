@@ -6,6 +6,6 @@ foreach(case resume_1 resume_2 ranks usr1_1 usr1_2 term max_time eval eval_after
 endforeach()
 # one level of instruction sets for the whole program
 foreach(case refused levels)
-  add_test(NAME simd_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/simd.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
-  set_tests_properties(simd_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+  add_test(NAME integration_simd_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/simd.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_simd_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
