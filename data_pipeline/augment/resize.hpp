@@ -40,7 +40,6 @@ class SourceImage {
   /// Words from one quad to the next.
   ptrdiff_t quad_stride() const { return stride_; }
   const uint32_t* channel(int c) const { return words_.data() + static_cast<ptrdiff_t>(c) * quads_ * stride_; }
-  size_t memory_bytes() const { return words_.capacity() * sizeof(uint32_t); }
 
  private:
   int width_ = 0, height_ = 0;

@@ -15,12 +15,6 @@ namespace {
 
 using namespace optim_detail;
 
-std::vector<SegmentRule> dino_v1_rules(const ParamLayout& layout, bool freeze_last_layer) {
-  RuleOptions options;
-  options.last_layer = freeze_last_layer ? LastLayerFreeze::kSkip : LastLayerFreeze::kNone;
-  return segment_rules(layout, options);
-}
-
 template <class T>
 AdamWConstants<T> constants(const AdamWConfig& config, int64_t step, double lr, double weight_decay) {
   const double correction1 = 1.0 - std::pow(config.beta1, static_cast<double>(step));
@@ -30,21 +24,12 @@ AdamWConstants<T> constants(const AdamWConfig& config, int64_t step, double lr, 
           static_cast<T>(-(lr / correction1))};
 }
 
-/// Where a pass may write the bf16 copy as it goes; null when there is none or it has another type.
-uint16_t* bf16_copy(const FlatState& state) {
-  return state.compute.scalar_type() == at::kBFloat16 ? static_cast<uint16_t*>(state.compute.data_ptr()) : nullptr;
-}
-
 }  // namespace
 
 AdamW::AdamW(const ParamLayout& layout, at::ScalarType dtype, AdamWConfig config)
     : exp_avg(at::zeros({layout.numel}, dtype)), exp_avg_sq(at::zeros({layout.numel}, dtype)), config_(config) {
   segment_steps.assign(layout.segments.size(), 0);
   require_type(exp_avg, "AdamW");
-}
-
-void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, bool freeze_last_layer) {
-  step(layout, state, lr, weight_decay, dino_v1_rules(layout, freeze_last_layer));
 }
 
 std::vector<std::pair<std::string, at::Tensor>> AdamW::named_state() const {
@@ -87,34 +72,6 @@ void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double 
     run(flat_kernels().adamw_f64, double{});
   }
   if (!bf16) state.publish();  // nothing when the network computes in the masters
-}
-
-double clip_per_parameter(const ParamLayout& layout, FlatState& state, double max_norm, bool freeze_last_layer) {
-  return clip_per_parameter(layout, state, max_norm, dino_v1_rules(layout, freeze_last_layer));
-}
-
-void ema_update(FlatState& teacher, const FlatState& student, double momentum) {
-  at::NoGradGuard no_grad;
-  require_type(teacher.master, "ema_update");
-  if (teacher.master.numel() != student.master.numel() || teacher.master.scalar_type() != student.master.scalar_type()) {
-    fail("ema_update", fmt::format("a teacher of {} elements", student.master.numel()), fmt::format("{}", teacher.master.numel()),
-         "Teacher and student must have one layout");
-  }
-  if (teacher.master.is_cuda()) return optim_detail::ema_cuda(teacher, student, momentum);
-  uint16_t* const bf16 = bf16_copy(teacher);
-  const auto run = [&]<class T>(auto kernel, T) {
-    T* t = teacher.master.data_ptr<T>();
-    const T* s = student.master.data_ptr<T>();
-    at::parallel_for(0, teacher.master.numel(), kPiece, [&](int64_t begin, int64_t end) {
-      kernel(t + begin, s + begin, bf16 ? bf16 + begin : nullptr, end - begin, static_cast<T>(momentum), static_cast<T>(1.0 - momentum));
-    });
-  };
-  if (teacher.master.scalar_type() == at::kFloat) {
-    run(flat_kernels().average_f32, float{});
-  } else {
-    run(flat_kernels().average_f64, double{});
-  }
-  if (!bf16) teacher.publish();
 }
 
 }  // namespace dinoxx

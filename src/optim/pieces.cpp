@@ -67,4 +67,8 @@ void require_state(const ParamLayout& layout, const FlatState& state, at::Tensor
   if (tensor.device() != state.master.device()) tensor = tensor.to(state.master.device());
 }
 
+uint16_t* bf16_copy(const FlatState& state) {
+  return state.compute.scalar_type() == at::kBFloat16 ? static_cast<uint16_t*>(state.compute.data_ptr()) : nullptr;
+}
+
 }  // namespace dinoxx::optim_detail

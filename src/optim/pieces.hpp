@@ -32,5 +32,7 @@ void require_type(const at::Tensor& flat, const char* what);
 /// read into host memory).
 void require_state(const ParamLayout& layout, const FlatState& state, at::Tensor& tensor, const std::vector<int64_t>& steps,
                    const char* what);
+/// Where a pass may write the bf16 copy as it goes; null when there is none or it has another type.
+uint16_t* bf16_copy(const FlatState& state);
 
 }  // namespace dinoxx::optim_detail

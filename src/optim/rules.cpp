@@ -63,9 +63,8 @@ int layer_count(const ParamLayout& layout) {
 std::vector<SegmentRule> segment_rules(const ParamLayout& layout, const RuleOptions& options) {
   if (!(options.layer_decay > 0 && options.layer_decay <= 1))
     fail_usage("layer-wise learning-rate decay", "a factor above 0, at most 1", fmt::format("{}", options.layer_decay), "1 turns it off");
-  if (!(options.patch_embed_lr >= 0) || !(options.head_wd >= 0))
-    fail_usage("parameter groups", "factors of at least 0",
-               fmt::format("patch embedding {}, head {}", options.patch_embed_lr, options.head_wd), "Correct the factor");
+  if (!(options.patch_embed_lr >= 0))
+    fail_usage("learning-rate factor of the patch embedding", "at least 0", fmt::format("{}", options.patch_embed_lr), "Correct the factor");
   const int layers = layer_count(layout);
   std::vector<SegmentRule> rules;
   for (const Segment& segment : layout.segments) {
@@ -73,7 +72,6 @@ std::vector<SegmentRule> segment_rules(const ParamLayout& layout, const RuleOpti
     rule.lr_scale = std::pow(options.layer_decay, layers + 1 - layer_of(segment.name, layers));
     if (contains(segment.name, "patch_embed")) rule.lr_scale *= options.patch_embed_lr;
     rule.adapt = decays(segment, options.exclusion);
-    if (segment.name.starts_with("dino_head.") || segment.name.starts_with("head.")) rule.wd_scale = options.head_wd;
     if (!rule.adapt) rule.wd_scale = 0;
     if (segment.last_layer && options.last_layer == LastLayerFreeze::kSkip) rule.frozen = true;
     if (segment.last_layer && options.last_layer == LastLayerFreeze::kZeroRate) rule.lr_scale = 0;

@@ -30,7 +30,6 @@ struct RuleOptions {
   DecayExclusion exclusion = DecayExclusion::kShape;
   double layer_decay = 1;     ///< rate of layer l is scaled by layer_decay^(L + 1 - l), see layer_of
   double patch_embed_lr = 1;  ///< further factor of the patch embedding's rate (.2 in dinov2 and dinov3)
-  double head_wd = 1;         ///< weight decay factor of the head on the class token: dino_head, head (dinov3: dino_head_wd_multiplier)
   LastLayerFreeze last_layer = LastLayerFreeze::kNone;  ///< of this step
 };
 

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "ddp.hpp"
+#include "agreement.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {

@@ -5,8 +5,8 @@
 
 #include <unordered_map>
 
-#include "ddp.hpp"
 #include "dinoxx/base/error.hpp"
+#include "gradient_sync.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 #include "build.hpp"
 #include "method/method.hpp"
-#include "optim/adamw.hpp"
+#include "optim/optimizer.hpp"
 #include "parallel/param_layout.hpp"
 
 namespace dinoxx {

@@ -8,6 +8,8 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "loss/monitors.hpp"
+#include "optim/clip.hpp"
+#include "optim/ema.hpp"
 
 namespace dinoxx {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "parallel/ddp.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "shared_teacher.hpp"
 #include "train_state.hpp"
 

@@ -10,7 +10,8 @@
 #include "communicator_suite.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
-#include "parallel/ddp.hpp"
+#include "parallel/agreement.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

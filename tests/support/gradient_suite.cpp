@@ -8,7 +8,8 @@
 #include <chrono>
 
 #include "dinoxx/base/error.hpp"
-#include "parallel/ddp.hpp"
+#include "parallel/agreement.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx::testing_support {

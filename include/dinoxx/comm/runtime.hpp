@@ -5,20 +5,22 @@
 
 namespace dinoxx {
 
-/// How many tasks the launcher says it started, read from its environment before MPI is initialised: Open MPI, MPICH/Intel MPI (PMI), MVAPICH, or the Slurm
-/// step (not the allocation: SLURM_NTASKS is also set in a batch script, where one process runs). 1 without a launcher.
+/// How many tasks the launcher says it started, read from its environment before MPI is initialised: Open MPI, MPICH/Intel MPI (PMI),
+/// MVAPICH, or the Slurm step (not the allocation: SLURM_NTASKS is also set in a batch script, where one process runs). 1 without a
+/// launcher.
 struct LaunchedTasks {
   int count = 1;
   const char* variable = "";  ///< the environment variable that said so, "" when none did
 };
 LaunchedTasks launched_tasks();
 
-/// Owns MPI for the life of main: initialised here if a launcher started more than one task, finalised by the destructor after everything that holds a
-/// communicator is gone (create it first in main, no singleton). Construct it before the first parallel region: the launcher's binding of cores is
-/// then known to OpenMP. One process alone never touches MPI.
+/// Owns MPI for the life of main: initialised here if a launcher started more than one task, finalised by the destructor after everything
+/// that holds a communicator is gone (create it first in main, no singleton). Construct it before the first parallel region: the launcher's
+/// binding of cores is then known to OpenMP. One process alone never touches MPI.
 class MpiRuntime {
  public:
-  /// Error when MPI counts fewer ranks than the launcher started tasks (else N copies of rank 0 would write one folder), or gives no MPI_THREAD_FUNNELED.
+  /// Error when MPI counts fewer ranks than the launcher started tasks (else N copies of rank 0 would write one folder), or gives no
+  /// MPI_THREAD_FUNNELED.
   MpiRuntime(int* argc, char*** argv);
   ~MpiRuntime();
   MpiRuntime(const MpiRuntime&) = delete;
@@ -28,7 +30,6 @@ class MpiRuntime {
   int size() const { return size_; }
   int local_rank() const { return local_rank_; }  ///< among the ranks that share this machine's memory: choose the GPU by it
   int local_size() const { return local_size_; }
-  bool uses_mpi() const { return initialized_; }
 
   /// A new communicator over all ranks: one each for gradients, statistics and control, so that their order cannot cross. Collective.
   std::shared_ptr<Communicator> make_communicator() const;

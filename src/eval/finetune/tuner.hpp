@@ -2,7 +2,7 @@
 #include "dinoxx/loss/supervised.hpp"
 #include "optim/adamw.hpp"
 #include "optim/schedule.hpp"
-#include "parallel/ddp.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "tuned_network.hpp"
 
 namespace dinoxx::eval {

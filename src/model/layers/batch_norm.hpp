@@ -14,7 +14,7 @@ namespace dinoxx {
 /// Threads: forward and backward both call the group's collectives. Backward of CPU tensors runs on the thread that called backward(), so
 /// that a group over MPI is used from MPI's thread alone; backward of GPU tensors runs on the autograd engine's device thread, where NCCL
 /// may be called and MPI may not (the MPI back end takes CPU tensors only, so the two cannot meet). Give statistics a group of their own:
-/// gradient buckets are all-reduced at the same time, and their order must not cross (parallel/ddp.hpp).
+/// gradient buckets are all-reduced at the same time, and their order must not cross (parallel/gradient_sync.hpp).
 class BatchNorm {
  public:
   /// Parameters are NaN until they are filled; the running statistics begin as mean 0 and variance 1, in float32 (float64 for float64).

@@ -6,6 +6,8 @@
 #include "kernels/optim/flat_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 #include "optim/adamw.hpp"
+#include "optim/clip.hpp"
+#include "optim/ema.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {
@@ -13,6 +15,11 @@ namespace {
 
 using namespace testing_support;
 using optim_detail::FlatKernels;
+
+// Of DINO v1: biases and 1-D parameters do not decay, a frozen last layer is skipped.
+std::vector<SegmentRule> dino_v1_rules(const ParamLayout& layout, bool freeze_last_layer) {
+  return segment_rules(layout, {.last_layer = freeze_last_layer ? LastLayerFreeze::kSkip : LastLayerFreeze::kNone});
+}
 
 std::vector<const FlatKernels*> sets_of_this_processor() {
   std::vector<const FlatKernels*> sets = {&optim_detail::kPortableKernels};
@@ -116,9 +123,9 @@ struct Training {
 TEST(AdamW, FrozenSegmentsKeepValuesMomentsAndStepCount) {
   Training t;
   const at::Tensor before = t.state.master.clone();
-  t.optimizer.step(t.layout, t.state, 0.01, 0.1, true);
-  t.optimizer.step(t.layout, t.state, 0.01, 0.1, true);
-  t.optimizer.step(t.layout, t.state, 0.01, 0.1, false);
+  t.optimizer.step(t.layout, t.state, 0.01, 0.1, dino_v1_rules(t.layout, true));
+  t.optimizer.step(t.layout, t.state, 0.01, 0.1, dino_v1_rules(t.layout, true));
+  t.optimizer.step(t.layout, t.state, 0.01, 0.1, dino_v1_rules(t.layout, false));
   for (size_t s = 0; s < t.layout.segments.size(); ++s) {
     const Segment& segment = t.layout.segments[s];
     EXPECT_EQ(t.optimizer.segment_steps[s], segment.name == "last_layer.weight_v"   ? 1
@@ -138,7 +145,7 @@ TEST(AdamW, FrozenSegmentsKeepValuesMomentsAndStepCount) {
 TEST(AdamW, PaddingStaysZeroAndTheBf16CopyIsPublished) {
   Training t(at::kBFloat16);
   const at::Tensor frozen = t.of(t.state.master, "last_layer.weight_v").clone();
-  t.optimizer.step(t.layout, t.state, 0.01, 0.1, true);
+  t.optimizer.step(t.layout, t.state, 0.01, 0.1, dino_v1_rules(t.layout, true));
   EXPECT_TRUE(at::equal(t.state.compute, t.state.master.to(at::kBFloat16)));
   EXPECT_TRUE(at::equal(t.state.master, t.inside(t.state.master)));
   EXPECT_TRUE(at::equal(frozen, t.of(t.state.master, "last_layer.weight_v")));
@@ -147,11 +154,11 @@ TEST(AdamW, PaddingStaysZeroAndTheBf16CopyIsPublished) {
 TEST(AdamW, DoesNotDependOnThreads) {
   Training one, several;
   at::set_num_threads(1);
-  const double norm_one = clip_per_parameter(one.layout, one.state, 1.0, false);
-  one.optimizer.step(one.layout, one.state, 0.01, 0.1, false);
+  const double norm_one = clip_per_parameter(one.layout, one.state, 1.0, dino_v1_rules(one.layout, false));
+  one.optimizer.step(one.layout, one.state, 0.01, 0.1, dino_v1_rules(one.layout, false));
   at::set_num_threads(3);
-  const double norm_several = clip_per_parameter(several.layout, several.state, 1.0, false);
-  several.optimizer.step(several.layout, several.state, 0.01, 0.1, false);
+  const double norm_several = clip_per_parameter(several.layout, several.state, 1.0, dino_v1_rules(several.layout, false));
+  several.optimizer.step(several.layout, several.state, 0.01, 0.1, dino_v1_rules(several.layout, false));
   at::set_num_threads(1);
   EXPECT_EQ(norm_one, norm_several);
   EXPECT_TRUE(at::equal(one.state.master, several.state.master));
@@ -160,7 +167,7 @@ TEST(AdamW, DoesNotDependOnThreads) {
 TEST(AdamW, RefusesAnotherNetworksState) {
   Training t;
   AdamW other(t.layout, at::kDouble);
-  EXPECT_THAT([&] { other.step(t.layout, t.state, 0.1, 0, false); }, testing::ThrowsMessage<Error>(testing::HasSubstr("another network")));
+  EXPECT_THAT([&] { other.step(t.layout, t.state, 0.1, 0, dino_v1_rules(t.layout, false)); }, testing::ThrowsMessage<Error>(testing::HasSubstr("another network")));
 }
 
 TEST(Clip, EachParameterByItsOwnNorm) {
@@ -172,9 +179,9 @@ TEST(Clip, EachParameterByItsOwnNorm) {
   for (const Segment& s : t.layout.segments) {
     if (s.trainable) squares += t.of(before, s.name).to(at::kDouble).square().sum().item<double>();
   }
-  EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 0, false), std::sqrt(squares), 1e-12 * std::sqrt(squares));
+  EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 0, dino_v1_rules(t.layout, false)), std::sqrt(squares), 1e-12 * std::sqrt(squares));
   EXPECT_TRUE(at::equal(before, t.state.grad));
-  EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 3.0, true),
+  EXPECT_NEAR(clip_per_parameter(t.layout, t.state, 3.0, dino_v1_rules(t.layout, true)),
               std::sqrt(squares - t.of(before, "last_layer.weight_v").to(at::kDouble).square().sum().item<double>()),
               1e-12 * std::sqrt(squares));
   int clipped = 0;
@@ -193,7 +200,7 @@ TEST(Clip, ANanShowsInTheNormAndScalesNothing) {
   Training t;
   t.of(t.state.grad, "layers.1.bias")[3] = std::nan("");
   const at::Tensor before = t.of(t.state.grad, "layers.1.bias").clone();
-  EXPECT_TRUE(std::isnan(clip_per_parameter(t.layout, t.state, 1e-3, false)));
+  EXPECT_TRUE(std::isnan(clip_per_parameter(t.layout, t.state, 1e-3, dino_v1_rules(t.layout, false))));
   EXPECT_EQ(t.of(t.state.grad, "layers.1.bias")[0].item<float>(), before[0].item<float>());
 }
 

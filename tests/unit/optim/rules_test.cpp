@@ -7,6 +7,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "optim/adamw.hpp"
+#include "optim/clip.hpp"
 #include "optim/schedule.hpp"
 #include "optim/sgd.hpp"
 #include "toy_network.hpp"
@@ -61,15 +62,15 @@ TEST(SegmentRules, RatesFallWithTheDepth) {
   EXPECT_EQ(rate_of(head, segment_rules(head, {.layer_decay = 0.5}), "head.mlp.0.weight"), 1);
 }
 
-TEST(SegmentRules, HeadDecayAndRefusals) {
+TEST(SegmentRules, DecayByNameAndRefusals) {
   const ParamLayout layout =
       ParamLayout::build(named({"backbone.blocks.0.w", "dino_head.mlp.0.weight", "dino_head.mlp.0.bias", "ibot_head.mlp.0.weight"}));
-  const auto rules = segment_rules(layout, {.exclusion = DecayExclusion::kName, .head_wd = 3});
+  const auto rules = segment_rules(layout, {.exclusion = DecayExclusion::kName});
   std::map<std::string, double> decay;
   for (size_t s = 0; s < rules.size(); ++s) decay[layout.segments[s].name] = rules[s].wd_scale;
   EXPECT_EQ(decay,
             (std::map<std::string, double>{
-                {"backbone.blocks.0.w", 1}, {"dino_head.mlp.0.weight", 3}, {"dino_head.mlp.0.bias", 0}, {"ibot_head.mlp.0.weight", 1}}));
+                {"backbone.blocks.0.w", 1}, {"dino_head.mlp.0.weight", 1}, {"dino_head.mlp.0.bias", 0}, {"ibot_head.mlp.0.weight", 1}}));
   EXPECT_THROW(segment_rules(layout, {.layer_decay = 0}), UsageError);
   EXPECT_THROW(segment_rules(layout, {.layer_decay = 1.1}), UsageError);
   EXPECT_THROW(segment_rules(layout, {.patch_embed_lr = -1}), UsageError);

@@ -4,7 +4,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "parallel/ddp.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {

@@ -17,15 +17,18 @@ struct BucketEvent {
   int sequence = 0;
 };
 
-/// Gradient averaging over ranks, overlapped with backward: hooks count ready segments, a bucket is posted when all of its segments have their gradient,
-/// always in index order; every hook also drives the collectives under way (MPI makes no progress by itself). The same at one rank as at many.
+/// Gradient averaging over ranks, overlapped with backward: hooks count ready segments, a bucket is posted when all of its segments have
+/// their gradient, always in index order; every hook also drives the collectives under way (MPI makes no progress by itself). The same at
+/// one rank as at many.
 class GradientSync {
  public:
-  /// Puts a hook on every trainable parameter (its one post-accumulate slot); the destructor takes them off. `state` must outlive this and have gradients.
+  /// Puts a hook on every trainable parameter (its one post-accumulate slot); the destructor takes them off. `state` must outlive this and
+  /// have gradients.
   GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state);
   ~GradientSync();
-  /// Before the backward pass(es) of a step: arms the hooks. `accumulations`: how many times each parameter's gradient is added to before finish() (the number of
-  /// backward passes); a bucket leaves at the last one, and one more is an Error, because it would miss the all-reduce.
+  /// Before the backward pass(es) of a step: arms the hooks. `accumulations`: how many times each parameter's gradient is added to before
+  /// finish() (the number of backward passes); a bucket leaves at the last one, and one more is an Error, because it would miss the
+  /// all-reduce.
   void begin(int accumulations = 1);
   /// Drives the collectives under way, for long stretches without hooks. Called by the hooks.
   void progress();
@@ -40,10 +43,5 @@ class GradientSync {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// Rank 0's parameters everywhere.
-void broadcast_parameters(Communicator& comm, FlatState& state);
-/// Error naming step and ranks when the ranks' buffers differ in any bit (64-bit hash, gathered).
-void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step);
 
 }  // namespace dinoxx

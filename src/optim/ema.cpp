@@ -1,0 +1,39 @@
+#include "ema.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "adamw_cuda.hpp"
+#include "dinoxx/base/error.hpp"
+#include "kernels/optim/flat_kernels.hpp"
+#include "pieces.hpp"
+
+namespace dinoxx {
+
+using namespace optim_detail;
+
+void ema_update(FlatState& teacher, const FlatState& student, double momentum) {
+  at::NoGradGuard no_grad;
+  require_type(teacher.master, "ema_update");
+  if (teacher.master.numel() != student.master.numel() || teacher.master.scalar_type() != student.master.scalar_type()) {
+    fail("ema_update", fmt::format("a teacher of {} elements", student.master.numel()), fmt::format("{}", teacher.master.numel()),
+         "Teacher and student must have one layout");
+  }
+  if (teacher.master.is_cuda()) return optim_detail::ema_cuda(teacher, student, momentum);
+  uint16_t* const bf16 = bf16_copy(teacher);
+  const auto run = [&]<class T>(auto kernel, T) {
+    T* t = teacher.master.data_ptr<T>();
+    const T* s = student.master.data_ptr<T>();
+    at::parallel_for(0, teacher.master.numel(), kPiece, [&](int64_t begin, int64_t end) {
+      kernel(t + begin, s + begin, bf16 ? bf16 + begin : nullptr, end - begin, static_cast<T>(momentum), static_cast<T>(1.0 - momentum));
+    });
+  };
+  if (teacher.master.scalar_type() == at::kFloat) {
+    run(flat_kernels().average_f32, float{});
+  } else {
+    run(flat_kernels().average_f64, double{});
+  }
+  if (!bf16) teacher.publish();
+}
+
+}  // namespace dinoxx
