@@ -185,6 +185,11 @@ Field bare_epochs(Field f) {
   return f;
 }
 
+Field shapes_network(Field f) {
+  f.shapes_network = true;
+  return f;
+}
+
 Field not_training(Field f) {
   f.training = false;
   return f;
@@ -210,19 +215,19 @@ std::vector<Field> make_fields() {
   constexpr auto eval = &Config::eval;
   constexpr Range positive{1, 1e9}, count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, size{1, 16384}, temperature{1e-6, 1e3};
   return {
-      choice<model, &ModelConfig::arch>("model.arch", "vit_small", architectures(), "network by name"),
-      choice<model, &ModelConfig::style>(
+      shapes_network(choice<model, &ModelConfig::arch>("model.arch", "vit_small", architectures(), "network by name")),
+      shapes_network(choice<model, &ModelConfig::style>(
           "model.style", "dino", vit_styles(),
-          "generation of a vision transformer: positions, registers, LayerScale and feed-forward part as in that paper"),
-      field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive),
-      field<model, &ModelConfig::depth>("model.depth", "auto", "number of blocks; auto: the architecture's", positive),
+          "generation of a vision transformer: positions, registers, LayerScale and feed-forward part as in that paper")),
+      shapes_network(field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive)),
+      shapes_network(field<model, &ModelConfig::depth>("model.depth", "auto", "number of blocks; auto: the architecture's", positive)),
       field<model, &ModelConfig::heads>("model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's",
                                         positive),
-      field<model, &ModelConfig::patch_size>("model.patch_size", "16", "patch, pixels", size),
-      field<model, &ModelConfig::image_size>("model.image_size", "auto",
-                                             "size for which positions are learned, pixels; auto: views.global_size", size),
-      field<model, &ModelConfig::mlp_ratio>("model.mlp_ratio", "auto",
-                                            "hidden width of a block's MLP over its width; auto: the architecture's", {0.01, 64}),
+      shapes_network(field<model, &ModelConfig::patch_size>("model.patch_size", "16", "patch, pixels", size)),
+      shapes_network(field<model, &ModelConfig::image_size>("model.image_size", "auto",
+                                                            "size for which positions are learned, pixels; auto: views.global_size", size)),
+      shapes_network(field<model, &ModelConfig::mlp_ratio>(
+          "model.mlp_ratio", "auto", "hidden width of a block's MLP over its width; auto: the architecture's", {0.01, 64})),
       field<model, &ModelConfig::drop_path>("model.drop_path", "0.1",
                                             "stochastic depth: in style dino and ConvNeXt of the last block, linear from 0 in the first; "
                                             "in the others of every block; ResNets have none",
@@ -233,12 +238,14 @@ std::vector<Field> make_fields() {
       field<model, &ModelConfig::drop_path_group>(
           "model.drop_path_group", "0",
           "subset: consecutive images of which the share runs, a divisor of a rank's batch; 0: a rank's batch, as released", count),
-      choice<model, &ModelConfig::stem>("model.stem", "auto", {"auto", "patch", "conv", "small", "large"},
-                                        "how an image becomes tokens: patch (one convolution) or conv (a stack of 3x3 ones); of a ResNet: "
-                                        "small (3x3, no pooling) or large (7x7, pooling); auto: patch; small for crops up to 64 pixels"),
+      shapes_network(choice<model, &ModelConfig::stem>(
+          "model.stem", "auto", {"auto", "patch", "conv", "small", "large"},
+          "how an image becomes tokens: patch (one convolution) or conv (a stack of 3x3 ones); of a ResNet: "
+          "small (3x3, no pooling) or large (7x7, pooling); auto: patch; small for crops up to 64 pixels")),
       choice<model, &ModelConfig::fit>("model.fit", "error", {"error", "crop", "pad"},
                                        "crops whose sides no patch divides: refuse them, crop or pad with zeros"),
-      field<model, &ModelConfig::registers>("model.registers", "auto", "tokens without position behind CLS; auto: the style's", {0, 64}),
+      shapes_network(field<model, &ModelConfig::registers>("model.registers", "auto",
+                                                           "tokens without position behind CLS; auto: the style's", {0, 64})),
       field<model, &ModelConfig::rope_shift>(
           "model.rope_shift", "0", "rotary positions in training: shift of both axes, uniform in +- this (style dinov3)", not_negative),
       field<model, &ModelConfig::rope_jitter>("model.rope_jitter", "0",
@@ -249,29 +256,33 @@ std::vector<Field> make_fields() {
       text<model, &ModelConfig::init_from>("model.init_from",
                                            "weights that student and teacher begin with (dinoxx weights inspect); empty: random"),
 
-      field<head, &HeadConfig::out_dim>(
+      shapes_network(field<head, &HeadConfig::out_dim>(
           "head.out_dim", "auto",
           "prototypes; auto: 1024 to 65536 by the number of training images. Of BYOL and SimCLR the width of the "
           "projection; auto: 256 and 128",
-          positive),
-      field<head, &HeadConfig::hidden_dim>("head.hidden_dim", "auto", "width of the MLP; auto: 2048, of BYOL 4096", positive),
-      field<head, &HeadConfig::bottleneck_dim>("head.bottleneck_dim", "256", "width in front of the prototypes", positive),
-      field<head, &HeadConfig::layers>("head.layers", "3", "linear layers in front of the prototypes", {1, 16}),
+          positive)),
+      shapes_network(
+          field<head, &HeadConfig::hidden_dim>("head.hidden_dim", "auto", "width of the MLP; auto: 2048, of BYOL 4096", positive)),
+      shapes_network(field<head, &HeadConfig::bottleneck_dim>("head.bottleneck_dim", "256", "width in front of the prototypes", positive)),
+      shapes_network(field<head, &HeadConfig::layers>("head.layers", "3", "linear layers in front of the prototypes", {1, 16})),
       field<head, &HeadConfig::norm_last_layer>(
           "head.norm_last_layer", "auto",
           "keep the prototypes' gain at 1 (steadier; published long runs turn it off); auto: yes for dino, of the others no"),
-      field<head, &HeadConfig::weight_norm>(
+      shapes_network(field<head, &HeadConfig::weight_norm>(
           "head.weight_norm", "auto",
-          "prototypes of a direction and a gain; no: a plain linear layer; auto: yes, of dinov3 no, of distill as its teacher's"),
-      field<head, &HeadConfig::shared>("head.shared", "auto", "one head for CLS and masked patches; auto: yes, of dinov3 no"),
-      field<head, &HeadConfig::patch_out_dim>("head.patch_out_dim", "auto", "patch head: prototypes; auto: head.out_dim", positive),
-      field<head, &HeadConfig::patch_hidden_dim>("head.patch_hidden_dim", "auto", "patch head: width; auto: head.hidden_dim", positive),
-      field<head, &HeadConfig::patch_bottleneck_dim>("head.patch_bottleneck_dim", "auto",
-                                                     "patch head: width in front of the prototypes; auto: head.bottleneck_dim", positive),
-      field<head, &HeadConfig::predictor_hidden_dim>("head.predictor_hidden_dim", "auto",
-                                                     "width of BYOL's predictor; auto: head.hidden_dim", positive),
-      field<head, &HeadConfig::norm_output>("head.norm_output", "no",
-                                            "SimCLR: batch norm behind the projector's last layer, as its released code has it"),
+          "prototypes of a direction and a gain; no: a plain linear layer; auto: yes, of dinov3 no, of distill as its teacher's")),
+      shapes_network(
+          field<head, &HeadConfig::shared>("head.shared", "auto", "one head for CLS and masked patches; auto: yes, of dinov3 no")),
+      shapes_network(
+          field<head, &HeadConfig::patch_out_dim>("head.patch_out_dim", "auto", "patch head: prototypes; auto: head.out_dim", positive)),
+      shapes_network(field<head, &HeadConfig::patch_hidden_dim>("head.patch_hidden_dim", "auto", "patch head: width; auto: head.hidden_dim",
+                                                                positive)),
+      shapes_network(field<head, &HeadConfig::patch_bottleneck_dim>(
+          "head.patch_bottleneck_dim", "auto", "patch head: width in front of the prototypes; auto: head.bottleneck_dim", positive)),
+      shapes_network(field<head, &HeadConfig::predictor_hidden_dim>("head.predictor_hidden_dim", "auto",
+                                                                    "width of BYOL's predictor; auto: head.hidden_dim", positive)),
+      shapes_network(field<head, &HeadConfig::norm_output>(
+          "head.norm_output", "no", "SimCLR: batch norm behind the projector's last layer, as its released code has it")),
 
       choice<views, &ViewsConfig::profile>("views.profile", "auto", with_auto(view_profile_names()),
                                            "augmentation (dinoxx info --profile NAME); auto: the method's"),

@@ -18,8 +18,12 @@ struct Field {
   bool training = true;                                ///< changes what is trained (false: logging, workers, how many checkpoints are kept)
   std::function<void(Config&, std::string_view)> set;  ///< throws std::invalid_argument that says what was expected
   std::function<std::string(const Config&)> get;
+  bool shapes_network = false;  ///< changes which tensors student and teacher have, or their shapes: another network's weights do not fit
 };
 const std::vector<Field>& config_fields();
+
+/// Of config_differences() those of keys that may change the networks' tensors.
+std::vector<std::string> network_differences(const Config& before, const Config& now);
 
 struct Section {
   std::string name, help;
