@@ -1,13 +1,12 @@
 #pragma once
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "history/checkpoint_folders.hpp"
 #include "parallel/param_layout.hpp"
 
 namespace dinoxx {
@@ -33,23 +32,8 @@ struct SideFile {
 std::filesystem::path save_checkpoint(Communicator& comm, const std::filesystem::path& checkpoints, int64_t step,
                                       const CheckpointTensors& tensors, const std::vector<SideFile>& weights, nlohmann::json facts);
 
-/// The manifest of a checkpoint folder, validated as far as load_checkpoint needs it. Error when it is missing, foreign or damaged.
-nlohmann::json read_manifest(const std::filesystem::path& checkpoint);
-
 /// Fills all tensors after comparing every file's size and CRC32C with the manifest. Every element must be there exactly once, in its type;
 /// another world size and another layout of the same parameters are fine. Collective, Error on all ranks.
 void load_checkpoint(Communicator& comm, const std::filesystem::path& checkpoint, const CheckpointTensors& tensors);
-
-/// Checkpoint folders that have a manifest, oldest first. Empty when there is none or no such folder.
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
-/// The newest of them under `run`/checkpoints.
-std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);
-
-/// The step that a checkpoint folder's name tells, -1 for another name.
-int64_t checkpoint_step(const std::filesystem::path& checkpoint);
-
-/// Removes all but the newest `keep` and those whose step `stays`, and what an interrupted save or removal left behind. The manifest goes
-/// first, so that a half-removed one is never taken for whole.
-void prune_checkpoints(const std::filesystem::path& checkpoints, int64_t keep, const std::function<bool(int64_t step)>& stays = {});
 
 }  // namespace dinoxx

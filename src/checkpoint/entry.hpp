@@ -7,10 +7,6 @@
 
 namespace dinoxx::checkpoint {
 
-inline constexpr const char* kManifest = "manifest.json";
-inline constexpr const char* kFormat = "dinoxx checkpoint";
-inline constexpr int kVersion = 1;
-
 /// "buffer/segment[begin:end]": elements of one segment of one flat buffer.
 struct EntryName {
   std::string buffer, segment;

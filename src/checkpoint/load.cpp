@@ -14,9 +14,8 @@ namespace dinoxx {
 namespace {
 
 namespace fs = std::filesystem;
+using checkpoint::kDamaged;
 using nlohmann::json;
-constexpr const char* kDamaged =
-    "The checkpoint is damaged: remove its folder to resume from the one before, or name another with --resume PATH";
 
 // Which ranges of which segments have been filled.
 class Coverage {
@@ -72,33 +71,6 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
 }
 
 }  // namespace
-
-json read_manifest(const fs::path& checkpoint) {
-  const fs::path path = checkpoint / checkpoint::kManifest;
-  if (!fs::exists(path))
-    fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder",
-         "Name a folder such as RUN/checkpoints/step_00001000");
-  const json manifest = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  const auto damaged = [&](const std::string& expected, const std::string& found) { fail(path.string(), expected, found, kDamaged); };
-  if (!manifest.is_object()) damaged("a JSON object", "something else");
-  if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat)
-    damaged("a manifest of a dinoxx checkpoint", "another file");
-  if (!manifest.contains("version") || manifest["version"] != checkpoint::kVersion)
-    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(),
-         "Use the version of dinoxx that wrote it");
-  for (const char* key : {"step", "position", "world_size"})
-    if (!manifest.contains(key) || !manifest[key].is_number_unsigned())
-      damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
-  if (!manifest.contains("files") || !manifest["files"].is_array()) damaged("a list of files", "none");
-  for (const json& file : manifest["files"]) {
-    const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") &&
-                      file["bytes"].is_number_unsigned() && file.contains("crc32c") && file["crc32c"].is_string();
-    if (!good) damaged("files with name, bytes and crc32c", file.dump().substr(0, 80));
-    const std::string name = file["name"];
-    if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) damaged("plain file names", name);
-  }
-  return manifest;
-}
 
 void load_checkpoint(Communicator& comm, const fs::path& checkpoint, const CheckpointTensors& tensors) {
   on_all_ranks(comm, [&] {

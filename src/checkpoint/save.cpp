@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/files.hpp"
 #include "checkpoint.hpp"
@@ -57,7 +56,7 @@ void publish(const fs::path& partial, const fs::path& final_path) {
 
 fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors,
                          const std::vector<SideFile>& weights, nlohmann::json facts) {
-  const std::string name = fmt::format("step_{:08}", step);
+  const std::string name = checkpoint_name(step);
   const fs::path partial = checkpoints / ("." + name + ".partial"), final_path = checkpoints / name;
   const int rank = comm.rank(), size = comm.size();
   try {
@@ -99,52 +98,6 @@ fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_
     throw;
   }
   return final_path;
-}
-
-std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
-  std::vector<fs::path> found;
-  std::error_code code;
-  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step_") && fs::exists(entry.path() / checkpoint::kManifest)) found.push_back(entry.path());
-  }
-  // names are padded with zeros to eight digits; longer numbers are later ones
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
-    const std::string x = a.filename().string(), y = b.filename().string();
-    return std::pair(x.size(), x) < std::pair(y.size(), y);
-  });
-  return found;
-}
-
-std::optional<fs::path> latest_checkpoint(const fs::path& run) {
-  const auto all = list_checkpoints(run / "checkpoints");
-  return all.empty() ? std::nullopt : std::optional(all.back());
-}
-
-int64_t checkpoint_step(const fs::path& checkpoint) {
-  const std::string name = checkpoint.filename().string(), prefix = "step_";
-  int64_t step = -1;
-  if (!name.starts_with(prefix)) return -1;
-  const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
-  return error == std::errc() && end == name.data() + name.size() ? step : -1;
-}
-
-void prune_checkpoints(const fs::path& checkpoints, int64_t keep, const std::function<bool(int64_t)>& stays) {
-  const auto all = list_checkpoints(checkpoints);
-  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
-    if (stays && stays(checkpoint_step(all[i]))) continue;
-    fs::remove(all[i] / checkpoint::kManifest);
-    sync_path(all[i]);
-    fs::remove_all(all[i]);
-  }
-  std::error_code code;
-  std::vector<fs::path> left_over;
-  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(".step_") || (name.starts_with("step_") && !fs::exists(entry.path() / checkpoint::kManifest)))
-      left_over.push_back(entry.path());
-  }
-  for (const fs::path& path : left_over) fs::remove_all(path, code);
 }
 
 }  // namespace dinoxx

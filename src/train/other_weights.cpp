@@ -2,8 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include "checkpoint/checkpoint.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/run_history.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 
@@ -76,8 +76,7 @@ std::string load_heads(const fs::path& path, const ParamLayout& layout, const st
 fs::path weight_path(const char* key, const fs::path& path) {
   if (!fs::exists(path))
     fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
-  const auto newest = fs::is_directory(path / "checkpoints") ? latest_checkpoint(path) : std::nullopt;
-  const fs::path folder = newest.value_or(path);
+  const fs::path folder = RunHistory(path).newest_checkpoint().value_or(path);
   return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
 }
 

@@ -7,9 +7,9 @@
 #include <numeric>
 #include <set>
 
-#include "checkpoint/checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "history/run_history.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
 
@@ -40,19 +40,6 @@ void check_alike(const Student& first, const Config& a, const Student& other, co
     if (shared_by_all(field.key)) differ(field.key, field.get(a), field.get(b));
   const auto patches = [](const Config& c) { return *c.loss.patch_weight > 0 ? "more than 0" : "0"; };
   differ("loss.patch_weight", patches(a), patches(b));
-}
-
-// The newest step of which every student has a checkpoint; -1 for none.
-int64_t newest_common_step(const std::vector<Student>& students, const fs::path& out) {
-  std::vector<int64_t> common;
-  for (size_t i = 0; i < students.size(); ++i) {
-    std::vector<int64_t> steps;
-    for (const fs::path& path : list_checkpoints(out / students[i].name / "checkpoints")) steps.push_back(checkpoint_step(path));
-    std::vector<int64_t> both;
-    std::set_intersection(common.begin(), common.end(), steps.begin(), steps.end(), std::back_inserter(both));
-    common = i == 0 ? steps : both;
-  }
-  return common.empty() ? -1 : common.back();
 }
 
 }  // namespace
@@ -125,7 +112,9 @@ void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& 
       fail_usage("--resume", "auto or never for several students, which have a checkpoint each", fmt::format("\"{}\"", options.resume),
                  "Remove the later checkpoints of all of them, or go on with each by itself");
     resolve_students(students, job->size(), training_ids(*open_dataset(options.data), options.data).size(), options.cores);
-    step = newest_common_step(students, options.out);
+    std::vector<RunHistory> runs;
+    for (const Student& student : students) runs.emplace_back(options.out / student.name);
+    step = newest_common_step(runs);
   });
   ranks_must_agree(*job, std::to_string(step), "newest step that all students have saved");
   int student = 0, first = 0;
@@ -136,7 +125,7 @@ void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& 
   comms = {group(job), group(comms.gradients), group(comms.statistics), part};
   options.config = students[static_cast<size_t>(student)].config;
   options.out /= part.student;
-  if (options.resume == "auto") options.resume = step < 0 ? "" : (options.out / "checkpoints" / fmt::format("step_{:08}", step)).string();
+  if (options.resume == "auto") options.resume = step < 0 ? "" : RunHistory(options.out).checkpoint_folder(step).string();
 }
 
 }  // namespace dinoxx

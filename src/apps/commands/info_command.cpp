@@ -14,6 +14,7 @@
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/run_history.hpp"
 #include "kernels/families.hpp"
 
 namespace dinoxx {
@@ -87,20 +88,15 @@ std::string last_line(const std::string& text) {
 void print_run(const fs::path& run) {
   std::error_code code;
   if (!fs::is_directory(run, code)) fail_usage(run.string(), "a run folder", "nothing there", "Name the --out of dinoxx train");
-  const bool has_config = fs::exists(run / "config.cfg", code), has_metrics = fs::exists(run / "metrics.jsonl", code);
+  const RunHistory history(run);
+  const bool has_config = history.has_config(), has_metrics = history.has_metrics();
   if (!has_config && !has_metrics) fail_usage(run.string(), "a run folder with config.cfg or metrics.jsonl", "neither", "Name the --out of dinoxx train");
-  if (has_config) fmt::print("--- {}\n{}", (run / "config.cfg").string(), read_text(run / "config.cfg"));
-  std::vector<fs::path> checkpoints;
-  if (fs::is_directory(run / "checkpoints", code)) {
-    for (const fs::directory_entry& entry : fs::directory_iterator(run / "checkpoints", code)) {
-      if (fs::exists(entry.path() / "manifest.json", code)) checkpoints.push_back(entry.path());
-    }
-  }
-  std::sort(checkpoints.begin(), checkpoints.end());
+  if (has_config) fmt::print("--- {}\n{}", history.config_file().string(), read_text(history.config_file()));
+  const std::vector<SavedCheckpoint> checkpoints = history.checkpoints();
   fmt::print("--- checkpoints: {}{}\n", checkpoints.empty() ? "none" : std::to_string(checkpoints.size()),
-             checkpoints.empty() ? "" : ", newest " + checkpoints.back().string());
+             checkpoints.empty() ? "" : ", newest " + checkpoints.back().folder.string());
   if (has_metrics) {
-    const std::string line = last_line(read_text(run / "metrics.jsonl"));
+    const std::string line = last_line(read_text(history.metrics_file()));
     const json parsed = json::parse(line, nullptr, false);
     fmt::print("--- last metrics\n{}\n", parsed.is_discarded() ? line : parsed.dump(2));
   }

@@ -3,6 +3,7 @@
 
 #include "apps/commands.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/run_history.hpp"
 #include "report/eval/eval_report.hpp"
 #include "report/run/run_report.hpp"
 
@@ -47,7 +48,7 @@ int run_report(int argc, char** argv) {
   if (folder.empty())
     fail_usage("dinoxx report", "a run folder or a folder of \"dinoxx eval\"", "nothing", "See \"dinoxx report --help\".");
   fs::path page;
-  if (fs::exists(fs::path(folder) / "metrics.jsonl")) {
+  if (RunHistory(folder).has_metrics()) {
     if (!data.empty()) fail_usage("--data", "the report of an evaluation", "that of a training run", "Leave it out.");
     page = report::write_run_report(folder);
   } else if (fs::exists(fs::path(folder) / "results.json")) {

@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "apps/commands.hpp"
-#include "checkpoint/checkpoint.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/run_history.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 
@@ -102,10 +102,11 @@ Options parse(int argc, char** argv) {
 fs::path weights_in(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
   if (fs::exists(path / "teacher.safetensors")) return path / "teacher.safetensors";
-  if (!fs::is_directory(path / "checkpoints")) return path;
-  const std::vector<fs::path> all = list_checkpoints(path / "checkpoints");
-  if (all.empty()) fail_usage(path.string(), "a run folder with a checkpoint", "none", "Train first, or name a file of weights");
-  return all.back() / "teacher.safetensors";
+  const RunHistory history(path);
+  if (!history.has_checkpoints_folder()) return path;
+  const std::optional<fs::path> newest = history.newest_checkpoint();
+  if (!newest) fail_usage(path.string(), "a run folder with a checkpoint", "none", "Train first, or name a file of weights");
+  return *newest / "teacher.safetensors";
 }
 
 std::string size_text(uint64_t bytes) {

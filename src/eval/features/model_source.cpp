@@ -8,8 +8,9 @@
 
 #include "base/crc32c.hpp"
 #include "base/mapped_file.hpp"
-#include "checkpoint/checkpoint.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/checkpoint_folders.hpp"
+#include "history/run_history.hpp"
 #include "method/method.hpp"
 #include "model/weights/weights.hpp"
 
@@ -19,28 +20,22 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kWeights = "teacher.safetensors";
-constexpr const char* kManifest = "manifest.json";
+using checkpoint::kManifest;
 constexpr const char* kConfigKey = "dinoxx.config";  // metadata of the weight files that training writes
 constexpr const char* kBackbone = "backbone.";
 
-std::string step_name(const fs::path& checkpoint) {
-  const std::string name = checkpoint.filename().string();
-  const size_t digits = name.find_first_not_of('0', 5);
-  return digits == std::string::npos ? "0" : name.substr(digits);
-}
-
 fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
-  const std::vector<fs::path> all = list_checkpoints(run / "checkpoints");
-  if (all.empty()) {
+  const RunHistory history(run);
+  const std::optional<fs::path> newest = history.newest_checkpoint();
+  if (!newest) {
     fail_usage(run.string(), "a run folder with checkpoints, a checkpoint folder or a safetensors file", "none of them",
                "Train first, or point --checkpoint at what \"dinoxx train --out\" named.");
   }
-  if (!step) return all.back();
-  std::vector<std::string> steps;
-  for (const fs::path& path : all) {
-    steps.push_back(step_name(path));
-    if (steps.back() == std::to_string(*step)) return path;
-  }
+  if (!step) return *newest;
+  if (const auto folder = history.checkpoint_of(*step)) return *folder;
+  std::vector<int64_t> steps;
+  for (const SavedCheckpoint& saved : history.checkpoints())
+    if (saved.step >= 0) steps.push_back(saved.step);
   fail_usage("--checkpoint-step", fmt::format("one of the checkpoints in {} ({})", run.string(), fmt::join(steps, ", ")), std::to_string(*step),
              "Name one of these, or none for the newest.");
 }
@@ -67,7 +62,7 @@ fs::path weights_file(const ModelRequest& request) {
 // A weight file inside a checkpoint: the manifest beside it knows the step and the checksum.
 void compare_with_manifest(LoadedModel& model) {
   const fs::path folder = model.file.parent_path();
-  if (!folder.filename().string().starts_with("step_") || !fs::exists(folder / kManifest)) return;
+  if (!is_checkpoint(folder)) return;
   const nlohmann::json manifest = read_manifest(folder);
   model.step = manifest.at("step").get<int64_t>();
   for (const nlohmann::json& file : manifest.at("files")) {

@@ -1,36 +1,28 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "config/config.hpp"
+#include "history/run_journal.hpp"
 
 namespace dinoxx::report {
 
-/// What a run folder says of a training run, also of one that is still going on: config.cfg and metrics.jsonl.
-struct RunRecord {
+/// What a run folder says of a training run, also of one that is still going on: its journal and config.cfg.
+struct RunRecord : RunJournal {
   std::filesystem::path folder;
-  std::string name;                    ///< the folder's name
-  std::optional<Config> config;        ///< nothing when there is no config.cfg
-  std::set<std::string> absent_keys;   ///< that its config.cfg does not have: of an older version
-  std::vector<std::string> notes;      ///< what could not be read
-  std::vector<nlohmann::json> starts;  ///< records "event": "start" in the order of writing: the first start and each resume
-  std::vector<nlohmann::json> evals;   ///< records with "eval", rising steps
-  std::vector<nlohmann::json> events;  ///< skipped steps, alarms
+  std::string name;                   ///< the folder's name
+  std::optional<Config> config;       ///< nothing when there is no config.cfg
+  std::set<std::string> absent_keys;  ///< that its config.cfg does not have: of an older version
+  std::vector<std::string> notes;     ///< what could not be read
 
-  std::vector<int64_t> steps;                          ///< of the logged steps, rising
-  std::map<std::string, std::vector<double>> columns;  ///< per logged step; NaN where a record lacks the value or has null
-  std::vector<double> seconds;                         ///< training time up to the logged step, without evaluations and checkpoints
-  double images_timed = 0;  ///< in that time; steps between the last record before a stop and the resume have no time
+  std::vector<double> seconds;  ///< training time up to the logged step, without evaluations and checkpoints
+  double images_timed = 0;      ///< in that time; steps between the last record before a stop and the resume have no time
 
-  int64_t last_step() const;    ///< of any record
   int64_t batch() const;        ///< images of a step, 0 when not known
-  int64_t ranks() const;        ///< of the last start, 0 when not known
   int64_t total_steps() const;  ///< that the run is to have, 0 when not known
   int64_t images_seen(int64_t step) const { return step * batch(); }
   double last(const std::string& column) const;  ///< the last value that is a number; NaN without one

@@ -1,0 +1,97 @@
+#include "checkpoint_folders.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/files.hpp"
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+}  // namespace
+
+std::string checkpoint_name(int64_t step) {
+  return fmt::format("step_{:08}", step);
+}
+
+bool is_checkpoint(const fs::path& folder) {
+  return folder.filename().string().starts_with("step_") && fs::exists(folder / checkpoint::kManifest);
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
+  std::vector<fs::path> found;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(checkpoints, code))
+    if (is_checkpoint(entry.path())) found.push_back(entry.path());
+  // names are padded with zeros to eight digits; longer numbers are later ones
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    const std::string x = a.filename().string(), y = b.filename().string();
+    return std::pair(x.size(), x) < std::pair(y.size(), y);
+  });
+  return found;
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& run) {
+  const auto all = list_checkpoints(run / "checkpoints");
+  return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+int64_t checkpoint_step(const fs::path& checkpoint) {
+  const std::string name = checkpoint.filename().string(), prefix = "step_";
+  int64_t step = -1;
+  if (!name.starts_with(prefix)) return -1;
+  const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
+  return error == std::errc() && end == name.data() + name.size() ? step : -1;
+}
+
+void prune_checkpoints(const fs::path& checkpoints, int64_t keep, const std::function<bool(int64_t)>& stays) {
+  const auto all = list_checkpoints(checkpoints);
+  for (size_t i = 0; i + static_cast<size_t>(keep) < all.size(); ++i) {
+    if (stays && stays(checkpoint_step(all[i]))) continue;
+    fs::remove(all[i] / checkpoint::kManifest);
+    sync_path(all[i]);
+    fs::remove_all(all[i]);
+  }
+  std::error_code code;
+  std::vector<fs::path> left_over;
+  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(".step_") || (name.starts_with("step_") && !is_checkpoint(entry.path()))) left_over.push_back(entry.path());
+  }
+  for (const fs::path& path : left_over) fs::remove_all(path, code);
+}
+
+json read_manifest(const fs::path& checkpoint) {
+  const fs::path path = checkpoint / checkpoint::kManifest;
+  if (!fs::exists(path))
+    fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder",
+         "Name a folder such as RUN/checkpoints/step_00001000");
+  const json manifest = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  const auto damaged = [&](const std::string& expected, const std::string& found) {
+    fail(path.string(), expected, found, checkpoint::kDamaged);
+  };
+  if (!manifest.is_object()) damaged("a JSON object", "something else");
+  if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat)
+    damaged("a manifest of a dinoxx checkpoint", "another file");
+  if (!manifest.contains("version") || manifest["version"] != checkpoint::kVersion)
+    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(),
+         "Use the version of dinoxx that wrote it");
+  for (const char* key : {"step", "position", "world_size"})
+    if (!manifest.contains(key) || !manifest[key].is_number_unsigned())
+      damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
+  if (!manifest.contains("files") || !manifest["files"].is_array()) damaged("a list of files", "none");
+  for (const json& file : manifest["files"]) {
+    const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") &&
+                      file["bytes"].is_number_unsigned() && file.contains("crc32c") && file["crc32c"].is_string();
+    if (!good) damaged("files with name, bytes and crc32c", file.dump().substr(0, 80));
+    const std::string name = file["name"];
+    if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) damaged("plain file names", name);
+  }
+  return manifest;
+}
+
+}  // namespace dinoxx

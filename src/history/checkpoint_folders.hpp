@@ -1,0 +1,42 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// Checkpoint folders by name and manifest, without their tensors (checkpoint/checkpoint.hpp). The program asks a RunHistory; these are the
+/// rules that it goes by.
+namespace dinoxx {
+
+namespace checkpoint {
+inline constexpr const char* kManifest = "manifest.json";
+inline constexpr const char* kFormat = "dinoxx checkpoint";
+inline constexpr int kVersion = 1;
+/// What to do about a damaged one.
+inline constexpr const char* kDamaged =
+    "The checkpoint is damaged: remove its folder to resume from the one before, or name another with --resume PATH";
+}  // namespace checkpoint
+
+/// "step_00001000".
+std::string checkpoint_name(int64_t step);
+/// The step that a checkpoint folder's name tells, -1 for another name.
+int64_t checkpoint_step(const std::filesystem::path& checkpoint);
+
+/// The manifest of a checkpoint folder, validated as far as load_checkpoint needs it. Error when it is missing, foreign or damaged.
+nlohmann::json read_manifest(const std::filesystem::path& checkpoint);
+
+/// By its name and a manifest in it.
+bool is_checkpoint(const std::filesystem::path& folder);
+/// Checkpoint folders that have a manifest, oldest first. Empty when there is none or no such folder.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
+/// The newest of them under `run`/checkpoints.
+std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);
+
+/// Removes all but the newest `keep` and those whose step `stays`, and what an interrupted save or removal left behind. The manifest goes
+/// first, so that a half-removed one is never taken for whole.
+void prune_checkpoints(const std::filesystem::path& checkpoints, int64_t keep, const std::function<bool(int64_t step)>& stays = {});
+
+}  // namespace dinoxx

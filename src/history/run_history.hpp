@@ -1,0 +1,72 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "run_journal.hpp"
+
+namespace dinoxx {
+
+/// A checkpoint that is there completely.
+struct SavedCheckpoint {
+  std::filesystem::path folder;
+  int64_t step = 0;  ///< -1 for a folder that somebody named otherwise
+};
+
+/// The history of a run: the one place that knows what its folder holds, which checkpoints there are, where a start goes on, what has been
+/// evaluated and saved, and what may be removed. Training, evaluation, reports and commands ask it. No tensors; every question about the
+/// folder looks at the disk again, because another process may write there.
+class RunHistory {
+ public:
+  explicit RunHistory(std::filesystem::path run) : run_(std::move(run)) {}
+
+  const std::filesystem::path& folder() const { return run_; }
+  std::filesystem::path config_file() const { return run_ / "config.cfg"; }      ///< the resolved configuration
+  std::filesystem::path metrics_file() const { return run_ / "metrics.jsonl"; }  ///< the journal
+  std::filesystem::path checkpoints_folder() const { return run_ / "checkpoints"; }
+  /// Where the checkpoint of this step lies, or would lie.
+  std::filesystem::path checkpoint_folder(int64_t step) const;
+
+  bool has_config() const { return exists(config_file()); }
+  bool has_metrics() const { return exists(metrics_file()); }
+  bool has_checkpoints_folder() const;
+  /// Whether a run has begun here: there is a checkpoint or a journal.
+  bool begun() const { return newest_checkpoint() || has_metrics(); }
+
+  std::vector<SavedCheckpoint> checkpoints() const;  ///< oldest first
+  std::optional<std::filesystem::path> newest_checkpoint() const;
+  std::optional<std::filesystem::path> checkpoint_of(int64_t step) const;  ///< nothing when that step has none
+  RunJournal journal() const;                                              ///< empty where there is none yet
+
+  /// The checkpoint that --resume names: "auto" the newest, if any; "never" and the empty text none; else a checkpoint folder, of whatever
+  /// run. UsageError when a run has begun here and "never" would overwrite it, and for a path that is no checkpoint.
+  std::optional<std::filesystem::path> resume_point(const std::string& resume) const;
+
+  // What the process that trains adds. One process at a time: it holds the folder's lock (RunFolder).
+
+  /// Takes out of the journal what stands behind `step`, which will be done again, and a torn last line. Returns the last step whose
+  /// evaluation is left, -1 for none.
+  int64_t set_back(int64_t step) const;
+  /// The run goes on from `step`. `saved`: it came from a checkpoint of that step. `evaluated`: of set_back, known to every rank.
+  void go_on(int64_t step, bool saved, int64_t evaluated);
+  bool is_saved(int64_t step) const { return saved_ == step; }
+  bool is_evaluated(int64_t step) const { return evaluated_ == step; }
+  void note_saved(int64_t step) { saved_ = step; }
+  void note_evaluated(int64_t step) { evaluated_ = step; }
+  /// Removes all checkpoints but the newest `keep` and those whose step `stays`, and what an interrupted save left behind.
+  void prune(int64_t keep, const std::function<bool(int64_t step)>& stays) const;
+
+ private:
+  static bool exists(const std::filesystem::path& file);
+
+  std::filesystem::path run_;
+  int64_t saved_ = -1, evaluated_ = -1;  // last step, by this process or what it went on from
+};
+
+/// The newest step of which every run has a checkpoint; -1 for none.
+int64_t newest_common_step(const std::vector<RunHistory>& runs);
+
+}  // namespace dinoxx
