@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include "base/machine.hpp"
 #include "comm/agree.hpp"
-#include "machine.hpp"
 #include "other_weights.hpp"
 
 namespace dinoxx {

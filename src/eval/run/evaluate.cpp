@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,17 +9,18 @@
 #include <set>
 
 #include "base/csv.hpp"
+#include "base/machine.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/evidence/evidence.hpp"
 #include "eval/evidence/feature_health.hpp"
 #include "eval/evidence/feature_pictures.hpp"
+#include "eval/features/baselines.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "ladder.hpp"
 #include "method_scores.hpp"
-#include "model/weights/backbone_json.hpp"
 #include "output_folder.hpp"
 #include "progress.hpp"
 #include "results/verdict_order.hpp"
@@ -128,13 +128,6 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   }
 }
 
-// Of this process.
-int64_t peak_memory() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
-}
-
 // What a person can look at: of the checkpoint's features and the method that the verdict speaks of.
 json look_closer(const StepInput& input, const std::vector<StepAnswers>& steps, std::map<std::string, std::string>& files) {
   constexpr size_t kPictures = 6;
@@ -186,14 +179,11 @@ json describe_data(const Dataset& dataset, const fs::path& path) {
           {"height", range(heights)}};
 }
 
-json describe_checkpoint(const LoadedModel& model, at::ScalarType precision) {
-  return {{"file", model.file.string()},
-          {"crc32c", fmt::format("{:08x}", model.crc32c)},
-          {"step", model.step ? json(*model.step) : json(nullptr)},
-          {"model", to_json(model.network->config())},
-          {"seed", model.seed},
-          {"precision", precision == at::kBFloat16 ? "bf16" : "fp32"},
-          {"notes", model.notes}};
+json describe_checkpoint_with_seed(const LoadedModel& model, at::ScalarType precision) {
+  json description = describe_checkpoint(model);
+  description["seed"] = model.seed;
+  description["precision"] = precision == at::kBFloat16 ? "bf16" : "fp32";
+  return description;
 }
 
 // What the user says about fine-tuning, and where it starts from.
@@ -300,7 +290,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
 
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
-                  {"checkpoint", describe_checkpoint(model, options.model.dtype)},
+                  {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
                   {"data", describe_data(*dataset, options.data)},
                   {"seed", options.seed}};
   json seconds = json::object();

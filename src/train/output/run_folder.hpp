@@ -6,7 +6,7 @@
 
 namespace dinoxx {
 
-/// The run folder as rank 0 sees it: locked against a second run, with metrics.jsonl open for appending.
+/// The run folder as rank 0 of its run holds it: locked against a second run, with metrics.jsonl open for appending.
 class RunFolder {
  public:
   /// Makes the folder if need be. Error when it cannot be written to; UsageError when another run holds it.
@@ -15,16 +15,15 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
-  /// Drops lines of metrics.jsonl after `step` (a resumed run writes them again) and a torn last line, then opens it. Returns the last step
-  /// whose evaluation it holds, -1 for none.
-  int64_t open_metrics(int64_t step);
+  /// Opens metrics.jsonl for appending; from here on the folder holds a run.
+  void open_metrics(const std::filesystem::path& file);
   /// One line, written at once. Error on a full disk.
   void log(const nlohmann::json& record);
   /// Makes what was logged so far survive a power cut; called before a checkpoint that counts on it.
   void sync_metrics();
 
  private:
-  std::filesystem::path path_;
+  std::filesystem::path path_, metrics_file_;
   bool made_ = false;  // by this object
   int lock_ = -1, metrics_ = -1;
 };

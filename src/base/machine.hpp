@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <string>
 
-/// What the run records say about the machine.
+/// What records say about the machine, and how they print it.
 namespace dinoxx {
 
 std::string cpu_model();

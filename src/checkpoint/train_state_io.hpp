@@ -1,13 +1,14 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
 #include "step/train_state.hpp"
-#include "train.hpp"
 
+/// What of a run is saved: the state that a step changes, as the tensors of a checkpoint, with the facts that a resume compares.
 namespace dinoxx {
 
 /// What a checkpoint records beside the tensors.
@@ -20,15 +21,12 @@ struct RunFacts {
   int64_t threads = 1, batch_size = 0;
 };
 
-/// Saves the state, and weights for other programs beside it. Collective.
-std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& run, TrainState& state, const RunFacts& facts);
+/// Saves the state under the folder `checkpoints`, and weights for other programs beside it. Returns the checkpoint. Collective; an Error
+/// on any rank is thrown on all.
+std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& checkpoints, TrainState& state, const RunFacts& facts);
 
 /// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on
-/// as if it had never stopped. Collective.
+/// as if it had never stopped. UsageError, with the keys, for a checkpoint of another network. Collective.
 std::vector<std::string> load_state(Communicator& comm, const std::filesystem::path& checkpoint, TrainState& state, const RunFacts& facts);
-
-/// The checkpoint that --resume names: "auto" the newest of `run` if any, "never" and the empty text none. Error when `run` holds a run already and "never"
-/// would overwrite it.
-std::optional<std::filesystem::path> choose_checkpoint(const std::string& resume, const std::filesystem::path& run);
 
 }  // namespace dinoxx

@@ -1,10 +1,14 @@
-#include "saving.hpp"
+#include "train_state_io.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "checkpoint/checkpoint.hpp"
+#include <map>
+
+#include "checkpoint.hpp"
 #include "comm/agree.hpp"
+#include "config/config_fields.hpp"
+#include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
 #include "model/weights/backbone_json.hpp"
 
@@ -13,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+constexpr const char* kTeacherFile = "teacher.safetensors";
 
 // Everything that is saved, in main memory: handles to the live tensors where those are on the CPU, else copies. The optimizer's step
 // counts travel as scalars of their own.
@@ -50,7 +56,7 @@ SavedTensors saved_tensors(TrainState& state) {
 // The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
 std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& facts) {
   SideFile whole{
-      "teacher.safetensors",
+      kTeacherFile,
       {},
       {{"format", "pt"}, {"dinoxx.config", facts.config_text}, {"dinoxx.backbone", to_json(state.teacher.backbone().config()).dump()}}};
   SideFile backbone{"backbone.safetensors", {}, whole.metadata};
@@ -68,26 +74,34 @@ std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& fac
 
 Config saved_config(const json& manifest, const fs::path& checkpoint) {
   Config config = default_config();
-  apply_settings(config, parse_settings(manifest.value("config", ""), (checkpoint / "manifest.json").string()));
+  apply_settings(config, parse_settings(manifest.value("config", ""), (checkpoint / checkpoint::kManifest).string()));
   return settled(config);
 }
 
-// Another shape of the network cannot be loaded; said here in the words of the configuration, not in numbers of elements.
-void check_same_network(const Config& before, const Config& now, const fs::path& checkpoint) {
-  std::vector<std::string> others;
-  for (const std::string& difference : config_differences(before, now))
-    for (const char* key : {"model.dim ", "model.depth ", "model.patch_size ", "model.image_size ", "model.mlp_ratio ", "model.stem ",
-                            "model.arch ", "model.style ", "model.registers ", "head.out_dim ", "head.hidden_dim ", "head.bottleneck_dim ",
-                            "head.layers ", "head.weight_norm ", "head.predictor_hidden_dim ", "head.norm_output "})
-      if (difference.starts_with(key)) others.push_back(difference);
-  if (!others.empty())
-    fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),
-               "Resume with the saved configuration, or choose another --out");
+// Whether the teacher's file beside the state holds the tensors that this network has, by name and shape.
+bool has_tensors_of(const TrainState& state, const fs::path& checkpoint) {
+  const fs::path path = checkpoint / kTeacherFile;
+  if (!fs::exists(path)) return false;
+  std::map<std::string, std::vector<int64_t>> mine, saved;
+  for (const Segment& segment : state.layout.segments) mine[segment.name] = segment.shape;
+  for (const NamedTensor& buffer : state.teacher_buffers) mine[buffer.name] = buffer.tensor.sizes().vec();
+  const SafetensorsFile file(path, FileAccess::kHeader);
+  for (const auto& [name, view] : file.tensors()) saved[name] = view.shape;
+  return mine == saved;
+}
+
+// Another shape of the network cannot be loaded; said here in the words of the configuration, not in numbers of elements. A key that shapes
+// networks need not have shaped these: the tensors decide.
+void check_same_network(const Config& before, const Config& now, const TrainState& state, const fs::path& checkpoint) {
+  const std::vector<std::string> others = network_differences(before, now);
+  if (others.empty() || has_tensors_of(state, checkpoint)) return;
+  fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),
+             "Resume with the saved configuration, or choose another --out");
 }
 
 }  // namespace
 
-fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, const RunFacts& facts) {
+fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState& state, const RunFacts& facts) {
   const json record = {{"position", state.position},
                        {"config", facts.config_text},
                        {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
@@ -97,7 +111,6 @@ fs::path save_state(Communicator& comm, const fs::path& run, TrainState& state, 
                        {"communicator", facts.communicator},
                        {"threads", facts.threads},
                        {"batch_size", facts.batch_size}};
-  const fs::path checkpoints = run / "checkpoints";
   const SavedTensors saved = saved_tensors(state);
   return save_checkpoint(comm, checkpoints, state.step, saved.tensors,
                          comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
@@ -110,7 +123,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
     manifest = read_manifest(checkpoint);
     before = saved_config(manifest, checkpoint);
     apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
-    check_same_network(before, now, checkpoint);
+    check_same_network(before, now, state, checkpoint);
   });
   SavedTensors saved = saved_tensors(state);
   load_checkpoint(comm, checkpoint, saved.tensors);
@@ -139,21 +152,6 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   for (const std::string& difference : config_differences(before, now))
     lost.push_back(difference + ": this is no longer one run with one configuration");
   return lost;
-}
-
-std::optional<fs::path> choose_checkpoint(const std::string& resume, const fs::path& run) {
-  if (resume.empty()) return std::nullopt;
-  if (resume == "auto") return latest_checkpoint(run);
-  if (resume == "never") {
-    if (latest_checkpoint(run) || fs::exists(run / "metrics.jsonl"))
-      fail_usage(run.string(), "an empty run folder for --resume never", "a run",
-                 "Resume it (--resume auto), remove it, or choose another --out");
-    return std::nullopt;
-  }
-  if (!fs::exists(fs::path(resume) / "manifest.json"))
-    fail_usage("--resume", "auto, never or a checkpoint folder (with manifest.json)", fmt::format("\"{}\"", resume),
-               "Name a folder such as RUN/checkpoints/step_00001000");
-  return resume;
 }
 
 }  // namespace dinoxx

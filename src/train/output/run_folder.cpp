@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <sstream>
 
 #include "base/files.hpp"
 #include "dinoxx/base/error.hpp"
@@ -54,24 +53,10 @@ RunFolder::~RunFolder() {
   if (lock_ >= 0) ::close(lock_);  // which releases the lock
 }
 
-int64_t RunFolder::open_metrics(int64_t step) {
-  int64_t evaluated = -1;
-  const fs::path file = path_ / "metrics.jsonl";
-  if (fs::exists(file)) {
-    const std::string before = read_text(file);
-    std::istringstream lines(before);
-    std::string kept;
-    for (std::string line; std::getline(lines, line);) {
-      const nlohmann::json record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (!record.is_object() || record.value("step", int64_t{0}) > step) continue;
-      kept += line + "\n";
-      if (record.contains("eval")) evaluated = record.value("step", int64_t{-1});
-    }
-    if (kept != before) write_file_atomically(file, kept);
-  }
+void RunFolder::open_metrics(const fs::path& file) {
+  metrics_file_ = file;
   metrics_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (metrics_ < 0) fail(file.string(), "to write the file", std::strerror(errno), "Choose a folder that you may write to");
-  return evaluated;
 }
 
 void RunFolder::log(const nlohmann::json& record) {
@@ -82,14 +67,14 @@ void RunFolder::log(const nlohmann::json& record) {
     const ssize_t n = ::write(metrics_, line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0)
-      fail((path_ / "metrics.jsonl").string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
+      fail(metrics_file_.string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
     done += static_cast<size_t>(n);
   }
 }
 
 void RunFolder::sync_metrics() {
   if (::fsync(metrics_) != 0 && errno != EINVAL)
-    fail((path_ / "metrics.jsonl").string(), "fsync to succeed", std::strerror(errno), "Check the file system");
+    fail(metrics_file_.string(), "fsync to succeed", std::strerror(errno), "Check the file system");
 }
 
 }  // namespace dinoxx

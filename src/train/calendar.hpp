@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+
+#include "config/config.hpp"
+
+namespace dinoxx {
+
+/// When something of a run falls due. Every answer is a function of the step alone (the first is 1), so that a resumed run keeps the rhythm
+/// and all ranks agree.
+class Calendar {
+ public:
+  /// `config` resolved, `images` of an epoch.
+  Calendar(const Config& config, uint64_t images, int64_t total_steps);
+
+  int64_t total_steps() const { return total_; }
+  bool ends_with(int64_t step) const { return step >= total_; }
+
+  bool logs_after(int64_t step) const;            ///< each train.log_every steps, and the last
+  bool compares_ranks_after(int64_t step) const;  ///< each train.check_every steps; 0: never
+  bool evaluates_after(int64_t step) const;       ///< each eval.every, and the last; 0: never
+  bool saves_after(int64_t step) const;           ///< each checkpoint.every and checkpoint.keep_every, and the last
+  bool keeps(int64_t step) const;                 ///< its checkpoint stays when others are removed: checkpoint.keep_every
+  bool warms_up(int64_t step) const;              ///< the learning rate of `step` is one of the warm-up
+
+ private:
+  bool period_ends(const Duration& every, int64_t step) const;
+
+  Duration evaluation_, checkpoint_, keep_;
+  int64_t log_every_, check_every_, batch_, warmup_, total_;
+  uint64_t images_;
+};
+
+}  // namespace dinoxx

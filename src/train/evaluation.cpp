@@ -1,0 +1,45 @@
+#include "evaluation.hpp"
+
+namespace dinoxx {
+
+using nlohmann::json;
+
+void Evaluation::run_if_due(const TrainState& state, uint64_t images) {
+  if (!hook_ || !calendar_.evaluates_after(state.step) || history_.is_evaluated(state.step)) return;
+  watch_.pause();
+  const Stopwatch took;
+  json result;
+  try {
+    result = hook_(state.teacher, state.step);
+  } catch (const std::exception& error) {
+    result = {{"error", error.what()}};
+  }
+  seconds_ = took.seconds();
+  history_.note_evaluated(state.step);
+  if (log_.chief()) record(state, static_cast<double>(state.position) / static_cast<double>(images), result);
+  watch_.resume();
+}
+
+void Evaluation::record(const TrainState& state, double epoch, const json& result) {
+  log_.write({{"step", state.step}, {"epoch", epoch}, {"eval", result}});
+  std::vector<std::pair<std::string, double>> scalars;
+  if (result.contains("accuracy")) scalars.emplace_back("eval/knn_accuracy", result["accuracy"].get<double>());
+  const json steps = result.value("steps", json::object());
+  for (const auto& [step, figures] : steps.items()) {
+    std::string text;
+    for (const auto& [name, value] : figures.items()) {
+      if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", step, name), value.get<double>());
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
+                          value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : value.dump());
+    }
+    log_.say(fmt::format("step {}: {}: {}", state.step, step, text));
+  }
+  log_.scalars(state.step, scalars);
+  if (result.contains("error"))
+    log_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state.step, result["error"].get<std::string>()));
+  else if (result.contains("accuracy"))
+    log_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state.step, result.value("k", json()).dump(),
+                         100 * result["accuracy"].get<double>()));
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,32 @@
+#pragma once
+#include "calendar.hpp"
+#include "output/run_log.hpp"
+#include "training.hpp"
+
+namespace dinoxx {
+
+/// Evaluation of the teacher during training: when it is due, and its figures in metrics.jsonl, TensorBoard and on the terminal. An
+/// evaluation that fails is recorded, and training goes on.
+class Evaluation {
+ public:
+  /// `hook` may be empty: then nothing is ever evaluated.
+  Evaluation(EvalHook hook, const Calendar& calendar, RunHistory& history, RunLog& log, Stopwatch& watch)
+      : hook_(std::move(hook)), calendar_(calendar), history_(history), log_(log), watch_(watch) {}
+  /// Evaluates when the step that the state has reached is due and has not been evaluated yet, by this process or before a resume: also
+  /// what a stop or a crash left out. `images` of an epoch. Collective.
+  void run_if_due(const TrainState& state, uint64_t images);
+  /// That the last one took; 0 before the first. For the time limit: what would fall due behind `step`.
+  double seconds_behind(int64_t step) const { return calendar_.evaluates_after(step) ? seconds_ : 0; }
+
+ private:
+  void record(const TrainState& state, double epoch, const nlohmann::json& result);
+
+  EvalHook hook_;
+  const Calendar& calendar_;
+  RunHistory& history_;
+  RunLog& log_;
+  Stopwatch& watch_;
+  double seconds_ = 0;
+};
+
+}  // namespace dinoxx

@@ -1,0 +1,11 @@
+#pragma once
+#include "training.hpp"
+
+namespace dinoxx {
+
+/// Locks the run folder and brings the state to where the run goes on: a checkpoint's, or the start, with weights from elsewhere where the
+/// configuration names them. Then the journal is set back to that step and open, the configuration stored and the start recorded.
+/// Collective; errors are agreed, of the folder by all runs of the job.
+void start_or_resume(Training& training, const TrainOptions& options, RunHistory& history, RunLog& log);
+
+}  // namespace dinoxx

@@ -1,0 +1,51 @@
+#pragma once
+#include <functional>
+#include <memory>
+
+#include "checkpoint/train_state_io.hpp"
+#include "data_pipeline/loader/loader.hpp"
+#include "output/run_log.hpp"
+#include "startup.hpp"
+#include "step/train_step.hpp"
+#include "train.hpp"
+
+namespace dinoxx {
+
+/// Rank 0 of the run: it has the run folder.
+bool is_chief(const TrainComms& comms);
+/// Over all students of the job, where the run is one of several.
+Communicator& everyone(const TrainComms& comms);
+/// on_all_ranks over everyone: what throws on a rank ends the job with a JobError on all.
+void on_everyone(const TrainComms& comms, const std::function<void()>& work);
+
+/// What is trained, and with what: made at start-up, the same on every rank but for data. The loop and its parts are handed what they need
+/// of it.
+struct Training {
+  /// Opens the data, resolves the configuration and makes the networks; sets the number of threads. Collective; errors are agreed.
+  Training(const TrainOptions& options, const TrainComms& comms);
+  Training(const Training&) = delete;
+
+  /// One batch of the loader as the step takes it. Its pixels are views, valid as long as the batch.
+  StepInput input_of(const Batch& batch) const;
+  /// One step, stages 2 to 6 of the loop. Collective.
+  StepMetrics step(const StepInput& input, const StepValues& values, GradientSync& sync);
+  /// How this rank reads the data.
+  LoaderConfig loading() const;
+
+  TrainComms comms;
+  Inputs inputs;
+  const Config& config;  // of inputs
+  MethodSpec spec;
+  Schedules schedules;
+  TrainState state;
+  RunFacts facts;
+  std::shared_ptr<Communicator> batch_comm;       // for losses over all ranks
+  std::unique_ptr<SharedTeacher> shared_teacher;  // of several students in one job
+};
+
+/// The first lines on the terminal.
+void print_start(const Training& training, const TrainOptions& options);
+/// The frozen teacher of a distillation, from its file. Collective.
+void load_teacher(Training& training, const TrainOptions& options, RunLog& log);
+
+}  // namespace dinoxx
