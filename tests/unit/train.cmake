@@ -3,3 +3,5 @@ dinoxx_test(unit_frozen_teacher TORCH SOURCES train/frozen_teacher_test.cpp DEPS
 target_include_directories(unit_frozen_teacher PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 dinoxx_test(unit_history SOURCES history/run_history_test.cpp DEPS dinoxx_history LABELS unit)
 target_include_directories(unit_history PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+dinoxx_test(unit_train_schedule TORCH SOURCES train/calendar_test.cpp train/evaluation_schedule_test.cpp train/network_keys_test.cpp DEPS dinoxx_train LABELS unit)
+target_include_directories(unit_train_schedule PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -1,0 +1,121 @@
+// Which keys change the network's shape, held against the networks themselves: the table's mark (Field::shapes_network) decides whether a
+// resume is refused in the words of the configuration.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <map>
+#include <set>
+
+#include "checkpoint/checkpoint.hpp"
+#include "checkpoint/train_state_io.hpp"
+#include "config/config_fields.hpp"
+#include "dinoxx/base/error.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace dinoxx {
+namespace {
+
+using testing::HasSubstr;
+
+Config resolved(const std::string& settings) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(settings, "test"));
+  return resolve_config(config, 64, 1);
+}
+
+const std::string kSmallHead = "[head]\nout_dim = 24\nhidden_dim = 20\nbottleneck_dim = 12\n";
+const std::string kSmallViews = "[views]\nglobal_size = 32\nlocal_size = 16\nlocal_count = 1\n";
+std::string small_vit(const std::string& method, const std::string& model = "") {
+  return "[model]\ndim = 24\ndepth = 1\nheads = 2\npatch_size = 8\n" + model + kSmallHead + kSmallViews +
+         "[train]\nlength = 20it\nbatch_size = 8\nmethod = " + method + "\n";
+}
+
+// Names and shapes of what student and teacher hold.
+std::map<std::string, std::vector<int64_t>> tensors(const Config& config) {
+  const Network network(make_method(config).network, at::kFloat);
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& list : {network.parameters(), network.buffers()})
+    for (const NamedTensor& tensor : list) shapes[tensor.name] = tensor.tensor.sizes().vec();
+  return shapes;
+}
+
+// Other values that a key could have had, valid or not.
+std::vector<std::string> other_values(const Field& field, const Config& config) {
+  const std::string now = field.get(config);
+  std::set<std::string> values{"yes", "no", "0", "1", "2", "3", "4", "8", "16", "48", "64", "auto", "0.5", "10it"};
+  for (size_t begin = 0; begin <= field.type.size();) {
+    const size_t bar = std::min(field.type.find('|', begin), field.type.size());
+    values.insert(field.type.substr(begin, bar - begin));
+    begin = bar + 1;
+  }
+  values.erase(now);
+  for (const char* large : {"base", "large", "huge", "giant", "7b", "101", "152"})
+    std::erase_if(values, [&](const std::string& value) { return value.find(large) != std::string::npos; });
+  return {values.begin(), values.end()};
+}
+
+TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
+  std::set<std::string> changing;
+  for (const std::string& text : {small_vit("dino"), small_vit("ibot"), small_vit("dinov2", "style = dinov2\n"),
+                                  small_vit("dinov3", "style = dinov3\n"), small_vit("byol"), small_vit("simclr"),
+                                  "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
+    const Config base = resolved(text);
+    const auto before = tensors(base);
+    for (const Field& field : config_fields()) {
+      if (!field.training || changing.contains(field.key)) continue;
+      for (const std::string& value : other_values(field, base)) {
+        if (changing.contains(field.key)) break;
+        Config other = base;
+        try {
+          field.set(other, value);
+          if (tensors(settled(other)) != before) changing.insert(field.key);
+        } catch (const std::exception&) {  // no value of this key, or none beside the others
+        }
+      }
+    }
+  }
+  std::set<std::string> marked;
+  for (const Field& field : config_fields())
+    if (field.shapes_network) marked.insert(field.key);
+  EXPECT_EQ(marked, changing);
+}
+
+// A save, then a resume with another value: refused before anything is loaded, with the key.
+std::string refusal(const std::string& text, const std::string& key, const std::string& value) {
+  const testing_support::TemporaryFolder folder;
+  const auto comm = make_self_communicator();
+  const auto facts = [](const Config& config) {
+    RunFacts facts;
+    facts.config_text = print_config(config);
+    return facts;
+  };
+  const Config before = resolved(text);
+  Config now = before;
+  apply_settings(now, {{key, value, "test"}});
+  TrainState saved(before, make_method(before), at::kFloat), loaded(now, make_method(now), at::kFloat);
+  const auto checkpoint = save_state(*comm, folder.path(), saved, facts(before));
+  try {
+    load_state(*comm, checkpoint, loaded, facts(now));
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::kUsage) << error.what();
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(NetworkKeys, AKeyThatShapesNothingHereIsNoOtherNetwork) {
+  EXPECT_EQ(refusal(small_vit("ibot"), "head.patch_out_dim", "40"), "accepted") << "the head is shared: there is no patch head";
+}
+
+TEST(NetworkKeys, AResumeWithAnotherPatchHeadIsRefusedByKey) {
+  EXPECT_THAT(refusal(small_vit("ibot"), "head.shared", "no"), HasSubstr("head.shared was yes and is no"));
+  const std::string two_heads = small_vit("dinov3", "style = dinov3\n");
+  EXPECT_THAT(refusal(two_heads, "head.patch_out_dim", "40"), HasSubstr("head.patch_out_dim was 24 and is 40"));
+  EXPECT_THAT(refusal(two_heads, "head.patch_hidden_dim", "40"), HasSubstr("head.patch_hidden_dim was 20 and is 40"));
+  EXPECT_THAT(refusal(two_heads, "head.patch_bottleneck_dim", "40"), HasSubstr("head.patch_bottleneck_dim was 12 and is 40"));
+  EXPECT_THAT(refusal(two_heads, "optim.lr", "0.5"), testing::StrEq("accepted")) << "another rate is another run, and loads";
+}
+
+}  // namespace
+}  // namespace dinoxx
