@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../data_loader/memory_dataset.hpp"
 #include "base/crc32c.hpp"
 #include "data_pipeline/augment/views.hpp"
 #include "dinoxx/base/error.hpp"
@@ -15,7 +16,6 @@
 #include "kernels/families.hpp"
 #include "kernels/loss/dino_loss_kernel.hpp"
 #include "kernels/optim/flat_kernels.hpp"
-#include "memory_dataset.hpp"
 #include "ops/ops.hpp"
 
 namespace dinoxx {
