@@ -113,7 +113,7 @@ class Copy:
 
     def __init__(self, folder, options):
         self.tree, self.build, self.log = folder / "tree", folder / "build", folder / "mutation.log"
-        self.jobs, self.configure_options = options.jobs, options.cmake
+        self.jobs, self.configure_options, self.limit = options.jobs, options.cmake, options.tests or ""
         folder.mkdir(parents=True, exist_ok=True)
         self.log.write_text("", encoding="utf-8")
         commit = git(ROOT, "rev-parse", "HEAD")
@@ -131,7 +131,7 @@ class Copy:
         self.tests = tests_of(self.build)
 
     def chosen(self, expression):
-        return sorted(test for test in self.tests if re.search(expression, test))
+        return sorted(test for test in self.tests if re.search(expression, test) and re.search(self.limit, test))
 
     def build_for(self, tests):
         """Whether all that these tests run could be built."""
@@ -218,6 +218,9 @@ def plant_all(edits, options, folder):
     if wrong:
         raise Refusal("\n".join(wrong))
     needed = sorted({test for edit in edits for test in copy.chosen(edit.tests)})
+    none = [edit.name for edit in edits if not copy.chosen(edit.tests)]
+    if none:
+        raise Refusal(f"--tests: expected tests of each edit, found none of {', '.join(none)}")
     print(f"without an edit: building and running {len(needed)} tests", flush=True)
     if not copy.build_for(needed):
         raise Refusal(f"the copy does not build without an edit; {last_lines(copy.log)}")
@@ -250,6 +253,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="check the list, plant nothing")
     parser.add_argument("--build", type=Path, help="with --check: a build folder, whose tests are looked up")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these edits")
+    parser.add_argument("--tests", metavar="REGEX", help="only those of an edit's tests whose names match")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="of compiler and tests; all cores")
     parser.add_argument("--cmake", action="append", default=[], metavar="-DKEY=VALUE", help="for the copy's configuration (--cmake=-DTORCH_ROOT=...)")
     parser.add_argument("--work", type=Path, help="a folder for copy and build, which stay")
