@@ -143,6 +143,8 @@ class Copy:
         report = self.build / "mutation.xml"
         report.unlink(missing_ok=True)
         run(["ctest", "--test-dir", str(self.build), "-j", str(self.jobs), "--output-on-failure", "--output-junit", str(report), "-R", names], self.log)
+        if not report.exists():
+            raise Refusal(f"ctest left no report; {last_lines(self.log)}")
         outcome = Outcome([], [])
         for case in ElementTree.parse(report).getroot().iter("testcase"):
             said = " ".join(part.get("message", "") for part in case if part.tag in ("failure", "skipped"))
