@@ -2,8 +2,8 @@
 
 #include <cstring>
 
-#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/image/image_kernels.hpp"
 
 namespace dinoxx {
 

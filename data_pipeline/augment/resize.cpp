@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/image/image_kernels.hpp"
 
 namespace dinoxx {
 namespace {

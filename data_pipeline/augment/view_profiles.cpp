@@ -22,12 +22,15 @@ struct Profile {
   BlurShares blur = {1.0, 0.1, 0.5};
   BlurKernel kernel = BlurKernel::kPillow;
   double solarize_second = 0.2;
-  std::array<float, 3> mean = ViewPlan{}.mean, std = ViewPlan{}.std;
+  Normalization normalization = imagenet_normalization();
 };
 
 // What "blurred with probability p" became: the published class passes 1 - p on.
 constexpr BlurShares kInverted = {0.0, 0.9, 0.5};
-constexpr std::array<float, 3> kCifarMean = {0.4914f, 0.4822f, 0.4465f}, kCifarStd = {0.2470f, 0.2435f, 0.2616f};
+
+Normalization cifar_normalization() {
+  return {{0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}};
+}
 
 const std::vector<Profile>& profiles() {
   static const std::vector<Profile> table = {
@@ -69,8 +72,7 @@ const std::vector<Profile>& profiles() {
        .local_count = 0,
        .global_min = 0.08,
        .blur = {},
-       .mean = kCifarMean,
-       .std = kCifarStd},
+       .normalization = cifar_normalization()},
       {.name = "solo-cifar-symmetric",
        .summary = "vturrisi/solo-learn scripts/pretrain/cifar/augmentations/symmetric.yaml: its SimCLR on CIFAR-10",
        .global_size = 32,
@@ -82,8 +84,7 @@ const std::vector<Profile>& profiles() {
        .hue = 0.2,
        .blur = {0.5, 0.5, 0.5},
        .solarize_second = 0.0,
-       .mean = kCifarMean,
-       .std = kCifarStd},
+       .normalization = cifar_normalization()},
   };
   return table;
 }
@@ -110,6 +111,10 @@ const std::vector<std::string>& view_profiles() {
   return names;
 }
 
+Normalization profile_normalization(const std::string& name) {
+  return find(name).normalization;
+}
+
 std::string profile_summary(const std::string& name) {
   return find(name).summary;
 }
@@ -123,8 +128,7 @@ ViewPlan profile_views(const std::string& name, const ProfileOptions& options) {
                "Set their number to 0, or choose another profile");
 
   ViewPlan plan;
-  plan.mean = profile.mean;
-  plan.std = profile.std;
+  plan.normalization = profile.normalization;
   const BlurShares blur = options.blur.value_or(true) ? profile.blur : BlurShares{};
   ViewSpec view;
   view.flip_p = options.flip_p.value_or(view.flip_p);

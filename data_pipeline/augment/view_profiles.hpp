@@ -34,6 +34,9 @@ struct ProfileOptions {
 /// none, a blur of views that are smaller than its kernel.
 ViewPlan profile_views(const std::string& name, const ProfileOptions& options = {});
 
+/// What a profile's views are normalised by. UsageError: an unknown name (with the nearest).
+Normalization profile_normalization(const std::string& name);
+
 /// Where a profile comes from and what is special about it: one line.
 std::string profile_summary(const std::string& name);
 

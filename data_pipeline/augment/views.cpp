@@ -5,9 +5,9 @@
 #include <tuple>
 
 #include "base/rng.hpp"
-#include "kernels/image/image_kernels.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval_mask.hpp"
+#include "kernels/image/image_kernels.hpp"
 
 namespace dinoxx {
 namespace {
@@ -50,11 +50,11 @@ Workspace& workspace() {
   return instance;
 }
 
-void normalize_planes(const PlanarImage& image, const ViewPlan& plan, float* out) {
+void normalize_planes(const PlanarImage& image, const Normalization& by, float* out) {
   for (int c = 0; c < 3; ++c) {
-    const double deviation = plan.std[static_cast<size_t>(c)];
+    const double deviation = by.std[static_cast<size_t>(c)];
     kernels::table().normalize(image.plane[c], image.pixels(), static_cast<float>(1.0 / (255.0 * deviation)),
-                               static_cast<float>(-plan.mean[static_cast<size_t>(c)] / deviation),
+                               static_cast<float>(-by.mean[static_cast<size_t>(c)] / deviation),
                                out + static_cast<size_t>(c) * image.pixels());
   }
 }
@@ -83,7 +83,7 @@ std::string ViewPlan::describe() const {
     text += fmt::format("{}{}: {}\n", views[i].name, end - i > 1 ? fmt::format("..{}", views[end - 1].name) : "", line(views[i]));
     i = end;
   }
-  return text + fmt::format("mean {:g} {:g} {:g}, std {:g} {:g} {:g}\n", mean[0], mean[1], mean[2], std[0], std[1], std[2]);
+  return normalization ? text + dinoxx::describe(*normalization) + "\n" : text;
 }
 
 int ViewPlan::gram_count() const {
@@ -135,6 +135,9 @@ bool same_draws(const ViewSpec& a, const ViewSpec& b) {
 
 void check_view_plan(const ViewPlan& plan) {
   if (plan.views.empty()) fail_usage("views", "at least one view", "none", "Choose a recipe or add views.");
+  if (!plan.normalization)
+    fail_usage("views", "mean and standard deviation to normalise by", "none",
+               "Make the plan by profile_views, or give it a normalisation.");
   if (!(plan.share > 0.0 && std::isfinite(plan.share)))
     fail_usage("share of a resolution", "above 0", fmt::format("{}", plan.share), "Correct it, or leave the resolution out.");
   for (size_t i = 0; i < plan.views.size(); ++i) {
@@ -203,16 +206,16 @@ PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, cons
   return image;
 }
 
-void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch,
-                 float* out) {
-  normalize_planes(render_view_u8(source, draw, view, scratch), plan, out);
+void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const Normalization& normalization,
+                 ViewScratch& scratch, float* out) {
+  normalize_planes(render_view_u8(source, draw, view, scratch), normalization, out);
 }
 
-void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index,
-               float* out) {
+void make_view(const Image& image, const ViewSpec& view, const Normalization& normalization, uint64_t seed, uint64_t position,
+               uint32_t view_index, float* out) {
   Workspace& work = workspace();
   work.source.assign(image);
-  render_view(work.source, draw_view(image.width, image.height, view, seed, position, view_index), view, plan, work.scratch, out);
+  render_view(work.source, draw_view(image.width, image.height, view, seed, position, view_index), view, normalization, work.scratch, out);
 }
 
 namespace {
@@ -238,13 +241,13 @@ ResizeSpec eval_geometry(const Image& image, const EvalTransform& transform) {
 
 }  // namespace
 
-void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out) {
+void make_eval_view(const Image& image, const EvalTransform& transform, const Normalization& normalization, float* out) {
   const ResizeSpec spec = eval_geometry(image, transform);
   Workspace& work = workspace();
   work.source.assign(image);
   PlanarImage view = work.scratch.planes.image(transform.crop, transform.crop);
   resize_bicubic(work.source, {0, 0, image.width, image.height}, spec, view, work.scratch.resize);
-  normalize_planes(view, plan, out);
+  normalize_planes(view, normalization, out);
 }
 
 void make_eval_mask(const Image& mask, const EvalTransform& transform, uint8_t* out) {

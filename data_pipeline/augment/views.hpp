@@ -1,10 +1,10 @@
 #pragma once
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/normalization.hpp"
 #include "blur.hpp"
 #include "color.hpp"
 #include "dinoxx/data_pipeline/image.hpp"
@@ -36,12 +36,11 @@ struct ViewSpec {
   bool distort = true;   ///< false: no colour, blur or solarise, whatever their probabilities
 };
 
-/// All views of one image, views of equal size adjacent, global ones first, Gram crops (geometry_of) last. Mean and standard deviation per
-/// channel on the [0, 1] scale.
+/// All views of one image, views of equal size adjacent, global ones first, Gram crops (geometry_of) last. A
+/// default-constructed plan is not a valid one: it has neither views nor a normalisation.
 struct ViewPlan {
   std::vector<ViewSpec> views;
-  std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
-  std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+  std::optional<Normalization> normalization;  ///< of the finished views; a plan without it is refused (check_view_plan)
   double share = 1;  ///< of the batches, where a loader has several plans; of the sum of all shares
   int global_count() const;
   int gram_count() const;  ///< views with geometry_of, which neither student nor EMA teacher sees
@@ -62,8 +61,8 @@ ViewPlan dino_v1_views(const DinoViewOptions& options);
 /// `distort` it blurs before the second resize, here the blur has the same sigma in pixels of either view.
 ViewSpec gram_view(const ViewPlan& plan, int of, int size, bool distort);
 
-/// UsageError when a view cannot be made: sizes, ranges, probabilities, a blur kernel larger than the view, a Gram crop whose geometry is
-/// not that of an earlier view.
+/// UsageError when there is no normalisation, and when a view cannot be made: sizes, ranges, probabilities, a blur kernel larger than the
+/// view, a Gram crop whose geometry is not that of an earlier view.
 void check_view_plan(const ViewPlan& plan);
 
 /// What was drawn for one view of one sample. Everything that is random about it.
@@ -89,21 +88,21 @@ struct ViewScratch {
 };
 
 /// Executes a draw. Writes [3, view.size, view.size] floats.
-void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const ViewPlan& plan, ViewScratch& scratch,
-                 float* out);
+void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const Normalization& normalization,
+                 ViewScratch& scratch, float* out);
 
 /// The 8-bit half of render_view, before normalisation (for tests and pictures). Returned planes live in `scratch`.
 PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch);
 
 /// Makes view `view_index` of the sample at global position `position`: a pure function of its arguments. Writes [3, size, size] floats.
-void make_view(const Image& image, const ViewSpec& view, const ViewPlan& plan, uint64_t seed, uint64_t position, uint32_t view_index,
-               float* out);
+void make_view(const Image& image, const ViewSpec& view, const Normalization& normalization, uint64_t seed, uint64_t position,
+               uint32_t view_index, float* out);
 
 /// Evaluation transform: resize the short side to `resize` (bicubic, Pillow), centre-crop `crop`, normalise. resize == 0: resize to crop x
 /// crop only if sizes differ.
 struct EvalTransform {
   int resize = 256, crop = 224;
 };
-void make_eval_view(const Image& image, const EvalTransform& transform, const ViewPlan& plan, float* out);
+void make_eval_view(const Image& image, const EvalTransform& transform, const Normalization& normalization, float* out);
 
 }  // namespace dinoxx

@@ -181,7 +181,7 @@ void Loader::Impl::process(uint64_t item, SampleSource::Scratch& sample_scratch,
   for (size_t v = 0; v < plan.views.size() && !stopping.load(std::memory_order_relaxed); ++v) {
     const ViewDraw draw =
         draw_view(sample.image->width(), sample.image->height(), plan.views[v], config.seed, position, static_cast<uint32_t>(v));
-    render_view(*sample.image, draw, plan.views[v], plan, view_scratch, s.view(v, slot));
+    render_view(*sample.image, draw, plan.views[v], plan.normalization.value(), view_scratch, s.view(v, slot));
   }
   decode_ns.fetch_add(nanoseconds(decoded - begin), std::memory_order_relaxed);
   augment_ns.fetch_add(nanoseconds(Clock::now() - decoded), std::memory_order_relaxed);

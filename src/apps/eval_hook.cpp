@@ -9,11 +9,10 @@ namespace dinoxx {
 
 EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm) {
   return [comm](std::shared_ptr<const Dataset> dataset, const Config& config) -> EvalHook {
-    eval::ProbeConfig probe_config;
+    eval::ProbeConfig probe_config{make_method(config).views.normalization.value()};
     on_all_ranks(*comm, [&] { probe_config.suites = eval::parse_names(config.eval.suite, eval::probe_names(), "eval.suite"); });
     probe_config.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
     probe_config.image_size = static_cast<int>(config.views.global_size);
-    probe_config.plan = make_method(config).views;
     probe_config.seed = static_cast<uint64_t>(config.train.seed);
     probe_config.threads = static_cast<int>(config.train.threads.value());
     auto probe = std::make_shared<const eval::TrainProbe>(std::move(dataset), comm, std::move(probe_config));

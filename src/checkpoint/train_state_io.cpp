@@ -53,12 +53,21 @@ SavedTensors saved_tensors(TrainState& state) {
   return saved;
 }
 
+// That of the views which the run's method asks the loader for.
+Normalization trained_normalization(const RunFacts& facts) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(facts.config_text, "config.cfg"));
+  return make_method(settled(config)).views.normalization.value();
+}
+
 // The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
 std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& facts) {
-  SideFile whole{
-      kTeacherFile,
-      {},
-      {{"format", "pt"}, {"dinoxx.config", facts.config_text}, {"dinoxx.backbone", to_json(state.teacher.backbone().config()).dump()}}};
+  SideFile whole{kTeacherFile,
+                 {},
+                 {{"format", "pt"},
+                  {"dinoxx.config", facts.config_text},
+                  {"dinoxx.backbone", to_json(state.teacher.backbone().config()).dump()},
+                  {kNormalizationKey, to_text(trained_normalization(facts))}}};
   SideFile backbone{"backbone.safetensors", {}, whole.metadata};
   const std::string prefix = "backbone.";
   const auto add = [&](const std::string& name, const at::Tensor& values) {

@@ -4,8 +4,8 @@
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
-#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "loss_common.hpp"
 
 // For student view v the teachers g != v enter only through their sum Q_v = sum_g p_g - [v < G] p_v:

@@ -5,8 +5,8 @@
 #include <fmt/ranges.h>
 
 #include "column_sums.hpp"
-#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {

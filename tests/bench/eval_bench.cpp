@@ -109,7 +109,7 @@ void extract(const std::string& folder, int64_t images, int threads, const VitCo
   VisionTransformer network(config, at::kFloat);
   network.initialize(0);
   const Embedder embedder = backbone_embedder("network", "", network);
-  const ExtractOptions options{choose_transform(*dataset, ids, config.image_size), ViewPlan{}, threads};
+  const ExtractOptions options{choose_transform(*dataset, ids, config.image_size), imagenet_normalization(), threads};
   const auto comm = make_self_communicator();
   Cost whole, forward;
   std::vector<double> cpu, wall;

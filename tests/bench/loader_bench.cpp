@@ -16,10 +16,10 @@
 #include <map>
 #include <string>
 
-#include "kernels/image/image_kernels.hpp"
 #include "data_pipeline/loader/loader.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/image/image_kernels.hpp"
 
 namespace {
 

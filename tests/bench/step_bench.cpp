@@ -12,8 +12,8 @@
 #include "config/config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "ops/ops.hpp"
 #include "ops/gemm.hpp"
+#include "ops/ops.hpp"
 #include "ops/profile.hpp"
 #include "step/train_step.hpp"
 

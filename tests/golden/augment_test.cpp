@@ -7,10 +7,10 @@
 #include <map>
 
 #include "data_pipeline/augment/views.hpp"
-#include "kernels/image/image_kernels.hpp"
 #include "formats/safetensors.hpp"
-#include "source_dir.hpp"
+#include "kernels/image/image_kernels.hpp"
 #include "print_level.hpp"
+#include "source_dir.hpp"
 
 namespace dinoxx::kernels {}  // namespace dinoxx::kernels
 
@@ -139,7 +139,6 @@ TEST_P(Augment, BlurEqualsPillow) {
 }
 
 TEST_P(Augment, WholeViewEqualsTorchvision) {
-  ViewPlan plan;
   for (int i = 0; i < golden_.count("view"); ++i) {
     const std::string name = "view." + std::to_string(i) + ".";
     const auto flags = golden_.get<int32_t>(name + "flags");
@@ -164,7 +163,7 @@ TEST_P(Augment, WholeViewEqualsTorchvision) {
     EXPECT_EQ(difference.maximum, 0) << name;
 
     std::vector<float> out(static_cast<size_t>(3 * view.size * view.size));
-    render_view(source_, draw, view, plan, scratch_, out.data());
+    render_view(source_, draw, view, imagenet_normalization(), scratch_, out.data());
     const auto expected = golden_.get<float>(name + "normalized");  // [3, ::5, ::3]
     size_t at = 0;
     for (int c = 0; c < 3; ++c) {
@@ -183,7 +182,7 @@ TEST_P(Augment, EvalViewEqualsTorchvision) {
     const auto sizes = golden_.get<int32_t>(name + "sizes");
     const auto expected = golden_.get<float>(name + "expected");
     std::vector<float> out(expected.size());
-    make_eval_view(golden_.source(golden_.get<int32_t>(name + "source")[0]), {sizes[0], sizes[1]}, ViewPlan{}, out.data());
+    make_eval_view(golden_.source(golden_.get<int32_t>(name + "source")[0]), {sizes[0], sizes[1]}, imagenet_normalization(), out.data());
     double largest = 0.0;
     for (size_t k = 0; k < out.size(); ++k) largest = std::max(largest, static_cast<double>(std::fabs(out[k] - expected[k])));
     EXPECT_LT(largest, 1e-6) << name;

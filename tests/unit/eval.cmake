@@ -6,3 +6,6 @@ dinoxx_test(unit_eval_ladder TORCH SOURCES eval/ladder_test.cpp eval/copies_test
 foreach(test unit_eval_knn unit_eval_suite unit_eval_ladder)
   target_include_directories(${test} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 endforeach()
+# what a network's file says of its input, in all commands
+dinoxx_test(unit_eval_normalization TORCH SOURCES eval/normalization_test.cpp DEPS dinoxx_eval LABELS unit)
+target_include_directories(unit_eval_normalization PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -8,6 +8,7 @@
 
 #include "apps/commands.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/features/model_source.hpp"
 #include "history/run_history.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
@@ -36,7 +37,6 @@ struct Options {
   std::string out, naming;
   RecognizeOptions which;
   ImportOptions import;
-  ExportOptions export_options;
   int channels = 0;
   bool tensors = false, help = false;
   std::string help_text;
@@ -94,7 +94,7 @@ Options parse(int argc, char** argv) {
     fail_usage("--naming", "official, timm, transformers or dinoxx", "nothing", "Choose the tool that will read it");
   if (heads < 0 || image_size < 0 || o.channels < 0) fail_usage("dinoxx weights", "positive numbers", "a negative one", "Correct it");
   if (heads > 0) o.which.heads = heads;
-  if (image_size > 0) o.which.image_size = o.export_options.image_size = image_size;
+  if (image_size > 0) o.which.image_size = image_size;
   return o;
 }
 
@@ -112,6 +112,10 @@ fs::path weights_in(const fs::path& path) {
 std::string size_text(uint64_t bytes) {
   return bytes < 10'000'000 ? fmt::format("{:.1f} KB", static_cast<double>(bytes) / 1e3)
                             : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+void say(const eval::InputNormalization& input) {
+  fmt::print("input      {} ({})\n", describe(input.values), input.source);
 }
 
 void say(const Recognized& r) {
@@ -139,6 +143,7 @@ int inspect(const Options& o) {
   bool known = true;
   try {
     say(recognize(file, o.which));
+    say(eval::input_normalization(file));
   } catch (const UsageError& error) {
     fmt::print("network    not recognised: {}\n", error.what());
     known = false;
@@ -180,11 +185,16 @@ int convert(const Options& o) {
   const fs::path path = weights_in(o.files[0]);
   const Naming naming = o.action == "import" ? Naming::kDinoxx : naming_from_name(o.naming);
   const ImportedBackbone imported = import_backbone(path, type_in_file(path, o.which), o.which, o.import, o.channels);
+  const eval::InputNormalization input = eval::input_normalization(WeightFile::open(path, FileAccess::kHeader));
   say(imported.recognized);
+  say(input);
   say(imported.report);
-  ExportOptions export_options = o.export_options;
-  if (!o.which.image_size)
-    if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) export_options.image_size = vit->image_size;
+  ExportOptions export_options{input.values, input.assumed};
+  const auto* vit = std::get_if<VitConfig>(&imported.recognized.config);
+  if (o.which.image_size)
+    export_options.image_size = *o.which.image_size;
+  else if (vit)
+    export_options.image_size = vit->image_size;
   export_backbone(naming, imported.backbone->config(), stored_state(*imported.backbone), o.out, export_options);
   fmt::print("written    {} (names: {})\n", (fs::path(o.out) / "model.safetensors").string(), naming_name(naming));
   return 0;

@@ -137,8 +137,8 @@ std::vector<Film> find_films(const fs::path& frames, const fs::path& masks, cons
   return films;
 }
 
-FilmScores propagate_film(const Film& film, const Embedder& embedder, int image_size, int multiple, const PropagationConfig& config,
-                          const fs::path& out) {
+FilmScores propagate_film(const Film& film, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple,
+                          const PropagationConfig& config, const fs::path& out) {
   const at::NoGradGuard no_grad;
   FilmScores scores;
   std::optional<LabelPropagation> propagation;
@@ -149,7 +149,7 @@ FilmScores propagate_film(const Film& film, const Embedder& embedder, int image_
       fail(film.frames[f].string(), fmt::format("the size of the film's first annotation, {} x {}", answer.width, answer.height),
            fmt::format("{} x {}", picture.width, picture.height), "Frames and annotations of a film have one size.");
     }
-    const at::Tensor patches = embedder.patches(network_input(picture.pixels))[0];
+    const at::Tensor patches = embedder.patches(network_input(picture.pixels, normalization))[0];
     const PatchGrid grid = patch_grid(picture.pixels.size(1), picture.pixels.size(2), patches.size(0));
     const at::Tensor features = patches.reshape({grid.rows, grid.columns, -1});
     if (f == 0) {

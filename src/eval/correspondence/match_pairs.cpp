@@ -48,13 +48,13 @@ std::vector<Pair> read_pairs(const fs::path& list, const fs::path& images) {
   return pairs;
 }
 
-PatchMap patches_of(const Picture& picture, const Embedder& embedder) {
-  const at::Tensor features = embedder.patches(network_input(picture.pixels))[0];
+PatchMap patches_of(const Picture& picture, const Embedder& embedder, const Normalization& normalization) {
+  const at::Tensor features = embedder.patches(network_input(picture.pixels, normalization))[0];
   const PatchGrid grid = patch_grid(picture.pixels.size(1), picture.pixels.size(2), features.size(0));
   return {features, grid.rows, grid.columns, static_cast<double>(picture.width), static_cast<double>(picture.height)};
 }
 
-PointTally match_pair(const Pair& pair, const Embedder& embedder, int image_size, int multiple) {
+PointTally match_pair(const Pair& pair, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple) {
   const Picture first = read_picture(pair.first, image_size, multiple), second = read_picture(pair.second, image_size, multiple);
   for (const KeyPoint& point : pair.points) {
     const auto inside = [](const Picture& picture, double x, double y) {
@@ -66,7 +66,7 @@ PointTally match_pair(const Pair& pair, const Embedder& embedder, int image_size
                fmt::format("{}, {}, {}, {}", point.x, point.y, point.to_x, point.to_y), "Points are in pixels of the files: x, y, x2, y2.");
   }
   const double reference = pair.reference > 0 ? pair.reference : std::max(second.width, second.height);
-  return match_points(patches_of(first, embedder), patches_of(second, embedder), pair.points, reference);
+  return match_points(patches_of(first, embedder, normalization), patches_of(second, embedder, normalization), pair.points, reference);
 }
 
 // Of all pairs, each counted as often as it is drawn.
@@ -92,6 +92,7 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
     if (comm.rank() == 0) make_writable_directory(options.out);
   });
   const int multiple = input_multiple(loaded.model.network->config()), size = options.image_size.value_or(loaded.model.image_size);
+  const Normalization& normalization = loaded.model.normalization.value().values;
   const std::vector<int32_t> one_class(pairs.size(), 0);
   const Resampler resampler(one_class, std::vector<uint64_t>(pairs.size(), 0), 1, options.seed);
   json results = {{"format", "dinoxx match"},
@@ -110,8 +111,9 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
   std::vector<std::vector<ResampledFigure>> figures;
   for (const Embedder& embedder : loaded.embedders) {
     const at::Tensor rows =
-        run_tasks(comm, static_cast<int64_t>(pairs.size()), PointTally::kNumbers, options.threads,
-                  [&](int64_t task, double* row) { match_pair(pairs[static_cast<size_t>(task)], embedder, size, multiple).write(row); });
+        run_tasks(comm, static_cast<int64_t>(pairs.size()), PointTally::kNumbers, options.threads, [&](int64_t task, double* row) {
+          match_pair(pairs[static_cast<size_t>(task)], embedder, normalization, size, multiple).write(row);
+        });
     const PointTally all = sum_of(rows, std::vector<uint32_t>(pairs.size(), 1));
     json scores = {{"name", embedder.name}, {"description", embedder.description}};
     scores.update(tally_json(all));

@@ -182,6 +182,7 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
   });
   const std::vector<Embedder>& embedders = loaded.embedders;
   const int multiple = input_multiple(loaded.model.network->config());
+  const Normalization& normalization = loaded.model.normalization.value().values;
   std::vector<Contender> contenders;
   for (const Embedder& embedder : embedders) contenders.push_back({embedder.name, embedder.description, &embedder});
   contenders.push_back({"still", "the first annotation in every frame", nullptr});
@@ -201,8 +202,8 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
         run_tasks(comm, static_cast<int64_t>(films.size()), row_width(films), options.threads, [&](int64_t task, double* row) {
           const Film& film = films[static_cast<size_t>(task)];
           const bool shown = contender.embedder == &embedders.front();
-          write_scores(contender.embedder ? propagate_film(film, *contender.embedder, options.image_size.value_or(0), multiple,
-                                                           options.config, shown ? options.out / "masks" / film.name : fs::path())
+          write_scores(contender.embedder ? propagate_film(film, *contender.embedder, normalization, options.image_size.value_or(0),
+                                                           multiple, options.config, shown ? options.out / "masks" / film.name : fs::path())
                                           : still_film(film),
                        row);
         });

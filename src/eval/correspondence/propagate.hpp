@@ -33,11 +33,11 @@ struct FilmScores {
   std::vector<std::vector<double>> region, boundary;  ///< [objects][frames]
 };
 
-/// Follows the first annotation through the film. `image_size`: short side of the network's input, 0 as in the files; `multiple` of its
-/// sides. Where `out` is not empty, the masks go there as PNGs with the frames' names. Error: frames of several sizes, an annotation of
-/// another size than its frame.
-FilmScores propagate_film(const Film& film, const Embedder& embedder, int image_size, int multiple, const PropagationConfig& config,
-                          const std::filesystem::path& out = {});
+/// Follows the first annotation through the film. `normalization`: the network's own. `image_size`: short side of the network's
+/// input, 0 as in the files; `multiple` of its sides. Where `out` is not empty, the masks go there as PNGs with the frames' names. Error:
+/// frames of several sizes, an annotation of another size than its frame.
+FilmScores propagate_film(const Film& film, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple,
+                          const PropagationConfig& config, const std::filesystem::path& out = {});
 /// The same for one who says that nothing moves.
 FilmScores still_film(const Film& film);
 

@@ -70,7 +70,8 @@ json attend(const AttendOptions& options) {
                  fmt::format("{} x {} pixels, {} heads, {:.0f} tokens", width, height, vit->heads, tokens), "Choose a smaller one.");
     }
   }
-  const at::Tensor input = network_input(picture).to(model.network->parameters().front().tensor.options().requires_grad(false));
+  const at::Tensor input = network_input(picture, model.normalization.value().values)
+                               .to(model.network->parameters().front().tensor.options().requires_grad(false));
   const at::Tensor patches = model.network->forward_features({input, nullptr, {}, false}).patches[0].to(at::kCPU, at::kFloat);
   const PatchGrid grid = patch_grid(height, width, patches.size(0));
   std::vector<std::pair<std::string, at::Tensor>> panels{{"input.png", picture}};
@@ -83,6 +84,7 @@ json attend(const AttendOptions& options) {
                    {"crc32c", fmt::format("{:08x}", model.crc32c)},
                    {"step", model.step ? json(*model.step) : json(nullptr)},
                    {"model", to_json(config)},
+                   {"input", describe(model.normalization.value())},
                    {"notes", model.notes}}},
                  {"input", {{"height", height}, {"width", width}}},
                  {"grid", {grid.rows, grid.columns}}};

@@ -53,7 +53,8 @@ void look_at(const StepInput& input, uint64_t id, const Shape& shape, double* ro
   const at::Tensor image = read_images(input.dataset, {&id, 1}, *input.images);
   const Parts parts = parts_of(row, shape);
   parts.picture.copy_(image[0]);
-  for (int64_t c = 0; c < 3; ++c) parts.picture[c].mul_(input.images->plan.std[c]).add_(input.images->plan.mean[c]);
+  const Normalization& normalization = input.images->normalization;
+  for (int64_t c = 0; c < 3; ++c) parts.picture[c].mul_(normalization.std[c]).add_(normalization.mean[c]);
   parts.patches.copy_(input.embedder.patches(image)[0]);
   if (shape.heads > 0) parts.attention.copy_(input.embedder.attention(image)[0]);
 }

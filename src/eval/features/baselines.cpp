@@ -38,6 +38,7 @@ json describe_checkpoint(const LoadedModel& model) {
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
           {"step", model.step ? json(*model.step) : json(nullptr)},
           {"model", to_json(model.network->config())},
+          {"input", describe(model.normalization.value())},
           {"notes", model.notes}};
 }
 

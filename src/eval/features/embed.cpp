@@ -65,10 +65,12 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
                                               {"precision", options.model.dtype == at::kBFloat16 ? "bf16" : "fp32"},
                                               {"data_fingerprint", dataset->fingerprint()},
                                               {"transform", report.transform},
+                                              {"input", describe(model.normalization.value().values)},
                                               {"normalized", options.normalize ? "L2" : "no"},
                                               {"last_blocks", std::to_string(options.last_blocks)},
                                               {"command", options.command_line}}});
   });
+  const Normalization normalization = model.normalization.value().values;
   Embedder embedder = backbone_embedder("teacher", "", *model.network);
   if (options.last_blocks > 0) {
     embedder.dim = report.dim;
@@ -81,7 +83,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     std::atomic<int64_t> of_this_rank{0};
     const at::Tensor rows = embed_rows(
         count, transform.crop, embedder, options.normalize, options.threads,
-        [&](int64_t item, float* input) { make_input(*dataset, ids[static_cast<size_t>(first + item)], transform, input); },
+        [&](int64_t item, float* input) { make_input(*dataset, ids[static_cast<size_t>(first + item)], transform, normalization, input); },
         [&](int64_t items) {
           const int64_t done = first + std::min(count, (of_this_rank += items) * comm.size());
           if (options.progress) options.progress(done, total);

@@ -16,17 +16,17 @@ int network_side(const LoadedModel& model, std::optional<int> asked) {
   return asked.value_or(model.image_size);
 }
 
-void make_input(std::span<const uint8_t> bytes, const EvalTransform& transform, float* input) {
+void make_input(std::span<const uint8_t> bytes, const EvalTransform& transform, const Normalization& normalization, float* input) {
   Image image;
   decode_image(bytes, image);
-  make_eval_view(image, transform, ViewPlan{}, input);
+  make_eval_view(image, transform, normalization, input);
 }
 
-void make_input(const Dataset& dataset, uint64_t id, const EvalTransform& transform, float* input) {
+void make_input(const Dataset& dataset, uint64_t id, const EvalTransform& transform, const Normalization& normalization, float* input) {
   std::vector<uint8_t> bytes;
   dataset.read(id, bytes);
   try {
-    make_input(bytes, transform, input);
+    make_input(bytes, transform, normalization, input);
   } catch (const Error& e) {
     throw Error(fmt::format("{}: {}", dataset.key(id), e.what()));
   }

@@ -13,9 +13,9 @@ namespace dinoxx::eval {
 int network_side(const LoadedModel& model, std::optional<int> asked);
 
 // Network input [3, side, side] of an encoded image. Error when it cannot be decoded.
-void make_input(std::span<const uint8_t> bytes, const EvalTransform& transform, float* input);
+void make_input(std::span<const uint8_t> bytes, const EvalTransform& transform, const Normalization& normalization, float* input);
 // The same of an image of a data set; an Error names it.
-void make_input(const Dataset& dataset, uint64_t id, const EvalTransform& transform, float* input);
+void make_input(const Dataset& dataset, uint64_t id, const EvalTransform& transform, const Normalization& normalization, float* input);
 
 // Features of items 0 to count - 1 [count, dim] float32 on every rank, L2-normalised if so asked: blocks of kEvalBlock items, each computed
 // whole by one thread of one rank, so that they do not depend on the number of ranks. `input(item, floats)` writes the network input of an

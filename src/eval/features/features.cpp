@@ -106,7 +106,7 @@ at::Tensor read_images(const Dataset& dataset, std::span<const uint64_t> ids, co
     } catch (const Error& e) {
       throw Error(fmt::format("{}: {}", dataset.key(ids[i]), e.what()));
     }
-    make_eval_view(image, options.transform, options.plan, images.data_ptr<float>() + static_cast<int64_t>(i) * 3 * crop * crop);
+    make_eval_view(image, options.transform, options.normalization, images.data_ptr<float>() + static_cast<int64_t>(i) * 3 * crop * crop);
   }
   return images;
 }

@@ -37,8 +37,8 @@ Embedder pixel_embedder(int image_size, const Backbone* grid_of = nullptr);
 
 struct ExtractOptions {
   EvalTransform transform;
-  ViewPlan plan;    ///< mean and std only
-  int threads = 1;  ///< decoding and forward, one block of images each
+  Normalization normalization;  ///< the network's own, LoadedModel::normalization
+  int threads = 1;              ///< decoding and forward, one block of images each
 };
 
 /// How images become network input: untouched when every image of `ids` is image_size x image_size already, else short side to image_size * 256 / 224 and

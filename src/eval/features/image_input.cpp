@@ -6,8 +6,8 @@
 
 #include "base/files.hpp"
 #include "data_pipeline/augment/resize.hpp"
-#include "data_pipeline/augment/views.hpp"
 #include "dinoxx/base/error.hpp"
+#include "dinoxx/data_pipeline/image.hpp"
 
 namespace dinoxx::eval {
 
@@ -43,10 +43,9 @@ Picture read_picture(const std::filesystem::path& path, int size, int multiple) 
   return {at::stack(channels), image.width, image.height};
 }
 
-at::Tensor network_input(const at::Tensor& pixels) {
-  const ViewPlan plan;
+at::Tensor network_input(const at::Tensor& pixels, const Normalization& normalization) {
   at::Tensor input = pixels.to(at::kFloat).div_(255.0);
-  for (int64_t c = 0; c < 3; ++c) input[c].sub_(plan.mean[c]).div_(plan.std[c]);
+  for (int64_t c = 0; c < 3; ++c) input[c].sub_(normalization.mean[c]).div_(normalization.std[c]);
   return input.unsqueeze(0);
 }
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "base/normalization.hpp"
 #include "model/backbones/backbone.hpp"
 
 // Pictures from files as input of a network, whatever their size.
@@ -24,8 +25,8 @@ int input_multiple(const BackboneConfig& config);
 /// path for what cannot be read or decoded.
 Picture read_picture(const std::filesystem::path& path, int size, int multiple);
 
-/// [1, 3, H, W] float32, normalised as in training.
-at::Tensor network_input(const at::Tensor& pixels);
+/// [1, 3, H, W] float32 of pixels [3, H, W] uint8, by the network's own normalisation (LoadedModel::normalization).
+at::Tensor network_input(const at::Tensor& pixels, const Normalization& normalization);
 
 std::span<const uint8_t> as_bytes(const std::string& text);
 

@@ -8,6 +8,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/mapped_file.hpp"
+#include "data_pipeline/augment/view_profiles.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
@@ -115,7 +116,32 @@ uint32_t checksum(const WeightFile& file) {
   return crc;
 }
 
+/// A metadata entry of a file that dinoxx wrote; nullptr: it has none.
+const std::string* own_text(const WeightFile& file, const char* key) {
+  const nlohmann::json& settings = file.settings();
+  if (!settings.is_object()) return nullptr;
+  const auto found = settings.find(key);
+  return found != settings.end() && found->is_string() ? found->get_ptr<const std::string*>() : nullptr;
+}
+
 }  // namespace
+
+InputNormalization input_normalization(const WeightFile& file) {
+  const std::string where = file.path().string();
+  if (const std::string* text = own_text(file, kNormalizationKey)) return {parse_normalization(*text, where), "the file's metadata"};
+  if (const std::string* text = own_text(file, kConfigKey)) {
+    Config config = default_config();
+    apply_settings(config, parse_settings(*text, where));
+    const std::string profile = settled(config).views.profile;
+    return {profile_normalization(profile), "views.profile = " + profile + " of the file's configuration"};
+  }
+  // a preprocessor_config.json beside the file would know: not read yet
+  return {imagenet_normalization(), "ImageNet's, assumed: the file does not say", true};
+}
+
+nlohmann::json describe(const InputNormalization& normalization) {
+  return {{"mean", decimals(normalization.values.mean)}, {"std", decimals(normalization.values.std)}, {"source", normalization.source}};
+}
 
 LoadedModel load_model(const ModelRequest& request) {
   LoadedModel model;
@@ -123,11 +149,14 @@ LoadedModel load_model(const ModelRequest& request) {
   const WeightFile file = WeightFile::open(model.file);
   model.crc32c = checksum(file);
   compare_with_manifest(model);
-  const nlohmann::json& settings = file.settings();
-  if (settings.is_object() && settings.contains(kConfigKey) && settings[kConfigKey].is_string())
-    load_own(settings[kConfigKey].get<std::string>(), request, model);
+  model.normalization = input_normalization(file);
+  if (const std::string* config = own_text(file, kConfigKey))
+    load_own(*config, request, model);
   else
     load_foreign(request, model);
+  if (model.normalization->assumed)
+    model.notes.push_back(fmt::format("the input is normalised by ImageNet's {}: assumed, the file does not say",
+                                      dinoxx::describe(model.normalization->values)));
   return model;
 }
 

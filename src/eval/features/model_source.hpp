@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/normalization.hpp"
 #include "config/config.hpp"
 #include "model/weights/import.hpp"
 
@@ -19,6 +20,18 @@ struct ModelRequest {
   at::ScalarType dtype = at::kFloat;
 };
 
+/// What a network's input is normalised by, and how that is known.
+struct InputNormalization {
+  Normalization values;
+  std::string source;    ///< for the reader
+  bool assumed = false;  ///< the file does not say
+};
+/// In this order: the metadata "dinoxx.normalization", which training and fine-tuning write; the profile of the configuration in the file
+/// (runs saved before that metadata); for a file from elsewhere ImageNet's, assumed. Error: metadata that cannot be read.
+InputNormalization input_normalization(const WeightFile& file);
+/// {"mean", "std", "source"}, for results.
+nlohmann::json describe(const InputNormalization& normalization);
+
 /// A backbone with its weights and where they are from.
 struct LoadedModel {
   std::unique_ptr<Backbone> network;
@@ -28,6 +41,7 @@ struct LoadedModel {
   uint64_t seed = 0;               ///< of the run, 0 when unknown
   int image_size = 224;            ///< what training showed: views.global_size, or the size of the positions when no configuration is known
   std::vector<std::string> notes;  ///< what had to be guessed
+  std::optional<InputNormalization> normalization;  ///< there once load_model has given it back
   std::string config_text;         ///< the training's configuration as the file has it; empty: a file from elsewhere
 };
 

@@ -148,7 +148,7 @@ TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<con
           throw Error(fmt::format("{}: {}", input.dataset.key(id), e.what()));
         }
         const uint64_t position = (static_cast<uint64_t>(epoch) << 32) + static_cast<uint64_t>(start + i);
-        make_view(image, view, input.images->plan, input.seed, position, 0, pixels + i * 3 * view.size * view.size);
+        make_view(image, view, input.images->normalization, input.seed, position, 0, pixels + i * 3 * view.size * view.size);
       }
     });
   });

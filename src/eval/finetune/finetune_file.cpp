@@ -45,15 +45,18 @@ std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions&
   changed.insert(changed.end(), of_head.begin(), of_head.end());
   const std::string name = fmt::format("finetune_{}", method.name);
   std::vector<StepFile> files;
-  files.push_back(file_of(name + ".safetensors", std::move(changed), {{"format", "pt"}, {"dinoxx.finetune", about.dump()}}));
+  files.push_back(file_of(name + ".safetensors", std::move(changed),
+                          {{"format", "pt"}, {"dinoxx.finetune", about.dump()}, {kNormalizationKey, to_text(images.normalization)}}));
   if (options.save != "merged") return files;
 
   NamedTensors merged;
   for (const auto& [parameter, tensor] : stored_state(network.backbone())) merged.push_back({"backbone." + parameter, tensor});
   merged.insert(merged.end(), of_head.begin(), of_head.end());
   about["merged"] = true;
-  std::map<std::string, std::string> metadata = {
-      {"format", "pt"}, {"dinoxx.finetune", about.dump()}, {"dinoxx.backbone", to_json(network.backbone().config()).dump()}};
+  std::map<std::string, std::string> metadata = {{"format", "pt"},
+                                                 {"dinoxx.finetune", about.dump()},
+                                                 {"dinoxx.backbone", to_json(network.backbone().config()).dump()},
+                                                 {kNormalizationKey, to_text(images.normalization)}};
   if (!options.config_text.empty()) metadata["dinoxx.config"] = options.config_text;
   files.push_back(file_of(name + "_merged.safetensors", std::move(merged), std::move(metadata)));
   return files;

@@ -8,11 +8,11 @@
 #include <cmath>
 
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/progress.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "finetune_parts.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx::eval {
 namespace {

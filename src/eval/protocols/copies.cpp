@@ -68,7 +68,7 @@ at::Tensor make_copies(const StepInput& input, std::span<const int64_t> rows, in
     } catch (const Error& e) {
       throw Error(fmt::format("{}: {}", input.dataset.key(id), e.what()));
     }
-    make_view(image, view, input.images->plan, input.seed, id, kFirstView + static_cast<uint32_t>(which),
+    make_view(image, view, input.images->normalization, input.seed, id, kFirstView + static_cast<uint32_t>(which),
               images.data_ptr<float>() + static_cast<int64_t>(i) * 3 * size * size);
   }
   return images;

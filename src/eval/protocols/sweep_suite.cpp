@@ -117,7 +117,7 @@ at::Tensor random_crops(const StepInput& input, std::span<const uint64_t> ids, u
   for (size_t i = 0; i < ids.size(); ++i) {
     input.dataset.read(ids[i], bytes);
     decode_image(bytes, image);
-    make_view(image, view, input.images->plan, input.seed, first_position + i, 0, out[static_cast<int64_t>(i)].data_ptr<float>());
+    make_view(image, view, input.images->normalization, input.seed, first_position + i, 0, out[static_cast<int64_t>(i)].data_ptr<float>());
   }
   return out;
 }

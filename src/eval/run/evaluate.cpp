@@ -275,7 +275,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::vector<uint64_t> all = data.memory;
   all.insert(all.end(), data.queries.begin(), data.queries.end());
   if (with_validation) all.insert(all.end(), data.validation.begin(), data.validation.end());
-  const ExtractOptions extract{choose_transform(*dataset, all, image_size), ViewPlan{}, options.threads};
+  const ExtractOptions extract{choose_transform(*dataset, all, image_size), model.normalization.value().values, options.threads};
 
   std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};
   std::unique_ptr<Backbone> untrained;

@@ -58,8 +58,8 @@ const std::vector<Step>& ladder() {
 
 json describe_images(const EvalData& data, const ExtractOptions& options) {
   json images = {{"transform", describe(options.transform)},
-                 {"mean", options.plan.mean},
-                 {"std", options.plan.std},
+                 {"mean", options.normalization.mean},
+                 {"std", options.normalization.std},
                  {"memory", {{"source", data.memory_source}, {"images", data.memory.size()}}},
                  {"queries", {{"source", data.query_source}, {"images", data.queries.size()}}},
                  {"classes", data.classes},

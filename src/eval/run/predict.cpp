@@ -61,8 +61,8 @@ EvalData head_data(const Dataset& dataset, size_t images) {
 // The pictures to be classified. One that cannot be read leaves a reason and an input of zeros, whose answer nobody is told.
 class Folder {
  public:
-  Folder(const fs::path& path, const EvalTransform& transform)
-      : files_(list_images(path)), transform_(transform), reasons_(files_.size()) {}
+  Folder(const fs::path& path, const EvalTransform& transform, const Normalization& normalization)
+      : files_(list_images(path)), transform_(transform), normalization_(normalization), reasons_(files_.size()) {}
 
   int64_t size() const { return static_cast<int64_t>(files_.size()); }
   const std::string& key(size_t item) const { return files_[item].key; }
@@ -76,7 +76,7 @@ class Folder {
       const ImageInfo info = inspect_image(encoded);
       const int side = transform_.crop;
       const bool fits = info.width == side && info.height == side;
-      eval::make_input(encoded, transform_.resize == 0 && !fits ? EvalTransform{side, side} : transform_, input);
+      eval::make_input(encoded, transform_.resize == 0 && !fits ? EvalTransform{side, side} : transform_, normalization_, input);
     } catch (const Error& e) {
       reasons_[i] = e.what();
       std::fill_n(input, int64_t{3} * transform_.crop * transform_.crop, 0.0f);
@@ -107,6 +107,7 @@ class Folder {
  private:
   std::vector<ImageFile> files_;
   EvalTransform transform_;
+  Normalization normalization_;
   std::vector<std::string> reasons_;
 };
 
@@ -198,12 +199,13 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     std::vector<uint64_t> all(dataset->size());
     std::iota(all.begin(), all.end(), uint64_t{0});
     transform = choose_transform(*dataset, all, network_side(model, options.image_size));
-    folder.emplace(options.images, transform);
+    folder.emplace(options.images, transform, model.normalization.value().values);
     data = head_data(*dataset, static_cast<size_t>(folder->size()));
     if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);
     if (comm.rank() == 0) table.emplace(options.out);
   });
 
+  const Normalization normalization = model.normalization.value().values;
   const Embedder embedder = backbone_embedder("teacher", "", *model.network);
   const int64_t total = static_cast<int64_t>((tuned ? 0 : data.memory.size() + data.validation.size()) + data.queries.size());
   std::atomic<int64_t> of_this_rank{0};
@@ -217,8 +219,9 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
         comm);
   };
   const auto of_data = [&](const std::vector<uint64_t>& ids) {
-    return embedded(static_cast<int64_t>(ids.size()),
-                    [&](int64_t item, float* input) { make_input(*dataset, ids[static_cast<size_t>(item)], transform, input); });
+    return embedded(static_cast<int64_t>(ids.size()), [&](int64_t item, float* input) {
+      make_input(*dataset, ids[static_cast<size_t>(item)], transform, normalization, input);
+    });
   };
   SplitFeatures features;
   if (!tuned) features.memory = of_data(data.memory);
@@ -255,6 +258,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                    {{"file", model.file.string()},
                     {"crc32c", fmt::format("{:08x}", model.crc32c)},
                     {"step", model.step ? json(*model.step) : json(nullptr)},
+                    {"input", describe(model.normalization.value())},
                     {"notes", model.notes}}},
                   {"data", {{"path", options.data.string()}, {"fingerprint", dataset->fingerprint()}}},
                   {"images",

@@ -65,7 +65,7 @@ TrainProbe::TrainProbe(std::shared_ptr<const Dataset> dataset, std::shared_ptr<C
   }
   std::vector<uint64_t> all = data_->memory;
   all.insert(all.end(), data_->queries.begin(), data_->queries.end());
-  extract_ = {choose_transform(*dataset_, all, config_.image_size), config_.plan, config_.threads};
+  extract_ = ExtractOptions{choose_transform(*dataset_, all, config_.image_size), config_.normalization, config_.threads};
 }
 
 json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
@@ -77,9 +77,9 @@ json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
   const auto start = std::chrono::steady_clock::now();
   try {
     const Embedder embedder = backbone_embedder("teacher", "teacher of this run", teacher);
-    LocalFeatures local = embed_all(*dataset_, *data_, /*with_validation=*/false, {&embedder, 1}, extract_, *comm_);
+    LocalFeatures local = embed_all(*dataset_, *data_, /*with_validation=*/false, {&embedder, 1}, *extract_, *comm_);
     const SplitFeatures features = take_features(local, 0, *data_, *comm_);
-    const StepInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &extract_};
+    const StepInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &*extract_};
     result["queries"] = data_->query_source;
     result["count"] = data_->queries.size();
     for (const Step& of_ladder : ladder()) {

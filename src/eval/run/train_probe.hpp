@@ -15,10 +15,10 @@ namespace dinoxx::eval {
 const std::vector<std::string>& probe_names();
 
 struct ProbeConfig {
+  Normalization normalization;  ///< of the run's views
   std::vector<std::string> suites{"knn"};
   KnnConfig knn;
   int image_size = 224;
-  ViewPlan plan;      ///< mean and std of training
   uint64_t seed = 0;  ///< of the run; chooses the held-out part
   double held_out = kHeldOutShare;  ///< share of train that is scored when there is no val split
   int64_t max_memory = 0;           ///< memory images; 0: all
@@ -44,7 +44,7 @@ class TrainProbe {
   std::shared_ptr<Communicator> comm_;
   ProbeConfig config_;
   std::optional<EvalData> data_;
-  ExtractOptions extract_;
+  std::optional<ExtractOptions> extract_;  ///< like data_: nothing where the probe is off
   std::string off_reason_;
 };
 

@@ -6,8 +6,8 @@
 #include <numeric>
 
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "model/layers/stochastic_depth.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "comm/named_tensor.hpp"
 #include "config/vit_config.hpp"
-#include "ops/ops.hpp"
 #include "model/layers/row_origin.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 

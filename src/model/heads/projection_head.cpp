@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "model/layers/init.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

@@ -156,8 +156,12 @@ void check_transformers(const BackboneConfig& config) {
 json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
   const auto* vit = std::get_if<VitConfig>(&config);
   const bool v3 = !vit || vit->positions == "rope";
-  json out{{"do_normalize", true}, {"do_rescale", true}, {"do_resize", true},
-           {"image_mean", o.mean}, {"image_std", o.std}, {"rescale_factor", 1.0 / 255.0}};
+  json out{{"do_normalize", true},
+           {"do_rescale", true},
+           {"do_resize", true},
+           {"image_mean", decimals(o.normalization.mean)},
+           {"image_std", decimals(o.normalization.std)},
+           {"rescale_factor", 1.0 / 255.0}};
   if (v3) {
     out.update({{"image_processor_type", "DINOv3ViTImageProcessorFast"},
                 {"size", {{"height", o.image_size}, {"width", o.image_size}}},
@@ -179,8 +183,8 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
                                               {"fixed_input_size", false},
                                               {"interpolation", "bicubic"},
                                               {"crop_pct", 0.875},
-                                              {"mean", o.mean},
-                                              {"std", o.std},
+                                              {"mean", decimals(o.normalization.mean)},
+                                              {"std", decimals(o.normalization.std)},
                                               {"num_classes", 0},
                                               {"license", "unknown"}};
   std::string architecture;
@@ -245,6 +249,7 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
   std::map<std::string, json> files;
   std::map<std::string, std::string> metadata{{"format", "pt"}};
   if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", to_json(config).dump()}};
+  if (!options.assumed) metadata[kNormalizationKey] = to_text(options.normalization);
   if (naming == Naming::kTransformers) {
     files["config.json"] = transformers_config(config, options);
     files["preprocessor_config.json"] = preprocessor_config(config, options);

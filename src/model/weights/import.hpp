@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/normalization.hpp"
 #include "model/backbones/backbone.hpp"
 
 namespace dinoxx {
@@ -42,15 +43,16 @@ ImportedBackbone import_backbone(const std::filesystem::path& path, at::ScalarTy
 
 /// What the exported folder says to the tools that will read it.
 struct ExportOptions {
-  int image_size = 224;  ///< input size for preprocessing
-  std::vector<double> mean{0.485, 0.456, 0.406}, std{0.229, 0.224, 0.225};
+  Normalization normalization;  ///< of the network's input
+  bool assumed = false;         ///< the normalisation is: model.safetensors does not say it
+  int image_size = 224;         ///< input size for preprocessing
 };
-/// Writes `folder`/model.safetensors under a naming, with config.json and preprocessor_config.json where the naming's tools want them
-/// (transformers: the model class's configuration and image processor; timm: architecture and arguments for
-/// timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two exceptions: timm adds the first position
-/// to CLS where registers are, and has no mask token, while transformers wants one (zeros where the network has none). Error when the
-/// folder already holds a model, or when the naming has no such network.
+/// Writes `folder`/model.safetensors under a naming, with the normalisation in its metadata, and config.json and
+/// preprocessor_config.json where the naming's tools want them (transformers: the model class's configuration and image processor; timm:
+/// architecture and arguments for timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two
+/// exceptions: timm adds the first position to CLS where registers are, and has no mask token, while transformers wants one (zeros where
+/// the network has none). Error when the folder already holds a model, or when the naming has no such network.
 void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const std::filesystem::path& folder,
-                     const ExportOptions& options = {});
+                     const ExportOptions& options);
 
 }  // namespace dinoxx

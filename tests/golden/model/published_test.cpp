@@ -15,6 +15,8 @@ namespace {
 
 using testing_support::TemporaryFolder;
 
+const ExportOptions kExport{imagenet_normalization()};
+
 class Published : public testing::TestWithParam<FamilyCase> {};
 
 TEST_P(Published, ExportHasTheirNamesShapesAndValues) {
@@ -29,10 +31,10 @@ TEST_P(Published, ExportHasTheirNamesShapesAndValues) {
     // SwiGLU with learned positions is no architecture that timm builds by name: the names alone are compared, through the mapping
     const TemporaryFolder folder;
     if (naming == Naming::kTimm && c.swiglu && vit.config().positions == "learned") {
-      EXPECT_THROW(export_backbone(naming, vit.config(), vit.parameters(), folder / "model"), UsageError);
+      EXPECT_THROW(export_backbone(naming, vit.config(), vit.parameters(), folder / "model", kExport), UsageError);
       continue;
     }
-    export_backbone(naming, vit.config(), vit.parameters(), folder / "model");
+    export_backbone(naming, vit.config(), vit.parameters(), folder / "model", kExport);
     const SafetensorsFile file(folder / "model" / "model.safetensors");
     const nlohmann::json& expected = names.at(key);
     const at::Tensor digests = fixture.tensor(key);
@@ -63,7 +65,7 @@ TEST_P(Published, ImportAfterExportIsTheIdentityAndGivesTheirFeatures) {
     SCOPED_TRACE(naming_name(naming));
     if (naming == Naming::kTimm && c.swiglu && vit.config().positions == "learned") continue;
     const TemporaryFolder folder;
-    export_backbone(naming, vit.config(), vit.parameters(), folder / "model");
+    export_backbone(naming, vit.config(), vit.parameters(), folder / "model", kExport);
     const ImportedBackbone imported = import_backbone(folder / "model", at::kDouble, {.heads = 3, .image_size = 16});
     const bool sums_cls = naming == Naming::kTimm && vit.config().registers > 0 && vit.config().positions == "learned";
     size_t compared = 0;
@@ -151,8 +153,9 @@ TEST(Recognize, NothingIsLoadedPartiallyInSilence) {
   EXPECT_TRUE(imported.backbone->parameters()[6].tensor.isfinite().all().item<bool>());
   write_safetensors(folder / "none.safetensors", tensor_views({{"encoder.weight", at::ones({2, 2})}}));
   EXPECT_THAT(message_of([&] { import_backbone(folder / "none.safetensors", at::kFloat); }), testing::HasSubstr("encoder.weight"));
-  EXPECT_THAT(message_of([&] { export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m"); }), testing::IsEmpty());
-  EXPECT_THAT(message_of([&] { export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m"); }),
+  EXPECT_THAT(message_of([&] { export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m", kExport); }),
+              testing::IsEmpty());
+  EXPECT_THAT(message_of([&] { export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m", kExport); }),
               testing::HasSubstr("without a model"));
 }
 
@@ -160,7 +163,7 @@ TEST(Recognize, ChannelsAreAdaptedByTheStatedRule) {
   const TemporaryFolder folder;
   VisionTransformer vit(family_vit({"", "dino", false}), at::kDouble);
   fill_family(vit.parameters());
-  export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m");
+  export_backbone(Naming::kOfficial, vit.config(), vit.parameters(), folder / "m", kExport);
   const at::Tensor gray = uniform("gray", {2, 1, 16, 16});
   const auto features = [&](int channels, const at::Tensor& images) {
     return import_backbone(folder / "m", at::kDouble, {.heads = 3}, {}, channels).backbone->forward(images);
@@ -179,7 +182,7 @@ TEST(Recognize, ConvNetsComeBack) {
     config.dims = {8, 16, 24, 32};
     const auto net = make_backbone(config, at::kFloat);
     net->initialize(3);
-    export_backbone(naming, config, stored_state(*net), folder / "m");
+    export_backbone(naming, config, stored_state(*net), folder / "m", kExport);
     const ImportedBackbone imported = import_backbone(folder / "m", at::kFloat);
     EXPECT_EQ(imported.recognized.naming, naming);
     for (size_t i = 0; i < net->parameters().size(); ++i)
@@ -191,7 +194,7 @@ TEST(Recognize, ConvNetsComeBack) {
   config.small_image_stem = true;
   const auto net = make_backbone(config, at::kFloat);
   net->initialize(3);
-  export_backbone(Naming::kOfficial, config, stored_state(*net), folder / "m");
+  export_backbone(Naming::kOfficial, config, stored_state(*net), folder / "m", kExport);
   const ImportedBackbone imported = import_backbone(folder / "m", at::kFloat);
   const NamedTensors expected = stored_state(*net), found = stored_state(*imported.backbone);
   ASSERT_EQ(found.size(), expected.size());

@@ -6,8 +6,8 @@
 #include <array>
 
 #include "dinoxx/comm/self_communicator.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "ops/ops.hpp"
 #include "step/train_step.hpp"
 
 namespace dinoxx {

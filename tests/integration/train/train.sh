@@ -192,9 +192,10 @@ init_from)
   [ -z "$(ls wide 2>/dev/null)" ] || die "a refused start left $(ls wide)"
   ;;
 imported_eval)
-  # a network under other names is the same network: k-NN of each export predicts what the run's own checkpoint predicts
+  # a network under other names is the same network, with the same normalisation (of a profile that has not ImageNet's): k-NN of each
+  # export predicts what the run's own checkpoint predicts
   for style in dino dinov2_reg dinov3; do
-    run 1 "${base[@]}" --model.style $style --train.length 2it --optim.warmup 0 --out $style
+    run 1 "${base[@]}" --model.style $style --views.profile solo-cifar-asymmetric --views.local_count 0 --train.length 2it --optim.warmup 0 --out $style
     expect 0
     knn=(--data data --suite knn --baselines none --image-size 16)
     run 1 eval --checkpoint $style "${knn[@]}" --out knn_$style
@@ -208,6 +209,8 @@ imported_eval)
       expect 0
       cmp knn_$style/predictions_knn.csv knn_${style}_$naming/predictions_knn.csv || die "$style as $naming predicts otherwise"
     done
+    grep -q '0.4914' ${style}_transformers/preprocessor_config.json ||
+      die "the image processor of $style does not have the run's mean"
   done
   ;;
 methods)

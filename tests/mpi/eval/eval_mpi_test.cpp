@@ -26,7 +26,7 @@ TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
   for (const auto& [train, test] : std::vector<std::pair<int, int>>{{2, 1}, {65, 67}, {331, 131}}) {
     const auto data = class_dataset(train, test, 11);
     const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
-    const ExtractOptions options{{0, 16}, ViewPlan{}, 2};
+    const ExtractOptions options{{0, 16}, imagenet_normalization(), 2};
     const KnnReport alone = run_knn(*data, chosen, embedders, {}, options, *self);
     const KnnReport together = run_knn(*data, chosen, embedders, {}, options, *comm);
     EXPECT_EQ(together.protocol, alone.protocol);
@@ -60,7 +60,7 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
       data->set_mask(id, encode_gray_png(mask, 16, 16));
     }
     const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
-    const ExtractOptions options{{0, 16}, ViewPlan{}, 2};
+    const ExtractOptions options{{0, 16}, imagenet_normalization(), 2};
     LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
     const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
     EXPECT_EQ(gathered.validation.defined(), val > 0);
@@ -90,7 +90,7 @@ TEST(EvalMpi, SweepAndFineTuningOfANetworkAreThoseOfOneRank) {
   const Embedder embedder = backbone_embedder("teacher", "", *network);
   const auto data = class_dataset(41, 23, 3, 16, 11);
   const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
-  const ExtractOptions options{{0, 16}, ViewPlan{}, 1};
+  const ExtractOptions options{{0, 16}, imagenet_normalization(), 1};
   const KnnConfig knn;
   FinetuneOptions finetune;
   finetune.methods = {"lora", "bitfit"};
@@ -128,8 +128,8 @@ TEST(EvalMpi, FeaturesAreBitForBitThoseOfOneRankAndEachIdIsThereOnce) {
   const Embedder embedder = backbone_embedder("untrained", "", net);
   const auto data = class_dataset(331, 1, 3);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
-  const FeatureSet alone = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *self);
-  const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 2}, *comm);
+  const FeatureSet alone = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, *self);
+  const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 2}, *comm);
   EXPECT_TRUE(at::equal(gather_rows(*comm, part.rows[0], 331), alone.rows[0]));
   const at::Tensor all_ids = gather_rows(*comm, part.ids, 331);
   for (int64_t i = 0; i < 331; ++i) ASSERT_EQ(all_ids[i].item<int64_t>(), static_cast<int64_t>(ids[i]));
@@ -139,7 +139,7 @@ TEST(EvalMpi, AnUnreadableImageIsReportedByEveryRankAndTheRanksStayInStep) {
   const auto comm = make_mpi_communicator();
   const auto data = class_dataset(331, 64, 3, 16, 32);
   data->set_bytes(330, {1, 2, 3});
-  ProbeConfig config;
+  ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
   const TrainProbe probe(data, comm, config);
   const nlohmann::json result = probe(*small_backbone(2, 11), 3);

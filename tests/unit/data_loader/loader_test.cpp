@@ -88,7 +88,7 @@ TEST(Loader, GramCropsAreAGroupOfTheirOwn) {
       Image image;
       dataset->read(batch.sample_ids[slot], bytes);
       decode_image(bytes, image);
-      make_view(image, plan.views[4 + g], plan, 7, batch.positions[slot], 4 + g, expected.data());
+      make_view(image, plan.views[4 + g], plan.normalization.value(), 7, batch.positions[slot], 4 + g, expected.data());
       EXPECT_TRUE(std::equal(expected.begin(), expected.end(),
                              batch.groups[2].pixels.begin() + static_cast<ptrdiff_t>((g * 3 + slot) * expected.size())));
     }
@@ -142,7 +142,7 @@ TEST(Loader, ContentIsMakeViewOfTheSampledImage) {
     dataset->read(batch.sample_ids[slot], bytes);
     decode_image(bytes, image);
     std::vector<float> expected(3 * 16 * 16);
-    make_view(image, plan.views[3], plan, 7, 24 + slot, 3, expected.data());
+    make_view(image, plan.views[3], plan.normalization.value(), 7, 24 + slot, 3, expected.data());
     const float* got = batch.groups[1].pixels.data() + (12 + slot) * expected.size();  // second local view
     EXPECT_EQ(std::memcmp(got, expected.data(), expected.size() * sizeof(float)), 0);
   }
@@ -336,6 +336,7 @@ TEST(Loader, RefusesWhatCannotWork) {
   refused([](C&, P&, I& i) { i.clear(); }, "at least one sample");
   refused([](C&, P&, I& i) { i[3] = 10; }, "sample ids below 10");
   refused([](C&, P& p, I&) { p.views.clear(); }, "at least one view");
+  refused([](C&, P& p, I&) { p.normalization.reset(); }, "mean and standard deviation to normalise by");
   refused([](C&, P& p, I&) { p.views[1].scale_min = 2.0; }, "global2");
   LoaderConfig config;
   config.global_batch = 4;

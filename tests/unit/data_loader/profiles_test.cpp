@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "config/method_defaults.hpp"
 #include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
@@ -20,6 +22,7 @@ struct Expected {
   double blur[3], solarize;
   double jitter[4];
   BlurKernel kernel;
+  float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
 };
 
 TEST(ViewProfiles, AreThePublishedOnes) {
@@ -30,8 +33,28 @@ TEST(ViewProfiles, AreThePublishedOnes) {
       {"dinov3", 224, 8, 0.32, 0.32, {0.0, 0.9, 0.5}, 0.2, {0.4, 0.4, 0.2, 0.1}, BlurKernel::kTorch9},
       {"byol", 224, 0, 0.08, 0, {1.0, 0.1, 0}, 0.2, {0.4, 0.4, 0.2, 0.1}, BlurKernel::kPillow},
       {"simclr", 224, 0, 0.08, 0, {0.5, 0.5, 0}, 0.0, {0.8, 0.8, 0.8, 0.2}, BlurKernel::kPillow},
-      {"solo-cifar-asymmetric", 32, 0, 0.08, 0, {0.0, 0.0, 0}, 0.2, {0.4, 0.4, 0.2, 0.1}, BlurKernel::kPillow},
-      {"solo-cifar-symmetric", 32, 0, 0.08, 0, {0.5, 0.5, 0}, 0.0, {0.8, 0.8, 0.8, 0.2}, BlurKernel::kPillow},
+      {"solo-cifar-asymmetric",
+       32,
+       0,
+       0.08,
+       0,
+       {0.0, 0.0, 0},
+       0.2,
+       {0.4, 0.4, 0.2, 0.1},
+       BlurKernel::kPillow,
+       {0.4914f, 0.4822f, 0.4465f},
+       {0.2470f, 0.2435f, 0.2616f}},
+      {"solo-cifar-symmetric",
+       32,
+       0,
+       0.08,
+       0,
+       {0.5, 0.5, 0},
+       0.0,
+       {0.8, 0.8, 0.8, 0.2},
+       BlurKernel::kPillow,
+       {0.4914f, 0.4822f, 0.4465f},
+       {0.2470f, 0.2435f, 0.2616f}},
   };
   ASSERT_EQ(view_profiles().size(), std::size(table));
   for (size_t t = 0; t < std::size(table); ++t) {
@@ -57,8 +80,9 @@ TEST(ViewProfiles, AreThePublishedOnes) {
       EXPECT_EQ(view.blur_kernel, e.kernel) << e.name;
       EXPECT_TRUE(view.blur_sigma_min == 0.1 && view.blur_sigma_max == 2.0);
     }
+    EXPECT_EQ(profile_normalization(e.name), Normalization(std::to_array(e.mean), std::to_array(e.std))) << e.name;
+    EXPECT_EQ(plan.normalization, profile_normalization(e.name)) << e.name;
   }
-  EXPECT_EQ(profile_views("solo-cifar-symmetric").mean[0], 0.4914f);
 }
 
 TEST(ViewProfiles, AreTheOnesThatAConfigurationMayName) {
@@ -141,8 +165,8 @@ TEST(GramViews, ShowTheSamePartOfTheImage) {
   for (ViewSpec& view : plan.views) view.distort = false;
   std::vector<float> small(3 * 32 * 32), large(3 * 64 * 64);
   for (uint64_t position = 0; position < 10; ++position) {
-    make_view(image, plan.views[1], plan, 1, position, 1, small.data());
-    make_view(image, plan.views[3], plan, 1, position, 3, large.data());
+    make_view(image, plan.views[1], plan.normalization.value(), 1, position, 1, small.data());
+    make_view(image, plan.views[3], plan.normalization.value(), 1, position, 3, large.data());
     for (size_t c = 0; c < 3; ++c) {
       for (size_t y = 0; y < 32; ++y) {
         for (size_t x = 0; x < 32; ++x) {
@@ -168,6 +192,10 @@ TEST(ViewPlans, AreChecked) {
   refused([](auto& v) { std::swap(v[9], v[10]); }, "Gram crops after all other views");
   refused([](auto& v) { v[3].gray_p = 1.5; }, "probabilities in [0, 1]");
   refused([](auto& v) { v.clear(); }, "at least one view");
+  ViewPlan plan = good;
+  plan.normalization.reset();
+  EXPECT_THAT([&] { check_view_plan(plan); }, ThrowsMessage<UsageError>(HasSubstr("mean and standard deviation to normalise by")));
+  EXPECT_THROW(check_view_plan(ViewPlan{}), UsageError);
 }
 
 }  // namespace

@@ -126,9 +126,9 @@ TEST(MakeView, EqualsItselfWithUsedScratch) {
     const size_t n = static_cast<size_t>(3 * plan.views[v].size * plan.views[v].size);
     std::vector<float> first(n), second(n), third(n);
     for (uint64_t position = 0; position < 20; ++position) {
-      make_view(small, plan.views[v], plan, 3, position, v, first.data());
-      make_view(large, plan.views[v], plan, 3, position, v, second.data());
-      make_view(small, plan.views[v], plan, 3, position, v, third.data());
+      make_view(small, plan.views[v], plan.normalization.value(), 3, position, v, first.data());
+      make_view(large, plan.views[v], plan.normalization.value(), 3, position, v, second.data());
+      make_view(small, plan.views[v], plan.normalization.value(), 3, position, v, third.data());
       ASSERT_EQ(std::memcmp(first.data(), third.data(), n * sizeof(float)), 0);
       ASSERT_NE(std::memcmp(first.data(), second.data(), n * sizeof(float)), 0);
       for (const float value : first) ASSERT_TRUE(value > -2.2f && value < 2.7f);
@@ -228,8 +228,8 @@ TEST(Resize, RefusesBoxesOutsideAndWrongSizes) {
 TEST(EvalView, RefusesACropLargerThanTheResize) {
   std::vector<float> out(3 * 64 * 64);
   const Image image = make_image(70, 70, 1);
-  EXPECT_THROW(make_eval_view(image, {32, 64}, ViewPlan{}, out.data()), UsageError);
-  EXPECT_THROW(make_eval_view(image, {0, 0}, ViewPlan{}, out.data()), UsageError);
+  EXPECT_THROW(make_eval_view(image, {32, 64}, imagenet_normalization(), out.data()), UsageError);
+  EXPECT_THROW(make_eval_view(image, {0, 0}, imagenet_normalization(), out.data()), UsageError);
 }
 
 }  // namespace

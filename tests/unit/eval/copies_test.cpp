@@ -28,7 +28,7 @@ struct Pictures {
   EvalData data;
   SplitFeatures features;
   Embedder embedder = pixel_embedder(16);
-  ExtractOptions options{{0, 16}, ViewPlan{}, 1};
+  ExtractOptions options{{0, 16}, imagenet_normalization(), 1};
 };
 
 Pictures make_pictures(int train, int test) {

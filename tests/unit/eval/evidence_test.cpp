@@ -237,7 +237,7 @@ TEST(FeaturePictures, EachImageHasItsPanelsAndNumbers) {
   Set set = make_set({4, 4}, {3, 3});
   const std::vector<uint64_t> ids{set.data.queries[0], set.data.queries[4]};
   for (const uint64_t id : ids) paint(set, id);
-  const ExtractOptions images{{0, 8}, ViewPlan{}, 1};
+  const ExtractOptions images{{0, 8}, imagenet_normalization(), 1};
   const auto comm = make_self_communicator();
   const Embedder embedder = seeing();
   const FeaturePictures pictures = feature_pictures(input_of(set, *comm, embedder, &images), ids);
@@ -283,7 +283,7 @@ TEST(Evidence, EqualAtAnyNumberOfRanksAndThreads) {
   Set set = make_set({70, 40, 23}, {9, 5, 4}, 0.6);
   const std::vector<uint64_t> ids{set.data.queries[0], set.data.queries[7]};
   for (const uint64_t id : ids) paint(set, id);
-  const ExtractOptions images{{0, 8}, ViewPlan{}, 1};
+  const ExtractOptions images{{0, 8}, imagenet_normalization(), 1};
   const Embedder embedder = seeing();
   const auto all = [&](Communicator& comm, int threads) {
     const StepInput input = input_of(set, comm, embedder, &images, threads);

@@ -27,7 +27,7 @@ using namespace dinoxx::testing_support;
 using nlohmann::json;
 using testing::HasSubstr;
 
-const ExtractOptions kOptions{{0, 16}, ViewPlan{}, 1};
+const ExtractOptions kOptions{{0, 16}, imagenet_normalization(), 1};
 
 std::vector<fs::path> files_in(const fs::path& folder) {
   std::vector<fs::path> files;
@@ -141,7 +141,10 @@ TEST(FeatureCacheTest, OtherWeightsImagesOrTransformsAreOtherEntries) {
   other.transform.resize = 18;
   EXPECT_FALSE(found(teacher, s.chosen.memory, other));
   other = kOptions;
-  other.plan.mean[0] += 0.01f;
+  other.normalization.mean[0] += 0.01f;
+  EXPECT_FALSE(found(teacher, s.chosen.memory, other));
+  other = kOptions;
+  other.normalization.std[2] += 0.01f;
   EXPECT_FALSE(found(teacher, s.chosen.memory, other));
   at::Tensor weight = s.network->parameters()[3].tensor;
   const at::Tensor before = weight.flatten()[0].detach().clone();

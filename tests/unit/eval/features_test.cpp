@@ -36,7 +36,7 @@ TEST(EvalFeatures, RowsAreTheNormalizedFeaturesOfTheirImages) {
   const VisionTransformer network = small_vit(2, 1);
   const std::vector<Embedder> embedders{backbone_embedder("net", "", network), pixel_embedder(16)};
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
-  ExtractOptions options{{0, 16}, ViewPlan{}, 1};
+  ExtractOptions options{{0, 16}, imagenet_normalization(), 1};
   const auto comm = make_self_communicator();
   const FeatureSet features = extract_features(*data, ids, embedders, options, *comm);
   ASSERT_EQ(features.rows.size(), 2u);
@@ -50,7 +50,7 @@ TEST(EvalFeatures, RowsAreTheNormalizedFeaturesOfTheirImages) {
     data->read(ids[row], bytes);
     decode_image(bytes, image);
     const at::Tensor view = at::empty({1, 3, 16, 16});
-    make_eval_view(image, options.transform, options.plan, view.data_ptr<float>());
+    make_eval_view(image, options.transform, options.normalization, view.data_ptr<float>());
     const at::Tensor alone = normalize_rows(network.forward(view));
     EXPECT_LT((features.rows[0][row] - alone[0]).abs().max().item<float>(), 1e-5) << row;
     EXPECT_TRUE(at::equal(features.rows[1][row], normalize_rows(view.flatten(1))[0])) << row;
@@ -63,13 +63,13 @@ TEST(EvalFeatures, BitsDoNotDependOnThreadsOrRanks) {
   const Embedder embedder = backbone_embedder("net", "", network);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
   const auto comm = make_self_communicator();
-  const at::Tensor expected = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *comm).rows[0];
-  EXPECT_TRUE(at::equal(expected, extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 3}, *comm).rows[0]));
+  const at::Tensor expected = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, *comm).rows[0];
+  EXPECT_TRUE(at::equal(expected, extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 3}, *comm).rows[0]));
   for (int size = 2; size <= 5; ++size) {
     run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& rank_comm) {
         Communicator& ranks = *rank_comm;
-      const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 2}, ranks);
-      EXPECT_TRUE(at::equal(expected, gather_rows(ranks, part.rows[0], 200))) << size << " ranks";
+        const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 2}, ranks);
+        EXPECT_TRUE(at::equal(expected, gather_rows(ranks, part.rows[0], 200))) << size << " ranks";
     });
   }
 }
@@ -82,7 +82,7 @@ TEST(EvalFeatures, AnUnreadableImageIsNamedOnEveryRank) {
   run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& rank_comm) {
         Communicator& comm = *rank_comm;
     try {
-      extract_features(*data, ids, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, comm);
+      extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, comm);
       ADD_FAILURE() << "accepted on rank " << comm.rank();
     } catch (const Error& e) {
       EXPECT_THAT(e.what(), HasSubstr("image150.png"));

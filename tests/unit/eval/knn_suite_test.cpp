@@ -21,7 +21,7 @@ TEST(KnnSuite, SeparableClassesAreAllRightAndTheCountsAreThere) {
   const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
   const Embedder embedder = pixel_embedder(16);
   const auto comm = make_self_communicator();
-  const KnnReport report = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 2}, *comm);
+  const KnnReport report = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, imagenet_normalization(), 2}, *comm);
   const json& scores = report.results.at(0).scores;
   EXPECT_EQ(scores["headline"]["accuracy"], 1.0);
   EXPECT_EQ(scores["headline"]["k"], 20);
@@ -46,7 +46,8 @@ TEST(KnnSuite, RecallOfAClassWithoutQueriesIsNullNotZero) {
   for (int i = 0; i < 4; ++i) data.add_image(Split::kTest, i % 2, class_image(i % 2, 100 + i));
   const Embedder embedder = pixel_embedder(16);
   const auto comm = make_self_communicator();
-  const KnnReport report = run_knn(data, choose_eval_data(data, std::nullopt, 0), {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *comm);
+  const KnnReport report =
+      run_knn(data, choose_eval_data(data, std::nullopt, 0), {&embedder, 1}, {}, {{0, 16}, imagenet_normalization(), 1}, *comm);
   const json& scores = report.results.at(0).scores;
   EXPECT_TRUE(scores["classes"].at(2)["recall"].is_null());
   EXPECT_EQ(scores["headline"]["balanced_accuracy"], 1.0);
@@ -58,13 +59,13 @@ TEST(KnnSuite, EqualAtAnyNumberOfRanksAlsoWithFewerImagesThanRanks) {
     const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
     const Embedder embedder = pixel_embedder(16);
     const auto self = make_self_communicator();
-    const KnnReport alone = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *self);
+    const KnnReport alone = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, imagenet_normalization(), 1}, *self);
     EXPECT_EQ(alone.results.at(0).scores["headline"]["count"], test);
     EXPECT_TRUE(alone.results.at(0).scores["headline"].contains("top5"));
     for (int size = 2; size <= 4; ++size) {
       run_thread_ranks(size, [&, train = train](const std::shared_ptr<Communicator>& rank_comm) {
         Communicator& comm = *rank_comm;
-        const KnnReport report = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 2}, comm);
+        const KnnReport report = run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, imagenet_normalization(), 2}, comm);
         EXPECT_EQ(report.results.at(0).scores, alone.results.at(0).scores) << train << " images, " << size << " ranks";
         EXPECT_EQ(report.results.at(0).predictions, alone.results.at(0).predictions);
         EXPECT_EQ(report.protocol, alone.protocol);
@@ -79,18 +80,19 @@ TEST(KnnSuite, AnImageCountedTwiceIsAnError) {
   chosen.queries[5] = chosen.queries[4];
   const Embedder embedder = pixel_embedder(16);
   const auto comm = make_self_communicator();
-  EXPECT_THROW(run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *comm), Error);
+  EXPECT_THROW(run_knn(*data, chosen, {&embedder, 1}, {}, {{0, 16}, imagenet_normalization(), 1}, *comm), Error);
 }
 
 TEST(KnnSuite, NumbersThatAreNotFiniteAreAnError) {
   const auto data = class_dataset(90, 30, 3);
   const Embedder broken{"broken", "", 4, [](const at::Tensor& images) { return at::full({images.size(0), 4}, NAN); }};
   const auto comm = make_self_communicator();
-  EXPECT_THROW(run_knn(*data, choose_eval_data(*data, std::nullopt, 0), {&broken, 1}, {}, {{0, 16}, ViewPlan{}, 1}, *comm), Error);
+  EXPECT_THROW(run_knn(*data, choose_eval_data(*data, std::nullopt, 0), {&broken, 1}, {}, {{0, 16}, imagenet_normalization(), 1}, *comm),
+               Error);
 }
 
 ProbeConfig probe_config() {
-  ProbeConfig config;
+  ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
   return config;
 }

@@ -67,7 +67,7 @@ MemoryDataset coloured_set(int train, int val, int test, MaskKind kind, bool gap
 struct Bench {
   std::unique_ptr<Backbone> network = small_backbone(2, 3);
   std::vector<Embedder> embedders{backbone_embedder("untrained", "", *network), pixel_embedder(kSize, network.get())};
-  ExtractOptions options{{0, kSize}, ViewPlan{}, 1};
+  ExtractOptions options{{0, kSize}, imagenet_normalization(), 1};
 };
 
 StepResult segment(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {
@@ -232,7 +232,7 @@ TEST(Dense, AMaskIsCutAsItsImage) {
       for (int c = 0; c < 3; ++c) image.data[3 * (y * width + x) + c] = 255;
   const EvalTransform transform{36, 28};
   std::vector<float> view(3 * 28 * 28);
-  make_eval_view(image, transform, ViewPlan{}, view.data());
+  make_eval_view(image, transform, imagenet_normalization(), view.data());
   std::vector<uint8_t> mask(28 * 28);
   make_eval_mask(image, transform, mask.data());
   int differ = 0, object = 0;

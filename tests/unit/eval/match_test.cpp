@@ -112,7 +112,7 @@ TEST(Match, AShiftByWholePatchesIsFoundEverywhere) {
 struct Bench {
   std::unique_ptr<Backbone> network = small_backbone(2, 3);
   std::vector<Embedder> embedders{backbone_embedder("untrained", "", *network), pixel_embedder(16, network.get())};
-  ExtractOptions options{{0, 16}, ViewPlan{}, 1};
+  ExtractOptions options{{0, 16}, imagenet_normalization(), 1};
 };
 
 StepResult matched(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {

@@ -85,7 +85,7 @@ struct Network {
   json run(const std::string& step, const Dataset& dataset, const EvalData& data, const SplitFeatures& f) const {
     const auto comm = make_self_communicator();
     const KnnConfig knn;
-    const ExtractOptions images{{0, 16}, ViewPlan{}, 1};
+    const ExtractOptions images{{0, 16}, imagenet_normalization(), 1};
     FinetuneOptions finetune;
     finetune.methods = {"bitfit"};
     finetune.epochs = 1;
@@ -105,7 +105,7 @@ struct Network {
   json run(const std::string& step, const Dataset& dataset) const {
     const auto comm = make_self_communicator();
     const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
-    LocalFeatures local = embed_all(dataset, data, true, {&embedder, 1}, {{0, 16}, ViewPlan{}, 1}, *comm);
+    LocalFeatures local = embed_all(dataset, data, true, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, *comm);
     return run(step, dataset, data, take_features(local, 0, data, *comm));
   }
 };
@@ -258,7 +258,7 @@ TEST(TrainProbeSteps, EachStepHasNumbersOnValAtAnyNumberOfRanksAndTestIsNeverLoo
   const auto data = class_dataset(131, 70, 3, 16, 20);
   for (const uint64_t id : data->ids(Split::kTest)) data->set_bytes(id, {1, 2, 3});  // who reads it fails
   const auto teacher = small_backbone(1, 5);
-  ProbeConfig config;
+  ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
   config.suites = probe_names();
   json alone;
@@ -288,7 +288,7 @@ TEST(TrainProbeSteps, EachStepHasNumbersOnValAtAnyNumberOfRanksAndTestIsNeverLoo
 
 TEST(TrainProbeSteps, WithoutKnnThereIsNoKnn) {
   const auto data = class_dataset(40, 0, 2, 16, 12);
-  ProbeConfig config;
+  ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
   config.suites = {"linear"};
   const json result = TrainProbe(data, make_self_communicator(), config)(*small_backbone(1, 5), 7);

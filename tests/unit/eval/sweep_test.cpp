@@ -22,7 +22,7 @@ namespace {
 using namespace dinoxx::testing_support;
 using testing::HasSubstr;
 
-const ExtractOptions kImages{{0, 16}, ViewPlan{}, 1};
+const ExtractOptions kImages{{0, 16}, imagenet_normalization(), 1};
 
 StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views, Communicator& comm, int threads = 1,
                  std::optional<int64_t> pool = std::nullopt) {

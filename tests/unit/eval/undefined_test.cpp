@@ -198,7 +198,7 @@ std::set<std::string> reasons_of_dense_steps(const std::string& masks) {
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const auto network = small_backbone(2, 3);
   const Embedder embedder = backbone_embedder("teacher", "", *network);
-  const ExtractOptions images{{0, 16}, ViewPlan{}, 1};
+  const ExtractOptions images{{0, 16}, imagenet_normalization(), 1};
   const auto comm = make_self_communicator();
   const KnnConfig knn;
   const SplitFeatures none;

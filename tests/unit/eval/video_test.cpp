@@ -154,7 +154,8 @@ TEST(Films, AFilmWithoutMotionIsPerfectAndSoIsOneWhoSaysSo) {
   EXPECT_EQ(film.name, "still");
   EXPECT_EQ(film.objects, (std::vector<uint8_t>{4, 9}));
   const Bench bench;
-  for (const FilmScores& scores : {propagate_film(film, bench.raw, 0, 4, {}, folder.folder.path()), still_film(film)}) {
+  for (const FilmScores& scores :
+       {propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {}, folder.folder.path()), still_film(film)}) {
     EXPECT_EQ(scores.frames, (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
     for (int object = 0; object < 2; ++object) {
       EXPECT_THAT(scores.region[object], testing::Each(1.0));
@@ -186,10 +187,10 @@ TEST(Films, ATexturedSquareIsFollowedByItsPixels) {
   const Bench bench;
   const auto mean = [](const FilmScores& scores) { return series_scores(scores.region.at(0)).value().mean; };
   // corners of three patches are rounded off by interpolation; what the square uncovers has never been seen before
-  const double followed = mean(propagate_film(film, bench.raw, 0, 4, {})), still = mean(still_film(film));
+  const double followed = mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {})), still = mean(still_film(film));
   EXPECT_GT(followed, 0.85);
-  EXPECT_LT(mean(propagate_film(film, bench.raw, 0, 4, {7, 5, 0, 0.1})), 0.6);    // no window
-  EXPECT_LT(mean(propagate_film(film, bench.raw, 0, 4, {7, 500, 12, 50})), 0.6);  // no choice of patches
+  EXPECT_LT(mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {7, 5, 0, 0.1})), 0.6);    // no window
+  EXPECT_LT(mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {7, 500, 12, 50})), 0.6);  // no choice of patches
   EXPECT_LT(still, 0.4);
 }
 
@@ -218,7 +219,7 @@ TEST(Films, FramesWithoutAnnotationAreFollowedAndNotScored) {
   for (int f = 0; f < 6; ++f)
     folder.write("toy", f, video.frames[f], f == 0 || f == 3 || f == 5 ? std::optional(video.masks[f]) : std::nullopt);
   const Bench bench;
-  const FilmScores scores = propagate_film(folder.films().at(0), bench.raw, 0, 4, {});
+  const FilmScores scores = propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {});
   EXPECT_EQ(scores.frames, std::vector<int64_t>{3});
 }
 
@@ -266,14 +267,14 @@ TEST(Films, WhatIsMissingIsNamed) {
   {
     FilmFolder folder;
     for (int f = 0; f < 3; ++f) folder.write("a", f, f == 2 ? noise_image(48, 40, 1) : video.frames[f], video.masks[f]);
-    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, 0, 4, {}); }),
+    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
                 testing::AllOf(HasSubstr("10002.png"), HasSubstr("48 x 40")));
   }
   {
     FilmFolder folder;
     const ToyVideo wide = draw_toy_video({64, 32, 3, 1, 0}, 0);
     for (int f = 0; f < 3; ++f) folder.write("a", f, video.frames[f], f == 1 ? wide.masks[f] : video.masks[f]);
-    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, 0, 4, {}); }),
+    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
                 testing::AllOf(HasSubstr("10001.png"), HasSubstr("64 x 32")));
     EXPECT_THAT(refusal([&] { decode_label_png(encode_png(video.frames[0])); }), HasSubstr("indexed"));
   }

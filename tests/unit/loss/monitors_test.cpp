@@ -8,8 +8,8 @@
 #include <limits>
 
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

@@ -8,10 +8,10 @@
 #include <bit>
 #include <limits>
 
-#include "kernels/loss/dino_loss_kernel.hpp"
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "kernels/loss/dino_loss_kernel.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

@@ -4,8 +4,8 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/base/error.hpp"
-#include "ops/ops.hpp"
 #include "golden.hpp"
+#include "ops/ops.hpp"
 
 namespace dinoxx {
 namespace {

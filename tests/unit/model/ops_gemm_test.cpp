@@ -1,6 +1,6 @@
-#include "ops_compare.hpp"
 #include "ops/gemm.hpp"
 #include "ops/pool.hpp"
+#include "ops_compare.hpp"
 
 using namespace dinoxx;
 using namespace dinoxx::test;

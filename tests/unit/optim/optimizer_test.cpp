@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "kernels/optim/flat_kernels.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/optim/flat_kernels.hpp"
 #include "optim/adamw.hpp"
 #include "optim/clip.hpp"
 #include "optim/ema.hpp"

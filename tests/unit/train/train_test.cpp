@@ -1,6 +1,7 @@
 // The loop in one process, where failures can be put in by hand. What needs processes and signals: tests/integration/train and tests/fault.
 #include "train/train.hpp"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <map>
 
 #include "base/crc32c.hpp"
 #include "base/files.hpp"
@@ -55,6 +57,52 @@ class TrainTest : public testing::Test {
   fs::path work_;
   TrainOptions options_;
 };
+
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes_of(const TensorView& view) {
+  return {view.bytes.begin(), view.bytes.end()};
+}
+
+// The tensors of a checkpoint's rank files whose entries begin with `part` ("teacher", "student.buffer"), put together by name.
+std::map<std::string, Bytes> saved_state(const fs::path& checkpoint, const std::string& part) {
+  std::map<std::string, Bytes> tensors;
+  for (const json& file : read_manifest(checkpoint)["files"]) {
+    if (!file["name"].get<std::string>().starts_with("rank_")) continue;
+    const SafetensorsFile entries(checkpoint / file["name"].get<std::string>());
+    for (const auto& [entry, view] : entries.tensors()) {
+      if (!entry.starts_with(part + "/")) continue;
+      const size_t range = std::min(entry.find('['), entry.size());
+      Bytes& whole = tensors[entry.substr(part.size() + 1, range - part.size() - 1)];
+      const size_t begin = range < entry.size() ? std::stoul(entry.substr(range + 1)) * sizeof(float) : 0;
+      whole.resize(std::max(whole.size(), begin + view.bytes.size()));
+      std::copy(view.bytes.begin(), view.bytes.end(), whole.begin() + static_cast<int64_t>(begin));
+    }
+  }
+  return tensors;
+}
+
+// That teacher.safetensors and backbone.safetensors hold the teacher, every value, and that the student's are others.
+void expect_the_teachers_files(const fs::path& checkpoint, size_t buffers) {
+  const SafetensorsFile whole(checkpoint / "teacher.safetensors"), backbone(checkpoint / "backbone.safetensors");
+  std::map<std::string, Bytes> teacher = saved_state(checkpoint, "teacher"), student = saved_state(checkpoint, "student");
+  teacher.merge(saved_state(checkpoint, "teacher.buffer"));
+  student.merge(saved_state(checkpoint, "student.buffer"));
+  EXPECT_EQ(saved_state(checkpoint, "teacher.buffer").size(), buffers);
+  ASSERT_EQ(whole.tensors().size(), teacher.size());
+  const std::string prefix = "backbone.";
+  size_t of_backbone = 0;
+  for (const auto& [name, view] : whole.tensors()) {
+    EXPECT_EQ(bytes_of(view), teacher.at(name)) << name;
+    const bool never_learns = name.ends_with("weight_g") || name.ends_with("num_batches_tracked");
+    EXPECT_EQ(bytes_of(view) == student.at(name), never_learns) << name << " of the student";
+    if (!name.starts_with(prefix)) continue;
+    ++of_backbone;
+    EXPECT_EQ(backbone.at(name.substr(prefix.size())).shape, view.shape) << name;
+    EXPECT_EQ(bytes_of(backbone.at(name.substr(prefix.size()))), teacher.at(name)) << name;
+  }
+  EXPECT_EQ(backbone.tensors().size(), of_backbone);
+}
 
 TEST_F(TrainTest, AFailedEvaluationIsLoggedAndTrainingGoesOn) {
   int calls = 0;
@@ -118,10 +166,58 @@ TEST_F(TrainTest, TheRunFolderIsLockedWhileARunLives) {
   EXPECT_EQ(attempts, 3);
 }
 
+// The length is no multiple of either rhythm: the last step is evaluated and saved all the same.
+TEST_F(TrainTest, TheLastStepIsEvaluatedAndSaved) {
+  for (const char* saving : {"4it", "0"}) {
+    SCOPED_TRACE(saving);
+    apply_settings(
+        options_.config,
+        parse_settings(fmt::format("[train]\nlength = 10it\n[eval]\nevery = 4it\n[checkpoint]\nevery = {}\nkeep = 9\n", saving), "test"));
+    options_.out = work_ / ("run_" + std::string(saving));
+    std::vector<int64_t> asked;
+    options_.make_eval_hook = [&](std::shared_ptr<const Dataset>, const Config&) -> EvalHook {
+      return [&](const Network&, int64_t step) -> json {
+        asked.push_back(step);
+        return {{"suite", "test"}};
+      };
+    };
+    EXPECT_EQ(run(), ExitCode::kDone);
+    EXPECT_EQ(asked, (std::vector<int64_t>{4, 8, 10}));
+    std::vector<int64_t> logged, saved;
+    for (const json& line : metrics())
+      if (line.contains("eval")) logged.push_back(line["step"]);
+    for (const fs::path& checkpoint : list_checkpoints(options_.out / "checkpoints")) saved.push_back(checkpoint_step(checkpoint));
+    EXPECT_EQ(logged, asked);
+    EXPECT_EQ(saved, std::string(saving) == "0" ? (std::vector<int64_t>{10}) : asked);
+  }
+}
+
+// What the hook is handed at the end is what the checkpoint of that step calls the teacher, and not the student.
+TEST_F(TrainTest, EvaluationIsHandedTheTeacher) {
+  std::map<std::string, Bytes> handed;
+  options_.make_eval_hook = [&](std::shared_ptr<const Dataset>, const Config&) -> EvalHook {
+    return [&](const Network& network, int64_t) -> json {
+      handed.clear();
+      for (const NamedTensor& parameter : network.parameters()) {
+        const at::Tensor values = parameter.tensor.detach().to(at::kFloat).contiguous();
+        const auto* bytes = static_cast<const std::byte*>(values.data_ptr());
+        handed[parameter.name] = Bytes(bytes, bytes + values.nbytes());
+      }
+      return {{"suite", "test"}};
+    };
+  };
+  EXPECT_EQ(run(), ExitCode::kDone);
+  const fs::path checkpoint = latest_checkpoint(options_.out).value();
+  ASSERT_EQ(checkpoint_step(checkpoint), 6);
+  EXPECT_EQ(handed, saved_state(checkpoint, "teacher"));
+  EXPECT_NE(handed, saved_state(checkpoint, "student"));
+}
+
 TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
   options_.config.eval.every = {};
   EXPECT_EQ(run(), ExitCode::kDone);
   const fs::path checkpoint = latest_checkpoint(options_.out).value();
+  expect_the_teachers_files(checkpoint, 0);
   const SafetensorsFile teacher(checkpoint / "teacher.safetensors"), backbone(checkpoint / "backbone.safetensors");
   for (const char* name : {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "norm.bias"}) {
     EXPECT_EQ(backbone.at(name).bytes.size(), teacher.at(std::string("backbone.") + name).bytes.size());
@@ -191,6 +287,7 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   options_.stop_signal = [] { return static_cast<const char*>(nullptr); };
   EXPECT_EQ(run(), ExitCode::kDone);
   const SafetensorsFile resumed = weights();
+  expect_the_teachers_files(latest_checkpoint(options_.out).value(), 3 * 20);  // mean, variance and count of 20 batch norms
   ASSERT_TRUE(whole.tensors().contains("backbone.layer4.1.bn2.running_var"));
   for (const auto& [name, view] : whole.tensors()) EXPECT_TRUE(std::ranges::equal(view.bytes, resumed.at(name).bytes)) << name;
 }
