@@ -10,6 +10,7 @@
 #include "config/config_fields.hpp"
 #include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
+#include "method/settings/resolve.hpp"
 #include "model/weights/backbone_json.hpp"
 
 namespace dinoxx {

@@ -159,25 +159,4 @@ std::vector<std::string> network_differences(const Config& before, const Config&
   return differences(before, now, &Field::shapes_network);
 }
 
-std::string config_markdown() {
-  std::string text =
-      "# Configuration\n\n"
-      "Written from the table in `src/core/config_fields.cpp`; a test compares the two. A configuration is an INI file; every key is also "
-      "a command-line option,\n"
-      "`--section.key value`, which wins over the file. Durations carry units: `10ep` (epochs), `5000it` (steps),\n"
-      "`64000samples` (images over all ranks). `auto` values are chosen from the size of the data set or of the machine, printed at the "
-      "start and\n"
-      "stored in the run folder's `config.cfg`.\n";
-  for (const Section& section : config_sections()) {
-    text += fmt::format("\n## [{}]: {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", section.name, section.help);
-    for (const Field& field : config_fields()) {
-      if (field.key.substr(0, field.key.find('.')) != section.name) continue;
-      std::string type = field.type;
-      for (size_t at = 0; (at = type.find('|', at)) != std::string::npos; at += 2) type.insert(at, "\\");
-      text += fmt::format("| `{}` | {} | `{}` | {} |\n", field.key.substr(section.name.size() + 1), type, field.default_text, field.help);
-    }
-  }
-  return text;
-}
-
 }  // namespace dinoxx

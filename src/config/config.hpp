@@ -9,7 +9,7 @@
 
 namespace dinoxx {
 
-/// A value that resolve_config() chooses when the user does not: printed and read as "auto".
+/// A value that resolve_config() (method/settings/resolve.hpp) chooses when the user does not: printed and read as "auto".
 template <class T>
 using Auto = std::optional<T>;
 
@@ -119,7 +119,7 @@ struct EvalConfig {
 };
 
 /// Everything a training run can be told, but where its data and its run folder are. Values, defaults and help: the table in
-/// src/core/config_fields.cpp.
+/// src/config/config_fields.cpp.
 struct Config {
   ModelConfig model;
   HeadConfig head;
@@ -160,13 +160,5 @@ std::string print_config(const Config& config);
 std::string training_identity(const Config& config);
 /// "section.key was a and is b" for every training key that differs.
 std::vector<std::string> config_differences(const Config& before, const Config& now);
-
-/// Puts values for "auto": after lightly-train's scaling of DINO to small sets (reference: dino_family.md 4.2), sizes from the
-/// architecture. `notes` gets a line per value. Then checks what no single field can: UsageError when sizes do not fit each other.
-Config resolve_config(const Config& config, uint64_t train_images, int cores_per_rank, std::vector<std::string>* notes = nullptr,
-                      int world_size = 1);
-
-/// The configuration of a saved run (resolved, but perhaps before some key was there) with the method's values for what is still "auto".
-Config settled(const Config& saved);
 
 }  // namespace dinoxx

@@ -11,21 +11,22 @@ namespace {
 namespace po = boost::program_options;
 constexpr unsigned kColumns = 140;
 
-po::options_description section_options(const Section& section) {
+po::options_description section_options(const Section& section, const DescribeField& describe) {
   po::options_description group(section.name + ": " + section.help, kColumns, kColumns / 2);
-  for (const Field& field : config_fields())
-    if (field.key.substr(0, field.key.find('.')) == section.name)
-      group.add_options()(field.key.c_str(), po::value<std::string>()->value_name(field.type + "=" + field.default_text),
-                          field.help.c_str());
+  for (const Field& field : config_fields()) {
+    if (field.key.substr(0, field.key.find('.')) != section.name) continue;
+    const FieldText text = describe(field);
+    group.add_options()(field.key.c_str(), po::value<std::string>()->value_name(text.type + "=" + field.default_text), text.help.c_str());
+  }
   return group;
 }
 
 }  // namespace
 
-ConfigLine parse_config_line(int argc, char** argv, const po::options_description& own) {
+ConfigLine parse_config_line(int argc, char** argv, const po::options_description& own, const DescribeField& describe) {
   po::options_description all(kColumns, kColumns / 2);
   all.add(own);
-  for (const Section& section : config_sections()) all.add(section_options(section));
+  for (const Section& section : config_sections()) all.add(section_options(section, describe));
   ConfigLine line;
   std::ostringstream help;
   help << all;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config.hpp"
+#include "config_fields.hpp"
 
 namespace dinoxx {
 
@@ -14,7 +15,9 @@ struct ConfigLine {
   std::string help;                                 ///< all options with defaults
 };
 
-/// `own`: the command's options. UsageError for an unknown option (with the nearest name), a missing value or a stray word.
-ConfigLine parse_config_line(int argc, char** argv, const boost::program_options::options_description& own);
+/// `own`: the command's options; `describe`: of the keys, for the help. UsageError for an unknown option (with the nearest name), a missing
+/// value or a stray word.
+ConfigLine parse_config_line(int argc, char** argv, const boost::program_options::options_description& own,
+                             const DescribeField& describe = plain_text);
 
 }  // namespace dinoxx

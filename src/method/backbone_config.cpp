@@ -1,6 +1,7 @@
 #include "config/architectures.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method.hpp"
+#include "methods.hpp"
 
 namespace dinoxx {
 namespace {
@@ -47,7 +48,7 @@ BackboneConfig backbone_config(const Config& config) {
     case Family::kVit:
       break;
   }
-  const bool hidden = config.mask.scheme != "none" && config.mask.scheme != "auto" && config.train.method != "distill";
+  const bool hidden = config.mask.scheme != "none" && config.mask.scheme != "auto" && !find_method(config.train.method).student_sees_all;
   // what it is for: local crops in groups of their own
   bool local = config.views.local_count.value_or(0) > 0;
   for (const ViewSizes& sizes : resolutions(config)) local = local && sizes.local != sizes.global;

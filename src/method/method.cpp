@@ -1,35 +1,25 @@
 #include "method.hpp"
 
-#include <algorithm>
 #include <set>
 
-#include "config/method_defaults.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
-#include "recipes.hpp"
+#include "methods.hpp"
 
 namespace dinoxx {
 
-const std::vector<MethodRow>& method_table() {
-  static const std::vector<MethodRow> table = {
-      {"dino", "DINO v1: cross-entropy between views with centring, multi-crop, EMA teacher", recipe_prototypes},
-      {"ibot", "iBOT: DINO v1 and the same loss at masked patches", recipe_prototypes},
-      {"dinov2", "DINOv2: iBOT with stratified masks, KoLeo, layer-wise rates", recipe_prototypes},
-      {"dinov3", "DINOv3: DINOv2 with two heads, Sinkhorn-Knopp and Gram anchoring", recipe_prototypes},
-      {"distill", "a frozen, larger teacher; no masks for the student", recipe_prototypes},
-      {"byol", "BYOL: predicts the teacher's projection of the other view", recipe_byol},
-      {"simclr", "SimCLR: tells images apart, no teacher", recipe_simclr},
-  };
-  return table;
-}
-
 MethodSpec make_method(const Config& resolved) {
-  const std::string& name = method_defaults(resolved.train.method).name;  // which refuses an unknown one
-  const auto row = std::find_if(method_table().begin(), method_table().end(), [&](const MethodRow& r) { return r.name == name; });
-  MethodSpec spec = row->make(resolved);
-  spec.name = name;
+  const Method& method = find_method(resolved.train.method);
+  MethodSpec spec = method.make(resolved);
+  spec.name = method.name;
+  spec.teacher = method.teacher;
+  if (spec.masks) spec.masks->student_sees_all = method.student_sees_all;
   check_method(spec);
   return spec;
+}
+
+std::function<double(const StepValues&)> constant_weight(double weight) {
+  return [weight](const StepValues&) { return weight; };
 }
 
 int MethodSpec::student_views() const {
@@ -113,40 +103,19 @@ void check_method(const MethodSpec& spec) {
     for (const Need need : term.needs) check_need(spec, term, need);
 }
 
-void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, int world_size) {
-  const auto has = [&](const char* name) {
-    return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
-  };
-  if (has("koleo")) check_koleo(batch, world_size, config.loss.koleo_group == 0 ? batch : config.loss.koleo_group, config.loss.koleo_top_k);
-  // the others' other images are SimCLR's negatives, and what the batch norms of both heads are taken over
-  if ((has("byol") || has("simclr")) && batch * world_size < 2)
-    fail_usage("train.batch_size", fmt::format("at least two images for {}", spec.name), std::to_string(batch * world_size),
-               "Choose a larger batch");
+void check_batch(const MethodSpec& spec, int64_t batch, int world_size) {
   if (const auto* vit = std::get_if<VitConfig>(&spec.network.backbone);
       vit && vit->drop_path > 0 && vit->drop_path_form == "subset" && vit->drop_path_group > 0 && batch % vit->drop_path_group != 0)
     fail_usage("model.drop_path_group", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(vit->drop_path_group),
                "Change it, the batch size or the number of ranks");
-  // to share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform
-  constexpr int64_t kFewest = 4;
   if (spec.masks) {
     for (const ViewPlan& plan : spec.plans()) {
       const int grid = plan.views.front().size / spec.masks->patch_size;
       check_masks(spec.masks->spec, grid, grid, plan.global_count(), batch);
-      const int64_t masked = world_size * fewest_masked(spec.masks->spec, grid, grid, plan.global_count(), batch);
-      if (has("patch") && config.loss.patch_centring == "sinkhorn" && masked < kFewest)
-        fail_usage("loss.patch_centring", fmt::format("at least {} masked patches in all images of a step for Sinkhorn-Knopp", kFewest),
-                   std::to_string(masked), "Choose a larger train.batch_size, mask more, or set loss.patch_centring = centre");
     }
   }
-  const int64_t samples = batch * world_size * spec.views.global_count();
-  if (has("dino") && config.loss.centring == "sinkhorn" && samples < kFewest)
-    fail_usage("loss.centring", fmt::format("at least {} teacher views of all images of a step for Sinkhorn-Knopp", kFewest),
-               std::to_string(samples), "Choose a larger train.batch_size, or loss.centring = centre");
-  if (has("gram") && config.gram.group_size > 0 && batch % config.gram.group_size != 0)
-    fail_usage("gram.group_size", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(config.gram.group_size),
-               "Change it or train.batch_size");
-  if (spec.gram && spec.masks && config.gram.tokens != "all" && spec.masks->student_sees_all)
-    fail_usage("gram.tokens", "all where the student sees every patch", config.gram.tokens, "Set it to all");
+  for (const LossTerm& term : spec.terms)
+    if (term.check) term.check(spec, batch, world_size);
 }
 
 }  // namespace dinoxx

@@ -61,12 +61,18 @@ struct LossOutputs {
   std::vector<std::pair<std::string, double>> metrics;  ///< for metrics.jsonl, local means
 };
 
+struct MethodSpec;
+
 struct LossTerm {
   std::string name;
   std::function<double(const StepValues&)> weight;
   std::function<LossOutputs(const LossInputs&)> loss;
   std::vector<Need> needs;
+  /// What it asks of `batch` images on each of `world_size` ranks: UsageError. Absent: nothing.
+  std::function<void(const MethodSpec& spec, int64_t batch, int world_size)> check{};
 };
+/// A weight that stays.
+std::function<double(const StepValues&)> constant_weight(double weight);
 
 enum class TeacherPolicy {
   kNone,    ///< none; what is evaluated is the student
@@ -86,7 +92,7 @@ struct GramPlan {
   int patch_size = 0;  ///< pixels
 };
 
-/// A method as data: one step function runs any of them.
+/// A method as data: one step function runs any of them. Methods themselves: methods.hpp.
 struct MethodSpec {
   std::string name;
   ViewPlan views;
@@ -109,22 +115,14 @@ struct MethodSpec {
 /// The network that a resolved configuration asks for.
 BackboneConfig backbone_config(const Config& config);
 
-/// One row of the table of methods: as many, of the same names and order, as in core/method_defaults.cpp (tested). A new method is a row
-/// there, one here and its recipe.
-struct MethodRow {
-  std::string name, summary;
-  MethodSpec (*make)(const Config& resolved);
-};
-const std::vector<MethodRow>& method_table();
-
 /// The spec of config.train.method from a resolved configuration, checked. UsageError with the nearest name for an unknown one.
 MethodSpec make_method(const Config& resolved);
 
 /// UsageError naming method, term and need when the spec cannot run: a term whose needs are not met, no terms, no view, views of one size
 /// apart from each other, a global view after a local one, global views of different sizes, other views in another resolution.
 void check_method(const MethodSpec& spec);
-/// UsageError when it cannot run with `batch` images on each of `world_size` ranks: KoLeo, BYOL or SimCLR on one image, Sinkhorn-Knopp
-/// with fewer samples or masked patches than it can balance, groups that do not divide the batch.
-void check_batch(const MethodSpec& spec, const Config& config, int64_t batch, int world_size);
+/// UsageError when it cannot run with `batch` images on each of `world_size` ranks: groups that do not divide the batch, too few images for
+/// masks or for what a term asks (LossTerm::check).
+void check_batch(const MethodSpec& spec, int64_t batch, int world_size);
 
 }  // namespace dinoxx

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "config/method_defaults.hpp"
 #include "dinoxx/base/error.hpp"
+#include "method/methods.hpp"
 
 namespace dinoxx {
 
@@ -20,7 +20,7 @@ OptimizerConfig optimizer_config(const Config& config) {
 }
 
 RuleOptions rule_options(const Config& config, bool freeze_last_layer) {
-  const bool dinov2 = method_defaults(config.train.method).dinov2_groups;
+  const bool dinov2 = find_method(config.train.method).defaults.dinov2_groups;
   RuleOptions rules;
   rules.exclusion = dinov2 ? DecayExclusion::kName : DecayExclusion::kShape;
   rules.layer_decay = *config.optim.layer_decay;

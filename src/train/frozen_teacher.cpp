@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include "dinoxx/base/error.hpp"
+#include "method/settings/resolve.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 #include "other_weights.hpp"

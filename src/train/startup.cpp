@@ -5,6 +5,9 @@
 
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
+#include "method/methods.hpp"
+#include "method/settings/resolve.hpp"
+#include "method/settings/unread_keys.hpp"
 #include "other_weights.hpp"
 
 namespace dinoxx {
@@ -59,8 +62,9 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
     inputs.dataset = open_dataset(options.data);
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
-    if (config.train.method == "distill" && !config.teacher.distill.empty() && !config.head.weight_norm)
+    if (find_method(config.train.method).teacher == TeacherPolicy::kFrozen && !config.teacher.distill.empty() && !config.head.weight_norm)
       config.head.weight_norm = frozen_teacher_has_weight_norm(config.teacher.distill);
+    refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
     if (inputs.config.train.batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),

@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <numeric>
 #include <set>
 
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "history/run_history.hpp"
+#include "method/methods.hpp"
+#include "method/settings/resolve.hpp"
+#include "method/settings/unread_keys.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
 
@@ -42,6 +46,32 @@ void check_alike(const Student& first, const Config& a, const Student& other, co
   differ("loss.patch_weight", patches(a), patches(b));
 }
 
+void check_frozen_teacher(const Student& student) {
+  const std::string& name = student.config.train.method;
+  if (find_method(name).teacher == TeacherPolicy::kFrozen) return;
+  std::vector<std::string> names;
+  for (const Method& method : methods())
+    if (method.teacher == TeacherPolicy::kFrozen) names.push_back(method.name);
+  fail_usage(fmt::format("student {}, train.method", student.name), fmt::format("{}", fmt::join(names, " or ")), name,
+             "Several students in one job share a frozen teacher: train other methods in jobs of their own");
+}
+
+// What all have in common is read by one student at least: the others go without it.
+void drop_unread_keys(std::vector<Student>& students, uint64_t images, int cores) {
+  std::vector<std::vector<UnreadKey>> unread;
+  std::map<const Field*, size_t> count;
+  for (const Student& student : students)
+    for (const UnreadKey& key : unread.emplace_back(unread_keys(student.config, images, cores, student.ranks))) ++count[key.field];
+  for (size_t i = 0; i < students.size(); ++i) {
+    Student& student = students[i];
+    for (const UnreadKey& key : unread[i]) {
+      if (student.own.contains(key.field->key) || count[key.field] == students.size())
+        refuse(key, student.config, fmt::format("student {}: ", student.name));
+      key.field->set(student.config, key.field->default_text);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Student> read_students(const std::string& text, const Config& common, const std::vector<Setting>& last) {
@@ -60,7 +90,10 @@ std::vector<Student> read_students(const std::string& text, const Config& common
       if (before.name == student.name)
         fail_usage("--students", "files of different names, which are the students' names", fmt::format("{} twice", student.name),
                    "Rename one");
-    apply_settings(student.config, read_settings(file));
+    const std::vector<Setting> own = read_settings(file);
+    check_names(own);
+    for (const Setting& setting : own) student.own.insert(setting.key);
+    apply_settings(student.config, own);
     apply_settings(student.config, last);
     students.push_back(std::move(student));
   }
@@ -77,24 +110,25 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
   if (sum != job_ranks)
     fail_usage("--students", fmt::format("the {} ranks of the job, each with one student", job_ranks),
                fmt::format("{} ({})", sum, fmt::join(parts, ", ")), "Change the numbers or start as many ranks");
+  for (const Student& student : students) check_frozen_teacher(student);
+  drop_unread_keys(students, images, cores);
   std::vector<Config> resolved;
   for (Student& student : students) {
     Config& config = student.config;
     const int64_t batch = config.train.batch_size;
-    if (config.train.method != "distill")
-      fail_usage(fmt::format("student {}, train.method", student.name), "distill", config.train.method,
-                 "Several students in one job share a frozen teacher: train other methods in jobs of their own");
     for (const auto& [who, ranks] : {std::pair(std::string("the job"), job_ranks), std::pair("student " + student.name, student.ranks)})
       if (batch % ranks != 0)
         fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks of {}", ranks, who), std::to_string(batch),
                    "Change it or the numbers of ranks");
+    const int64_t given_group = config.mask.group_size;
     if (config.mask.group_size == 0)
       config.mask.group_size = std::accumulate(students.begin(), students.end(), int64_t{16},
                                                [&](int64_t d, const Student& other) { return std::gcd(d, batch / other.ranks); });
     try {
       resolved.push_back(resolve_config(config, images, cores, nullptr, student.ranks));
+      if (resolved.back().mask.scheme == "none") config.mask.group_size = given_group;
       const MethodSpec spec = make_method(resolved.back());
-      check_batch(spec, resolved.back(), batch / student.ranks, student.ranks);
+      check_batch(spec, batch / student.ranks, student.ranks);
       Schedules(resolved.back(), images);
     } catch (const UsageError& error) {
       throw UsageError(fmt::format("student {}: {}", student.name, error.what()));

@@ -37,7 +37,7 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),      options.build, cpu_model(),
            comms.gradients->name(), config.train.threads.value(),  config.train.batch_size};
   ranks_must_agree(*comms.control, fmt::format("{:016x}", state.layout.hash), "parameter layout");
-  on_all_ranks(*comms.control, [&] { check_batch(spec, config, config.train.batch_size / comms.control->size(), comms.control->size()); });
+  on_all_ranks(*comms.control, [&] { check_batch(spec, config.train.batch_size / comms.control->size(), comms.control->size()); });
   // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures
   batch_comm = comms.statistics->split(0, comms.statistics->rank());
   if (!state.student_buffers.empty()) {

@@ -12,6 +12,7 @@
 #include "config/config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "method/settings/resolve.hpp"
 #include "ops/gemm.hpp"
 #include "ops/ops.hpp"
 #include "ops/profile.hpp"

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "config/config.hpp"
+#include "method/settings/resolve.hpp"
 #include "step/build.hpp"
 
 namespace dinoxx::testing_support {

@@ -16,6 +16,7 @@
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
 #include "kernels/families.hpp"
+#include "method/methods.hpp"
 
 namespace dinoxx {
 namespace {
@@ -30,10 +31,13 @@ constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a
   dinoxx info --data DATA              images per split and class, sizes, where they came from
   dinoxx info --data DATA --verify     the same, after reading and decoding every image
   dinoxx info --run RUN                configuration, checkpoints, last metrics
+  dinoxx info --methods                training methods (train.method), one a line
   dinoxx info --profile NAME           what each view of an augmentation profile goes through; without NAME: the profiles
 )";
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 std::string processor_features() {
   std::string text = dinoxx::cpu_features();
@@ -47,7 +51,7 @@ std::string mpi_library() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(text, &length);  // one of the few calls allowed before MPI_Init
-  return first_line(text);  // the length counts a terminating zero in some versions
+  return first_line(text);                 // the length counts a terminating zero in some versions
 }
 
 void print_build() {
@@ -74,7 +78,8 @@ void print_data(const fs::path& path, bool verify) {
   for (const std::string& problem : report.problems) fmt::print("problem: {}\n", problem);
   fmt::print("verified {} images: {} problem{}, {} duplicates within a split, {} across splits\n", report.samples, report.problems.size(),
              report.problems.size() == 1 ? "" : "s", report.duplicates, report.duplicates_across_splits);
-  if (!report.problems.empty()) fail(path.string(), "an undamaged data folder", fmt::format("{} problems", report.problems.size()), "Copy it again, or pack again");
+  if (!report.problems.empty())
+    fail(path.string(), "an undamaged data folder", fmt::format("{} problems", report.problems.size()), "Copy it again, or pack again");
 }
 
 /// The last complete line of a file that another process may be writing.
@@ -111,15 +116,21 @@ void print_profile(const std::string& name) {
   fmt::print("{}: {}\n{}", name, profile_summary(name), plan.describe());
 }
 
+void print_methods() {
+  for (const Method& method : methods()) fmt::print("{:<22} {}\n", method.name, method.summary);
+}
+
 }  // namespace
 
 int run_info(int argc, char** argv) {
   std::string data, run, profile;
-  bool verify = false;
+  bool verify = false, with_methods = false;
   po::options_description options("options");
-  options.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"), "data folder")("run", po::value(&run)->value_name("RUN"), "run folder")(
-      "profile", po::value(&profile)->value_name("NAME")->implicit_value(""), "augmentation profile; without NAME: their list")(
-      "verify", po::bool_switch(&verify), "with --data: read, check and decode everything");
+  options.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"), "data folder")(
+      "run", po::value(&run)->value_name("RUN"), "run folder")("profile", po::value(&profile)->value_name("NAME")->implicit_value(""),
+                                                               "augmentation profile; without NAME: their list")(
+      "methods", po::bool_switch(&with_methods), "training methods")("verify", po::bool_switch(&verify),
+                                                                     "with --data: read, check and decode everything");
   po::variables_map variables;
   try {
     po::store(po::command_line_parser(argc, argv).options(options).positional({}).run(), variables);
@@ -135,10 +146,11 @@ int run_info(int argc, char** argv) {
   }
   if (verify && data.empty()) fail_usage("--verify", "--data beside it", "none", "");
   const bool has_profile = variables.count("profile") != 0;
-  if (data.empty() && run.empty() && !has_profile) print_build();
+  if (data.empty() && run.empty() && !has_profile && !with_methods) print_build();
   if (!data.empty()) print_data(data, verify);
   if (!run.empty()) print_run(run);
   if (has_profile) print_profile(profile);
+  if (with_methods) print_methods();
   return static_cast<int>(ExitCode::kDone);
 }
 

@@ -8,6 +8,8 @@
 #include "comm/nccl_communicator.hpp"
 #include "command.hpp"
 #include "config/config_options.hpp"
+#include "method/settings/config_help.hpp"
+#include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
 #include "train/students.hpp"
 
@@ -43,19 +45,24 @@ Line parse(int argc, char** argv) {
       "data", po::value(&data)->value_name("DATA"), "packed images")("out", po::value(&out)->value_name("RUN"),
                                                                      "run folder, made if need be")(
       "students", po::value(&students)->value_name("A.cfg:2,B.cfg:6"),
-      "train.method = distill: several students in one job, each in a run folder RUN/NAME and on its number of ranks; a file says what is "
+      "with a frozen teacher: several students in one job, each in a run folder RUN/NAME and on its number of ranks; a file says what is "
       "a student's own, --config what they share")("resume",
                                                    po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
                                                    "go on from the newest checkpoint in RUN, from none, or from this one")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
       "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
-  const ConfigLine parsed = parse_config_line(argc, argv, run);
+  const ConfigLine parsed = parse_config_line(argc, argv, run, describe);
   if (parsed.variables.count("help")) {
     line.answer = kUsage + std::string("\n") + parsed.help;
     return line;
   }
   options.config = default_config();
-  if (!config.empty()) apply_settings(options.config, read_settings(config));
+  if (!config.empty()) {
+    const std::vector<Setting> settings = read_settings(config);
+    check_names(settings);
+    apply_settings(options.config, settings);
+  }
+  check_names(parsed.settings);
   if (!students.empty()) line.students = read_students(students, options.config, parsed.settings);
   apply_settings(options.config, parsed.settings);
   if (parsed.variables.count("print-config")) {

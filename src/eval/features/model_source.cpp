@@ -13,6 +13,7 @@
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/method.hpp"
+#include "method/settings/resolve.hpp"
 #include "model/weights/weights.hpp"
 
 namespace dinoxx::eval {
@@ -50,12 +51,16 @@ bool holds_weights(const fs::path& folder) {
 
 fs::path weights_file(const ModelRequest& request) {
   const fs::path& path = request.checkpoint;
-  if (!fs::exists(path)) fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
-  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !holds_weights(path)) return checkpoint_of_run(path, request.step) / kWeights;
-  if (request.step) fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
+  if (!fs::exists(path))
+    fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
+  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !holds_weights(path))
+    return checkpoint_of_run(path, request.step) / kWeights;
+  if (request.step)
+    fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
   if (fs::is_directory(path) && holds_weights(path)) return path;
   if (fs::is_directory(path) && !fs::exists(path / kWeights)) {
-    fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file", fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
+    fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file",
+               fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
   }
   return fs::is_directory(path) ? path / kWeights : path;
 }
@@ -85,7 +90,8 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   model.image_size = static_cast<int>(config.views.global_size);
   model.network = make_backbone(backbone_config(config), request.dtype);
   const SafetensorsFile file(model.file);
-  const bool with_head = std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
+  const bool with_head =
+      std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
   LoadOptions options;
   options.prefix = with_head ? kBackbone : "";
   load_named(file, model.file.string(), stored_state(*model.network), options);

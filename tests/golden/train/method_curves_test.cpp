@@ -7,6 +7,7 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "golden.hpp"
+#include "method/settings/resolve.hpp"
 #include "ops/ops.hpp"
 #include "step/train_step.hpp"
 

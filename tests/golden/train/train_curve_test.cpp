@@ -5,6 +5,7 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "golden.hpp"
+#include "method/settings/resolve.hpp"
 #include "step/train_step.hpp"
 
 namespace dinoxx {
@@ -43,7 +44,8 @@ struct Curve {
         return golden::uniform(fmt::format("step{}/view{}", step, v), {kBatch, 3, size, size}).mul(1.5).to(type);
       };
       input.crops = {at::cat({view(0, 16), view(1, 16)}), at::cat({view(2, 8), view(3, 8)})};
-      const StepMetrics metrics = train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *statistics});
+      const StepMetrics metrics =
+          train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *statistics});
       losses_.push_back(metrics.loss);
       norms_.push_back(metrics.grad_norm);
     }

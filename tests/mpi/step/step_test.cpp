@@ -11,6 +11,8 @@
 
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "method/methods.hpp"
+#include "method/settings/resolve.hpp"
 #include "support/tiny_steps.hpp"
 
 namespace dinoxx {
@@ -82,7 +84,8 @@ TEST_F(StepOnRanks, EqualOneRankWithTheWholeBatchInFloat64) {
 TEST_F(StepOnRanks, BatchNormsOfAResNetEqualOneRanksInFloat64) {
   Config config = tiny_config();
   config.model = default_config().model;
-  apply_settings(config, parse_settings("[model]\narch = resnet18\n[views]\nglobal_size = 8\nlocal_count = 0\n[train]\nbucket_mb = 4\n", "test"));
+  apply_settings(config,
+                 parse_settings("[model]\narch = resnet18\n[views]\nglobal_size = 8\nlocal_count = 0\n[train]\nbucket_mb = 4\n", "test"));
   config = resolve_config(config, 60, 1);
   TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
   ASSERT_FALSE(one.state.student_buffers.empty());
@@ -123,21 +126,23 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
   const std::string dinov3 = "[model]\nstyle = dinov3\ndrop_path_form = mask\nheads = 2\nregisters = 1\nrope_rescale = 2\n" + masks + koleo;
   // one matrix for all images that a rank holds, of which one rank alone has as many as there are ranks
   const std::string gram = fmt::format("[gram]\nweight = 2\ngroup_size = {}\n", 12 / world_->size());
-  const std::vector<std::pair<std::string, std::string>> methods = {
-      {"ibot", masks},
+  std::vector<std::pair<std::string, std::string>> cases = {
       {"dinov2", masks + koleo + "koleo_top_k = 2\n"},
       {"dinov3", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"},
       {"dinov3", dinov3 + gram + "tokens = masked\nnegatives = keep\nstart = 1it\nfirst = 1it\n"},
       {"dinov3", dinov3 + gram + "tokens = unmasked\nnegatives = both\nteacher = ema\n"},
-      {"distill", "[teacher]\ndistill = given\n" + masks},
-      {"byol", "[views]\nlocal_count = 0\n"},
-      {"simclr", "[views]\nlocal_count = 0\n"},
   };
-  for (const auto& [method, extra] : methods) {
+  for (const Method& method : methods()) {  // each as it comes
+    std::string extra = method.defaults.koleo_weight > 0 ? masks + koleo : masks;
+    if (method.defaults.local_count == 0) extra += "[views]\nlocal_count = 0\n";
+    if (method.teacher == TeacherPolicy::kFrozen) extra += "[teacher]\ndistill = given\n";
+    cases.push_back({method.name, extra});
+  }
+  for (const auto& [method, extra] : cases) {
     SCOPED_TRACE(method + " " + extra);
     Config config = tiny_config("[train]\nmethod = " + method + "\n[head]\nhidden_dim = 32\n" + extra);
     TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
-    if (method == "distill") {
+    if (find_method(method).teacher == TeacherPolicy::kFrozen) {
       for (TinyRun* run : {&many, &one}) {
         run->state.frozen = std::make_unique<Network>(make_method(config).network, at::kDouble);
         run->state.frozen->initialize(7);

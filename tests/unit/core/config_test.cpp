@@ -3,15 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <set>
 
-#include "base/files.hpp"
 #include "config/config_fields.hpp"
 #include "config/config_options.hpp"
 #include "dinoxx/base/error.hpp"
-#include "source_dir.hpp"
 
 namespace dinoxx {
 namespace {
@@ -96,10 +92,6 @@ TEST(ConfigFile, ParsesWhatItPrints) {
       "0.05\n");
   EXPECT_EQ(from_text(print_config(config)), config);
   EXPECT_EQ(from_text(print_config(default_config())), default_config());
-  const Config resolved = resolve_config(config, 50000, 4);
-  EXPECT_EQ(from_text(print_config(resolved)), resolved);
-  EXPECT_NE(resolved, config);
-  EXPECT_EQ(resolve_config(resolved, 123456, 64), resolved) << "resolved once is resolved for good";
 }
 
 TEST(ConfigFile, CommentsAndSpaces) {
@@ -150,51 +142,6 @@ TEST(ConfigLineTest, Refuses) {
   EXPECT_THAT(line_refusal({"stray"}), HasSubstr("a word that belongs to none"));
 }
 
-TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
-  const Config open = default_config();
-  const auto resolved = [&](uint64_t images) { return resolve_config(open, images, 8); };
-  // lightly-train's rules, dino_family.md 4.2
-  EXPECT_EQ(resolved(19999).head.out_dim, 1024);
-  EXPECT_EQ(resolved(20000).head.out_dim, 2048);
-  EXPECT_EQ(resolved(50000).head.out_dim, 4096);
-  EXPECT_EQ(resolved(100000).head.out_dim, 16384);
-  EXPECT_EQ(resolved(200000).head.out_dim, 32768);
-  EXPECT_EQ(resolved(500000).head.out_dim, 65536);
-  EXPECT_DOUBLE_EQ(resolved(5000).teacher.temp.value(), 0.02);
-  EXPECT_DOUBLE_EQ(resolved(510000).teacher.temp.value(), 0.045);
-  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.temp.value(), 0.07);
-  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.warmup_temp.value(), 0.04);
-  EXPECT_DOUBLE_EQ(resolved(20000).teacher.momentum.value(), 0.99);
-  EXPECT_DOUBLE_EQ(resolved(1000000).teacher.momentum.value(), 0.996);
-  // 100 epochs of 51200 images in batches of 256: 20000 steps, so a tenth caps the warm-up of 12500 and not the 1250 of the last layer
-  const Config mid = resolved(51200);
-  EXPECT_EQ(mid.optim.warmup.value(), (Duration{2000, Duration::Unit::kSteps}));
-  EXPECT_EQ(mid.optim.freeze_last_layer.value(), (Duration{1250, Duration::Unit::kSteps}));
-  EXPECT_EQ(mid.teacher.warmup_temp_epochs.value(), (Duration{30, Duration::Unit::kEpochs}));
-  EXPECT_EQ(mid.model.dim.value(), 384);
-  EXPECT_EQ(mid.model.image_size.value(), 224);
-  EXPECT_EQ(mid.train.threads.value(), 8);
-}
-
-// DINOv2's and DINOv3's schedules count steps: where an epoch has more of them than the warm-up, it is a part of one.
-TEST(ConfigResolve, TemperatureWarmUpInPartsOfAnEpoch) {
-  for (const uint64_t images : {uint64_t{1'281'167}, uint64_t{14'197'122}, uint64_t{1'689'000'000}}) {
-    const Config config = resolve_config(from_text("[train]\nmethod = dinov2\nlength = 125000it\nbatch_size = 2048\n"), images, 1);
-    EXPECT_EQ(config.teacher.warmup_temp_epochs->steps(images, 2048), 37500) << images;
-    EXPECT_EQ(from_text(print_config(config)), config);
-  }
-  for (const char* part : {"0.5", "0.5ep", "600it", "64000samples"}) {
-    const std::string text = fmt::format("[teacher]\nwarmup_temp_epochs = {}\n", part);
-    EXPECT_NO_THROW(resolve_config(from_text(text + "[train]\nmethod = dinov2\n"), 1000, 1)) << part;
-    try {
-      resolve_config(from_text(text), 1000, 1);
-      FAIL() << "accepted " << part;
-    } catch (const UsageError& error) {
-      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("teacher.warmup_temp_epochs"), HasSubstr("whole epochs"), HasSubstr(part)));
-    }
-  }
-}
-
 // Runs that were saved when the key was a number of epochs are what they were, and go on.
 TEST(ConfigResolve, ABareTemperatureWarmUpIsEpochs) {
   const auto warm = [](const std::string& text) { return from_text("[teacher]\nwarmup_temp_epochs = " + text + "\n"); };
@@ -206,44 +153,6 @@ TEST(ConfigResolve, ABareTemperatureWarmUpIsEpochs) {
   EXPECT_EQ(warm("64000samples").teacher.warmup_temp_epochs->steps(1000, 10), 6400);
   EXPECT_FALSE(warm("auto").teacher.warmup_temp_epochs.has_value());
   for (const char* text : {"-1", "", "ep", "3 ep", "soon"}) EXPECT_THROW(warm(text), UsageError) << text;
-}
-
-// One factor for the whole run where no second one is named.
-TEST(ConfigResolve, TheLocalWeightStaysUnlessToldOtherwise) {
-  const auto end = [](const std::string& text) { return *resolve_config(from_text("[loss]\n" + text), 1000, 1).loss.local_weight_end; };
-  EXPECT_EQ(end(""), 1);
-  EXPECT_EQ(end("local_weight = 0.25\n"), 0.25);
-  EXPECT_EQ(end("local_weight = 0.25\nlocal_weight_end = 0.5\n"), 0.5);
-}
-
-TEST(ConfigResolve, KeepsWhatWasSetAndSaysWhatItChose) {
-  Config config = default_config();
-  config.head.out_dim = 77;
-  std::vector<std::string> notes;
-  const Config resolved = resolve_config(config, 5000, 2, &notes);
-  EXPECT_EQ(resolved.head.out_dim, 77);
-  EXPECT_THAT(notes, testing::Contains(testing::AllOf(HasSubstr("teacher.temp = 0.02"), HasSubstr("(for 5000 images)"))));
-  EXPECT_THAT(notes, testing::Not(testing::Contains(HasSubstr("head.out_dim"))));
-}
-
-TEST(ConfigResolve, RefusesSizesThatDoNotFit) {
-  const auto refused = [](const std::string& text, uint64_t images = 1000) -> std::string {
-    try {
-      resolve_config(from_text(text), images, 1);
-    } catch (const UsageError& error) {
-      return error.what();
-    }
-    return "accepted";
-  };
-  EXPECT_EQ(refused(""), "accepted");
-  EXPECT_THAT(refused("[model]\nheads = 5\n"), HasSubstr("divisor of model.dim = 384"));
-  EXPECT_THAT(refused("[views]\nglobal_size = 200\n"), HasSubstr("multiple of model.patch_size = 16"));
-  EXPECT_THAT(refused("[views]\nlocal_size = 90\n"), HasSubstr("views.local_size"));
-  EXPECT_EQ(refused("[views]\nlocal_size = 90\nlocal_count = 0\n"), "accepted");
-  EXPECT_THAT(refused("[views]\nglobal_scale_min = 0.9\nglobal_scale_max = 0.5\n"), HasSubstr("0.9 to 0.5"));
-  EXPECT_THAT(refused("", 255), HasSubstr("at most the 255 training images"));
-  EXPECT_THAT(refused("[train]\nlength = 0\n"), HasSubstr("at least one step"));
-  EXPECT_THAT(refused("", 0), HasSubstr("at least one"));
 }
 
 TEST(ConfigDifferences, NameTrainingKeysOnly) {
@@ -291,26 +200,6 @@ TEST(WallTime, Units) {
   EXPECT_EQ(parse_wall_time("90"), 90);
   EXPECT_EQ(parse_wall_time("2.5s"), 2.5);
   for (const char* text : {"", "h", "5d", "-3s", "1h x"}) EXPECT_THROW(parse_wall_time(text), std::invalid_argument) << text;
-}
-
-// The document is written from the table: DINOXX_UPDATE_DOCS=1 writes it anew.
-TEST(ConfigDocument, IsWhatTheTableSays) {
-  const std::string path = source_dir() / "docs/configuration.md";
-  if (std::getenv("DINOXX_UPDATE_DOCS")) std::ofstream(path) << config_markdown();
-  EXPECT_EQ(read_text(path), config_markdown());
-}
-
-// Every recipe in configs/ parses and fits together for a data set of its kind.
-TEST(ConfigRecipes, AreValid) {
-  int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(source_dir() / "configs")) {
-    if (entry.path().extension() != ".cfg") continue;
-    ++count;
-    Config config = default_config();
-    ASSERT_NO_THROW(apply_settings(config, read_settings(entry.path()))) << entry.path();
-    EXPECT_NO_THROW(resolve_config(config, 50000, 2)) << entry.path();
-  }
-  EXPECT_GE(count, 4);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 
 #include <array>
 
-#include "config/method_defaults.hpp"
 #include "dinoxx/base/error.hpp"
 #include "memory_dataset.hpp"
 
@@ -83,10 +82,6 @@ TEST(ViewProfiles, AreThePublishedOnes) {
     EXPECT_EQ(profile_normalization(e.name), Normalization(std::to_array(e.mean), std::to_array(e.std))) << e.name;
     EXPECT_EQ(plan.normalization, profile_normalization(e.name)) << e.name;
   }
-}
-
-TEST(ViewProfiles, AreTheOnesThatAConfigurationMayName) {
-  EXPECT_EQ(view_profiles(), view_profile_names());
 }
 
 TEST(ViewProfiles, OptionsReplaceWhatTheyName) {

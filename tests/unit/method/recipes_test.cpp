@@ -9,6 +9,7 @@
 #include "base/files.hpp"
 #include "config/config.hpp"
 #include "config/config_fields.hpp"
+#include "method/settings/resolve.hpp"
 #include "source_dir.hpp"
 
 namespace dinoxx {

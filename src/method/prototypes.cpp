@@ -1,5 +1,7 @@
+#include "configure_views.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
-#include "recipes.hpp"
+#include "prototype_terms.hpp"
+#include "prototypes.hpp"
 
 namespace dinoxx {
 namespace {
@@ -34,39 +36,12 @@ MaskPlan mask_plan(const Config& config) {
   }
   spec.shift = mask.shift;
   plan.patch_size = static_cast<int>(config.model.patch_size);
-  plan.student_sees_all = config.train.method == "distill";
   return plan;
 }
 
 }  // namespace
 
-void configure_views(MethodSpec& spec, const Config& config) {
-  const ViewsConfig& views = config.views;
-  ProfileOptions options;
-  options.global_scale_min = views.global_scale_min;
-  options.global_scale_max = views.global_scale_max;
-  options.local_count = static_cast<int>(*views.local_count);
-  if (*views.local_count > 0) {
-    options.local_scale_min = views.local_scale_min;
-    options.local_scale_max = views.local_scale_max;
-  }
-  options.flip_p = views.flip;
-  if (!views.blur) options.blur = false;
-  for (const ViewSizes& sizes : resolutions(config)) {
-    options.global_size = static_cast<int>(sizes.global);
-    if (*views.local_count > 0) options.local_size = static_cast<int>(sizes.local);
-    options.gram_size.reset();
-    if (config.gram.weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
-    ViewPlan plan = profile_views(views.profile, options);
-    plan.share = sizes.share;
-    if (spec.views.views.empty())
-      spec.views = std::move(plan);
-    else
-      spec.other_views.push_back(std::move(plan));
-  }
-}
-
-MethodSpec recipe_prototypes(const Config& config) {
+MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   MethodSpec spec;
   configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
@@ -78,13 +53,12 @@ MethodSpec recipe_prototypes(const Config& config) {
     spec.network.patch_head = {
         "ibot_head", head(config, dim, *config.head.patch_hidden_dim, *config.head.patch_bottleneck_dim, *config.head.patch_out_dim)};
   spec.norm_last_layer = *config.head.norm_last_layer;
-  spec.teacher = config.train.method == "distill" ? TeacherPolicy::kFrozen : TeacherPolicy::kEma;
   if (config.mask.scheme != "none") spec.masks = mask_plan(config);
   spec.centre = config.loss.centring == "centre";
   spec.terms.push_back(dino_term(config));
   if (patches) {
     spec.patch_centre = config.loss.patch_centring == "centre";
-    spec.terms.push_back(patch_term(config));
+    spec.terms.push_back(patch_term(config, patch_centre));
   }
   if (*config.loss.koleo_weight > 0) spec.terms.push_back(koleo_term(config));
   if (config.gram.weight > 0) {
@@ -92,6 +66,41 @@ MethodSpec recipe_prototypes(const Config& config) {
     spec.terms.push_back(gram_term(config));
   }
   return spec;
+}
+
+std::vector<std::string> prototype_keys(std::vector<std::string> more) {
+  std::vector<std::string> keys = {
+      "head.out_dim",
+      "head.hidden_dim",
+      "head.bottleneck_dim",
+      "head.layers",
+      "head.norm_last_layer",
+      "head.weight_norm",
+      "head.shared",
+      "head.patch_*",
+      "mask.*",
+      "optim.freeze_last_layer",
+      "teacher.momentum",
+      "teacher.temp",
+      "teacher.momentum_end",
+      "teacher.warmup_temp",
+      "teacher.warmup_temp_epochs",
+      "teacher.patch_temp",
+      "teacher.temp_changes",
+      "teacher.patch_warmup_temp",
+      "loss.student_temp",
+      "loss.centring",
+      "loss.patch_centring",
+      "loss.centre_momentum",
+      "loss.sinkhorn_iterations",
+      "loss.local_weight",
+      "loss.local_weight_end",
+      "loss.patch_weight",
+      "loss.koleo_*",
+      "gram.*",
+  };
+  keys.insert(keys.end(), more.begin(), more.end());
+  return keys;
 }
 
 }  // namespace dinoxx

@@ -1,22 +1,19 @@
+#include "prototype_terms.hpp"
+
 #include <ATen/ATen.h>
 
-#include <cmath>
-
-#include "dinoxx/loss/byol_loss.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
-#include "dinoxx/loss/nt_xent.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
-#include "recipes.hpp"
 
 namespace dinoxx {
 namespace {
 
-std::function<double(const StepValues&)> constant(double weight) {
-  return [weight](const StepValues&) { return weight; };
-}
+// To share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform.
+constexpr int64_t kFewestSamples = 4;
 
 }  // namespace
 
@@ -35,15 +32,21 @@ LossTerm dino_term(const Config& config) {
     out.metrics = {{"teacher_entropy", r.teacher_entropy}, {"student_entropy", r.student_entropy}, {"kl", r.kl}};
     return out;
   };
-  return {"dino", constant(1), loss, {Need::kTeacher, Need::kSeveralViews}};
+  const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
+    const int64_t samples = batch * world_size * spec.views.global_count();
+    if (sinkhorn && samples < kFewestSamples)
+      fail_usage("loss.centring", fmt::format("at least {} teacher views of all images of a step for Sinkhorn-Knopp", kFewestSamples),
+                 std::to_string(samples), "Choose a larger train.batch_size, or loss.centring = centre");
+  };
+  return {"dino", constant_weight(1), loss, {Need::kTeacher, Need::kSeveralViews}, check};
 }
 
-LossTerm patch_term(const Config& config) {
+LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
   const bool sinkhorn = config.loss.patch_centring == "sinkhorn";
   const int iterations = static_cast<int>(config.loss.sinkhorn_iterations);
   const double student_temp = config.loss.student_temp;
   const int64_t group = config.mask.group_size;
-  const bool of_all = !sinkhorn && config.train.method == "ibot";  // iBOT's patch centre counts all patches, DINOv2's the masked ones
+  const bool of_all = !sinkhorn && patch_centre == PatchCentre::kAll;
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.patch_teacher_temp;
     const at::Tensor& teacher = in.teacher.patch_logits;
@@ -59,9 +62,20 @@ LossTerm patch_term(const Config& config) {
     out.metrics = {{"patch_loss", r.loss.item<double>()}, {"patch_teacher_entropy", r.teacher_entropy}, {"patch_kl", r.kl}};
     return out;
   };
+  const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
+    if (!sinkhorn || !spec.masks) return;
+    for (const ViewPlan& plan : spec.plans()) {
+      const int grid = plan.views.front().size / spec.masks->patch_size;
+      const int64_t masked = world_size * fewest_masked(spec.masks->spec, grid, grid, plan.global_count(), batch);
+      if (masked < kFewestSamples)
+        fail_usage("loss.patch_centring",
+                   fmt::format("at least {} masked patches in all images of a step for Sinkhorn-Knopp", kFewestSamples),
+                   std::to_string(masked), "Choose a larger train.batch_size, mask more, or set loss.patch_centring = centre");
+    }
+  };
   std::vector<Need> needs{Need::kTeacher, Need::kMasks};
   if (of_all) needs.push_back(Need::kPatchMean);
-  return {"patch", constant(*config.loss.patch_weight), loss, needs};
+  return {"patch", constant_weight(*config.loss.patch_weight), loss, needs, check};
 }
 
 LossTerm koleo_term(const Config& config) {
@@ -77,7 +91,10 @@ LossTerm koleo_term(const Config& config) {
     out.metrics = {{"koleo_loss", out.loss.item<double>()}};
     return out;
   };
-  return {"koleo", constant(*config.loss.koleo_weight), loss, {}};
+  const auto check = [=](const MethodSpec&, int64_t batch, int world_size) {
+    check_koleo(batch, world_size, group == 0 ? batch : group, top_k);
+  };
+  return {"koleo", constant_weight(*config.loss.koleo_weight), loss, {}, check};
 }
 
 LossTerm gram_term(const Config& config) {
@@ -97,26 +114,14 @@ LossTerm gram_term(const Config& config) {
   };
   std::vector<Need> needs{Need::kPatches, Need::kGramTeacher};
   if (options.tokens != GramTokens::kAll) needs.push_back(Need::kMasks);
-  return {"gram", [](const StepValues& values) { return values.gram_weight; }, loss, needs};
-}
-
-LossTerm byol_term() {
-  const auto loss = [](const LossInputs& in) {
-    LossOutputs out;
-    out.loss = byol_loss(in.student.logits, in.teacher.logits);
-    return out;
+  const auto check = [options, tokens = config.gram.tokens](const MethodSpec& spec, int64_t batch, int) {
+    if (options.group_size > 0 && batch % options.group_size != 0)
+      fail_usage("gram.group_size", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(options.group_size),
+                 "Change it or train.batch_size");
+    if (spec.masks && options.tokens != GramTokens::kAll && spec.masks->student_sees_all)
+      fail_usage("gram.tokens", "all where the student sees every patch", tokens, "Set it to all");
   };
-  return {"byol", constant(1), loss, {Need::kTeacher, Need::kTwoViews, Need::kPredictor}};
-}
-
-LossTerm simclr_term(const Config& config) {
-  const double temp = config.loss.temp;
-  const auto loss = [=](const LossInputs& in) {
-    LossOutputs out;
-    out.loss = nt_xent(in.student.logits, temp, *in.comm);
-    return out;
-  };
-  return {"simclr", constant(1), loss, {Need::kTwoViews}};
+  return {"gram", [](const StepValues& values) { return values.gram_weight; }, loss, needs, check};
 }
 
 }  // namespace dinoxx

@@ -1,0 +1,24 @@
+#include "two_views.hpp"
+
+#include "configure_views.hpp"
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+
+MethodSpec two_view_spec(const Config& config) {
+  MethodSpec spec;
+  configure_views(spec, config);
+  spec.split_views = true;
+  spec.network.backbone = backbone_config(config);
+  spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head.hidden_dim),
+                                                  static_cast<int>(*config.head.out_dim), config.head.norm_output}};
+  return spec;
+}
+
+void check_two_images(const MethodSpec& spec, int64_t batch, int world_size) {
+  if (batch * world_size < 2)
+    fail_usage("train.batch_size", fmt::format("at least two images for {}", spec.name), std::to_string(batch * world_size),
+               "Choose a larger batch");
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,355 @@
+// Every key of the configuration is read by a run, or refused by name: no value is set in vain.
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+
+#include <map>
+#include <set>
+
+#include "dinoxx/base/error.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
+#include "golden.hpp"
+#include "method/methods.hpp"
+#include "method/settings/resolve.hpp"
+#include "method/settings/unread_keys.hpp"
+#include "model/weights/backbone_json.hpp"
+#include "step/train_state.hpp"
+
+namespace dinoxx {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr uint64_t kImages = 60;
+
+Config from_text(const std::string& text) {
+  Config config = default_config();
+  apply_settings(config, parse_settings(text, "test.cfg"));
+  return config;
+}
+
+// What start-up does with the keys of a configuration.
+std::string start(const Config& given, uint64_t images = 1000) {
+  try {
+    refuse_unread_keys(given, images, 8, 2);
+    resolve_config(given, images, 8, nullptr, 2);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string of_method(const std::string& method) {
+  return fmt::format("[train]\nmethod = {}\n{}", method,
+                     find_method(method).teacher == TeacherPolicy::kFrozen ? "[teacher]\ndistill = somewhere\n" : "");
+}
+
+const Field& field_of(const std::string& key) {
+  for (const Field& field : config_fields())
+    if (field.key == key) return field;
+  throw std::invalid_argument(key);
+}
+
+std::string with(const std::string& method, const std::string& key, const std::string& value) {
+  Config config = from_text(of_method(method));
+  field_of(key).set(config, value);
+  return start(config);
+}
+
+TEST(UnreadKeys, AreRefusedByName) {
+  for (const auto& [method, key, value, readers] : std::vector<std::array<std::string, 4>>{
+           {"dino", "loss.temp", "0.7", "simclr"},
+           {"dino", "gram.start", "5it", "gram.weight is above 0"},
+           {"dino", "gram.teacher", "somewhere", "gram.weight is above 0"},
+           {"dino", "gram.size", "256", "gram.weight is above 0"},
+           {"dino", "head.predictor_hidden_dim", "64", "byol"},
+           {"dino", "head.patch_out_dim", "77", "loss.patch_weight is above 0"},
+           {"dino", "mask.ratio_max", "0.4", "mask.scheme is not none"},
+           {"dino", "loss.koleo_top_k", "3", "loss.koleo_weight is above 0"},
+           {"dino", "teacher.distill", "somewhere", "distill"},
+           {"ibot", "head.patch_out_dim", "77", "head.shared is no"},
+           {"ibot", "mask.shift", "yes", "mask.scheme is dinov2 or dinov3"},
+           {"simclr", "head.layers", "7", "dino, ibot"},
+           {"simclr", "head.bottleneck_dim", "3", "dino, ibot"},
+           {"simclr", "loss.student_temp", "5", "dino, ibot"},
+           {"simclr", "teacher.momentum", "0.9", "byol"},
+           {"simclr", "optim.freeze_last_layer", "5it", "dino, ibot"},
+           {"byol", "mask.scheme", "dinov2", "dino, ibot"},
+           {"byol", "gram.weight", "1", "dino, ibot"},
+           {"byol", "loss.patch_weight", "1", "dino, ibot"},
+           {"byol", "loss.koleo_weight", "1", "dino, ibot"},
+           {"byol", "loss.centring", "sinkhorn", "dino, ibot"},
+           {"byol", "loss.local_weight", "0.5", "dino, ibot"},
+           {"byol", "head.norm_output", "yes", "simclr"},
+           {"byol", "optim.beta1", "0.8", "optim.name is adamw"},
+       }) {
+    EXPECT_THAT(with(method, key, value), AllOf(HasSubstr(key + ": expected no value for"), HasSubstr(readers), HasSubstr("found " + value),
+                                                HasSubstr("Leave it out")))
+        << method;
+  }
+}
+
+TEST(UnreadKeys, OfANetwork) {
+  const auto resnet = [](const std::string& text) { return start(from_text("[model]\narch = resnet18\n" + text)); };
+  EXPECT_EQ(resnet(""), "accepted");
+  for (const char* key : {"dim = 64", "depth = 3", "heads = 2", "mlp_ratio = 2", "registers = 4", "recompute = yes", "style = dinov2",
+                          "patch_size = 8", "fit = crop", "image_size = 64", "drop_path = 0.3", "rope_shift = 0.1"})
+    EXPECT_THAT(resnet(fmt::format("{}\n", key)),
+                HasSubstr(fmt::format("model.{}: expected no value", std::string(key).substr(0, std::string(key).find(' ')))));
+}
+
+// Default values, and what "auto" becomes, are no settings: a file that lists them is accepted.
+TEST(UnreadKeys, ADefaultIsNotSet) {
+  EXPECT_EQ(with("dino", "loss.temp", "0.2"), "accepted");
+  EXPECT_EQ(with("dino", "gram.start", "0it"), "accepted");
+  EXPECT_EQ(with("simclr", "teacher.momentum", "auto"), "accepted");
+  EXPECT_EQ(with("simclr", "teacher.momentum", "0"), "accepted") << "what it becomes";
+  EXPECT_EQ(with("byol", "loss.centring", "centre"), "accepted");
+}
+
+// A run's config.cfg has every key: it is accepted for the run to go on, with other images, ranks and lengths, and it hides no mistake.
+TEST(UnreadKeys, ASavedConfigurationIsAccepted) {
+  for (const Method& method : methods())
+    for (const char* arch : {"vit_small", "resnet18"}) {
+      Config saved = from_text(fmt::format("[model]\narch = {}\n", arch) + of_method(method.name));
+      if (start(saved) != "accepted") continue;  // iBOT without patches
+      saved = from_text(print_config(resolve_config(saved, 1000, 8, nullptr, 2)));
+      EXPECT_EQ(start(saved), "accepted") << method.name << ", " << arch;
+      EXPECT_EQ(start(saved, 50'000), "accepted") << method.name << ", " << arch;
+      Config longer = saved;
+      longer.train.length = Duration::parse("200ep");
+      longer.head.out_dim = 48;
+      EXPECT_EQ(start(longer), "accepted") << method.name << ", " << arch;
+      Config changed = saved;
+      const bool simclr = reads(method, field_of("loss.temp"));
+      (simclr ? changed.loss.student_temp : changed.loss.temp) = 0.7;
+      EXPECT_THAT(start(changed), HasSubstr(simclr ? "loss.student_temp: expected no value" : "loss.temp: expected no value"));
+    }
+  EXPECT_EQ(start(from_text(print_config(default_config()))), "accepted") << "as --print-config prints it";
+}
+
+TEST(UnreadKeys, OneResolutionOrSeveral) {
+  const std::string sizes = "[views]\nsizes = 224x96x0:1, 240x96x0:1\n";
+  EXPECT_EQ(start(from_text(sizes)), "accepted");
+  EXPECT_THAT(start(from_text(sizes + "global_size = 240\n")), HasSubstr("views.global_size: expected no value"));
+  EXPECT_THAT(start(from_text(sizes + "local_size = 48\n")), HasSubstr("views.local_size: expected no value"));
+  EXPECT_THAT(start(from_text("[views]\nsizes = 224x96x0:1, 224x96x256:1\n")), HasSubstr("views.sizes, 224x96x256:1 (gram.size)"));
+}
+
+TEST(Names, AreRefusedWhereTheyStand) {
+  const auto refusal = [](const std::string& text) -> std::string {
+    try {
+      check_names(parse_settings(text, "test.cfg"));
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(refusal("[train]\nmethod = dimo\n"),
+              AllOf(HasSubstr("test.cfg:2"), HasSubstr("train.method"), HasSubstr("Did you mean dino?")));
+  EXPECT_THAT(refusal("[views]\nprofile = simcrl\n"), AllOf(HasSubstr("test.cfg:2"), HasSubstr("Did you mean simclr?")));
+  EXPECT_EQ(refusal("[views]\nprofile = auto\n[train]\nmethod = byol\n"), "accepted");
+}
+
+// A key that is spelled wrong in a method's list would refuse a good setting.
+TEST(Methods, ListKeysThatExist) {
+  for (const Method& method : methods())
+    for (const std::string& pattern : method.reads) {
+      Method one;
+      one.reads = {pattern};
+      int found = 0;
+      for (const Field& field : config_fields()) found += field.of_method && reads(one, field);
+      EXPECT_GT(found, 0) << method.name << ": " << pattern;
+    }
+  for (const Field& field : config_fields()) {
+    int readers = 0;
+    for (const Method& method : methods()) readers += reads(method, field);
+    EXPECT_GT(readers, 0) << field.key << " is read by no method";
+  }
+}
+
+// --- each key changes something that a run is built of, or is refused -------------------------------------------------------------------
+
+LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
+  constexpr int64_t views = 4, globals = 2, batch = 12, prototypes = 16, patches = 9, dim = 8;
+  LossInputs in;
+  in.student.logits = golden::uniform("s", {views, batch, prototypes});
+  in.teacher.logits = golden::uniform("t", {globals, batch, prototypes});
+  in.student.features = golden::uniform("f", {views, batch, dim});
+  in.student.patches = golden::uniform("p", {globals * batch, patches, dim});
+  in.gram_patches = golden::uniform("g", {globals * batch, patches, dim});
+  in.centre = golden::uniform("c", {prototypes});
+  in.patch_centre = golden::uniform("pc", {prototypes});
+  at::Tensor masked = at::zeros({globals * batch, patches}, at::kBool);
+  masked.slice(1, 0, 4) = true;
+  in.masks.masked = masked;
+  in.masks.rows = at::nonzero(masked.flatten()).flatten();
+  const int64_t rows = in.masks.rows.size(0);
+  in.masks.weights = at::full({rows}, 0.25, at::kDouble);
+  in.masks.slots = in.masks.rows.div(patches, "floor").remainder(batch);
+  in.student.patch_logits = golden::uniform("ps", {rows, prototypes});
+  in.teacher.patch_logits = golden::uniform("pt", {rows, prototypes});
+  in.teacher.patch_mean = golden::uniform("pm", {prototypes});
+  in.global_views = globals;
+  in.values.teacher_temp = 0.05;
+  in.values.patch_teacher_temp = 0.06;
+  in.values.local_weight = 0.7;
+  in.comm = comm.get();
+  return in;
+}
+
+std::string text(const ProjectionConfig& head) {
+  if (const auto* h = std::get_if<DinoHeadConfig>(&head))
+    return fmt::format("{} {} {} {} {} {}", h->in_dim, h->hidden_dim, h->bottleneck_dim, h->out_dim, h->layers, h->weight_norm);
+  const auto& h = std::get<MlpHeadConfig>(head);
+  return fmt::format("{} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output);
+}
+
+double value_of(const at::Tensor& t) {
+  return t.defined() ? (t.to(at::kDouble).flatten() * at::arange(1, t.numel() + 1, at::kDouble)).sum().item<double>() : 0;
+}
+
+// All that the run is built of, as text: spec, losses on given outputs, schedules, optimizer, rules of the parameters, centres.
+std::string built(const Config& config) {
+  const MethodSpec spec = make_method(config);
+  std::string all;
+  const auto add = [&](const auto&... parts) { ((all += fmt::format("{} ", parts)), ...), all += '\n'; };
+  for (const ViewPlan& plan : spec.plans()) add(plan.share, plan.describe());
+  add(to_json(spec.network.backbone).dump());
+  for (const auto& head : {std::optional(spec.network.head), spec.network.patch_head, spec.network.predictor})
+    if (head) add(head->name, text(head->config));
+  add(spec.norm_last_layer, spec.split_views, static_cast<int>(spec.teacher), spec.centre, spec.patch_centre);
+  if (spec.masks) {
+    const MaskSpec& m = spec.masks->spec;
+    add(static_cast<int>(m.kind), m.probability, m.ratio_min, m.ratio_max, m.shift, m.group_size, fmt::join(m.ratios, ","),
+        fmt::join(m.variances, ","), spec.masks->patch_size);
+  }
+  if (spec.gram) add(spec.gram->source, spec.gram->patch_size);
+  const Schedules schedules(config, kImages);
+  const std::shared_ptr<Communicator> comm = make_self_communicator();
+  for (const LossTerm& term : spec.terms) {
+    LossInputs in = loss_inputs(comm);
+    if (term.needs == std::vector<Need>{Need::kTwoViews} || spec.network.predictor) {
+      in.student.logits = in.student.logits.narrow(0, 0, 2);
+    }
+    const LossOutputs out = term.loss(in);
+    add(term.name, value_of(out.loss), value_of(out.centre.sum), value_of(out.patch_centre.sum));
+    for (int64_t step = 0; step < schedules.total_steps(); ++step) add(term.weight(schedules.at(step, static_cast<uint64_t>(step) * 12)));
+  }
+  for (int64_t step = 0; step < schedules.total_steps(); ++step) {
+    const StepValues v = schedules.at(step, static_cast<uint64_t>(step) * 12);
+    add(v.lr, v.weight_decay, v.momentum, v.teacher_temp, v.patch_teacher_temp, v.gram_weight, v.local_weight, v.freeze_last_layer,
+        v.refresh_gram);
+  }
+  const OptimizerConfig o = optimizer_config(config);
+  add(o.name, o.adamw.beta1, o.adamw.beta2, o.sgd.momentum, o.lars.momentum, o.lars.trust, o.lars.clip_lr);
+  TrainState state(config, spec, at::kFloat);
+  add(state.clip, state.clip_by_module, state.layout.numel);
+  for (const auto* rules : {&state.rules, &state.frozen_rules})
+    for (const SegmentRule& r : *rules) add(r.lr_scale, r.wd_scale, r.adapt, r.frozen);
+  for (auto* centre : {&state.centre, &state.patch_centre})
+    if (*centre) {
+      (*centre)->update(at::ones_like((*centre)->value()), 1);
+      add((*centre)->value().sum().item<double>());
+    }
+  return all;
+}
+
+// Values to try: the first that the key takes and that is another than the run's.
+std::vector<std::string> candidates(const Field& field) {
+  static const std::map<std::string, std::vector<std::string>> special = {
+      {"model.arch", {"vit_base"}},  {"model.heads", {"4"}},           {"model.dim", {"48"}},
+      {"model.image_size", {"24"}},  {"model.patch_size", {"8", "2"}}, {"views.sizes", {"16x8x0:0.5, 24x8x0:0.5"}},
+      {"views.global_size", {"24"}}, {"views.local_size", {"12"}},     {"mask.group_size", {"3"}},
+      {"mask.probability", {"1"}},   {"loss.koleo_group", {"3"}},      {"gram.group_size", {"4", "2"}},
+      {"gram.size", {"32"}},         {"gram.teacher", {"elsewhere"}},  {"gram.start", {"5it"}},
+      {"gram.first", {"1it"}},       {"optim.decay", {"5it"}},
+  };
+  if (const auto found = special.find(field.key); found != special.end()) return found->second;
+  std::vector<std::string> values{"no", "yes", "3it", "7it", "2", "3", "0.3", "1.5", "0.7", "elsewhere"};
+  for (size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+    end = field.type.find('|', begin);
+    values.push_back(field.type.substr(begin, end == std::string::npos ? end : end - begin));
+  }
+  return values;
+}
+
+// What reads these is the loop, the loader or who loads weights; not what a method is built of.
+bool is_of_the_loop(const std::string& key) {
+  static const std::set<std::string> own{"train.method", "train.batch_size", "train.length"};
+  static const std::set<std::string> loaded{"model.init_from", "teacher.distill", "views.profile"};
+  for (const char* section : {"train.", "data.", "checkpoint.", "eval."})
+    if (key.starts_with(section) && !own.contains(key)) return true;
+  return loaded.contains(key);
+}
+
+struct Base {
+  std::string name, text;
+};
+
+// Each method as it comes, and with what else it can have, so that every key is read somewhere.
+std::vector<Base> bases(const Method& method) {
+  std::string tiny = of_method(method.name) + "[train]\nlength = 20it\nbatch_size = 12\n[views]\nglobal_size = 16\n";
+  if (method.defaults.local_count > 0) tiny += "local_size = 8\nlocal_count = 2\n";
+  const std::string vit = "[model]\narch = vit_tiny\ndim = 32\ndepth = 2\nheads = 2\npatch_size = 4\n";
+  tiny += reads(method, field_of("head.bottleneck_dim")) ? "[head]\nout_dim = 24\nhidden_dim = 16\nbottleneck_dim = 12\n"
+                                                         : "[head]\nout_dim = 24\nhidden_dim = 16\n";
+  std::vector<Base> all{{"as it comes", vit + tiny}, {"of style dinov3", vit + "style = dinov3\nregisters = 1\ndrop_path = 0.2\n" + tiny}};
+  if (method.defaults.mask == "none") all.push_back({"on a ResNet", "[model]\narch = resnet18\n" + tiny});
+  for (const char* optimizer : {"sgd", "lars"}) all.push_back({optimizer, vit + tiny + fmt::format("[optim]\nname = {}\n", optimizer)});
+  if (reads(method, field_of("gram.weight")))
+    all.push_back(
+        {"with every loss",
+         vit + tiny +
+             "[mask]\nscheme = dinov2\ngroup_size = 4\n[gram]\nweight = 1\nteacher = somewhere\nstart = 3it\nramp = 2it\n"
+             "first = 4it\nevery = 2it\nmax_updates = 2\nsize = 24\ngroup_size = 3\n[loss]\npatch_weight = 1\nkoleo_weight = 0.1\n"
+             "centring = centre\npatch_centring = sinkhorn\n[head]\nshared = no\n"});
+  return all;
+}
+
+TEST(EveryKey, ChangesWhatIsBuiltOrIsRefused) {
+  std::map<std::string, int> effective;
+  for (const Method& method : methods())
+    for (const Base& base : bases(method)) {
+      const Config given = from_text(base.text);
+      ASSERT_EQ(start(given, kImages), "accepted") << method.name << " " << base.name;
+      const Config before = resolve_config(given, kImages, 8, nullptr, 2);
+      const std::string was = built(before);
+      for (const Field& field : config_fields()) {
+        if (is_of_the_loop(field.key)) continue;
+        bool tried = false;
+        for (const std::string& value : candidates(field)) {
+          Config changed = given;
+          try {
+            field.set(changed, value);
+          } catch (const std::invalid_argument&) {
+            continue;
+          }
+          if (field.get(changed) == field.get(before) || field.get(changed) == field.get(given) || field.get(changed) == "auto") continue;
+          SCOPED_TRACE(fmt::format("{} {}: {} = {} instead of {}", method.name, base.name, field.key, value, field.get(before)));
+          if (const std::string answer = start(changed, kImages); answer != "accepted") {
+            tried = tried || answer.find(field.key) != std::string::npos;
+            if (tried) break;
+            continue;  // refused for what it does to another key: the next value
+          }
+          std::string is;
+          try {
+            is = built(resolve_config(changed, kImages, 8, nullptr, 2));
+          } catch (const UsageError&) {
+            continue;
+          }
+          tried = true;
+          EXPECT_NE(is, was) << "a key without effect is accepted";
+          ++effective[field.key];
+          break;
+        }
+        EXPECT_TRUE(tried) << method.name << " " << base.name << ": no value of " << field.key << " could be tried";
+      }
+    }
+  for (const Field& field : config_fields())
+    if (!is_of_the_loop(field.key)) EXPECT_GT(effective[field.key], 0) << field.key << " is refused in every run";
+}
+
+}  // namespace
+}  // namespace dinoxx

@@ -1,0 +1,71 @@
+// A method's name stands in its own file and nowhere else in the program: what differs between methods is a property of their table.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "method/methods.hpp"
+#include "source_dir.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where the same word names another thing. `part`: of the line.
+struct Exception {
+  const char *file, *part, *why;
+};
+constexpr Exception kExceptions[] = {
+    {"config_fields.cpp", "\"train.method\"", "the default of the key"},
+    {"config_fields.cpp", "\"model.style\", \"dino\"", "a style"},
+    {"config_fields.cpp", "{\"auto\", \"none\", \"dinov2\"", "mask schemes"},
+    {"masks.cpp", "names = {\"dinov2\"", "mask schemes"},
+    {"masks.hpp", "/// \"dinov2\"", "mask schemes"},
+    {"view_profiles.cpp", ".name = \"", "view profiles"},
+    {"vit_config.hpp", "style = \"dino\"", "a style"},
+    {"vit_config.cpp", "kStyles", "styles"},
+    {"vit_config.cpp", "style == \"", "a style"},
+    {"published_recognize.cpp", "r.style = ", "styles"},
+    {"export.cpp", "\"model_type\"", "model types of transformers"},
+    {"prototype_terms.cpp", "return {\"dino\"", "the loss"},
+};
+
+bool is_exception(const std::string& file, const std::string& line) {
+  for (const Exception& e : kExceptions)
+    if (file == e.file && line.find(e.part) != std::string::npos) return true;
+  return false;
+}
+
+TEST(Methods, AreNamedInTheirOwnFileAlone) {
+  int files = 0, seen = 0;
+  for (const char* folder : {"src", "data_pipeline", "include"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(source_dir() / folder)) {
+      const std::string file = entry.path().filename().string(), ending = entry.path().extension().string();
+      if (ending != ".cpp" && ending != ".hpp" && ending != ".cu" && ending != ".inc") continue;
+      ++files;
+      std::ifstream stream(entry.path());
+      std::string line;
+      for (int number = 1; std::getline(stream, line); ++number) {
+        EXPECT_EQ(line.find("train.method == "), std::string::npos) << entry.path() << ":" << number << " asks for a method by name";
+        for (const Method& method : methods()) {
+          if (line.find('"' + method.name + '"') == std::string::npos) continue;
+          ++seen;
+          const bool own = file == method.name + ".cpp" && entry.path().parent_path().filename() == "method";
+          EXPECT_TRUE(own || is_exception(file, line)) << entry.path() << ":" << number << ": " << line;
+        }
+      }
+    }
+  }
+  EXPECT_GT(files, 100);
+  EXPECT_GE(seen, static_cast<int>(methods().size()));
+}
+
+// The file of a method is there, under its name.
+TEST(Methods, HaveAFileEach) {
+  for (const Method& method : methods()) EXPECT_TRUE(fs::exists(source_dir() / "src/method" / (method.name + ".cpp"))) << method.name;
+}
+
+}  // namespace
+}  // namespace dinoxx
