@@ -137,7 +137,7 @@ TEST_F(Levels, ViewsAreTheSameBitForBit) {
     for (uint64_t position = 0; position < 6; ++position)
       for (uint32_t v = 0; v < plan.views.size(); ++v) {
         const auto size = static_cast<size_t>(plan.views[v].size);
-        make_view(image, plan.views[v], plan, 3, position, v, views.emplace_back(3 * size * size).data());
+        make_view(image, plan.views[v], plan.normalization.value(), 3, position, v, views.emplace_back(3 * size * size).data());
       }
     if (first.empty()) first = views;
     EXPECT_TRUE(views == first);
