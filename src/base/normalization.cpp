@@ -1,5 +1,7 @@
 #include "base/normalization.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>

@@ -2,6 +2,7 @@
 // layer that undoes the difference. All that a command says of them agrees; of the first network under ImageNet's it does not.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cmath>

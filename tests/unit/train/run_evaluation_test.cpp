@@ -1,8 +1,10 @@
 // What training says of its teacher is what the commands say of the checkpoint: the same network, the same images, the same normalisation.
-#include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 
@@ -16,6 +18,7 @@
 #include "eval/features/embed.hpp"
 #include "eval/run/evaluate.hpp"
 #include "formats/safetensors.hpp"
+#include "history/checkpoint_folders.hpp"
 #include "support/temporary_folder.hpp"
 #include "train/train.hpp"
 

@@ -2,6 +2,7 @@
 #include "train/train.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "formats/safetensors.hpp"
+#include "history/checkpoint_folders.hpp"
 
 namespace dinoxx {
 namespace {
