@@ -319,30 +319,33 @@ std::vector<Field> make_fields() {
           "head.norm_output", "no", "batch norm behind the projector's last layer, as SimCLR's released code has it")),
 
       name<views, &ViewsConfig::profile>("views.profile", "auto", "augmentation (dinoxx info --profile NAME)"),
-      when({where::one_resolution()}, field<views, &ViewsConfig::global_size>("views.global_size", "224", "global crops, pixels", size)),
+      when({where::one_resolution()},
+           shapes_network(field<views, &ViewsConfig::global_size>("views.global_size", "224", "global crops, pixels", size))),
       field<views, &ViewsConfig::global_scale_min>("views.global_scale_min", "auto", "smallest area of a global crop, share of the image",
                                                    share),
       field<views, &ViewsConfig::global_scale_max>("views.global_scale_max", "auto", "largest area of a global crop, share of the image",
                                                    share),
-      field<views, &ViewsConfig::local_count>("views.local_count", "auto", "local crops of each image", {0, 64}),
+      // vit_7b has a norm of its own for local crops that are smaller than the global ones
+      shapes_network(field<views, &ViewsConfig::local_count>("views.local_count", "auto", "local crops of each image", {0, 64})),
       when({where::one_resolution(), where::local_crops()},
-           field<views, &ViewsConfig::local_size>("views.local_size", "96", "local crops, pixels", size)),
+           shapes_network(field<views, &ViewsConfig::local_size>("views.local_size", "96", "local crops, pixels", size))),
       when({where::local_crops()}, field<views, &ViewsConfig::local_scale_min>("views.local_scale_min", "auto",
                                                                                "smallest area of a local crop, share of the image", share)),
       when({where::local_crops()}, field<views, &ViewsConfig::local_scale_max>("views.local_scale_max", "auto",
                                                                                "largest area of a local crop, share of the image", share)),
-      field<views, &ViewsConfig::sizes>(
+      shapes_network(field<views, &ViewsConfig::sizes>(
           "views.sizes", "",
           "several resolutions, GLOBALxLOCALxGRAM:SHARE with commas between, such as 512x112x768:0.3, 768x112x1152:0.7: each step draws "
           "one "
           "by the shares, the same on all ranks; views.global_size, views.local_size and gram.size become the first's. Empty: those three "
-          "alone"),
+          "alone")),
       field<views, &ViewsConfig::flip>("views.flip", "0.5", "share of the crops that are mirrored (DINOv3's 7B: 0)", share),
       field<views, &ViewsConfig::blur>("views.blur", "yes", "Gaussian blur (turn off for images of few pixels)"),
 
-      choice<mask, &MaskConfig::scheme>("mask.scheme", "auto", {"auto", "none", "dinov2", "dinov3", "ibot-block", "ibot-random"},
-                                        "which patches of global crops the student does not see, as the method of that name draws them; a "
-                                        "convolutional network has none"),
+      shapes_network(choice<mask, &MaskConfig::scheme>(
+          "mask.scheme", "auto", {"auto", "none", "dinov2", "dinov3", "ibot-block", "ibot-random"},
+          "which patches of global crops the student does not see, as the method of that name draws them; a "
+          "convolutional network has none")),
       when({where::masks()},
            field<mask, &MaskConfig::probability>("mask.probability", "0.5", "share of the global crops that get a mask", share)),
       when({where::masks()}, field<mask, &MaskConfig::ratio_min>("mask.ratio_min", "0.1", "smallest masked share of a masked crop", share)),
@@ -426,7 +429,8 @@ std::vector<Field> make_fields() {
       when({where::local_crops()},
            field<loss, &LossConfig::local_weight_end>("loss.local_weight_end", "auto",
                                                       "the same from the end of gram.ramp on; auto: loss.local_weight", not_negative)),
-      field<loss, &LossConfig::patch_weight>("loss.patch_weight", "auto", "weight of the loss at masked patches", not_negative),
+      shapes_network(
+          field<loss, &LossConfig::patch_weight>("loss.patch_weight", "auto", "weight of the loss at masked patches", not_negative)),
       field<loss, &LossConfig::koleo_weight>("loss.koleo_weight", "auto", "weight of KoLeo for each global view", not_negative),
       when({where::koleo()},
            field<loss, &LossConfig::koleo_group>(
@@ -460,7 +464,7 @@ std::vector<Field> make_fields() {
                                                                  "negative similarities: keep, remove in both, remove in the teacher")),
       when({where::gram()}, choice<gram, &GramConfig::tokens>("gram.tokens", "all", {"all", "masked", "unmasked"}, "patches that count")),
 
-      name<train, &TrainingConfig::method>("train.method", "dino", "recipe"),
+      shapes_network(name<train, &TrainingConfig::method>("train.method", "dino", "recipe")),
       field<train, &TrainingConfig::length>("train.length", "100ep", "length of the run"),
       field<train, &TrainingConfig::batch_size>("train.batch_size", "256",
                                                 "images of one step over all ranks; the number of ranks must divide it", positive),

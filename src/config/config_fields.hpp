@@ -24,7 +24,7 @@ struct Field {
   bool training = true;                                ///< changes what is trained (false: logging, workers, how many checkpoints are kept)
   std::function<void(Config&, std::string_view)> set;  ///< throws std::invalid_argument that says what was expected
   std::function<std::string(const Config&)> get;
-  bool shapes_network = false;  ///< changes which tensors student and teacher have, or their shapes: another network's weights do not fit
+  bool shapes_network = false;  ///< of some networks it changes which tensors there are, or their shapes: a resume may meet another network
   bool of_method = false;               ///< read by the methods that list it (method/methods.hpp), not by all
   std::vector<Condition> read_where{};  ///< all have to hold; none: every run reads it
 };

@@ -11,6 +11,8 @@
 #include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "method/methods.hpp"
+#include "method/settings/resolve.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx {
@@ -31,6 +33,13 @@ std::string small_vit(const std::string& method, const std::string& model = "") 
          "[train]\nlength = 20it\nbatch_size = 8\nmethod = " + method + "\n";
 }
 
+// BYOL's and SimCLR's heads have no bottleneck, and their profiles no local crops.
+std::string two_views(const std::string& method) {
+  return "[model]\ndim = 24\ndepth = 1\nheads = 2\npatch_size = 8\n[head]\nout_dim = 24\nhidden_dim = 20\n[views]\nglobal_size = 32\n"
+         "[train]\nlength = 20it\nbatch_size = 8\nmethod = " +
+         method + "\n";
+}
+
 // Names and shapes of what student and teacher hold.
 std::map<std::string, std::vector<int64_t>> tensors(const Config& config) {
   const Network network(make_method(config).network, at::kFloat);
@@ -43,7 +52,8 @@ std::map<std::string, std::vector<int64_t>> tensors(const Config& config) {
 // Other values that a key could have had, valid or not.
 std::vector<std::string> other_values(const Field& field, const Config& config) {
   const std::string now = field.get(config);
-  std::set<std::string> values{"yes", "no", "0", "1", "2", "3", "4", "8", "16", "48", "64", "auto", "0.5", "10it"};
+  std::set<std::string> values{"yes", "no", "0", "1", "2", "3", "4", "8", "16", "32", "48", "64", "auto", "0.5", "10it", "32x32x0:1"};
+  for (const Method& method : methods()) values.insert(method.name);
   for (size_t begin = 0; begin <= field.type.size();) {
     const size_t bar = std::min(field.type.find('|', begin), field.type.size());
     values.insert(field.type.substr(begin, bar - begin));
@@ -57,9 +67,10 @@ std::vector<std::string> other_values(const Field& field, const Config& config) 
 
 TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
   std::set<std::string> changing;
-  for (const std::string& text : {small_vit("dino"), small_vit("ibot"), small_vit("dinov2", "style = dinov2\n"),
-                                  small_vit("dinov3", "style = dinov3\n"), small_vit("byol"), small_vit("simclr"),
-                                  "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
+  for (const std::string& text :
+       {small_vit("dino"), small_vit("ibot"), small_vit("dinov2", "style = dinov2\n"), small_vit("dinov3", "style = dinov3\n"),
+        small_vit("dinov3", "arch = vit_7b\nstyle = dinov3\n"), two_views("byol"), two_views("simclr"),
+        "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
     const Config base = resolved(text);
     const auto before = tensors(base);
     for (const Field& field : config_fields()) {
