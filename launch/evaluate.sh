@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a folder of pictures in class folders and a file of weights to the numbers of the whole ladder, and the report.
+# From a folder of images in class folders and a file of weights to the numbers of all protocols, and the report.
 #
 #   launch/evaluate.sh FOLDER WEIGHTS [OUT]
 #
@@ -64,9 +64,9 @@ about=$("$program" info --data "$data")
 total=$(awk '$1 == "images" {print $2}' <<<"$about")
 classes=$(awk '$1 == "classes" {sub(";", "", $2); print $2}' <<<"$about")
 queries=$(awk '$1 == "splits" {gsub(",", ""); print ($7 > 0 ? $7 : $5 > 0 ? $5 : int($3 / 10))}' <<<"$about")
-# estimate NETWORKS PIXELS FITS CROPS: seconds for so many networks, raw pixels (0 or 1), the steps that fit (0 or 1), and how often the sweep embeds the images
-# again (0: it is left out, and match, which embeds the test images twice). The step zero embeds two copies of at most 500 test images. Pictures in class folders
-# have no masks, so that linseg does nothing. Embedding is measured; the fits take about a minute of one core for 1,000 images x 1,000 features x 10 classes, and
+# estimate NETWORKS PIXELS FITS CROPS: seconds for so many networks, raw pixels (0 or 1), the protocols that fit (0 or 1), and how often linear_probe embeds the
+# images again (0: it is left out, and match, which embeds the test images twice). clustering embeds two copies of at most 500 test images. Images in class
+# folders have no masks, so that segmentation does nothing. Embedding is measured; the fits take about a minute of one core for 1,000 images x 1,000 features x 10 classes, and
 # they see no more directions than there are images.
 estimate() {
   awk -v n="$total" -v queries="$queries" -v rate="$rate" -v width="$width" -v classes="$classes" -v cores="$(cores)" \
@@ -79,7 +79,7 @@ estimate() {
     }'
 }
 as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
-suite=ladder baselines=untrained,raw crops=5
+protocols=all baselines=untrained,raw crops=5
 seconds=$(estimate 2 1 1 5)
 whole=$seconds
 limit=$((60 * minutes))
@@ -87,7 +87,7 @@ if [ "$seconds" -gt $limit ]; then
   crops=1 seconds=$(estimate 2 1 1 1)
 fi
 if [ "$seconds" -gt $limit ]; then
-  suite=knn,zero,few,linear seconds=$(estimate 2 1 1 0)
+  protocols=knn,clustering,few_shot,logistic seconds=$(estimate 2 1 1 0)
 fi
 if [ "$seconds" -gt $limit ]; then
   baselines=raw seconds=$(estimate 1 1 1 0)
@@ -96,7 +96,7 @@ if [ "$seconds" -gt $limit ]; then
   baselines=none seconds=$(estimate 1 0 1 0)
 fi
 if [ "$seconds" -gt $limit ]; then
-  suite=knn,zero seconds=$(estimate 1 0 0 0)
+  protocols=knn,clustering seconds=$(estimate 1 0 0 0)
 fi
 say "$total images, $classes classes; $rate images/s here"
 if [ "$whole" -gt $limit ]; then
@@ -105,11 +105,11 @@ fi
 if [ "$seconds" -gt $limit ]; then
   die "embedding the images alone takes about $(as_time "$seconds"). Use fewer images, a smaller network or more cores (launch/cluster.sh)."
 fi
-say "now: --suite $suite --baselines $baselines, about $(as_time "$seconds")"
+say "now: --protocol $protocols --baselines $baselines, about $(as_time "$seconds")"
 
 # ---------------------------------------------------------------- evaluate
 # fine-tuning of the network, and of the untrained one, which takes no longer, where there is time left for both; else eval says how long it would take
-"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --suite "$suite" --baselines "$baselines" --sweep-views "$crops" \
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --protocol "$protocols" --baselines "$baselines" --linear-probe-views "$crops" \
   --finetune.max_minutes $(((limit - seconds) / 120)) --out "$out"
 echo
 say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"

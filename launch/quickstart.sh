@@ -39,7 +39,7 @@ fi
 if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
   echo "quickstart: these images have no labels, so there is nothing to score: put each class into a folder of its own for a k-NN table"
 else
-  "$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --suite knn --out "$run/eval"
+  "$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --protocol knn --out "$run/eval"
 fi
 echo
 echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, report.html, checkpoints/, eval/results.json, eval/report.html)"

@@ -5,7 +5,7 @@
 #
 #   -t OPTIONS   of sbatch for the training, for example -t "--nodes=4 --partition=gpu"
 #   -e OPTIONS   of sbatch for the evaluation
-#   --eval       what follows goes to dinoxx eval; without it the evaluation is the whole ladder (launch/slurm_eval.sbatch)
+#   --eval       what follows goes to dinoxx eval; without it all protocols are evaluated (launch/slurm_eval.sbatch)
 #
 # The evaluation begins when the training has come to its end, however often it was stopped by a time limit, by preemption or by a dead node
 # and went back into the queue (it keeps its id). When the training fails or is cancelled, Slurm removes the evaluation. Its report is in RUN/eval.

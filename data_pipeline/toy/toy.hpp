@@ -10,7 +10,7 @@ namespace dinoxx {
 
 struct ToyOptions {
   std::string name = "textures";  ///< the only set so far
-  uint64_t count = 6000;          ///< images in all; a tenth each goes to val and test
+  uint64_t count = 6000;          ///< images in total; a tenth each goes to val and test
   uint64_t seed = 0;
   int size = 32;           ///< pixels, square; 8 to 4096
   double imbalance = 10.0;  ///< first class of train has so many times the images of the last

@@ -10,7 +10,11 @@ namespace dinoxx {
 EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm) {
   return [comm](std::shared_ptr<const Dataset> dataset, const Config& config) -> EvalHook {
     eval::ProbeConfig probe_config{make_method(config).views.normalization.value()};
-    on_all_ranks(*comm, [&] { probe_config.suites = eval::parse_names(config.eval.suite, eval::probe_names(), "eval.suite"); });
+    on_all_ranks(*comm, [&] {
+      probe_config.protocols = eval::parse_protocols(config.eval.suite, eval::probe_names(), "eval.suite", [&](const std::string& note) {
+        if (comm->rank() == 0) fmt::print("note: {}\n", note);
+      });
+    });
     probe_config.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
     probe_config.image_size = static_cast<int>(config.views.global_size);
     probe_config.seed = static_cast<uint64_t>(config.train.seed);

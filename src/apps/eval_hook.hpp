@@ -6,7 +6,7 @@
 
 namespace dinoxx {
 
-/// Joins training and evaluation: the steps of eval.suite on the teacher, on a communicator of its own.
+/// Joins training and evaluation: the protocols of eval.suite on the teacher, on a communicator of its own.
 EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm);
 
 }  // namespace dinoxx

@@ -55,26 +55,28 @@ void FinetuneLine::add_to(po::options_description& own) {
   static const std::string methods = "out of " + list_of(eval::tuning_names()) + "; all by default",
                            losses = list_of(eval::finetune_losses()), samplers = list_of(eval::finetune_samplers());
   own.add_options()("finetune.methods", po::value(&methods_)->value_name("LIST"), methods.c_str())(
-      "finetune.epochs", po::value(&epochs_)->default_value(defaults.epochs)->value_name("N"), "at most, the best on validation answers")(
-      "finetune.patience", po::value(&patience_)->default_value(defaults.patience)->value_name("N"),
-      "epochs without a better one after which a method ends")(
-      "finetune.batch", po::value(&batch_)->default_value(defaults.batch)->value_name("N"), "images of a step over all ranks")(
-      "finetune.lr", po::value(&lr_)->value_name("RATE[,...]"), "peak learning rates to try; without it the method's own")(
+      "finetune.epochs", po::value(&epochs_)->default_value(defaults.epochs)->value_name("N"),
+      "at most; the epoch that is best on validation is used")("finetune.patience",
+                                                               po::value(&patience_)->default_value(defaults.patience)->value_name("N"),
+                                                               "epochs without improvement after which a method stops")(
+      "finetune.batch", po::value(&batch_)->default_value(defaults.batch)->value_name("N"), "images per training step, all ranks together")(
+      "finetune.lr", po::value(&lr_)->value_name("RATE[,...]"), "peak learning rates to try; default: the method's own")(
       "finetune.loss", po::value(&loss_)->default_value(defaults.loss)->value_name("NAME"), losses.c_str())(
       "finetune.sampler", po::value(&sampler_)->default_value(defaults.sampler)->value_name("NAME"), samplers.c_str())(
       "finetune.crop", po::value(&crop_)->default_value(defaults.crop, fmt::format("{}", defaults.crop))->value_name("F"),
-      "smallest share of the image's area in a training crop; 1: whole images, where size or the border matters")(
+      "smallest share of the image's area in a training crop; 1: whole images, for data where size or border matter")(
       "finetune.layer_decay", po::value(&layer_decay_)->default_value(defaults.layer_decay)->value_name("F"),
-      "of full: a block's rate over that of the next")("finetune.rank", po::value(&rank_)->default_value(defaults.rank)->value_name("N"),
-                                                       "of lora")(
-      "finetune.alpha", po::value(&alpha_)->default_value(defaults.alpha)->value_name("A"), "of lora: its product counts alpha / rank")(
+      "of full: learning rate of a block divided by that of the next")(
+      "finetune.rank", po::value(&rank_)->default_value(defaults.rank)->value_name("N"), "of lora")(
+      "finetune.alpha", po::value(&alpha_)->default_value(defaults.alpha)->value_name("A"),
+      "of lora: its update is scaled by alpha / rank")(
       "finetune.targets", po::value(&targets_)->default_value("qkv,proj")->value_name("LIST"), "of lora: out of qkv, proj, mlp")(
       "finetune.ema", po::value(&ema_)->default_value(0)->value_name("M"),
-      "momentum of a running mean of the weights that answers; 0: none")(
+      "momentum of an exponential moving average of the weights, which is then used; 0: none")(
       "finetune.save", po::value(&save_)->default_value(defaults.save)->value_name("WHAT"),
       "finetune_METHOD.safetensors in DIR: none, changed (what learned), merged (the whole network too, a --checkpoint for other "
       "commands)")("finetune.max_minutes", po::value(&max_minutes_)->default_value(defaults.max_minutes)->value_name("T"),
-                   "ladder offers this step instead of running it when it would take longer");
+                   "with --protocol all: report the estimate instead of running when it would take longer");
 }
 
 eval::FinetuneOptions FinetuneLine::options() const {

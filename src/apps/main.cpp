@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 #include <string_view>
@@ -21,12 +22,12 @@ struct Command {
 const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack},
     {"train", "learn features from packed images without labels", run_train},
-    {"eval", "what the features are worth: nearest neighbours, few labels, linear classifiers, patches", run_eval},
-    {"attend", "what a backbone sees in one picture: attention, principal components, similarity", run_attend},
-    {"propagate", "do features follow objects through a film: labels of the first frame carried on", run_propagate},
-    {"match", "are the same places of things found again in other pictures: nearest patches", run_match},
+    {"eval", "what the features are worth: nearest neighbours, few-shot, linear classifiers, fine-tuning, segmentation", run_eval},
+    {"attend", "attention, principal components and similarity of the patches of one image", run_attend},
+    {"propagate", "label propagation in videos: labels of the first frame carried on by similar patches", run_propagate},
+    {"match", "point matching between pairs of images by nearest patches", run_match},
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
-    {"predict", "classes of a folder of pictures, with calibrated probabilities", run_predict},
+    {"predict", "classes of a folder of images, with calibrated probabilities", run_predict},
     {"report", "a page about a training run or an evaluation", run_report},
     {"compare", "training runs side by side", run_compare},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
@@ -36,10 +37,10 @@ const std::vector<Command> kCommands{
 void print_help() {
   fmt::print(
       "dinoxx trains vision models by self-distillation without labels and shows what the features are worth.\n\n"
-      "  dinoxx pack --from-folder IMAGES --out DATA                                 1. pack the images once\n"
-      "  mpirun -n 2 dinoxx train --config FILE --data DATA --out RUN                2. train; the same command resumes\n"
-      "  mpirun -n 2 dinoxx eval --checkpoint RUN --data DATA --suite knn --out DIR  3. evaluate, DIR/results.json\n"
-      "  dinoxx info --run RUN                                                       4. look\n\n"
+      "  dinoxx pack --from-folder IMAGES --out DATA                                    1. pack the images once\n"
+      "  mpirun -n 2 dinoxx train --config FILE --data DATA --out RUN                   2. train; the same command resumes\n"
+      "  mpirun -n 2 dinoxx eval --checkpoint RUN --data DATA --protocol knn --out DIR  3. evaluate, DIR/results.json\n"
+      "  dinoxx info --run RUN                                                          4. look\n\n"
       "One process needs no mpirun. Commands, each with --help:\n");
   for (const Command& command : kCommands) fmt::print("  {:<9} {}\n", command.name, command.help);
   fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
@@ -70,7 +71,7 @@ int dispatch(int argc, char** argv) {
     names.emplace_back(command.name);
   }
   const std::string near = nearest_name(name, names);
-  fail_usage("command", "pack, train, eval, attend, embed, predict, report, compare, weights or info", fmt::format("\"{}\"", name),
+  fail_usage("command", fmt::format("one of {}", fmt::join(names, ", ")), fmt::format("\"{}\"", name),
              near.empty() ? "See \"dinoxx --help\"" : fmt::format("Did you mean {}?", near));
 }
 

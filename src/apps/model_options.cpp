@@ -1,91 +1,111 @@
 #include "model_options.hpp"
 
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <mutex>
 #include <sstream>
 
+#include "build_info.hpp"
+#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
+namespace {
 
 namespace po = boost::program_options;
 
-ModelOptions parse_model_options(int argc, char** argv, const std::string& name, po::options_description& own,
-                                 const std::vector<std::string>& keys, bool with_data) {
-  ModelOptions options;
+// What is typed for any network.
+struct Typed {
   std::string checkpoint, data, precision;
   int64_t step = 0, image_size = 0, threads = 0;
-  own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "run folder or weights")(
-      "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
-      "image-size", po::value(&image_size)->value_name("PIXELS"),
-      with_data ? "of the network's input; without it the size of training" : "short side of the network's input; without it as said above")(
-      "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
-      "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
-  if (with_data) own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images");
+
+  void add_to(po::options_description& own, bool with_data) {
+    own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "run folder or weights")(
+        "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
+        "image-size", po::value(&image_size)->value_name("PIXELS"),
+        with_data ? "of the network's input; without it the size of training"
+                  : "short side of the network's input; without it as said above")(
+        "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
+        "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
+    if (with_data) own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images");
+  }
+};
+
+void require_value(const std::string& name, const std::string& value, const char* option, const char* expected) {
+  if (value.empty()) fail_usage(option, expected, "nothing", fmt::format("See \"dinoxx {} --help\".", name));
+}
+
+// The settings of the command's own keys; those that describe the network go to `model`.
+std::vector<Setting> sort_settings(const std::vector<Setting>& typed, const ModelCommand& command, eval::ModelRequest& model) {
+  std::vector<Setting> own;
+  const std::vector<std::string>& keys = command.keys();
+  for (const Setting& setting : typed) {
+    if (setting.key.starts_with("model.")) {
+      model.model_settings.push_back(setting);
+    } else if (std::find(keys.begin(), keys.end(), setting.key) != keys.end()) {
+      own.push_back(setting);
+    } else {
+      const std::string others = keys.empty() ? " or --model.*" : fmt::format(", --model.* or --{}", fmt::join(keys, ", --"));
+      fail_usage(setting.where, fmt::format("options of {}{}", command.name(), others), "a key of training",
+                 fmt::format("See \"dinoxx {} --help\".", command.name()));
+    }
+  }
+  return own;
+}
+
+// Reads the line into the command's options. Returns the help when that was asked for, and then nothing else is done.
+std::string parse(int argc, char** argv, ModelCommand& command, int cores) {
+  const bool with_data = command.data() != nullptr;
+  po::options_description own("options", kHelpColumns, kHelpColumns / 2);
+  Typed typed;
+  command.add_options(own);
+  typed.add_to(own, with_data);
   const ConfigLine parsed = parse_config_line(argc, argv, own);
   if (parsed.variables.count("help")) {
     std::ostringstream text;
-    text << own;
-    options.help = text.str();
-    return options;
+    text << command.usage() << "\n" << own;
+    return text.str();
   }
-  require_option(name, checkpoint, "--checkpoint", "a run folder or a file of weights");
-  if (with_data) require_option(name, data, "--data", "a folder made by \"dinoxx pack\"");
+  require_value(command.name(), typed.checkpoint, "--checkpoint", "a run folder or a file of weights");
+  if (with_data) require_value(command.name(), typed.data, "--data", "a folder made by \"dinoxx pack\"");
   const auto positive = [&](int64_t value, const char* option) {
     if (parsed.variables.count(option) && (value < 1 || value > 16384))
       fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");
   };
-  positive(image_size, "image-size");
-  positive(threads, "threads");
-  if (precision != "fp32" && precision != "bf16")
-    fail_usage("--precision", "fp32 or bf16", fmt::format("\"{}\"", precision), "fp32 is the published protocol.");
-  options.model.checkpoint = checkpoint;
-  if (parsed.variables.count("checkpoint-step")) options.model.step = step;
-  options.model.dtype = precision == "bf16" ? at::kBFloat16 : at::kFloat;
-  options.data = data;
-  if (image_size > 0) options.image_size = static_cast<int>(image_size);
-  options.threads = static_cast<int>(threads);
-  for (const Setting& setting : parsed.settings) {
-    if (setting.key.starts_with("model.")) {
-      options.model.model_settings.push_back(setting);
-    } else if (std::find(keys.begin(), keys.end(), setting.key) != keys.end()) {
-      options.settings.push_back(setting);
-    } else {
-      const std::string others = keys.empty() ? " or --model.*" : fmt::format(", --model.* or --{}", fmt::join(keys, ", --"));
-      fail_usage(setting.where, fmt::format("options of {}{}", name, others), "a key of training",
-                 fmt::format("See \"dinoxx {} --help\".", name));
+  positive(typed.image_size, "image-size");
+  positive(typed.threads, "threads");
+  if (typed.precision != "fp32" && typed.precision != "bf16")
+    fail_usage("--precision", "fp32 or bf16", fmt::format("\"{}\"", typed.precision), "fp32 is the published protocol.");
+
+  eval::NetworkRun& run = command.network_run();
+  run.model.checkpoint = typed.checkpoint;
+  if (parsed.variables.count("checkpoint-step")) run.model.step = typed.step;
+  run.model.dtype = typed.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  if (typed.image_size > 0) run.image_size = static_cast<int>(typed.image_size);
+  run.threads = typed.threads > 0 ? static_cast<int>(typed.threads) : cores;
+  run.command_line = command_line(argc, argv);
+  run.build = build_info();
+  if (with_data) *command.data() = typed.data;
+  command.check(sort_settings(parsed.settings, command, run.model));
+  return {};
+}
+
+}  // namespace
+
+void ModelCommand::require(const std::string& value, const char* option, const char* expected) const {
+  require_value(name_, value, option, expected);
+}
+
+int run_model_command(int argc, char** argv, ModelCommand& command) {
+  return run_with_mpi(argc, argv, [&](MpiRuntime& mpi, Communicator& comm) {
+    std::string help;
+    on_all_ranks(comm, [&] { help = parse(argc, argv, command, cores_of_rank(mpi.local_size())); });
+    if (help.empty()) {
+      command.run(comm);
+    } else if (comm.rank() == 0) {
+      fmt::print("{}", help);
     }
-  }
-  return options;
-}
-
-void require_option(const std::string& name, const std::string& value, const char* option, const char* expected) {
-  if (value.empty()) fail_usage(option, expected, "nothing", fmt::format("See \"dinoxx {} --help\".", name));
-}
-
-std::function<void(int64_t, int64_t)> progress_line(const std::string& name, bool shown) {
-  if (!shown) return {};
-  using Clock = std::chrono::steady_clock;
-  struct State {
-    std::mutex mutex;
-    bool terminal = ::isatty(STDERR_FILENO) != 0;
-    Clock::time_point start = Clock::now(), shown = start;
-  };
-  return [name, state = std::make_shared<State>()](int64_t done, int64_t total) {
-    const std::lock_guard lock(state->mutex);
-    const auto now = Clock::now();
-    const bool last = state->terminal && done == total;
-    if (!last && std::chrono::duration<double>(now - state->shown).count() < (state->terminal ? 0.5 : 10.0)) return;
-    state->shown = now;
-    const double rate = static_cast<double>(done) / std::chrono::duration<double>(now - state->start).count();
-    fmt::print(stderr, "{}{} {} of {} images, {:.1f} images/s, {:.0f} s left{}", state->terminal ? "\r" : "", name, done, total, rate,
-               static_cast<double>(total - done) / rate, !state->terminal || last ? "\n" : "   ");
-    std::fflush(stderr);
-  };
+  });
 }
 
 }  // namespace dinoxx

@@ -1,50 +1,53 @@
 #pragma once
 #include <boost/program_options.hpp>
 #include <filesystem>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/commands/command.hpp"
-#include "build_info.hpp"
 #include "config/config_options.hpp"
 #include "eval/features/model_source.hpp"
 
 namespace dinoxx {
 
-/// The options of commands that show images to a network: which network, which data, how.
-struct ModelOptions {
-  eval::ModelRequest model;
-  std::filesystem::path data;
-  std::optional<int> image_size;
-  int threads = 0;                ///< 0: not said
-  std::vector<Setting> settings;  ///< configuration keys of the command's own, see `keys`
-  std::string help;               ///< set when help was asked for; then nothing else is
+/// A command that shows images to a network. run_model_command() does what all of them have in common; a command says what is its own.
+class ModelCommand {
+ public:
+  /// `keys`: configuration keys that it takes beside --model.*.
+  explicit ModelCommand(std::string name, std::vector<std::string> keys = {}) : name_(std::move(name)), keys_(std::move(keys)) {}
+  virtual ~ModelCommand() = default;
+  const std::string& name() const { return name_; }
+  const std::vector<std::string>& keys() const { return keys_; }
+
+  /// What --help says in front of the options.
+  virtual std::string usage() const = 0;
+  virtual void add_options(boost::program_options::options_description& own) = 0;
+  /// Options of the library's call, filled in with all that such commands have in common before check() looks at the command's own.
+  virtual eval::NetworkRun& network_run() = 0;
+  /// Where --data goes; nullptr: the command has no --data.
+  virtual std::filesystem::path* data() { return nullptr; }
+  /// Turns what was typed into options. `settings`: of keys(). UsageError. On every rank.
+  virtual void check(const std::vector<Setting>& settings) = 0;
+  /// Does it and prints the answer on rank 0. Collective.
+  virtual void run(Communicator& comm) = 0;
+
+ protected:
+  /// UsageError when nothing was typed.
+  void require(const std::string& value, const char* option, const char* expected) const;
+
+ private:
+  std::string name_;
+  std::vector<std::string> keys_;
 };
 
-/// Adds these options to the command's own in `own`, which it has filled in, and reads the line. UsageError as parse_config_line; a missing
-/// --checkpoint or --data; a configuration key that neither describes a network nor stands in `keys`: it would be silently without effect.
-/// `name`: of the command, for "see --help". Not `with_data`: the command has no --data.
-ModelOptions parse_model_options(int argc, char** argv, const std::string& name, boost::program_options::options_description& own,
-                                 const std::vector<std::string>& keys = {}, bool with_data = true);
+/// The way of every such command from its line to its work, under MPI. Beside the command's own options: which network, its input,
+/// precision, threads. UsageError as parse_config_line; a missing --checkpoint or --data; a configuration key that neither describes a
+/// network nor stands in keys(): it would be silently without effect. Returns the exit code.
+int run_model_command(int argc, char** argv, ModelCommand& command);
 
-/// Hands on what was said about network, input, machine and data, and how the program was called, to the options of the library's call.
-template <class Options>
-void apply_model_options(const ModelOptions& model, int argc, char** argv, Options& options) {
-  options.model = model.model;
-  options.image_size = model.image_size;
-  options.threads = model.threads;
-  options.command_line = command_line(argc, argv);
-  if constexpr (requires { options.data; }) options.data = model.data;
-  if constexpr (requires { options.build; }) options.build = build_info();
-}
-
-/// UsageError when `value` is empty.
-void require_option(const std::string& name, const std::string& value, const char* option, const char* expected);
-
-/// Says on stderr how far work is: a line that is rewritten on a terminal, a line every ten seconds in a file. May be called from several
-/// threads. Nothing at all when not `shown`.
-std::function<void(int64_t done, int64_t total)> progress_line(const std::string& name, bool shown);
+/// Behind the usage of commands that take --model.* keys.
+inline constexpr const char* kModelKeys = R"(
+--model.* keys describe a foreign file where its shapes do not, for example --model.heads 6. Exit codes: 0 done, 1 failed, 2 bad usage.
+)";
 
 }  // namespace dinoxx

@@ -149,7 +149,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   const auto compare = [&](const std::string& what, const json& before, const json& now, const std::string& claim) {
     if (before != now) lost.push_back(fmt::format("{} was {} and is {}: {}", what, before.dump(), now.dump(), claim));
   };
-  const std::string rounding = "results agree to rounding, no longer bit for bit";
+  const std::string rounding = "results agree up to rounding, not bit for bit";
   compare("world size", manifest["world_size"], comm.size(), rounding);
   compare("communicator", manifest.value("communicator", json()), facts.communicator, rounding);
   compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
@@ -158,9 +158,9 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
     compare("instruction set level", manifest["simd"], level_name(cpu_level()), rounding);  // older checkpoints do not say
   compare("build", manifest.value("build", json()), facts.build, rounding);
   compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint,
-          "the images and their order are others, this is no longer one run");
+          "images and their order differ: from here on it is a different run");
   for (const std::string& difference : config_differences(before, now))
-    lost.push_back(difference + ": this is no longer one run with one configuration");
+    lost.push_back(difference + ": from here on the configuration differs");
   return lost;
 }
 

@@ -482,7 +482,7 @@ std::vector<Field> make_fields() {
       not_training(field<train, &TrainingConfig::check_every>("train.check_every", "500",
                                                               "steps between two comparisons of all ranks' weights; 0: never", count)),
       not_training(field<train, &TrainingConfig::max_skipped>(
-          "train.max_skipped", "5", "steps in a row with a loss that is no number after which the run stops", positive)),
+          "train.max_skipped", "5", "steps in a row with a loss that is not finite (NaN or infinity) after which the run stops", positive)),
 
       not_training(field<data, &DataConfig::workers>(
           "data.workers", "auto", "decode and augmentation threads of a rank; auto: an eighth of its cores, at least one", positive)),
@@ -499,7 +499,7 @@ std::vector<Field> make_fields() {
 
       not_training(field<eval, &EvalConfig::every>("eval.every", "1ep", "between two evaluations of the teacher; 0: none")),
       not_training(text<eval, &EvalConfig::suite>(
-          "eval.suite", "steps, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test",
+          "eval.suite", "protocols, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test",
           "knn")),
       not_training(field<eval, &EvalConfig::knn_k>("eval.knn_k", "10,20,100,200", "neighbours", positive)),
   };

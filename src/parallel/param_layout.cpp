@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/machine.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -14,22 +15,14 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// FNV-1a (Fowler, Noll, Vo), 64 bits: a few hundred names, speed does not matter.
-class Fnv {
- public:
-  void add(std::string_view text) {
-    for (const char c : text) add_byte(static_cast<unsigned char>(c));
-    add_byte(0);
-  }
-  void add(int64_t value) {
-    for (int shift = 0; shift < 64; shift += 8) add_byte((static_cast<uint64_t>(value) >> shift) & 0xff);
-  }
-  uint64_t value() const { return value_; }
-
- private:
-  void add_byte(uint64_t byte) { value_ = (value_ ^ byte) * 1099511628211u; }
-  uint64_t value_ = 14695981039346656037u;
-};
+// What the hash of a layout is of: texts with a zero behind them, numbers as eight bytes, lowest first. Goes into checkpoints.
+void append(std::string& bytes, std::string_view text) {
+  bytes.append(text);
+  bytes.push_back('\0');
+}
+void append(std::string& bytes, int64_t value) {
+  for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<char>((static_cast<uint64_t>(value) >> shift) & 0xff));
+}
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.ends_with(end);
@@ -74,15 +67,15 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
   if (end > bucket.begin) close_bucket();
   layout.numel = layout.buckets.back().end;
 
-  Fnv hash;
+  std::string bytes;
   for (const Segment& segment : layout.segments) {
-    hash.add(segment.name);
-    hash.add(static_cast<int64_t>(segment.shape.size()));
-    for (const int64_t length : segment.shape) hash.add(length);
-    hash.add(segment.offset);
+    append(bytes, segment.name);
+    append(bytes, static_cast<int64_t>(segment.shape.size()));
+    for (const int64_t length : segment.shape) append(bytes, length);
+    append(bytes, segment.offset);
   }
-  hash.add(layout.numel);
-  layout.hash = hash.value();
+  append(bytes, layout.numel);
+  layout.hash = text_hash(bytes);
   return layout;
 }
 

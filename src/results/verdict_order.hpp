@@ -6,7 +6,7 @@ namespace dinoxx::eval {
 /// The method that a verdict and its evidence speak of is the first of these that was run, on the features of the checkpoint: fixed
 /// beforehand, never picked by a score.
 struct VerdictMethod {
-  const char* step;
+  const char* protocol;  ///< its key in results.json (protocol_names.hpp)
   const char* method;
 };
 inline constexpr std::array<VerdictMethod, 11> kVerdictOrder{{{"linear", "logit_adjusted"},

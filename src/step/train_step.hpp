@@ -24,7 +24,7 @@ struct StepInput {
 struct StepMetrics {
   double loss = 0;              ///< mean over all ranks
   bool finite = true;           ///< agreed by all ranks; false: nothing was changed but the step count and the position
-  std::vector<int> bad_ranks;   ///< whose loss was no number
+  std::vector<int> bad_ranks;   ///< whose loss was not finite (NaN or infinity)
   std::string bad_term;         ///< the first of this rank's terms that was none
   std::string bad_parameter;    ///< where every loss was a number: the first, in the order of backward, whose gradient is none
   bool stop = false;            ///< some rank voted to stop, of all students where they share a teacher

@@ -5,6 +5,7 @@
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "parallel/agreement.hpp"
+#include "stopwatch.hpp"
 
 namespace dinoxx {
 namespace {
@@ -34,7 +35,7 @@ double seconds_of_step(Training& training, size_t plan, Loader& loader, Gradient
     const Stopwatch took;
     const StepMetrics metrics = training.step(input, training.schedules.at(training.state.step, training.state.position), sync);
     second = took.seconds();
-    if (!metrics.finite) fail("--check", "a finite loss in the first steps", "no number", "Lower optim.lr or look at the images");
+    if (!metrics.finite) fail("--check", "a finite loss in the first steps", "NaN or infinity", "Lower optim.lr or look at the images");
   }
   return second;
 }

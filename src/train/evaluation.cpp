@@ -1,5 +1,7 @@
 #include "evaluation.hpp"
 
+#include "results/protocol_names.hpp"
+
 namespace dinoxx {
 
 using nlohmann::json;
@@ -25,14 +27,14 @@ void Evaluation::record(const TrainState& state, double epoch, const json& resul
   std::vector<std::pair<std::string, double>> scalars;
   if (result.contains("accuracy")) scalars.emplace_back("eval/knn_accuracy", result["accuracy"].get<double>());
   const json steps = result.value("steps", json::object());
-  for (const auto& [step, figures] : steps.items()) {
+  for (const auto& [key, figures] : steps.items()) {
     std::string text;
     for (const auto& [name, value] : figures.items()) {
-      if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", step, name), value.get<double>());
+      if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", key, name), value.get<double>());
       text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
                           value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : value.dump());
     }
-    log_.say(fmt::format("step {}: {}: {}", state.step, step, text));
+    log_.say(fmt::format("step {}: {}: {}", state.step, eval::protocol_word(key), text));
   }
   log_.scalars(state.step, scalars);
   if (result.contains("error"))

@@ -1,6 +1,7 @@
 #pragma once
 #include "calendar.hpp"
 #include "output/run_log.hpp"
+#include "stopwatch.hpp"
 #include "training.hpp"
 
 namespace dinoxx {

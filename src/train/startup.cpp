@@ -20,10 +20,11 @@ void ranks_must_agree(Communicator& comm, const std::string& text, const std::st
   for (int rank = 0; rank < comm.size(); ++rank)
     if (all[rank].item<int64_t>() != all[0].item<int64_t>()) others.push_back(rank);
   if (!others.empty())
-    throw AgreedError(fmt::format("{}: expected the same on all ranks, found another one than rank 0's on ranks {}. Give every rank the "
-                                  "same program, files and command line.",
-                                  what, fmt::join(others, ", ")),
-                      ExitCode::kFailed);
+    throw AgreedError(
+        fmt::format("{}: expected the same on all ranks, found a different one from rank 0's on ranks {}. Give every rank the "
+                    "same program, files and command line.",
+                    what, fmt::join(others, ", ")),
+        ExitCode::kFailed);
 }
 
 std::vector<std::string> gather_texts(Communicator& comm, const std::string& text) {

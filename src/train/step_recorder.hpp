@@ -1,5 +1,6 @@
 #pragma once
 #include "calendar.hpp"
+#include "stopwatch.hpp"
 #include "training.hpp"
 
 namespace dinoxx {

@@ -1,5 +1,5 @@
 #pragma once
-#include "output/progress.hpp"
+#include "stopwatch.hpp"
 
 namespace dinoxx {
 

@@ -9,6 +9,7 @@
 #include "saver.hpp"
 #include "skipped_steps.hpp"
 #include "step_recorder.hpp"
+#include "stopwatch.hpp"
 #include "time_limit.hpp"
 
 namespace dinoxx {

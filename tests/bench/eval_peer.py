@@ -4,7 +4,7 @@ torch and scikit-learn on the same features, which "dinoxx embed" writes.
 
     eval_peer.py DINOXX CHECKPOINT DATA [--threads N]      DATA needs train, val and test; a few thousand images take a minute
 
-Exit code 1 when an accuracy differs by more than 0.1 points (that of logistic regression at the chosen C; the path to it, which dinoxx stops early, is shown). The sweep takes features without augmentation here (--sweep-views 0), first weights and order
+Exit code 1 when an accuracy differs by more than 0.1 points (that of logistic regression at the chosen C; the path to it, which dinoxx stops early, is shown). The sweep takes features without augmentation here (--linear-probe-views 0), first weights and order
 as dinoxx draws them, so that the two differ in nothing but who computes.
 """
 import argparse
@@ -144,7 +144,7 @@ def main():
                 names = [row["label"] for row in csv.DictReader(file)]
             return np.load(path), names
 
-        call("eval", "--suite", "knn,linear,sweep", "--sweep-views", "0", "--baselines", "none", "--out", f"{folder}/eval")
+        call("eval", "--protocol", "knn,logistic,linear_probe", "--linear-probe-views", "0", "--baselines", "none", "--out", f"{folder}/eval")
         results = json.loads((Path(folder) / "eval" / "results.json").read_text())
         names = results["data"]["classes"]
         suites = results["suites"]

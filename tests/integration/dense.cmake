@@ -1,3 +1,3 @@
-# dense features of a run, films and pairs of pictures, as a user looks at them
+# dense features of a run, videos and pairs of images, as a user looks at them
 dinoxx_test(integration_dense SOURCES end_to_end/dense_test.cpp end_to_end/video_test.cpp DEPS dinoxx_test_program dinoxx_data LABELS integration TIMEOUT 600)
 set_tests_properties(integration_dense PROPERTIES PROCESSORS 2)

@@ -30,7 +30,7 @@ P
   --data "$work/packed" --out "$work/run" >/dev/null
 
 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "first run"; }
-says "the whole ladder" "--suite ladder --baselines untrained,raw" "$work/log"
+says "the whole ladder" "--protocol all --baselines untrained,raw" "$work/log"
 says "an estimate beforehand" "120 images, 3 classes" "$work/log"
 says "a stratified split" "(train 84, val 12, test 24)" "$work/log"
 for name in results.json predictions_linear.csv; do [ -e "$work/out/$name" ] || fails "$name is not there"; done
@@ -49,8 +49,8 @@ chmod +x "$work/slow"
 DINOXX=$work/slow SLOW_RATE=0.1 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "second run"; }
 says "the packed images are kept" "is unchanged" "$work/log"
 says "what takes longer is offered" "EVALUATE_MINUTES=273" "$work/log"
-says "and not run" "--suite knn,zero,few,linear --baselines raw" "$work/log"
-grep -q -- "--suite knn,zero,few,linear --baselines raw" "$work/slow_eval" || fails "eval was given other words"
+says "and not run" "--protocol knn,clustering,few_shot,logistic --baselines raw" "$work/log"
+grep -q -- "--protocol knn,clustering,few_shot,logistic --baselines raw" "$work/slow_eval" || fails "eval was given other words"
 code=0
 DINOXX=$work/slow SLOW_RATE=0.05 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || code=$?
 [ $code = 2 ] || fails "embedding that takes longer than allowed: expected exit code 2, found $code"

@@ -41,10 +41,10 @@ submit small.cfg data
 is "training" "--parsable $launch/slurm_train.sbatch small.cfg data" job41
 is "evaluation behind it, its run folder named by the training's id" \
   "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes $launch/slurm_eval.sbatch run/small-41 data" job42
-CLUSTER=';alpha' submit -t "--nodes=4 -p gpu" -e "--time=1:00:00" small.cfg data "my run" --train.seed 3 --eval --suite "knn,few"
+CLUSTER=';alpha' submit -t "--nodes=4 -p gpu" -e "--time=1:00:00" small.cfg data "my run" --train.seed 3 --eval --protocol "knn,few_shot"
 is "options go where they belong" "--parsable --nodes=4 -p gpu $launch/slurm_train.sbatch small.cfg data my run --train.seed 3" job41
 is "a run folder that was named" \
-  "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes --time=1:00:00 $launch/slurm_eval.sbatch my run data --suite knn,few" job42
+  "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes --time=1:00:00 $launch/slurm_eval.sbatch my run data --protocol knn,few_shot" job42
 grep -q "^my run$" job42 || fails "a name with a space was torn apart"
 submit small.cfg data --train.seed 3
 is "no run folder before options" "--parsable --dependency=afterok:41 --kill-on-invalid-dep=yes $launch/slurm_eval.sbatch run/small-41 data" job42
@@ -68,11 +68,11 @@ export SLURM_JOB_ID=42 SLURM_SUBMIT_DIR=$work SLURM_JOB_NODELIST=node1 SLURM_NTA
 evaluate() { bash "$launch/slurm_eval.sbatch" "$@" >log 2>&1; }
 mkdir run
 evaluate run data
-is "a run folder" "eval --checkpoint run --data data --out run/eval --suite ladder" ran
-evaluate w.safetensors data there --suite=knn --quiet
-is "weights, and a suite of one's own" "eval --checkpoint w.safetensors --data data --out there --suite=knn --quiet" ran
+is "a run folder" "eval --checkpoint run --data data --out run/eval --protocol all" ran
+evaluate w.safetensors data there --protocol=knn --quiet
+is "weights, and a suite of one's own" "eval --checkpoint w.safetensors --data data --out there --protocol=knn --quiet" ran
 evaluate w.safetensors data
-is "weights without a folder" "eval --checkpoint w.safetensors --data data --out run/eval-42 --suite ladder" ran
+is "weights without a folder" "eval --checkpoint w.safetensors --data data --out run/eval-42 --protocol all" ran
 code=0; CODE=3 evaluate run data || code=$?
 [ $code = 3 ] || fails "the program's exit code: expected 3, found $code"
 code=0; evaluate run || code=$?

@@ -2,7 +2,6 @@
 
 #include <boost/program_options.hpp>
 #include <charconv>
-#include <sstream>
 
 #include "apps/commands.hpp"
 #include "command.hpp"
@@ -14,13 +13,12 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(dinoxx attend: what a backbone sees in one picture.
+constexpr const char* kUsage = R"(dinoxx attend: attention and patch features of one image.
 
   dinoxx attend IMAGE --checkpoint RUN|FILE --out DIR
 
 Writes PNGs: the input, the attention of CLS in the last block (each head and their mean), the first three principal components of the patch
 features as colours, the similarity of all patches to one; overview.png has all of them, attend.json the numbers.
-
 )";
 
 std::pair<int64_t, int64_t> parse_patch(const std::string& text) {
@@ -38,38 +36,25 @@ std::pair<int64_t, int64_t> parse_patch(const std::string& text) {
 
 int run_attend(int argc, char** argv) {
   eval::AttendOptions options;
-  std::vector<std::string> images;
   std::string checkpoint, out, patch;
   int64_t step = 0;
   int image_size = 0, heads = 0;
-  po::options_description own("options", 140, 70), hidden, all;
-  own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"),
-                                           "a run folder, a checkpoint, or weights")("checkpoint-step", po::value(&step)->value_name("N"),
-                                                                                     "this checkpoint of RUN instead of the newest")(
-      "out", po::value(&out)->value_name("DIR"), "where the pictures go")(
+  po::options_description own("options", kHelpColumns, kHelpColumns / 2);
+  own.add_options()("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "a run folder, a checkpoint, or weights")(
+      "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
+      "out", po::value(&out)->value_name("DIR"), "where the images go")(
       "image-size", po::value(&image_size)->value_name("PIXELS"), "short side of the network's input; without it the size of training")(
-      "patch", po::value(&patch)->value_name("ROW,COLUMN"), "that the similarity asks about; without it the most attended")(
-      "heads", po::value(&heads)->value_name("N"), "attention heads, where the file does not say");
-  hidden.add_options()("images", po::value(&images));
-  all.add(own).add(hidden);
-  po::positional_options_description positional;
-  positional.add("images", -1);
-  po::variables_map variables;
-  try {
-    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
-    po::notify(variables);
-  } catch (const po::error& error) {
-    fail_usage("dinoxx attend", "options that it has", error.what(), "See \"dinoxx attend --help\".");
-  }
-  if (variables.count("help")) {
-    std::ostringstream text;
-    text << kUsage << own;
-    fmt::print("{}", text.str());
+      "patch", po::value(&patch)->value_name("ROW,COLUMN"),
+      "patch whose similarity to all others is shown; without it the most attended one")(
+      "heads", po::value(&heads)->value_name("N"), "number of attention heads, where the file does not have it");
+  const auto [variables, images, help] = parse_line(argc, argv, own, kUsage);
+  if (!help.empty()) {
+    fmt::print("{}", help);
     return static_cast<int>(ExitCode::kDone);
   }
   if (images.size() != 1) fail_usage("dinoxx attend", "one IMAGE", std::to_string(images.size()), "See \"dinoxx attend --help\".");
   if (checkpoint.empty()) fail_usage("--checkpoint", "a run folder or a file of weights", "nothing", "See \"dinoxx attend --help\".");
-  if (out.empty()) fail_usage("--out", "a folder for the pictures", "nothing", "See \"dinoxx attend --help\".");
+  if (out.empty()) fail_usage("--out", "a folder for the images", "nothing", "See \"dinoxx attend --help\".");
   if (variables.count("image-size")) {
     if (image_size < 1 || image_size > 16384) fail_usage("--image-size", "1 to 16384", std::to_string(image_size), "Change it.");
     options.image_size = image_size;

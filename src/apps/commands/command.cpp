@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include <c10/util/Exception.h>
 
@@ -12,6 +13,8 @@
 #include "kernels/cpu_level.hpp"
 
 namespace dinoxx {
+
+namespace po = boost::program_options;
 
 int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   int code = static_cast<int>(ExitCode::kFailed);
@@ -36,6 +39,15 @@ int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   return code;
 }
 
+int run_with_mpi(int argc, char** argv, const std::function<void(MpiRuntime&, Communicator&)>& work) {
+  MpiRuntime mpi(&argc, &argv);
+  return run_under_mpi(mpi, [&] {
+    const auto comm = mpi.make_communicator();
+    work(mpi, *comm);
+    return static_cast<int>(ExitCode::kDone);
+  });
+}
+
 std::string command_line(int argc, char** argv) {
   std::string text = "dinoxx";
   for (int i = 0; i < argc; ++i) {
@@ -44,6 +56,30 @@ std::string command_line(int argc, char** argv) {
     text += plain ? " " + word : " '" + word + "'";
   }
   return text;
+}
+
+PlainLine parse_line(int argc, char** argv, po::options_description own, const std::string& usage, const std::string& expected,
+                     int most_words) {
+  const std::string name = fmt::format("dinoxx {}", argv[0]);
+  PlainLine line;
+  po::options_description hidden, all;
+  own.add_options()("help,h", "this text");
+  hidden.add_options()("words", po::value(&line.words));
+  all.add(own).add(hidden);
+  po::positional_options_description positional;
+  positional.add("words", most_words);
+  try {
+    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), line.variables);
+    po::notify(line.variables);
+  } catch (const po::error& error) {
+    fail_usage(name, expected, error.what(), fmt::format("See \"{} --help\".", name));
+  }
+  if (line.variables.count("help")) {
+    std::ostringstream text;
+    text << usage << "\n" << own;
+    line.help = text.str();
+  }
+  return line;
 }
 
 int cores_of_rank(int local_size) {

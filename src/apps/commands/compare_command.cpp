@@ -1,8 +1,8 @@
 #include <boost/program_options.hpp>
-#include <sstream>
 
 #include "apps/commands.hpp"
 #include "base/files.hpp"
+#include "command.hpp"
 #include "dinoxx/base/error.hpp"
 #include "report/run/compare.hpp"
 #include "report/run/run_report.hpp"
@@ -23,30 +23,16 @@ in train.seed alone are one group: mean and spread. FILE.html has the same with 
 }  // namespace
 
 int run_compare(int argc, char** argv) {
-  std::vector<std::filesystem::path> runs;
-  std::vector<std::string> words;
   std::string csv, html;
-  po::options_description own("options"), hidden, all;
-  own.add_options()("help,h", "this text")("csv", po::value(&csv)->value_name("FILE"), "one line per run and evaluation")(
+  po::options_description own("options");
+  own.add_options()("csv", po::value(&csv)->value_name("FILE"), "one line per run and evaluation")(
       "html", po::value(&html)->value_name("FILE"), "a page with charts, one file without scripts");
-  hidden.add_options()("runs", po::value(&words));
-  all.add(own).add(hidden);
-  po::positional_options_description positional;
-  positional.add("runs", -1);
-  po::variables_map variables;
-  try {
-    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
-    po::notify(variables);
-  } catch (const po::error& error) {
-    fail_usage("dinoxx compare", "options that it has", error.what(), "See \"dinoxx compare --help\".");
-  }
-  if (variables.count("help")) {
-    std::ostringstream text;
-    text << kUsage << "\n" << own;
-    fmt::print("{}", text.str());
+  const PlainLine line = parse_line(argc, argv, own, kUsage);
+  if (!line.help.empty()) {
+    fmt::print("{}", line.help);
     return static_cast<int>(ExitCode::kDone);
   }
-  runs.assign(words.begin(), words.end());
+  const std::vector<std::filesystem::path> runs(line.words.begin(), line.words.end());
   const report::Comparison comparison = report::compare_runs(runs);
   if (!csv.empty()) write_file_atomically(csv, report::comparison_csv(comparison));
   if (!html.empty()) write_file_atomically(html, report::comparison_html(comparison));

@@ -4,8 +4,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/model_options.hpp"
-#include "comm/agree.hpp"
-#include "command.hpp"
+#include "base/progress_line.hpp"
 #include "eval/run/predict.hpp"
 
 namespace dinoxx {
@@ -13,71 +12,63 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = R"(dinoxx predict: classes of a folder of pictures, with probabilities.
+constexpr const char* kUsage = R"(dinoxx predict: classes of a folder of images, with probabilities.
 
   dinoxx predict --checkpoint RUN --data DATA --images FOLDER --out predictions.csv
 
-Fits the classifier of "dinoxx eval --suite linear" on the labelled train images of DATA and applies it to every JPEG and PNG below FOLDER. A
-line per picture: path, predicted class, its probability, how many training images that class has, and the probability of each class. A
-picture that cannot be read has a line with the reason. predictions.json beside it says where the numbers are from. Probabilities hold for
-pictures like those of DATA; of a picture of none of its classes they say nothing.
-)";
-constexpr const char* kMore = R"(
---model.* keys describe a foreign file where its shapes do not, for example --model.heads 6. Exit codes: 0 done, 1 failed, 2 bad usage.
+Fits the classifier of "dinoxx eval --protocol logistic" on the labelled train images of DATA and applies it to every JPEG and PNG below
+FOLDER. One line for each image: path, predicted class, its probability, how many training images that class has, and the probability of each
+class. An image that cannot be read has a line with the reason. predictions.json beside it says where the numbers are from. The probabilities
+are valid for images like those of DATA; for an image of some other class they say nothing.
 )";
 
-struct Line {
-  eval::PredictOptions options;
-  std::string help;
-};
+class PredictCommand : public ModelCommand {
+ public:
+  PredictCommand() : ModelCommand("predict") {}
+  std::string usage() const override { return std::string(kUsage) + kModelKeys; }
+  eval::NetworkRun& network_run() override { return options_; }
+  std::filesystem::path* data() override { return &options_.data; }
 
-Line parse(int argc, char** argv) {
-  Line line;
-  eval::PredictOptions& options = line.options;
-  std::string images, out;
-  po::options_description own("options", 140, 70);
-  own.add_options()("images", po::value(&images)->value_name("FOLDER"), "pictures to classify, also in its folders")(
-      "out", po::value(&out)->value_name("FILE.csv"), "table to make")(
-      "method", po::value(&options.method)->default_value(options.method)->value_name("plain|class_weighted|logit_adjusted|finetuned"),
-      "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
-      "classes "
-      "are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --suite finetune\", nothing is fitted");
-  const ModelOptions model = parse_model_options(argc, argv, "predict", own);
-  line.help = model.help;
-  if (!line.help.empty()) return line;
-  require_option("predict", images, "--images", "a folder of pictures");
-  require_option("predict", out, "--out", "a table to make, .csv");
-  if (!out.ends_with(".csv")) fail_usage("--out", "a name that ends in .csv", fmt::format("\"{}\"", out), "A .json is made beside it.");
-  const std::vector<std::string>& known = eval::predict_methods();
-  if (std::find(known.begin(), known.end(), options.method) == known.end()) {
-    const std::string near = nearest_name(options.method, known);
-    fail_usage("--method", fmt::format("one of {}", fmt::join(known, ", ")), fmt::format("\"{}\"", options.method),
-               near.empty() ? "See \"dinoxx predict --help\"." : fmt::format("Did you mean {}?", near));
+  void add_options(po::options_description& own) override {
+    own.add_options()("images", po::value(&images_)->value_name("FOLDER"), "images to classify, subfolders included")(
+        "out", po::value(&out_)->value_name("FILE.csv"), "table to make")(
+        "method", po::value(&options_.method)->default_value(options_.method)->value_name("plain|class_weighted|logit_adjusted|finetuned"),
+        "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
+        "classes are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --protocol finetune\", nothing is "
+        "fitted");
   }
-  apply_model_options(model, argc, argv, options);
-  options.images = images;
-  options.out = out;
-  return line;
-}
+
+  void check(const std::vector<Setting>&) override {
+    require(images_, "--images", "a folder of images");
+    require(out_, "--out", "a table to make, .csv");
+    if (!out_.ends_with(".csv")) fail_usage("--out", "a name that ends in .csv", fmt::format("\"{}\"", out_), "A .json is made beside it.");
+    const std::vector<std::string>& known = eval::predict_methods();
+    if (std::find(known.begin(), known.end(), options_.method) == known.end()) {
+      const std::string near = nearest_name(options_.method, known);
+      fail_usage("--method", fmt::format("one of {}", fmt::join(known, ", ")), fmt::format("\"{}\"", options_.method),
+                 near.empty() ? "See \"dinoxx predict --help\"." : fmt::format("Did you mean {}?", near));
+    }
+    options_.images = images_;
+    options_.out = out_;
+  }
+
+  void run(Communicator& comm) override {
+    ProgressLine line(stderr);
+    if (comm.rank() == 0) options_.progress = [&](int64_t done, int64_t total) { line.show_images("predict", done, total); };
+    const nlohmann::json summary = eval::predict_folder(options_, comm);
+    if (comm.rank() == 0) fmt::print("{}{}\n", eval::prediction_text(summary), options_.out.string());
+  }
+
+ private:
+  eval::PredictOptions options_;
+  std::string images_, out_;
+};
 
 }  // namespace
 
 int run_predict(int argc, char** argv) {
-  MpiRuntime mpi(&argc, &argv);
-  return run_under_mpi(mpi, [&] {
-    const auto comm = mpi.make_communicator();
-    Line line;
-    on_all_ranks(*comm, [&] { line = parse(argc, argv); });
-    if (!line.help.empty()) {
-      if (mpi.rank() == 0) fmt::print("{}{}\n{}", kUsage, kMore, line.help);
-      return static_cast<int>(ExitCode::kDone);
-    }
-    if (line.options.threads == 0) line.options.threads = cores_of_rank(mpi.local_size());
-    line.options.progress = progress_line("predict", mpi.rank() == 0);
-    const nlohmann::json summary = eval::predict_folder(line.options, *comm);
-    if (mpi.rank() == 0) fmt::print("{}{}\n", eval::prediction_text(summary), line.options.out.string());
-    return static_cast<int>(ExitCode::kDone);
-  });
+  PredictCommand command;
+  return run_model_command(argc, argv, command);
 }
 
 }  // namespace dinoxx

@@ -1,7 +1,7 @@
 #include <boost/program_options.hpp>
-#include <sstream>
 
 #include "apps/commands.hpp"
+#include "command.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
 #include "report/eval/eval_report.hpp"
@@ -16,7 +16,7 @@ namespace po = boost::program_options;
 constexpr const char* kUsage = R"(dinoxx report: a page about a training run or an evaluation, to open in any browser.
 
   dinoxx report RUN                    of a run folder, also while the run goes on: RUN/report.html
-  dinoxx report DIR [--data DATA]      of a folder of "dinoxx eval": DIR/report.html; with DATA also pictures
+  dinoxx report DIR [--data DATA]      of a folder of "dinoxx eval": DIR/report.html; with DATA also example images
 
 The page is one file without scripts; it loads nothing from anywhere.
 )";
@@ -24,27 +24,15 @@ The page is one file without scripts; it loads nothing from anywhere.
 }  // namespace
 
 int run_report(int argc, char** argv) {
-  std::string folder, data;
-  po::options_description own("options"), hidden, all;
-  own.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"),
-                                           "the packed images of the evaluation, for pictures");
-  hidden.add_options()("folder", po::value(&folder));
-  all.add(own).add(hidden);
-  po::positional_options_description positional;
-  positional.add("folder", 1);
-  po::variables_map variables;
-  try {
-    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
-    po::notify(variables);
-  } catch (const po::error& error) {
-    fail_usage("dinoxx report", "one folder and options that it has", error.what(), "See \"dinoxx report --help\".");
-  }
-  if (variables.count("help")) {
-    std::ostringstream text;
-    text << kUsage << "\n" << own;
-    fmt::print("{}", text.str());
+  std::string data;
+  po::options_description own("options");
+  own.add_options()("data", po::value(&data)->value_name("DATA"), "the packed images of the evaluation, for example images");
+  const PlainLine line = parse_line(argc, argv, own, kUsage, "one folder and options that it has", /*most_words=*/1);
+  if (!line.help.empty()) {
+    fmt::print("{}", line.help);
     return static_cast<int>(ExitCode::kDone);
   }
+  const std::string folder = line.words.empty() ? "" : line.words.front();
   if (folder.empty())
     fail_usage("dinoxx report", "a run folder or a folder of \"dinoxx eval\"", "nothing", "See \"dinoxx report --help\".");
   fs::path page;

@@ -107,7 +107,8 @@ at::Tensor normalize_rows(const at::Tensor& features) {
   const at::Tensor norm = features.norm(2, {1}, /*keepdim=*/true);
   const at::Tensor bad = norm.isfinite().logical_not().nonzero();
   if (bad.size(0) > 0) {
-    fail("features", "finite numbers", fmt::format("a feature of row {} that is not", bad.select(0, 0).select(0, 0).item<int64_t>()),
+    fail("features", "finite numbers",
+         fmt::format("a feature of row {} that is NaN or infinite", bad.select(0, 0).select(0, 0).item<int64_t>()),
          "The network's weights are damaged or training diverged; use another checkpoint.");
   }
   return features / norm.clamp_min(1e-12);

@@ -5,7 +5,7 @@
 #include <span>
 
 /// Few-shot methods that look at all queries of a task together before they answer one. They are told more than a classifier that sees one
-/// picture at a time, and they are right about how frequent the classes are among the queries only if that is what they assume: their
+/// image at a time, and they are right about how frequent the classes are among the queries only if that is what they assume: their
 /// numbers stand in a table of their own.
 namespace dinoxx::eval {
 

@@ -5,7 +5,7 @@
 #include <deque>
 #include <vector>
 
-/// Labels that follow the features of patches through a film, without any training: the protocol of DINO's evaluation on DAVIS
+/// Labels that follow the features of patches through a video, without any training: the protocol of DINO's evaluation on DAVIS
 /// (Caron et al. 2021, section 4.2.2, after Jabri et al. 2020).
 namespace dinoxx::eval {
 

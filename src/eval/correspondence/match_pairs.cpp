@@ -23,7 +23,7 @@ using nlohmann::json;
 struct Pair {
   fs::path first, second;
   std::vector<KeyPoint> points;
-  double reference = 0;  // 0: the longer side of the second picture
+  double reference = 0;  // 0: the longer side of the second image
 };
 
 std::vector<Pair> read_pairs(const fs::path& list, const fs::path& images) {
@@ -37,27 +37,27 @@ std::vector<Pair> read_pairs(const fs::path& list, const fs::path& images) {
       if (entry.contains("box")) pair.reference = std::max(entry["box"].at(2).get<double>(), entry["box"].at(3).get<double>());
       for (const fs::path& picture : {pair.first, pair.second})
         if (!fs::is_regular_file(picture))
-          fail_usage(list.string(), "pictures that are there", fmt::format("no {}", picture.string()), "See --images.");
+          fail_usage(list.string(), "images that are there", fmt::format("no {}", picture.string()), "See --images.");
       pairs.push_back(std::move(pair));
     }
   } catch (const json::exception& e) {
     fail_usage(list.string(), "[{\"first\": FILE, \"second\": FILE, \"points\": [[x, y, x2, y2], ...], \"box\": [x, y, width, height]}]",
                fmt::format("\"{}\" in pair {}", e.what(), pairs.size()), "Box may be left out.");
   }
-  if (pairs.empty()) fail_usage(list.string(), "pairs of pictures", "none", "See \"dinoxx match --help\".");
+  if (pairs.empty()) fail_usage(list.string(), "pairs of images", "none", "See \"dinoxx match --help\".");
   return pairs;
 }
 
-PatchMap patches_of(const Picture& picture, const Embedder& embedder, const Normalization& normalization) {
+PatchMap patches_of(const InputImage& picture, const Embedder& embedder, const Normalization& normalization) {
   const at::Tensor features = embedder.patches(network_input(picture.pixels, normalization))[0];
   const PatchGrid grid = patch_grid(picture.pixels.size(1), picture.pixels.size(2), features.size(0));
   return {features, grid.rows, grid.columns, static_cast<double>(picture.width), static_cast<double>(picture.height)};
 }
 
 PointTally match_pair(const Pair& pair, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple) {
-  const Picture first = read_picture(pair.first, image_size, multiple), second = read_picture(pair.second, image_size, multiple);
+  const InputImage first = read_input_image(pair.first, image_size, multiple), second = read_input_image(pair.second, image_size, multiple);
   for (const KeyPoint& point : pair.points) {
-    const auto inside = [](const Picture& picture, double x, double y) {
+    const auto inside = [](const InputImage& picture, double x, double y) {
       return x >= 0 && y >= 0 && x <= picture.width && y <= picture.height;
     };
     if (inside(first, point.x, point.y) && inside(second, point.to_x, point.to_y)) continue;
@@ -85,10 +85,10 @@ double pck(const PointTally& tally, size_t share) {
 json match_pairs(const MatchOptions& options, Communicator& comm) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<Pair> pairs;
-  Contenders loaded;
+  ModelAndBaselines loaded;
   on_all_ranks(comm, [&] {
     pairs = read_pairs(options.pairs, options.images);
-    loaded = load_contenders(options.model, options.baselines);
+    loaded = load_model_and_baselines(options.model, options.baselines);
     if (comm.rank() == 0) make_writable_directory(options.out);
   });
   const int multiple = input_multiple(loaded.model.network->config()), size = options.image_size.value_or(loaded.model.image_size);
@@ -102,7 +102,7 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
                   {"protocol",
                    {{"features", "patches of the last block after the final norm, cosine"},
                     {"answer", "centre of the most similar patch"},
-                    {"reference", "longer side of the box, without one of the second picture"},
+                    {"reference", "longer side of the box, without one of the second image"},
                     {"pck", "over all points of all pairs"},
                     {"input", fmt::format("short side {}, sides rounded to multiples of {}", size, multiple)},
                     {"bootstrap", {{"resamples", kResamples}, {"what", "pairs"}}}}},
@@ -149,7 +149,7 @@ std::string match_table(const json& results) {
   const auto percent = [](const json& value) {
     return value.is_null() ? std::string("-") : fmt::format("{:.2f}", 100 * value.get<double>());
   };
-  std::string text = "places found again (PCK in %, within 0.05, 0.1 and 0.2 of the reference length)\n";
+  std::string text = "matched points (PCK in %, within 0.05, 0.1 and 0.2 of the reference length)\n";
   text += fmt::format("  {:<12}{:>9}{:>9}{:>16}{:>9}{:>12}{:>9}{:>9}\n", "", "0.05", "0.1", "95 %", "0.2", "mutual 0.1", "share", "points");
   const auto line = [&](const std::string& name, const json& of, const std::string& interval, const json& mutual) {
     text +=

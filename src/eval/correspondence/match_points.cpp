@@ -29,7 +29,7 @@ double distance(const PatchMap& map, int64_t cell, double x, double y) {
   return std::hypot(cx - x, cy - y);
 }
 
-constexpr const char *kNoPoints = "no point to ask for", *kNoMutual = "no point whose answer finds back to it";
+constexpr const char *kNoPoints = "no points", *kNoMutual = "no point is the nearest match of its own answer";
 
 Stat share_of(double count, double all, const char* why_none) {
   return all > 0 ? Stat::of(count / all) : Stat::undefined(why_none);

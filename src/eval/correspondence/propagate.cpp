@@ -24,32 +24,32 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// What is compared: an embedder's propagation, or nothing moves (no embedder).
-struct Contender {
+// What is candidate: an embedder's propagation, or nothing moves (no embedder).
+struct Candidate {
   std::string name, description;
   const Embedder* embedder;
 };
 
-int64_t row_width(const std::vector<Film>& films) {
+int64_t row_width(const std::vector<Video>& videos) {
   int64_t most = 0;
-  for (const Film& film : films) most = std::max(most, static_cast<int64_t>(film.frames.size() * (1 + 2 * film.objects.size())));
+  for (const Video& video : videos) most = std::max(most, static_cast<int64_t>(video.frames.size() * (1 + 2 * video.objects.size())));
   return 1 + most;
 }
 
 // As a row of numbers, so that the ranks can share it: frames, then per object J and F of each.
-void write_scores(const FilmScores& scores, double* row) {
+void write_scores(const VideoResult& scores, double* row) {
   *row++ = static_cast<double>(scores.frames.size());
   row = std::copy(scores.frames.begin(), scores.frames.end(), row);
   for (const auto* part : {&scores.region, &scores.boundary})
     for (const std::vector<double>& of_object : *part) row = std::copy(of_object.begin(), of_object.end(), row);
 }
 
-FilmScores read_scores(const Film& film, const double* row) {
-  FilmScores scores;
+VideoResult read_scores(const Video& video, const double* row) {
+  VideoResult scores;
   const auto frames = static_cast<int64_t>(*row++);
   for (int64_t i = 0; i < frames; ++i) scores.frames.push_back(static_cast<int64_t>(*row++));
   for (auto* part : {&scores.region, &scores.boundary}) {
-    for (size_t object = 0; object < film.objects.size(); ++object, row += frames) part->emplace_back(row, row + frames);
+    for (size_t object = 0; object < video.objects.size(); ++object, row += frames) part->emplace_back(row, row + frames);
   }
   return scores;
 }
@@ -89,27 +89,27 @@ json mean_json(const std::vector<json>& parts) {
 
 struct Section {
   json scores;
-  std::vector<Tally> films;
+  std::vector<Tally> videos;
   std::vector<std::vector<std::string>> objects;  // rows of objects.csv
 };
 
-Section describe(const Contender& contender, const std::vector<Film>& films, const at::Tensor& rows) {
+Section describe(const Candidate& candidate, const std::vector<Video>& videos, const at::Tensor& rows) {
   Section section;
-  json of_films = json::array();
+  json of_videos = json::array();
   std::vector<json> regions, boundaries;
   Tally all;
-  for (size_t f = 0; f < films.size(); ++f) {
-    const Film& film = films[f];
+  for (size_t f = 0; f < videos.size(); ++f) {
+    const Video& video = videos[f];
     const at::Tensor row = rows[static_cast<int64_t>(f)];
-    const FilmScores scores = read_scores(film, row.data_ptr<double>());
+    const VideoResult scores = read_scores(video, row.data_ptr<double>());
     Tally tally;
     json of_objects = json::array();
-    for (size_t i = 0; i < film.objects.size(); ++i) {
+    for (size_t i = 0; i < video.objects.size(); ++i) {
       const json region = series_json(scores.region[i]), boundary = series_json(scores.boundary[i]);
       of_objects.push_back(
-          {{"object", film.objects[i]}, {"j", region}, {"f", boundary}, {"j_frames", scores.region[i]}, {"f_frames", scores.boundary[i]}});
+          {{"object", video.objects[i]}, {"j", region}, {"f", boundary}, {"j_frames", scores.region[i]}, {"f_frames", scores.boundary[i]}});
       const auto text = [](const json& value) { return value.is_null() ? std::string() : fmt::format("{:.6f}", value.get<double>()); };
-      section.objects.push_back({contender.name, film.name, std::to_string(film.objects[i]), text(region["mean"]), text(region["recall"]),
+      section.objects.push_back({candidate.name, video.name, std::to_string(video.objects[i]), text(region["mean"]), text(region["recall"]),
                                  text(region["decay"]), text(boundary["mean"]), text(boundary["recall"]), text(boundary["decay"])});
       regions.push_back(region);
       boundaries.push_back(boundary);
@@ -118,33 +118,33 @@ Section describe(const Contender& contender, const std::vector<Film>& films, con
       tally.boundary += boundary["mean"].get<double>();
       ++tally.objects;
     }
-    json of_film = {{"name", film.name}, {"frames", film.frames.size()}, {"scored_frames", scores.frames}, {"objects", of_objects}};
-    put(of_film, "j_and_f", Stat::unless_nan(tally.both(), kNoFrame));
-    of_films.push_back(std::move(of_film));
-    section.films.push_back(tally);
+    json of_video = {{"name", video.name}, {"frames", video.frames.size()}, {"scored_frames", scores.frames}, {"objects", of_objects}};
+    put(of_video, "j_and_f", Stat::unless_nan(tally.both(), kNoFrame));
+    of_videos.push_back(std::move(of_video));
+    section.videos.push_back(tally);
     all.region += tally.region;
     all.boundary += tally.boundary;
     all.objects += tally.objects;
   }
-  section.scores = {{"name", contender.name},  {"description", contender.description},
+  section.scores = {{"name", candidate.name},  {"description", candidate.description},
                     {"j", mean_json(regions)}, {"f", mean_json(boundaries)},
-                    {"objects", all.objects},  {"films", std::move(of_films)}};
+                    {"objects", all.objects},  {"films", std::move(of_videos)}};
   put(section.scores, "j_and_f", Stat::unless_nan(all.both(), kNoObject));
   return section;
 }
 
-// J&F of each resample of the films.
-std::vector<double> resampled(const std::vector<Tally>& films, uint64_t seed) {
-  const std::vector<int32_t> one_class(films.size(), 0);
-  const Resampler resampler(one_class, std::vector<uint64_t>(films.size(), 0), 1, seed);
+// J&F of each resample of the videos.
+std::vector<double> resampled(const std::vector<Tally>& videos, uint64_t seed) {
+  const std::vector<int32_t> one_class(videos.size(), 0);
+  const Resampler resampler(one_class, std::vector<uint64_t>(videos.size(), 0), 1, seed);
   std::vector<double> values;
   for (int64_t i = 0; i < kResamples; ++i) {
     const std::vector<uint32_t> counts = resampler.counts(i);
     Tally sum;
-    for (size_t f = 0; f < films.size(); ++f) {
-      sum.region += counts[f] * films[f].region;
-      sum.boundary += counts[f] * films[f].boundary;
-      sum.objects += counts[f] * films[f].objects;
+    for (size_t f = 0; f < videos.size(); ++f) {
+      sum.region += counts[f] * videos[f].region;
+      sum.boundary += counts[f] * videos[f].boundary;
+      sum.objects += counts[f] * videos[f].objects;
     }
     values.push_back(sum.both());
   }
@@ -172,51 +172,51 @@ json protocol_of(const PropagateOptions& options, int multiple) {
 
 json propagate(const PropagateOptions& options, Communicator& comm) {
   const auto start = std::chrono::steady_clock::now();
-  std::vector<Film> films;
-  Contenders loaded;
+  std::vector<Video> videos;
+  ModelAndBaselines loaded;
   on_all_ranks(comm, [&] {
-    films = find_films(options.frames, options.masks, options.list);
-    loaded = load_contenders(options.model, options.baselines);
+    videos = find_videos(options.frames, options.masks, options.list);
+    loaded = load_model_and_baselines(options.model, options.baselines);
     if (comm.rank() == 0)
-      for (const Film& film : films) make_writable_directory(options.out / "masks" / film.name);
+      for (const Video& video : videos) make_writable_directory(options.out / "masks" / video.name);
   });
   const std::vector<Embedder>& embedders = loaded.embedders;
   const int multiple = input_multiple(loaded.model.network->config());
   const Normalization& normalization = loaded.model.normalization.value().values;
-  std::vector<Contender> contenders;
-  for (const Embedder& embedder : embedders) contenders.push_back({embedder.name, embedder.description, &embedder});
-  contenders.push_back({"still", "the first annotation in every frame", nullptr});
+  std::vector<Candidate> candidates;
+  for (const Embedder& embedder : embedders) candidates.push_back({embedder.name, embedder.description, &embedder});
+  candidates.push_back({"still", "the first annotation in every frame", nullptr});
 
   json results = {{"format", "dinoxx propagate"},
                   {"version", 1},
                   {"checkpoint", describe_checkpoint(loaded.model)},
-                  {"data", {{"frames", options.frames.string()}, {"masks", options.masks.string()}, {"films", films.size()}}},
+                  {"data", {{"frames", options.frames.string()}, {"masks", options.masks.string()}, {"films", videos.size()}}},
                   {"protocol", protocol_of(options, multiple)},
                   {"results", json::array()},
                   {"seed", options.seed}};
   std::string table = "features,film,object,J-mean,J-recall,J-decay,F-mean,F-recall,F-decay\n";
   std::vector<std::string> names;
   std::vector<std::vector<ResampledFigure>> figures;
-  for (const Contender& contender : contenders) {
+  for (const Candidate& candidate : candidates) {
     const at::Tensor rows =
-        run_tasks(comm, static_cast<int64_t>(films.size()), row_width(films), options.threads, [&](int64_t task, double* row) {
-          const Film& film = films[static_cast<size_t>(task)];
-          const bool shown = contender.embedder == &embedders.front();
-          write_scores(contender.embedder ? propagate_film(film, *contender.embedder, normalization, options.image_size.value_or(0),
-                                                           multiple, options.config, shown ? options.out / "masks" / film.name : fs::path())
-                                          : still_film(film),
+        run_tasks(comm, static_cast<int64_t>(videos.size()), row_width(videos), options.threads, [&](int64_t task, double* row) {
+          const Video& video = videos[static_cast<size_t>(task)];
+          const bool shown = candidate.embedder == &embedders.front();
+          write_scores(candidate.embedder ? propagate_video(video, *candidate.embedder, normalization, options.image_size.value_or(0),
+                                                           multiple, options.config, shown ? options.out / "masks" / video.name : fs::path())
+                                          : still_video(video),
                        row);
         });
-    Section section = describe(contender, films, rows);
-    std::vector<double> values = resampled(section.films, options.seed);
+    Section section = describe(candidate, videos, rows);
+    std::vector<double> values = resampled(section.videos, options.seed);
     put(section.scores, "bootstrap95", percentile_interval(values));
     for (const auto& fields : section.objects) table += csv_row(fields);
     const json& both = section.scores["j_and_f"];
-    names.push_back(contender.name);
+    names.push_back(candidate.name);
     figures.push_back({{"j_and_f", both.is_null() ? std::nan("") : both.get<double>(), std::move(values)}});
     results["results"].push_back(std::move(section.scores));
   }
-  results["paired"] = films.size() > 1 ? paired_differences(names, figures) : json::array();
+  results["paired"] = videos.size() > 1 ? paired_differences(names, figures) : json::array();
   results["run"] = {{"command", options.command_line},
                     {"ranks", comm.size()},
                     {"threads", options.threads},
@@ -235,7 +235,7 @@ std::string propagate_table(const json& results) {
     return value.is_null() ? std::string("-") : fmt::format("{:.2f}", 100 * value.get<double>());
   };
   std::string text = fmt::format(
-      "labels followed through {} films, in %: J overlap, F boundary, mean over objects\n  "
+      "labels followed through {} videos, in %: J overlap, F boundary, mean over objects\n  "
       "{:<12}{:>9}{:>16}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n",
       results["data"]["films"].get<int64_t>(), "", "J&F", "95 %", "J", "recall", "decay", "F", "recall", "decay");
   for (const json& result : results["results"]) {

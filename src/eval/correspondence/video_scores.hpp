@@ -3,8 +3,8 @@
 #include <optional>
 #include <span>
 
-/// How well masks of one object follow it through a film: the measures of DAVIS (Perazzi et al. 2016, section 4; the boundary measure after
-/// Martin et al. 2004). Masks are [height, width], any value but 0 is object.
+/// How well masks of one object follow it through a video: the measures of DAVIS (Perazzi et al. 2016, section 4; the boundary measure
+/// after Martin et al. 2004). Masks are [height, width], any value but 0 is object.
 namespace dinoxx::eval {
 
 /// Share of the diagonal by which a boundary may be off.
@@ -19,7 +19,7 @@ double region_similarity(std::span<const uint8_t> truth, std::span<const uint8_t
 double boundary_measure(std::span<const uint8_t> truth, std::span<const uint8_t> answer, int64_t width, int64_t height,
                         double tolerance = kBoundaryTolerance);
 
-/// A measure over the frames of a film.
+/// A measure over the frames of a video.
 struct SeriesScores {
   double mean = 0, recall = 0;  ///< recall: share of frames above 0.5
   std::optional<double> decay;  ///< mean of the first quarter less that of the last; for four frames or more

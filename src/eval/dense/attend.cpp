@@ -9,9 +9,9 @@
 #include "dense.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/image_input.hpp"
+#include "map_images.hpp"
 #include "model/backbones/attention.hpp"
 #include "model/weights/backbone_json.hpp"
-#include "panels.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -61,7 +61,7 @@ json attend(const AttendOptions& options) {
   const auto* vit = std::get_if<VitConfig>(&config);
   if (!std::filesystem::is_regular_file(options.image))
     fail_usage("IMAGE", "a JPEG or PNG file", fmt::format("no {}", options.image.string()), "Check the path.");
-  const at::Tensor picture = read_picture(options.image, options.image_size.value_or(model.image_size), input_multiple(config)).pixels;
+  const at::Tensor picture = read_input_image(options.image, options.image_size.value_or(model.image_size), input_multiple(config)).pixels;
   const int64_t height = picture.size(1), width = picture.size(2);
   if (vit) {
     const double tokens = static_cast<double>(height / vit->patch_size * (width / vit->patch_size) + 1 + vit->registers);
@@ -95,7 +95,7 @@ json attend(const AttendOptions& options) {
     json heads = json::array();
     const auto show = [&](const std::string& name, const at::Tensor& row) {
       const at::Tensor map = row.narrow(0, 1 + registers, patches.size(0)).reshape({grid.rows, grid.columns});
-      panels.emplace_back(name, panel(attention_map(map), height, width));
+      panels.emplace_back(name, map_image(attention_map(map), height, width));
       return attention_numbers(row, registers);
     };
     const at::Tensor mean = all[0].mean(0);
@@ -120,10 +120,10 @@ json attend(const AttendOptions& options) {
     asked = row * grid.columns + column;
   }
   const Components components = principal_components(patches);
-  panels.emplace_back("pca.png", panel(components.maps.reshape({3, grid.rows, grid.columns}), height, width));
+  panels.emplace_back("pca.png", map_image(components.maps.reshape({3, grid.rows, grid.columns}), height, width));
   const at::Tensor unit = patches / patches.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
   const at::Tensor similarity = at::mv(unit, unit[asked]);
-  panels.emplace_back("similarity.png", panel(similarity.reshape({grid.rows, grid.columns}), height, width));
+  panels.emplace_back("similarity.png", map_image(similarity.reshape({grid.rows, grid.columns}), height, width));
   const at::Tensor norms = patches.norm(2, 1);
   result["patches"] = {
       {"dim", patches.size(1)},
@@ -138,7 +138,7 @@ json attend(const AttendOptions& options) {
   result["files"] = json::array();
   panels.emplace_back("overview.png", overview(panels));
   for (const auto& [name, pixels] : panels) {
-    write_file_atomically(options.out / name, panel_png(pixels));
+    write_file_atomically(options.out / name, map_png(pixels));
     result["files"].push_back(name);
   }
   write_file_atomically(options.out / "attend.json", result.dump(2) + "\n");

@@ -17,11 +17,11 @@ struct AttendOptions {
   std::string command_line;
 };
 
-/// What a backbone sees in one picture. Writes into `out`: input.png (the whole picture, sides rounded to multiples of the patch, 32 for
+/// What a backbone sees in one image. Writes into `out`: input.png (the whole image, sides rounded to multiples of the patch, 32 for
 /// convolutional networks), attention_head_N.png and attention_mean.png (CLS, last block, each over its own 99th percentile; not for
-/// convolutional networks), pca.png (the first three principal components of this picture's patch features as red, green, blue),
+/// convolutional networks), pca.png (the first three principal components of this image's patch features as red, green, blue),
 /// similarity.png (cosine of every patch with one, 0 black to 1 white), overview.png (all of them) and, last, attend.json with the numbers.
-/// Maps are in patches, each shown as a square. Returns attend.json. UsageError: no such picture, a patch outside the grid, a picture whose
+/// Maps are in patches, each shown as a square. Returns attend.json. UsageError: no such image, a patch outside the grid, an image whose
 /// attention does not fit in memory.
 nlohmann::json attend(const AttendOptions& options);
 

@@ -59,7 +59,7 @@ std::vector<Choice> choose(const EvalData& data, const Prediction& prediction) {
 
 }  // namespace
 
-json neighbour_evidence(const StepInput& input, const std::string& step, const Prediction& prediction) {
+json neighbour_evidence(const ProtocolInput& input, const std::string& protocol, const Prediction& prediction) {
   const EvalData& data = input.data;
   const std::vector<Choice> chosen = choose(data, prediction);
   const int k = static_cast<int>(std::min<int64_t>(kShown, input.features.memory.size(0)));
@@ -89,13 +89,13 @@ json neighbour_evidence(const StepInput& input, const std::string& step, const P
                   {"answer", class_name(input.dataset, prediction.classes[query])},
                   {"neighbours", std::move(neighbours)}};
     if (prediction.probabilities.empty()) {
-      put(image, "probability", Stat::undefined("the method gives a class and no probabilities"));
+      put(image, "probability", Stat::undefined("the method predicts a class without probabilities"));
     } else {
       image["probability"] = prediction.probabilities[query * data.classes + prediction.classes[query]];
     }
     images.push_back(std::move(image));
   }
-  return {{"method", {step, input.embedder.name, prediction.method}},
+  return {{"method", {protocol, input.embedder.name, prediction.method}},
           {"rule", fmt::format("the {} mistakes of highest stated probability (without probabilities: the first), at most {} of one "
                                "confusion; then of the {} rarest classes that have test images the right answer and the mistake of highest "
                                "stated probability",

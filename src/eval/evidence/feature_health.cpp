@@ -25,7 +25,7 @@ struct Sample {
   std::vector<int32_t> labels;
 };
 
-Sample sample(const StepInput& input) {
+Sample sample(const ProtocolInput& input) {
   const at::Tensor& memory = input.features.memory;
   const int64_t all = memory.size(0), n = std::min(all, memory.size(1) > kWide ? kRowsOfWide : kRows);
   Sample result{at::empty({n, memory.size(1)}, at::kDouble), {}};
@@ -93,14 +93,14 @@ json spectrum_json(const double* variances, int64_t count) {
 
 }  // namespace
 
-json feature_health(const StepInput& input) {
+json feature_health(const ProtocolInput& input) {
   const Sample s = sample(input);
   const int64_t n = s.x.size(0), dim = s.x.size(1), components = std::min(n, dim);
   json health = {{"name", input.embedder.name}, {"images", n}, {"dim", dim}};
   if (n < 2) {
     for (const char* key : {"effective_rank", "deviation", "deviation_quantiles", "dead_dimensions", "mean_cosine", "uniformity",
                             "alignment", "distance", "spectrum"})
-      put(health, key, Stat::undefined("one training image has no spread"));
+      put(health, key, Stat::undefined("one training image has no variance"));
     return health;
   }
   const at::Tensor rows = run_tasks(input.comm, 1, kFixed + dim + components, 1, [&](int64_t, double* row) {

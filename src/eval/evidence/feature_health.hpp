@@ -1,7 +1,7 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -12,6 +12,6 @@ namespace dinoxx::eval {
 /// 0.01), mean_cosine (of pairs), uniformity (logarithm of the mean of exp(-2 |x - y|^2) over pairs: -4 at best in many dimensions, 0 when
 /// all are the same; Wang & Isola 2020), alignment (mean |x - y|^2 of pairs of one class) and distance (of all pairs), spectrum
 /// [{component, share, up_to}]: shares of the variance, and of all components so far}. Undefined is null, with the reason. Collective.
-nlohmann::json feature_health(const StepInput& input);
+nlohmann::json feature_health(const ProtocolInput& input);
 
 }  // namespace dinoxx::eval

@@ -7,7 +7,7 @@
 
 #include "comm/agree.hpp"
 #include "eval/dense/dense.hpp"
-#include "eval/dense/panels.hpp"
+#include "eval/dense/map_images.hpp"
 #include "eval/features/blocks.hpp"
 #include "model/backbones/attention.hpp"
 
@@ -39,7 +39,7 @@ Parts parts_of(double* row, const Shape& shape) {
           view(patches + shape.cells * shape.dim, {shape.heads, shape.cells})};
 }
 
-Shape shape_of(const StepInput& input, uint64_t id) {
+Shape shape_of(const ProtocolInput& input, uint64_t id) {
   Shape shape;
   on_all_ranks(input.comm, [&] {
     const at::Tensor image = read_images(input.dataset, {&id, 1}, *input.images);
@@ -49,7 +49,7 @@ Shape shape_of(const StepInput& input, uint64_t id) {
   return shape;
 }
 
-void look_at(const StepInput& input, uint64_t id, const Shape& shape, double* row) {
+void look_at(const ProtocolInput& input, uint64_t id, const Shape& shape, double* row) {
   const at::Tensor image = read_images(input.dataset, {&id, 1}, *input.images);
   const Parts parts = parts_of(row, shape);
   parts.picture.copy_(image[0]);
@@ -68,20 +68,20 @@ json norms_of(const at::Tensor& patches) {
           {"above_4_medians", (norms > kOutlier * median).to(at::kDouble).mean().item<double>()}};
 }
 
-// The pictures of one image; what is said of it in numbers goes into `about`.
+// The images of one image; what is said of it in numbers goes into `about`.
 void draw(const Parts& parts, const at::Tensor& colours, const Shape& shape, const std::string& stem, json& about,
           std::map<std::string, std::string>& files) {
   const PatchGrid grid = patch_grid(shape.size, shape.size, shape.cells);
   const auto put_file = [&](const std::string& kind, const at::Tensor& pixels) {
     const std::string name = fmt::format("{}_{}.png", stem, kind);
-    files[name] = panel_png(pixels);
+    files[name] = map_png(pixels);
     return name;
   };
   const auto put_map = [&](const std::string& kind, const at::Tensor& map) {
-    return put_file(kind, panel(map.reshape({map.numel() / shape.cells, grid.rows, grid.columns}).squeeze(0), shape.size, shape.size));
+    return put_file(kind, map_image(map.reshape({map.numel() / shape.cells, grid.rows, grid.columns}).squeeze(0), shape.size, shape.size));
   };
   json& names = about["files"];
-  names["input"] = put_file("input", panel(parts.picture, shape.size, shape.size));
+  names["input"] = put_file("input", map_image(parts.picture, shape.size, shape.size));
   names["pca"] = put_map("pca", colours);
   int64_t asked = grid.rows / 2 * grid.columns + grid.columns / 2;
   if (shape.heads > 0) {
@@ -94,7 +94,7 @@ void draw(const Parts& parts, const at::Tensor& colours, const Shape& shape, con
     names["attention"] = put_map("attention", attention_map(mean));
     const int64_t tall = shape.size / grid.rows * grid.rows, wide = shape.size / grid.columns * grid.columns;
     bright = bright.repeat_interleave(tall / grid.rows, 0).repeat_interleave(wide / grid.columns, 1);
-    names["attention_60"] = put_file("attention_60", panel(parts.picture.narrow(1, 0, tall).narrow(2, 0, wide) * bright, tall, wide));
+    names["attention_60"] = put_file("attention_60", map_image(parts.picture.narrow(1, 0, tall).narrow(2, 0, wide) * bright, tall, wide));
     names["heads"] = json::array();
     for (int64_t h = 0; h < shape.heads; ++h)
       names["heads"].push_back(put_map(fmt::format("attention_head_{}", h), attention_map(parts.attention[h])));
@@ -109,7 +109,7 @@ void draw(const Parts& parts, const at::Tensor& colours, const Shape& shape, con
 
 }  // namespace
 
-FeaturePictures feature_pictures(const StepInput& input, std::span<const uint64_t> ids) {
+FeaturePictures feature_pictures(const ProtocolInput& input, std::span<const uint64_t> ids) {
   FeaturePictures result;
   if (!input.images || !input.embedder.patches || ids.empty()) {
     result.section["left_out"] = ids.empty() ? "no image was chosen" : "these features have no patches";

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -19,6 +19,6 @@ struct FeaturePictures {
 /// attention, attention_60, heads: []}, attention: {share_of_patches_with_60_percent, largest_of_a_patch}, norms: {min, median, max,
 /// above_4_medians}, asked: [row, column]}], "grid", "explained": shares of the variance}, or {"left_out": why} where the embedder has no
 /// patches or input.images is not there. Collective.
-FeaturePictures feature_pictures(const StepInput& input, std::span<const uint64_t> ids);
+FeaturePictures feature_pictures(const ProtocolInput& input, std::span<const uint64_t> ids);
 
 }  // namespace dinoxx::eval

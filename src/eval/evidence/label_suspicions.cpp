@@ -7,7 +7,7 @@
 
 #include "comm/agree.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/protocols/linear_parts.hpp"
+#include "eval/protocols/logistic_parts.hpp"
 #include "evidence.hpp"
 
 namespace dinoxx::eval {
@@ -35,7 +35,7 @@ std::vector<int64_t> examined_rows(int64_t memory, int64_t dim) {
   return rows;
 }
 
-std::vector<Voters> voters_of(const StepInput& input, const std::vector<int64_t>& examined) {
+std::vector<Voters> voters_of(const ProtocolInput& input, const std::vector<int64_t>& examined) {
   const at::Tensor& memory = input.features.memory;
   const std::vector<uint64_t> groups = groups_of(input.dataset, input.data.memory);
   const bool grouped = std::any_of(groups.begin(), groups.end(), [](uint64_t g) { return g != 0; });
@@ -104,7 +104,7 @@ struct Suspicion {
 
 }  // namespace
 
-json label_suspicions(const StepInput& input) {
+json label_suspicions(const ProtocolInput& input) {
   const EvalData& data = input.data;
   const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
   const std::vector<int64_t> examined = examined_rows(input.features.memory.size(0), input.features.memory.size(1));

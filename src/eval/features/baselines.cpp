@@ -8,14 +8,14 @@ namespace dinoxx::eval {
 
 using nlohmann::json;
 
-std::vector<std::string> Contenders::names() const {
+std::vector<std::string> ModelAndBaselines::names() const {
   std::vector<std::string> names;
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);
   return names;
 }
 
-Contenders load_contenders(const ModelRequest& request, const std::vector<std::string>& baselines) {
-  Contenders result;
+ModelAndBaselines load_model_and_baselines(const ModelRequest& request, const std::vector<std::string>& baselines) {
+  ModelAndBaselines result;
   result.model = load_model(request);
   const LoadedModel& model = result.model;
   result.embedders.push_back(backbone_embedder("teacher", "the checkpoint's backbone", *model.network));

@@ -10,16 +10,12 @@
 
 namespace dinoxx::eval {
 
-struct EmbedOptions {
-  ModelRequest model;
+struct EmbedOptions : NetworkRun {
   std::filesystem::path data, out;  ///< out: FILE.npy, FILE.h5 (feature_file.hpp)
   std::optional<Split> split;       ///< all images without it
-  std::optional<int> image_size;    ///< default: what training showed
   bool normalize = true;            ///< rows divided by their L2 norm
   int last_blocks = 0;              ///< above 0: last_blocks_row() of so many blocks instead of the feature
   int64_t limit = 0;                ///< only that many, the first by id; 0: all
-  int threads = 1;
-  std::string command_line;
   std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads
 };
 

@@ -1,4 +1,4 @@
-// Pictures by number become rows of features. What embed and predict share.
+// Images by number become rows of features. What embed and predict share.
 #pragma once
 #include <functional>
 #include <optional>

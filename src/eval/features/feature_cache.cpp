@@ -81,7 +81,7 @@ std::string entry_name(const Embedder& embedder, std::span<const uint64_t> ids) 
   return fmt::format("{}, {} images", embedder.name, ids.size());
 }
 
-// Of anything else nobody can say what its features depend on.
+// Of anything else it is unknown what its features depend on.
 bool is_known(const Embedder& embedder) {
   return embedder.network || embedder.name == "raw";
 }

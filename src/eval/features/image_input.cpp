@@ -21,7 +21,7 @@ int input_multiple(const BackboneConfig& config) {
   return vit ? static_cast<int>(vit->patch_size) : kConvStride;
 }
 
-Picture read_picture(const std::filesystem::path& path, int size, int multiple) {
+InputImage read_input_image(const std::filesystem::path& path, int size, int multiple) {
   const std::string bytes = read_text(path);
   Image image;
   try {

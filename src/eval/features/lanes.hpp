@@ -3,9 +3,21 @@
 
 namespace dinoxx::eval {
 
-/// What draws of Purpose::kEval are for, so that no two steps share numbers. Append only. Thinning out the memory (eval_data.cpp) has lane
-/// 0.
-enum class Lane : uint32_t { kThin = 0, kBootstrap = 1, kKmeans = 2, kShots = 3, kEpisodes = 4, kFolds = 5, kPatches = 6, kSampler = 7, kSweep = 8, kWarps = 9, kCopies = 10 };
+/// What draws of Purpose::kEval are for, so that no two protocols share numbers. Append only. Thinning out the memory (eval_data.cpp) has
+/// lane 0.
+enum class Lane : uint32_t {
+  kThin = 0,
+  kBootstrap = 1,
+  kKmeans = 2,
+  kShots = 3,
+  kEpisodes = 4,
+  kFolds = 5,
+  kPatches = 6,
+  kSampler = 7,
+  kLinearProbe = 8,
+  kWarps = 9,
+  kCopies = 10
+};
 
 /// The lane of CounterRng: `sub` (below 2^28) tells apart what belongs to one position (a restart, a draw).
 inline uint32_t lane(Lane what, uint64_t sub = 0) {

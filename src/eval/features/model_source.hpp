@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,15 @@ struct InputNormalization {
 InputNormalization input_normalization(const WeightFile& file);
 /// {"mean", "std", "source"}, for results.
 nlohmann::json describe(const InputNormalization& normalization);
+
+/// What all work with a network is told: which one, how images become its input, what it may use, and what records say of the call.
+struct NetworkRun {
+  ModelRequest model;
+  std::optional<int> image_size;  ///< short side of the input, pixels; default: what training showed
+  int threads = 1;                ///< of each rank
+  std::string command_line;
+  nlohmann::json build;  ///< what the program was built of
+};
 
 /// A backbone with its weights and where they are from.
 struct LoadedModel {

@@ -5,7 +5,7 @@
 
 namespace dinoxx::eval {
 
-/// Light fine-tuning: `--finetune.*` of "dinoxx eval", and what the step is told about the run.
+/// Light fine-tuning: `--finetune.*` of "dinoxx eval", and what the protocol is told about the run.
 struct FinetuneOptions {
   std::vector<std::string> methods;  ///< empty: all of tuning_names()
   int epochs = 10;
@@ -20,14 +20,14 @@ struct FinetuneOptions {
   double crop = 0.3;                                ///< smallest share of an image's area that a training crop shows; 1: whole images
   std::string loss = "cross_entropy", sampler = "plain";
   std::string save = "changed";  ///< "none", "changed": what differs from the checkpoint, "merged": the whole network too
-  double max_minutes = 10;       ///< a step that nobody named and that would take longer is offered, not run
-  bool by_name = true;           ///< the user named this step
+  double max_minutes = 10;       ///< when nobody named this protocol and it would take longer, it is offered, not run
+  bool by_name = true;           ///< the user named this protocol
   bool progress = false;         ///< a line for each epoch on stderr, rank 0
   nlohmann::json checkpoint;     ///< {"file", "crc32c"} of the weights that it starts from: goes into the files
   std::string config_text;       ///< the training's configuration where the weights have one: makes a merged file a checkpoint
 };
 
-/// Whether a step that nobody named is run, and the timing that says so.
+/// Whether a protocol that nobody named is run, and the timing that says so.
 struct FinetuneOffer {
   double seconds_per_image = 0;  ///< of a training step
   bool runs = false;

@@ -11,14 +11,14 @@
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/protocols/linear_parts.hpp"
+#include "eval/protocols/logistic_parts.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "finetune_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
-// Multiplications of one step of the probe's fit, above which its path over C takes hours of one core.
+// Multiplications of one iteration of the probe's fit, above which its path over C takes hours of one core.
 constexpr double kLargestProbe = 4e9;
 
 ViewSpec crop_of(const ExtractOptions& images, double smallest) {
@@ -40,7 +40,7 @@ void take(const EvalData& data, size_t row, std::vector<uint64_t>& ids, std::vec
 
 }  // namespace
 
-TuneData plan_tuning(const StepInput& input) {
+TuneData plan_tuning(const ProtocolInput& input) {
   const EvalData& all = input.data;
   TuneData data;
   std::vector<int32_t> train_labels;
@@ -85,11 +85,11 @@ TuneData plan_tuning(const StepInput& input) {
   else if (data.present.size() < 2)
     data.why_not = "training images of one class only";
   else if (fit > kLargestProbe)
-    data.why_not = fmt::format("a step of the probe's fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestProbe);
+    data.why_not = fmt::format("an iteration of the probe's fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestProbe);
   return data;
 }
 
-ProbeHead fit_probe(const StepInput& input, const TuneData& data, const TunedHead& zero) {
+ProbeHead fit_probe(const ProtocolInput& input, const TuneData& data, const TunedHead& zero) {
   const int classes = static_cast<int>(data.present.size());
   const int64_t dim = input.embedder.dim, model = classes * (dim + 1);
   const at::Tensor rows = run_tasks(input.comm, 1, model + 1, input.threads, [&](int64_t, double* row) {
@@ -109,7 +109,7 @@ ProbeHead fit_probe(const StepInput& input, const TuneData& data, const TunedHea
   return {{weight * zero.scale, bias + at::mv(weight, zero.centre), zero.centre, zero.scale}, rows[0][model].item<double>()};
 }
 
-TunedHead zero_head(const StepInput& input, const TuneData& data) {
+TunedHead zero_head(const ProtocolInput& input, const TuneData& data) {
   const auto classes = static_cast<int64_t>(data.present.size());
   const int64_t dim = input.embedder.dim;
   const at::Tensor rows = run_tasks(input.comm, 1, dim + 1, 1, [&](int64_t, double* row) {
@@ -122,7 +122,7 @@ TunedHead zero_head(const StepInput& input, const TuneData& data) {
           std::max(rows[0][dim].item<double>(), 1e-6)};
 }
 
-TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
+TuneBatch read_batch(const ProtocolInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
                      int64_t epoch, double smallest_crop) {
   const int64_t batch = end - begin, first = begin + batch * input.comm.rank() / input.comm.size(),
                 last = begin + batch * (input.comm.rank() + 1) / input.comm.size();
@@ -161,7 +161,7 @@ std::string describe_crops(const ExtractOptions& images, double smallest) {
                      images.transform.crop, images.transform.crop);
 }
 
-at::Tensor tuned_logits(const StepInput& input, const TunedNetwork& network, const std::vector<uint64_t>& ids) {
+at::Tensor tuned_logits(const ProtocolInput& input, const TunedNetwork& network, const std::vector<uint64_t>& ids) {
   const auto total = static_cast<int64_t>(ids.size());
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   at::Tensor local;
@@ -195,7 +195,9 @@ Stat temperature_of(const at::Tensor& logits, const TuneData& data) {
   const at::Tensor known = logits.index_select(0, at::tensor(rows, at::kLong)).contiguous();
   const Stat fitted =
       fit_temperature(labels, {known.data_ptr<double>(), static_cast<size_t>(known.numel())}, static_cast<int>(data.present.size()));
-  return fitted.value ? fitted : Stat::undefined("no finite temperature fits the validation images (all right, or no better than chance)");
+  return fitted.value
+             ? fitted
+             : Stat::undefined("no finite temperature fits the validation images (all classified correctly, or no better than chance)");
 }
 
 bool TuneScore::better_than(const TuneScore& other) const {

@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-StepFile file_of(const std::string& name, NamedTensors tensors, std::map<std::string, std::string> metadata) {
+ProtocolFile file_of(const std::string& name, NamedTensors tensors, std::map<std::string, std::string> metadata) {
   for (NamedTensor& tensor : tensors)
     tensor.tensor = tensor.tensor.detach().cpu().contiguous().clone();  // the network lives on, and changes
   return {name, [tensors = std::move(tensors), metadata = std::move(metadata)](const std::filesystem::path& path) {
@@ -21,8 +21,9 @@ StepFile file_of(const std::string& name, NamedTensors tensors, std::map<std::st
 
 }  // namespace
 
-std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
-                                  const ExtractOptions& images, const TunedNetwork& network, const Tuning& tuning) {
+std::vector<ProtocolFile> tuned_files(const Dataset& dataset, const FinetuneOptions& options, const TuningMethod& method,
+                                      const TuneData& data, const ExtractOptions& images, const TunedNetwork& network,
+                                      const Tuning& tuning) {
   if (options.save == "none") return {};
   json classes = json::array();
   for (const int32_t c : data.present) classes.push_back(class_name(dataset, c));
@@ -44,7 +45,7 @@ std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions&
     if (!tensor.name.starts_with("head.")) changed.push_back(tensor);
   changed.insert(changed.end(), of_head.begin(), of_head.end());
   const std::string name = fmt::format("finetune_{}", method.name);
-  std::vector<StepFile> files;
+  std::vector<ProtocolFile> files;
   files.push_back(file_of(name + ".safetensors", std::move(changed),
                           {{"format", "pt"}, {"dinoxx.finetune", about.dump()}, {kNormalizationKey, to_text(images.normalization)}}));
   if (options.save != "merged") return files;

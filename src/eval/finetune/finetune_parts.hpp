@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "finetune.hpp"
 #include "tuner.hpp"
@@ -23,7 +23,7 @@ struct TuneData {
   std::string by;                // "val split", or how a part of the memory was taken
   std::string why_not;           // set: there is nothing to choose on, or to learn
 };
-TuneData plan_tuning(const StepInput& input);
+TuneData plan_tuning(const ProtocolInput& input);
 
 // The head of the logistic regression on the train part, in the coordinates of `zero`. Its C is that of least cross-entropy on validation:
 // what recall alone would choose may be so steep that the first step of any rate destroys it. Collective.
@@ -31,9 +31,9 @@ struct ProbeHead {
   TunedHead head;
   double c = 1;
 };
-ProbeHead fit_probe(const StepInput& input, const TuneData& data, const TunedHead& zero);
+ProbeHead fit_probe(const ProtocolInput& input, const TuneData& data, const TunedHead& zero);
 // All zeros, with centre and scale of the training features. Collective.
-TunedHead zero_head(const StepInput& input, const TuneData& data);
+TunedHead zero_head(const ProtocolInput& input, const TuneData& data);
 
 // This rank's part of a batch.
 struct TuneBatch {
@@ -42,12 +42,12 @@ struct TuneBatch {
 };
 // Rows of `order` from `begin` to `end`, of all ranks; random resized crops and flips that are a function of (seed, epoch, place in the
 // epoch). Collective.
-TuneBatch read_batch(const StepInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
+TuneBatch read_batch(const ProtocolInput& input, const TuneData& data, std::span<const uint64_t> order, int64_t begin, int64_t end,
                      int64_t epoch, double smallest_crop);
 std::string describe_crops(const ExtractOptions& images, double smallest);
 
 // Logits [ids, head's classes] float64 on every rank, of the network as it was bound. Collective.
-at::Tensor tuned_logits(const StepInput& input, const TunedNetwork& network, const std::vector<uint64_t>& ids);
+at::Tensor tuned_logits(const ProtocolInput& input, const TunedNetwork& network, const std::vector<uint64_t>& ids);
 // Probabilities over the data's classes: 0 for a class without training images.
 std::vector<double> tuned_probabilities(const at::Tensor& logits, const TuneData& data, int classes);
 
@@ -72,15 +72,16 @@ struct Tuning {
   double steps = 0, images = 0, seconds = 0;
 };
 // Leaves `network` bound to the weights of the best epoch. Collective.
-Tuning tune(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, double lr, const TuneData& data,
+Tuning tune(const ProtocolInput& input, const FinetuneOptions& options, const TuningMethod& method, double lr, const TuneData& data,
             TunedNetwork& network);
 
 // Seconds that an image takes in training on one rank, the slowest rank's, by a few timed steps of the method that trains everything.
 // Collective.
-double seconds_per_image(const StepInput& input, const FinetuneOptions& options, const TuneData& data);
+double seconds_per_image(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data);
 
 // "finetune_METHOD.safetensors" and, if so asked, "finetune_METHOD_merged.safetensors".
-std::vector<StepFile> tuned_files(const Dataset& dataset, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
-                                  const ExtractOptions& images, const TunedNetwork& network, const Tuning& tuning);
+std::vector<ProtocolFile> tuned_files(const Dataset& dataset, const FinetuneOptions& options, const TuningMethod& method,
+                                      const TuneData& data, const ExtractOptions& images, const TunedNetwork& network,
+                                      const Tuning& tuning);
 
 }  // namespace dinoxx::eval

@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int64_t kPixelsAtOnce = int64_t{16} * 224 * 224;
 constexpr int kTimedSteps = 2, kTimedImages = 8;
 
-int64_t images_at_once(const StepInput& input) {
+int64_t images_at_once(const ProtocolInput& input) {
   const int64_t side = input.images->transform.crop;
   return std::max<int64_t>(1, kPixelsAtOnce / (side * side));
 }
@@ -39,7 +39,7 @@ SupervisedLoss loss_of(const FinetuneOptions& options, const TuneData& data) {
   return loss;
 }
 
-std::vector<uint64_t> order_of(const StepInput& input, const FinetuneOptions& options, const TuneData& data, int64_t epoch) {
+std::vector<uint64_t> order_of(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data, int64_t epoch) {
   const SamplerKind kind = options.sampler == "class_balanced"  ? SamplerKind::kClassBalanced
                            : options.sampler == "repeat_factor" ? SamplerKind::kRepeatFactor
                                                                 : SamplerKind::kUniform;
@@ -58,7 +58,7 @@ double summed(Communicator& comm, double value, ReduceOp op) {
 
 }  // namespace
 
-Tuning tune(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, double lr, const TuneData& data,
+Tuning tune(const ProtocolInput& input, const FinetuneOptions& options, const TuningMethod& method, double lr, const TuneData& data,
             TunedNetwork& network) {
   const auto start = Clock::now();
   std::vector<int64_t> steps(1);
@@ -130,7 +130,7 @@ Tuning tune(const StepInput& input, const FinetuneOptions& options, const Tuning
   return result;
 }
 
-double seconds_per_image(const StepInput& input, const FinetuneOptions& options, const TuneData& data) {
+double seconds_per_image(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data) {
   TunedNetwork network(*input.embedder.network, tuning_method("lp-ft"), {}, zero_head(input, data), input.images->transform.crop,
                        input.seed);
   Tuner tuner(network, {.loss = loss_of(options, data)}, shared(input.comm));

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "dinoxx/base/error.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "formats/safetensors.hpp"
 #include "model/weights/weights.hpp"
 
@@ -15,7 +15,7 @@ namespace dinoxx::eval {
 using nlohmann::json;
 
 FinetunedHead read_finetuned_head(const std::filesystem::path& path, const Dataset& dataset, int classes) {
-  constexpr const char* kExpected = "a merged file of fine-tuning (\"dinoxx eval --suite finetune --finetune.save merged\")";
+  constexpr const char* kExpected = "a merged file of fine-tuning (\"dinoxx eval --protocol finetune --finetune.save merged\")";
   const auto refuse = [&](const std::string& found, const char* advice) { fail_usage("--checkpoint", kExpected, found, advice); };
   constexpr const char* kOther = "Use it as --checkpoint, or another --method.";
   if (path.extension() != ".safetensors") refuse(path.string(), kOther);

@@ -26,7 +26,7 @@ constexpr double kMostMultiplications = 1e13;
 struct HashOfContent {
   size_t operator()(const ContentId& id) const { return id[0]; }
 };
-using Pictures = std::unordered_map<ContentId, uint64_t, HashOfContent>;  // the first id of each picture
+using Pictures = std::unordered_map<ContentId, uint64_t, HashOfContent>;  // the first id of each image
 
 Pictures pictures_of(const Dataset& dataset, const std::vector<uint64_t>& ids) {
   Pictures pictures;
@@ -34,7 +34,7 @@ Pictures pictures_of(const Dataset& dataset, const std::vector<uint64_t>& ids) {
   return pictures;
 }
 
-// Pictures of `ids` that are in `first` too.
+// Images of `ids` that are in `first` too.
 json identical(const Dataset& dataset, const Pictures& first, const std::vector<uint64_t>& ids) {
   json pairs = json::array();
   int64_t count = 0, other_label = 0;
@@ -91,27 +91,28 @@ json check_splits(const Dataset& dataset, const EvalData& data) {
   const Pictures pictures = pictures_of(dataset, data.memory);
   if (pictures.contains(ContentId{})) {
     checks["identical"] = nullptr;
-    checks["undefined"]["identical"] = "this data set holds no hash of its pictures";
+    checks["undefined"]["identical"] = "this data set has no hashes of its images";
   } else {
     checks["identical"] = identical(dataset, pictures, data.queries);
-    warn(checks["identical"]["images"], of_queries + " are in the memory too, pixel by pixel: numbers on them are memory, not recognition");
+    warn(checks["identical"]["images"],
+         of_queries + " are also training images (identical pixels): scores on them measure memorisation, not recognition");
     if (validated) {
       checks["identical_validation"] = identical(dataset, pictures, data.validation);
       checks["identical_validation_queries"] = identical(dataset, pictures_of(dataset, data.validation), data.queries);
       warn(checks["identical_validation"]["images"],
-           of_validation + " are in the memory too, pixel by pixel: settings are chosen on images that were learned from");
+           of_validation + " are also training images (identical pixels): settings are chosen on images that were learned from");
       warn(checks["identical_validation_queries"]["images"],
-           of_queries + " are in val too, pixel by pixel: settings were chosen on images that they are scored on");
+           of_queries + " are also val images (identical pixels): settings were chosen on images that they are scored on");
     }
   }
   if (dataset.has_groups()) {
     checks["groups"] = overlap_of_groups(dataset, data.memory, data.queries);
-    warn(checks["groups"]["queries"], of_queries + " share a group with memory images: keep groups in one split");
+    warn(checks["groups"]["queries"], of_queries + " share a group with training images: keep each group in one split");
     if (validated) {
       checks["groups_validation"] = overlap_of_groups(dataset, data.memory, data.validation);
       checks["groups_validation_queries"] = overlap_of_groups(dataset, data.validation, data.queries);
-      warn(checks["groups_validation"]["queries"], of_validation + " share a group with memory images: keep groups in one split");
-      warn(checks["groups_validation_queries"]["queries"], of_queries + " share a group with val images: keep groups in one split");
+      warn(checks["groups_validation"]["queries"], of_validation + " share a group with training images: keep each group in one split");
+      warn(checks["groups_validation_queries"]["queries"], of_queries + " share a group with val images: keep each group in one split");
     }
   } else {
     checks["groups"] = nullptr;
@@ -119,7 +120,8 @@ json check_splits(const Dataset& dataset, const EvalData& data) {
   }
   checks["labels"] = shift_of_labels(dataset, data);
   if (const json& missing = checks["labels"]["classes_not_in_memory"]; !missing.empty())
-    warnings.push_back(fmt::format("{} classes have test images and no training image: these are always wrong", missing.size()));
+    warnings.push_back(
+        fmt::format("{} classes have test images but no training image: their test images are always misclassified", missing.size()));
   checks["warnings"] = std::move(warnings);
   return checks;
 }
@@ -132,13 +134,13 @@ struct Side {
 };
 
 // Rows to look at: as many as the limit allows.
-at::Tensor rows_within_limit(const StepInput& input, const std::vector<uint64_t>& ids, const at::Tensor& others) {
+at::Tensor rows_within_limit(const ProtocolInput& input, const std::vector<uint64_t>& ids, const at::Tensor& others) {
   const auto most = static_cast<size_t>(std::max(1.0, kMostMultiplications / static_cast<double>(others.numel())));
   return at::tensor(sample_rows(ids, most, input.seed, lane(Lane::kCopies, 1)), at::kLong);
 }
 
 // Images of `asked` whose nearest image of `memory` is nearly the same.
-json near_identical(const StepInput& input, const Side& memory, const Side& asked) {
+json near_identical(const ProtocolInput& input, const Side& memory, const Side& asked) {
   const at::Tensor chosen = rows_within_limit(input, asked.ids, memory.features);
   const int64_t total = chosen.size(0);
   const at::Tensor queries = total == asked.features.size(0) ? asked.features : asked.features.index_select(0, chosen);
@@ -181,7 +183,7 @@ json near_identical(const StepInput& input, const Side& memory, const Side& aske
 
 }  // namespace
 
-json check_near_identical(const StepInput& input) {
+json check_near_identical(const ProtocolInput& input) {
   const EvalData& data = input.data;
   const at::Tensor centre = memory_mean(input);
   const at::Tensor memory = centre_and_normalize(input.features.memory, centre),
@@ -206,10 +208,11 @@ void judge_near_identical(json& checks) {
     const std::string what = fmt::format("{} of {} {} images are nearly the same as an image of {} (cosine of at least {:g})", found,
                                          pair["looked_at"].get<int64_t>(), images, others, kNearIdentical);
     if (median < kTellsApart)
-      checks["warnings"].push_back(what + ": look at the pairs; a number on copies is memory, not recognition");
+      checks["warnings"].push_back(what + ": look at the pairs; scores on copies measure memorisation, not recognition");
     else
-      near["notes"].push_back(
-          fmt::format("{}, which with these features says little: half of all images come as near as {:.3f}", what, median));
+      near["notes"].push_back(fmt::format(
+          "{}; with these features that says little, because half of all images have a neighbour with a cosine of {:.3f} or more", what,
+          median));
   };
   judge(near, "test", "the memory");
   if (!near.contains("validation")) return;

@@ -4,17 +4,17 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "eval_data.hpp"
-#include "ladder.hpp"
+#include "protocols.hpp"
 
-/// What may make a number look better than it is. Looked at before any number.
+/// Leaks and other causes of scores that are too good. Checked before anything is scored.
 namespace dinoxx::eval {
 
 /// Cosine, after the mean feature of the memory is taken off, from which two images count as nearly identical. A convention, and what it
-/// finds depends on the features: the zero-shot step measures which share of distorted copies of test images reaches it
+/// finds depends on the features: the protocol clustering measures which share of distorted copies of test images reaches it
 /// (copies.distortions.*.near_identical).
 inline constexpr double kNearIdentical = 0.98;
 
-/// Of the metadata, between memory and queries and, where there is a validation split, between it and both: identical pictures (equal
+/// Of the metadata, between memory and queries and, where there is a validation split, between it and both: identical images (equal
 /// content_id) and groups on both sides ("identical", "groups"; with "_validation" for memory and validation, "_validation_queries" for
 /// validation and queries). Of memory and queries also the distance of the class shares (total variation: half the sum of absolute
 /// differences) and the classes that one side lacks. Fills "warnings" with what a person has to know. Time is linear in the images.
@@ -24,7 +24,7 @@ nlohmann::json check_splits(const Dataset& dataset, const EvalData& data);
 /// most similar pairs; under "validation" and "validation_queries" the same for these pairs of splits, when the features of validation are
 /// there. Of very large sets only as many queries as 10^13 multiplications allow are looked at, chosen by (seed, id): "looked_at".
 /// Collective.
-nlohmann::json check_near_identical(const StepInput& input);
+nlohmann::json check_near_identical(const ProtocolInput& input);
 
 /// Median cosine of nearest images below which features tell ordinary images apart well enough for kNearIdentical to mean something: the
 /// squared distance of such a pair is 2 (1 - cosine), so an ordinary nearest image is then more than five times as far as the limit.

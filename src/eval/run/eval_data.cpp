@@ -28,7 +28,7 @@ void labelled(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, s
   }
 }
 
-// Pictures of one patient, plot or film must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no
+// Images of one patient, plot or video must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no
 // group".
 void drop_groups_of_queries(const Dataset& dataset, EvalData& data) {
   std::set<uint64_t> groups;
@@ -110,7 +110,7 @@ void note_other_columns(const Dataset& dataset, EvalData& data) {
   if (columns.size() < 2) return;
   std::string others;
   for (size_t i = 1; i < columns.size(); ++i) others += (i > 1 ? ", " : "") + columns[i].name;
-  data.notes.push_back(fmt::format("{} label columns: \"{}\", the first, is looked at; not {}", columns.size(), columns[0].name, others));
+  data.notes.push_back(fmt::format("{} label columns: \"{}\", the first, is used; not used: {}", columns.size(), columns[0].name, others));
 }
 
 // Classes, and the checks that need both halves.
@@ -124,7 +124,7 @@ void finish(const Dataset& dataset, EvalData& data) {
   }
   seen.insert(data.validation_labels.begin(), data.validation_labels.end());
   data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
-  if (data.unlabelled > 0) data.notes.push_back(fmt::format("{} images without label are left out", data.unlabelled));
+  if (data.unlabelled > 0) data.notes.push_back(fmt::format("{} images without a label are left out", data.unlabelled));
 }
 
 }  // namespace
@@ -142,7 +142,7 @@ void drop_unseen_validation(EvalData& data) {
     data.validation_labels[kept++] = data.validation_labels[row];
   }
   if (unseen.empty()) return;
-  data.notes.push_back(fmt::format("{} val images of {} classes without a training image choose no settings{}",
+  data.notes.push_back(fmt::format("{} val images of {} classes without a training image are not used to choose settings{}",
                                    data.validation.size() - kept, unseen.size(),
                                    kept == 0 ? "; none is left: settings are chosen on folds of train" : ""));
   data.validation.resize(kept);
@@ -185,7 +185,7 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
   } else {
     hold_out(dataset, data, kHeldOutShare, seed);
     data.notes.push_back(
-        "no test or val split: scored on a tenth of train that is held out of the memory; training has seen these images (without labels)");
+        "no test or val split: scored on a tenth of train that is held out; pre-training has seen these images (without labels)");
   }
   if (data.query_source == split_name(Split::kTest)) {
     int64_t unlabelled_of_val = 0;

@@ -19,10 +19,11 @@
 #include "eval/features/baselines.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "ladder.hpp"
 #include "method_scores.hpp"
 #include "output_folder.hpp"
 #include "progress.hpp"
+#include "protocols.hpp"
+#include "results/protocol_names.hpp"
 #include "results/verdict_order.hpp"
 
 namespace dinoxx::eval {
@@ -31,17 +32,16 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kAllSteps = "ladder";
-
-// Answers of all embedders in one step.
-struct StepAnswers {
-  const Step* step;
+// Answers of all embedders in one protocol.
+struct ProtocolAnswers {
+  const Protocol* protocol;
   json section;                                      // of results.json
   std::vector<std::vector<Prediction>> predictions;  // per embedder
   std::vector<std::vector<ResampledFigure>> figures = {};
 };
 
-std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, const StepAnswers& answers) {
+std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+                            const ProtocolAnswers& answers) {
   std::string text = "id,key,label";
   for (size_t e = 0; e < embedders.size(); ++e)
     for (const Prediction& prediction : answers.predictions[e]) text += "," + embedders[e].name + ":" + prediction.method;
@@ -56,18 +56,18 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::s
   return text;
 }
 
-// The answer of one who looks at no picture.
+// Always the most frequent class, whatever the image.
 Prediction majority(const EvalData& data) {
   const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
   const auto most = static_cast<int32_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
   return {"majority", std::vector<int32_t>(data.queries.size(), most), {}, {}};
 }
 
-// Bootstrap intervals of all methods and of what is worth comparing: the checkpoint's headline method of each step against the same method
-// on the baselines and against the headline method of the first step; every other method of the checkpoint against its step's headline; the
-// first step's headline against the majority class.
-void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders, std::vector<StepAnswers>& steps,
-                   json& results, const EvaluateOptions& options, Communicator& comm) {
+// Bootstrap intervals of all methods and of what is worth comparing: the checkpoint's headline method of each protocol against the same
+// method on the baselines and against the headline method of the first protocol; every other method of the checkpoint against its
+// protocol's headline; the first protocol's headline against the majority class.
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+                   std::vector<ProtocolAnswers>& answered, json& results, const EvaluateOptions& options, Communicator& comm) {
   struct Place {
     json name;
     json* scores;
@@ -80,7 +80,7 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   places.push_back({"majority", &results["majority"]});
   predictions.push_back(&none.classes);
   size_t first_headline = 0;
-  for (StepAnswers& answers : steps) {
+  for (ProtocolAnswers& answers : answered) {
     size_t headline = 0;
     std::map<std::string, size_t> of_checkpoint;
     for (size_t e = 0; e < embedders.size(); ++e) {
@@ -90,7 +90,7 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
         scores = method_scores(dataset, data, prediction);
         if (e == 0 && !prediction.probabilities.empty()) scores["ranking_curves"] = ranking_curves(dataset, data, prediction);
         const size_t place = places.size();
-        places.push_back({{answers.step->name, embedders[e].name, prediction.method}, &scores});
+        places.push_back({{answers.protocol->key, embedders[e].name, prediction.method}, &scores});
         predictions.push_back(&prediction.classes);
         if (e > 0) {
           if (of_checkpoint.contains(prediction.method)) pairs.push_back({of_checkpoint[prediction.method], place});
@@ -128,16 +128,16 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   }
 }
 
-// What a person can look at: of the checkpoint's features and the method that the verdict speaks of.
-json look_closer(const StepInput& input, const std::vector<StepAnswers>& steps, std::map<std::string, std::string>& files) {
+// Examples and diagnostics for a person to look at: of the checkpoint's features and the method that the verdict speaks of.
+json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnswers>& answered, std::map<std::string, std::string>& files) {
   constexpr size_t kPictures = 6;
   json evidence = {{"labels", label_suspicions(input)}};
   for (const VerdictMethod& wanted : kVerdictOrder) {
-    for (const StepAnswers& answers : steps) {
-      if (answers.step->name != std::string_view(wanted.step)) continue;
+    for (const ProtocolAnswers& answers : answered) {
+      if (answers.protocol->key != wanted.protocol) continue;
       for (const Prediction& prediction : answers.predictions.front()) {
         if (prediction.method != wanted.method) continue;
-        evidence["neighbours"] = neighbour_evidence(input, wanted.step, prediction);
+        evidence["neighbours"] = neighbour_evidence(input, wanted.protocol, prediction);
         std::vector<uint64_t> ids;
         for (const json& image : evidence["neighbours"]["images"])
           if (ids.size() < kPictures) ids.push_back(image["id"]);
@@ -189,7 +189,7 @@ json describe_checkpoint_with_seed(const LoadedModel& model, at::ScalarType prec
 // What the user says about fine-tuning, and where it starts from.
 FinetuneOptions about_run(const EvaluateOptions& options, const LoadedModel& model) {
   FinetuneOptions finetune = options.finetune;
-  finetune.by_name = std::find(options.suites.begin(), options.suites.end(), "finetune") != options.suites.end();
+  finetune.by_name = std::find(options.protocols.begin(), options.protocols.end(), "finetune") != options.protocols.end();
   finetune.checkpoint = {{"file", model.file.filename().string()}, {"crc32c", fmt::format("{:08x}", model.crc32c)}};
   finetune.config_text = model.config_text;
   return finetune;
@@ -204,11 +204,11 @@ std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed,
 
 }  // namespace
 
-const std::vector<std::string>& suite_names() {
+const std::vector<std::string>& protocol_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
-    for (const Step& step : ladder()) all.emplace_back(step.name);
-    all.emplace_back(kAllSteps);
+    for (const Protocol& protocol : protocols()) all.emplace_back(protocol.name);
+    all.emplace_back(kAllProtocols);
     return all;
   }();
   return names;
@@ -238,17 +238,33 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
   return names;
 }
 
+std::vector<std::string> parse_protocols(const std::string& text, const std::vector<std::string>& known, const std::string& option,
+                                         const std::function<void(const std::string&)>& say) {
+  std::string today;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string typed = text.substr(begin, end - begin), word = current_protocol_word(typed);
+    today += (begin == 0 ? "" : ",") + word;
+    if (say && word != typed)
+      say(fmt::format("{}: \"{}\" is now called \"{}\"; the old word will go with the next release", option, typed, word));
+    begin = end + 1;
+  }
+  return parse_names(today, known, option);
+}
+
 json evaluate(const EvaluateOptions& options, Communicator& comm) {
   const auto start = std::chrono::steady_clock::now();
-  std::vector<StepAnswers> steps;
+  std::vector<ProtocolAnswers> answered;
   bool with_validation = false;
-  for (const Step& step : ladder()) {
-    const auto asked = [&](const char* name) {
-      return std::find(options.suites.begin(), options.suites.end(), name) != options.suites.end();
-    };
-    if (!asked(step.name) && !asked(kAllSteps)) continue;
-    steps.push_back({&step, {}, {}});
-    with_validation |= step.uses_validation;
+  for (const Protocol& protocol : protocols()) {
+    const auto asked = std::any_of(options.protocols.begin(), options.protocols.end(), [&](const std::string& name) {
+      const std::string word = current_protocol_word(name);
+      return word == protocol.name || word == kAllProtocols;
+    });
+    if (!asked) continue;
+    answered.push_back({&protocol, {}, {}});
+    with_validation |= protocol.uses_validation;
   }
   std::shared_ptr<const Dataset> dataset;
   LoadedModel model;
@@ -295,88 +311,92 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                   {"seed", options.seed}};
   json seconds = json::object();
   auto since = std::chrono::steady_clock::now();
-  const auto took = [&](const std::string& what) {
+  const auto record_seconds = [&](const std::string& what) {
     const auto now = std::chrono::steady_clock::now();
     seconds[what] = seconds.value(what, 0.0) + std::chrono::duration<double>(now - since).count();
     since = now;
   };
-  for (StepAnswers& answers : steps) {
-    json& protocol = answers.section["protocol"];
-    protocol = describe_images(data, extract);
-    json own = answers.step->protocol(data, options.knn);
-    for (const json& note : own["notes"]) protocol["notes"].push_back(note);
+  for (ProtocolAnswers& answers : answered) {
+    json& settings = answers.section["protocol"];
+    settings = describe_images(data, extract);
+    json own = answers.protocol->settings(data, options.knn);
+    for (const json& note : own["notes"]) settings["notes"].push_back(note);
     own.erase("notes");
-    protocol.update(own);
+    settings.update(own);
     answers.section["results"] = json::array();
   }
-  took("prepare");
+  record_seconds("prepare");
   std::map<std::string, std::string> files;  // beside results.json
-  std::vector<StepFile> step_files;
-  json of_steps = json::object();  // what depends on the machine
+  std::vector<ProtocolFile> protocol_files;
+  json of_protocols = json::object();  // what depends on the machine
   const FinetuneOptions finetune = about_run(options, model);
   std::optional<FinetuneOffer> finetune_offer;
   std::optional<FeatureCache> cache;
   if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
   const ProgressScope progress(options.progress, options.progress_seconds);
-  size_t step_number = 0;
+  size_t number = 0;
   LocalFeatures local = embed_all(*dataset, data, with_validation, embedders, extract, comm, cache ? &*cache : nullptr);
-  took("extract");
+  record_seconds("extract");
   if (cache) {
     seconds["cache"] = cache->seconds();
     seconds["extract"] = seconds["extract"].get<double>() - cache->seconds();
   }
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    const StepInput input{*dataset, data,     embedders[e],        features,  options.knn,    options.seed, options.threads,
-                          comm,     &extract, options.sweep_views, &finetune, &finetune_offer};
+    const ProtocolInput input{*dataset,        data,
+                              embedders[e],    features,
+                              options.knn,     options.seed,
+                              options.threads, comm,
+                              &extract,        options.linear_probe_views,
+                              &finetune,       &finetune_offer};
     progress_phase(fmt::format("checks of {}", embedders[e].name));
     if (e == 0) {
       checks["near_identical"] = check_near_identical(input);
       judge_near_identical(checks);
     }
-    took("checks");
-    for (StepAnswers& answers : steps) {
+    record_seconds("checks");
+    for (ProtocolAnswers& answers : answered) {
       progress_phase(
-          fmt::format("{} of {} (step {} of {})", answers.step->name, embedders[e].name, ++step_number, steps.size() * embedders.size()));
-      StepResult step = answers.step->run(input);
+          fmt::format("{} of {} ({} of {})", answers.protocol->name, embedders[e].name, ++number, answered.size() * embedders.size()));
+      ProtocolResult result = answers.protocol->run(input);
       json section = {{"name", embedders[e].name}, {"description", embedders[e].description}, {"feature_dim", embedders[e].dim}};
-      section.update(step.scores);
+      section.update(result.scores);
       answers.section["results"].push_back(std::move(section));
-      answers.predictions.push_back(std::move(step.predictions));
-      answers.figures.push_back(std::move(step.figures));
-      if (!step.run.is_null()) of_steps[answers.step->name][embedders[e].name] = std::move(step.run);
-      if (out) std::move(step.files.begin(), step.files.end(), std::back_inserter(step_files));
-      took(answers.step->name);
+      answers.predictions.push_back(std::move(result.predictions));
+      answers.figures.push_back(std::move(result.figures));
+      if (!result.run.is_null()) of_protocols[std::string(answers.protocol->key)][embedders[e].name] = std::move(result.run);
+      if (out) std::move(result.files.begin(), result.files.end(), std::back_inserter(protocol_files));
+      record_seconds(std::string(answers.protocol->key));
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
-    if (e == 0) results["evidence"] = look_closer(input, steps, files);
-    took("evidence");
+    if (e == 0) results["evidence"] = collect_evidence(input, answered, files);
+    record_seconds("evidence");
   }
   results["checks"] = checks;
   progress_phase("bootstrap intervals");
-  add_intervals(*dataset, data, embedders, steps, results, options, comm);
-  took("intervals");
+  add_intervals(*dataset, data, embedders, answered, results, options, comm);
+  record_seconds("intervals");
   std::vector<std::string> names;
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);
-  for (StepAnswers& answers : steps) {
+  for (ProtocolAnswers& answers : answered) {
     if (!answers.figures.front().empty()) answers.section["paired"] = paired_differences(names, answers.figures);
     if (!answers.predictions.front().empty()) {
-      const std::string name = fmt::format("predictions_{}.csv", answers.step->name);
+      const std::string name = fmt::format("predictions_{}.csv", answers.protocol->key);
       answers.section["predictions"] = name;
       if (out) files[name] = predictions_csv(*dataset, data, embedders, answers);
     }
-    results["suites"][answers.step->name] = std::move(answers.section);
+    results["suites"][std::string(answers.protocol->key)] = std::move(answers.section);
   }
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build},
-                    {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_steps}};
+                    {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_protocols}};
   if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {
     if (!out) return;
     try {
       for (const auto& [name, content] : files) out->write(name, content);
-      for (const StepFile& file : step_files) out->write(file);
+      for (const ProtocolFile& file : protocol_files) out->write(file);
       out->write("results.json", results.dump(2) + "\n");
       out->keep();
     } catch (...) {

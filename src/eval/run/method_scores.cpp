@@ -108,7 +108,7 @@ json method_scores(const Dataset& dataset, const EvalData& data, const Predictio
   scores["worst_class"] = worst_class(dataset, t);
   scores["confusion"] = confusion_counts(dataset, data, prediction.classes);
   if (prediction.probabilities.empty()) {
-    const Stat none = Stat::undefined("the method gives a class and no probabilities");
+    const Stat none = Stat::undefined("the method predicts a class without probabilities");
     put(scores, "auroc", none);
     put(scores, "auprc", none);
     scores["classes"] = class_table(dataset, data, t, memory, nullptr);

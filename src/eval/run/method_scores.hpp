@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "ladder.hpp"
+#include "protocols.hpp"
 
 namespace dinoxx::eval {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/files.hpp"
-#include "ladder.hpp"
+#include "protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -30,7 +30,7 @@ class OutputFolder {
     write_file_atomically(path_ / name, content);
     if (!replaces) written_.push_back(path_ / name);
   }
-  void write(const StepFile& file) {
+  void write(const ProtocolFile& file) {
     const bool replaces = std::filesystem::exists(path_ / file.name);
     file.write(path_ / file.name);
     if (!replaces) written_.push_back(path_ / file.name);

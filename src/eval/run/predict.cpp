@@ -19,7 +19,7 @@
 #include "eval/features/embed_rows.hpp"
 #include "eval/finetune/finetuned_head.hpp"
 #include "eval/statistics/calibration.hpp"
-#include "ladder.hpp"
+#include "protocols.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -58,7 +58,7 @@ EvalData head_data(const Dataset& dataset, size_t images) {
   return data;
 }
 
-// The pictures to be classified. One that cannot be read leaves a reason and an input of zeros, whose answer nobody is told.
+// The images to be classified. One that cannot be read leaves a reason and an input of zeros, whose prediction is discarded.
 class Folder {
  public:
   Folder(const fs::path& path, const EvalTransform& transform, const Normalization& normalization)
@@ -144,19 +144,19 @@ struct Answer {
   json head;
 };
 
-// The linear step's. Collective.
-Answer by_fitted_head(const StepInput& input, const std::string& method) {
-  const StepResult step = linear_step(input);
-  if (step.scores.contains("left_out"))
-    fail_usage("the head", "one that can be fitted in reasonable time", step.scores["left_out"].get<std::string>(), "Use fewer classes.");
-  const auto chosen = std::find_if(step.predictions.begin(), step.predictions.end(),
+// That of the protocol logistic. Collective.
+Answer by_fitted_head(const ProtocolInput& input, const std::string& method) {
+  const ProtocolResult fitted = logistic_protocol(input);
+  if (fitted.scores.contains("left_out"))
+    fail_usage("the head", "one that can be fitted in reasonable time", fitted.scores["left_out"].get<std::string>(), "Use fewer classes.");
+  const auto chosen = std::find_if(fitted.predictions.begin(), fitted.predictions.end(),
                                    [&](const Prediction& prediction) { return prediction.method == method; });
-  if (chosen == step.predictions.end())
+  if (chosen == fitted.predictions.end())
     fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), method, "Change it.");
   Answer answer{*chosen, chosen->details};
-  answer.head.erase("calibration");  // of answers whose labels nobody knows
+  answer.head.erase("calibration");  // these images have no labels
   if (answer.head.contains("selection")) answer.head["mean_recall_by_C"] = answer.head["selection"];
-  answer.head.update(step.scores);
+  answer.head.update(fitted.scores);
   return answer;
 }
 
@@ -309,7 +309,7 @@ std::string prediction_text(const json& summary) {
   for (const json& of_class : summary["classes"]) {
     const int64_t images = of_class["training_images"].get<int64_t>();
     if (images >= kFewBelow) continue;
-    text += fmt::format("do not trust {}: {} training images{}, {} predicted\n", of_class["name"].get<std::string>(), images,
+    text += fmt::format("unreliable: {}: {} training images{}, {} predicted\n", of_class["name"].get<std::string>(), images,
                         images == 0 ? " (never predicted)" : "", of_class["predicted"].get<int64_t>());
   }
   return text;

@@ -10,22 +10,17 @@
 
 namespace dinoxx::eval {
 
-struct PredictOptions {
-  ModelRequest model;
+struct PredictOptions : NetworkRun {
   std::filesystem::path data, images, out;  ///< out: FILE.csv
-  std::string method = "plain";             ///< of the linear step: plain, class_weighted, logit_adjusted; finetuned: the file's own head
-  std::optional<int> image_size;            ///< default: what training showed
-  uint64_t seed = 0;                        ///< of the folds; that of evaluate(), so that both fit the same head
-  int threads = 1;
-  std::string command_line;
-  nlohmann::json build;
+  std::string method = "plain";  ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  uint64_t seed = 0;             ///< of the folds; that of evaluate(), so that both fit the same head
   std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads
 };
 
 /// Names that `method` may have.
 const std::vector<std::string>& predict_methods();
 
-/// Fits the head of the linear step (linear_step(): C and temperature chosen on val where there is one, else on folds) on the labelled
+/// Fits the head of the protocol logistic ( C and temperature chosen on val where there is one, else on folds) on the labelled
 /// train images of `data`, and classifies every image below `images`. Writes `out`, a line per image: path, predicted (class), probability
 /// (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing else), and p:CLASS for each
 /// class; and beside it, with the ending .json, where it is from. Both by rename, `out` last. Images become network input as those of

@@ -8,6 +8,8 @@
 #include <mutex>
 #include <thread>
 
+#include "base/progress_line.hpp"
+
 namespace dinoxx::eval {
 
 using Clock = std::chrono::steady_clock;
@@ -26,16 +28,10 @@ namespace {
 
 thread_local ProgressState* current = nullptr;
 
-std::string as_time(double seconds) {
-  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
-  if (seconds < 90 * 60) return fmt::format("{:.0f} min", seconds / 60);
-  return fmt::format("{:.1f} h", seconds / 3600);
-}
-
 std::string line_of(const ProgressState& state) {
   const double seconds = std::chrono::duration<double>(Clock::now() - state.begin).count();
   const double share = state.parts > 0 ? static_cast<double>(state.done) / static_cast<double>(state.parts) : 0;
-  const std::string left = state.done > 0 ? fmt::format(", about {} left", as_time(seconds * (1 - share) / share)) : "";
+  const std::string left = time_left(share, 1, seconds);
   if (state.images > 0) {
     const double images = share * static_cast<double>(state.images);
     return fmt::format("{}: {:.0f} of {} images, {:.1f} images/s{}", state.name, images, state.images, images / seconds, left);

@@ -1,5 +1,5 @@
-// What a person sees of long work. Work that is cut into blocks or tasks (blocks.hpp) is counted for the ProgressScope of the thread that
-// starts it; without one nothing happens. The counts travel no further than this process.
+// Progress of long work, for a person who waits. Work that is cut into blocks or tasks (blocks.hpp) is counted for the ProgressScope of the
+// thread that starts it; without one nothing happens. The counts travel no further than this process.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -5,6 +5,7 @@
 #include "eval/correspondence/match.hpp"
 #include "eval/statistics/paired.hpp"
 #include "evaluate.hpp"
+#include "results/protocol_names.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -64,11 +65,11 @@ std::string mean_and_half(const json& score) {
                      50.0 * (score["interval95"][1].get<double>() - score["interval95"][0].get<double>()));
 }
 
-std::string zero_table(const json& zero) {
-  std::string text =
-      fmt::format("zero-shot in %: clusters of the memory against classes, retrieval by cosine\n  {:<12}{:>10}{:>9}{:>9}{:>9}{:>14}\n", "",
-                  "matched", "NMI", "ARI", "mAP", "mAP, classes");
-  for (const json& result : zero["results"]) {
+std::string clustering_table(const json& clustering) {
+  std::string text = fmt::format(
+      "without labels, in %: clusters of the memory against classes, retrieval by cosine\n  {:<12}{:>10}{:>9}{:>9}{:>9}{:>14}\n", "",
+      "matched", "NMI", "ARI", "mAP", "mAP, classes");
+  for (const json& result : clustering["results"]) {
     const json &clusters = result["clustering"], &retrieval = result["retrieval"];
     const auto of = [](const json& object, const char* key) { return percent(object.value(key, json(nullptr))); };
     text += fmt::format("  {:<12}{:>10}{:>9}{:>9}{:>9}{:>14}\n", result["name"].get<std::string>(), of(clusters, "accuracy"),
@@ -77,7 +78,7 @@ std::string zero_table(const json& zero) {
   return text;
 }
 
-std::string few_table(const json& few) {
+std::string few_shot_table(const json& few) {
   std::string text = "few-shot: balanced accuracy in %, K images per class, mean of the draws and half its 95 % interval\n";
   text += fmt::format("  {:<26}", "");
   for (const json& entry : few["results"][0]["curve"]) text += fmt::format("{:>14}", fmt::format("K={}", entry["shots"].get<int>()));
@@ -130,9 +131,9 @@ std::string transductive_table(const json& few) {
   return text;
 }
 
-std::string copies_table(const json& zero) {
+std::string copy_detection_table(const json& clustering) {
   std::string text;
-  for (const json& result : zero["results"]) {
+  for (const json& result : clustering["results"]) {
     const json copies = result.value("copies", json::object());
     if (!copies.contains("distortions")) continue;
     if (text.empty())
@@ -146,9 +147,9 @@ std::string copies_table(const json& zero) {
   return text;
 }
 
-std::string linseg_table(const json& linseg) {
+std::string segmentation_table(const json& segmentation) {
   std::string text;
-  for (const json& result : linseg["results"]) {
+  for (const json& result : segmentation["results"]) {
     if (!result.contains("object")) continue;
     if (text.empty()) {
       text += "dense: linear segmentation of patch features in %, at pixels with its bootstrap interval; attention of CLS: Jaccard index\n";
@@ -170,7 +171,7 @@ std::string linseg_table(const json& linseg) {
                         interval95("classes_miou"), miou("object"), interval95("object_miou"), percent(result["object"]["pixel"]["iou"][1]["iou"]),
                         attends ? percent(attention["mean_map"]) : "-", attends ? percent(attention["oracle_head_of_each_image"]) : "-");
   }
-  for (const json& result : linseg["results"]) {
+  for (const json& result : segmentation["results"]) {
     if (!result.contains("object")) continue;
     const json &classes = result["classes"], &attention = result["attention"];
     text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "background", classes.contains("pixel") ? percent(classes["all_background"]["miou"]) : "-",
@@ -184,25 +185,25 @@ std::string linseg_table(const json& linseg) {
 }
 
 std::string methods_table(const json& results) {
-  std::string text = fmt::format("answers to all queries, trained on all of the memory; {}\n",
+  std::string text = fmt::format("predictions for all queries, trained on all of the memory; {}\n",
                                  "scores in %, balanced accuracy with its bootstrap interval");
-  text += fmt::format("  {:<9}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", "step", "method", "", "accuracy", "balanced", "95 %",
-                      "macro F1", "MCC", "AUROC", "AUPRC");
-  const auto line = [&](const std::string& step, const std::string& method, const std::string& embedder, const json& s) {
+  text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", "protocol", "method", "", "accuracy", "balanced",
+                      "95 %", "macro F1", "MCC", "AUROC", "AUPRC");
+  const auto line = [&](const std::string& protocol, const std::string& method, const std::string& embedder, const json& s) {
     const json& of_balanced = s["bootstrap95"]["balanced_accuracy"];
-    text += fmt::format("  {:<9}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", step, method, embedder, percent(s["accuracy"]),
+    text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}{:>10}{:>8}{:>9}{:>9}\n", protocol, method, embedder, percent(s["accuracy"]),
                         percent(s["balanced_accuracy"]), of_balanced.is_null() ? "-" : interval(of_balanced), percent(s["macro_f1"]),
                         percent(s["mcc"]), percent(s["auroc"]), percent(s["auprc"]));
   };
   line("", "majority class", "", results["majority"]);
-  for (const char* step : {"knn", "few", "linear", "sweep", "finetune"}) {
-    if (!results["suites"].contains(step)) continue;
-    const json& of_step = results["suites"][step]["results"];
-    if (!of_step[0].contains("methods")) continue;
-    for (const auto& [method, scores] : of_step[0]["methods"].items()) {
-      for (const json& result : of_step)
+  for (const char* key : {"knn", "few", "linear", "sweep", "finetune"}) {
+    if (!results["suites"].contains(key)) continue;
+    const json& of_protocol = results["suites"][key]["results"];
+    if (!of_protocol[0].contains("methods")) continue;
+    for (const auto& [method, scores] : of_protocol[0]["methods"].items()) {
+      for (const json& result : of_protocol)
         if (result.contains("methods") && result["methods"].contains(method))
-          line(step, method, result["name"].get<std::string>(), result["methods"][method]);
+          line(protocol_word(key), method, result["name"].get<std::string>(), result["methods"][method]);
     }
   }
   return text;
@@ -214,7 +215,7 @@ json interval_notes(const json& suites) {
     for (const json& scores : suite["results"][0].value("methods", json::object()))
       if (scores.contains("bootstrap95_note"))
         return json::array(
-            {"intervals of balanced accuracy are too narrow where all test images of a class are right, or all wrong; "
+            {"intervals of balanced accuracy are too narrow for classes whose test images are all correct, or all wrong; "
              "bootstrap95_note in results.json says by how much"});
   return json::array();
 }
@@ -226,7 +227,7 @@ std::string finetune_table(const json& finetune, const json& run) {
     const std::string name = result["name"].get<std::string>();
     const json& of_run = run.value("steps", json::object()).value("finetune", json::object()).value(name, json::object());
     if (result.contains("offered"))
-      text += fmt::format("fine-tuning of {} was not run: about {:.0f} minutes on this machine; \"--suite finetune\" runs it\n", name,
+      text += fmt::format("fine-tuning of {} was not run: about {:.0f} minutes on this machine; \"--protocol finetune\" runs it\n", name,
                           of_run.value("estimate_minutes", 0.0));
     if (!result.contains("methods")) continue;
     text += fmt::format("fine-tuning of {}, epoch and rate chosen on {}\n", name, result["selection"]["by"].get<std::string>());
@@ -246,12 +247,12 @@ std::string results_table(const json& results) {
   const json& suites = results["suites"];
   std::string text;
   if (suites.contains("knn")) text += knn_table(suites["knn"]);
-  if (suites.contains("zero")) text += zero_table(suites["zero"]) + copies_table(suites["zero"]);
-  if (suites.contains("few")) text += few_table(suites["few"]);
+  if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
+  if (suites.contains("few")) text += few_shot_table(suites["few"]);
   if (results.contains("majority")) text += methods_table(results);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);
-  if (suites.contains("linseg")) text += linseg_table(suites["linseg"]);
+  if (suites.contains("linseg")) text += segmentation_table(suites["linseg"]);
   if (suites.contains("match")) text += match_table(suites["match"]["results"]);
   for (const json& suite : suites) text += paired_lines(suite.value("paired", json::array()));
   std::vector<std::string> notes;
@@ -264,11 +265,12 @@ std::string results_table(const json& results) {
     add(results["checks"].value("near_identical", json::object()).value("notes", json::array()));
   }
   add(interval_notes(suites));
-  for (const auto& [step, suite] : suites.items()) {
+  for (const auto& [key, suite] : suites.items()) {
     add(suite["protocol"]["notes"]);
     for (const json& result : suite["results"])
       if (result.contains("left_out") && result["left_out"].is_string())
-        add(json::array({fmt::format("{} of {} left out: {}", step, result["name"].get<std::string>(), result["left_out"].get<std::string>())}));
+        add(json::array({fmt::format("{} of {} left out: {}", protocol_word(key), result["name"].get<std::string>(),
+                                     result["left_out"].get<std::string>())}));
     for (const json& result : suite["results"])
       if (result.contains("left_out_methods"))
         for (const auto& [method, why] : result["left_out_methods"].items())

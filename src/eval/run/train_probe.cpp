@@ -7,7 +7,8 @@
 
 #include "dinoxx/base/error.hpp"
 #include "eval/statistics/statistics.hpp"
-#include "ladder.hpp"
+#include "protocols.hpp"
+#include "results/protocol_names.hpp"
 
 namespace dinoxx::eval {
 
@@ -17,9 +18,9 @@ namespace {
 
 constexpr const char* kKnn = "knn";
 
-// Where a step's scores hold what is worth a curve over training.
+// Where a protocol's scores hold what is worth a curve over training.
 struct Figure {
-  const char *step, *name, *place;
+  const char *key, *name, *place;  // key of the protocol
 };
 constexpr Figure kFigures[] = {{"zero", "cluster_accuracy", "/clustering/accuracy"},
                                {"zero", "nmi", "/clustering/nmi"},
@@ -28,7 +29,7 @@ constexpr Figure kFigures[] = {{"zero", "cluster_accuracy", "/clustering/accurac
                                {"linseg", "object_miou", "/object/pixel/miou"},
                                {"linseg", "classes_miou", "/classes/pixel/miou"}};
 
-json figures_of(const std::string& name, const StepResult& result, const EvalData& data) {
+json figures_of(std::string_view key, const ProtocolResult& result, const EvalData& data) {
   json figures = json::object();
   if (result.scores.contains("left_out")) figures["left_out"] = result.scores["left_out"];
   for (const Prediction& prediction : result.predictions) {
@@ -38,8 +39,7 @@ json figures_of(const std::string& name, const StepResult& result, const EvalDat
   }
   for (const Figure& figure : kFigures) {
     const json::json_pointer place(figure.place);
-    if (name == figure.step && result.scores.contains(place) && result.scores[place].is_number())
-      figures[figure.name] = result.scores[place];
+    if (key == figure.key && result.scores.contains(place) && result.scores[place].is_number()) figures[figure.name] = result.scores[place];
   }
   if (result.scores.contains("curve")) {
     for (const json& entry : result.scores["curve"])
@@ -51,7 +51,7 @@ json figures_of(const std::string& name, const StepResult& result, const EvalDat
 }  // namespace
 
 const std::vector<std::string>& probe_names() {
-  static const std::vector<std::string> names{kKnn, "zero", "few", "linear", "linseg"};
+  static const std::vector<std::string> names{kKnn, "clustering", "few_shot", "logistic", "segmentation"};
   return names;
 }
 
@@ -69,7 +69,9 @@ TrainProbe::TrainProbe(std::shared_ptr<const Dataset> dataset, std::shared_ptr<C
 }
 
 json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
-  json result = {{"suite", fmt::format("{}", fmt::join(config_.suites, ","))}, {"step", step}};
+  std::vector<std::string_view> keys;
+  for (const std::string& word : config_.protocols) keys.push_back(protocol_key(word));
+  json result = {{"suite", fmt::format("{}", fmt::join(keys, ","))}, {"step", step}};
   if (!data_) {
     result["error"] = off_reason_;
     return result;
@@ -79,14 +81,14 @@ json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
     const Embedder embedder = backbone_embedder("teacher", "teacher of this run", teacher);
     LocalFeatures local = embed_all(*dataset_, *data_, /*with_validation=*/false, {&embedder, 1}, *extract_, *comm_);
     const SplitFeatures features = take_features(local, 0, *data_, *comm_);
-    const StepInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &*extract_};
+    const ProtocolInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &*extract_};
     result["queries"] = data_->query_source;
     result["count"] = data_->queries.size();
-    for (const Step& of_ladder : ladder()) {
-      if (std::find(config_.suites.begin(), config_.suites.end(), of_ladder.name) == config_.suites.end()) continue;
-      const StepResult done = of_ladder.run(input);
-      if (of_ladder.name != std::string_view(kKnn)) {
-        result["steps"][of_ladder.name] = figures_of(of_ladder.name, done, *data_);
+    for (const Protocol& protocol : protocols()) {
+      if (std::find(keys.begin(), keys.end(), protocol.key) == keys.end()) continue;
+      const ProtocolResult done = protocol.run(input);
+      if (protocol.key != kKnn) {
+        result["steps"][std::string(protocol.key)] = figures_of(protocol.key, done, *data_);
         continue;
       }
       const json& headline = done.scores["headline"];

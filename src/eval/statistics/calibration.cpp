@@ -148,7 +148,7 @@ Calibration calibrate(std::span<const int32_t> labels, std::span<const double> p
   result.classwise_mass = Stat::of(classwise_calibration_error(labels, probabilities, classes, Binning::kEqualMass));
   result.classwise_width = Stat::of(classwise_calibration_error(labels, probabilities, classes, Binning::kEqualWidth));
   result.nll = std::isfinite(nll) ? Stat::of(nll / n)
-                                  : Stat::undefined("a test image has probability 0 of its class (none of that class in training?)");
+                                  : Stat::undefined("a test image has probability 0 for its true class (no training image of that class?)");
   result.brier = Stat::of(brier / n);
   return result;
 }
@@ -172,9 +172,9 @@ Stat fit_temperature(std::span<const int32_t> labels, std::span<const double> lo
   if (usable == 0) return Stat::undefined("no image to fit it on");
   double low = 0.01, high = 100;  // of beta = 1 / T
   if (slope(labels, logits, classes, low) >= 0)
-    return Stat::undefined("the logits are no better than chance: the temperature has no upper end");
+    return Stat::undefined("the logits are no better than chance: the temperature is unbounded");
   if (slope(labels, logits, classes, high) <= 0)
-    return Stat::undefined("all images it is fitted on are right: the temperature has no lower end");
+    return Stat::undefined("all images that it is fitted on are classified correctly: the best temperature is 0");
   for (int i = 0; i < 80 && low < high; ++i) {
     const double middle = 0.5 * (low + high);
     (slope(labels, logits, classes, middle) < 0 ? low : high) = middle;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-/// Whether features differ in a figure that is no list of answers: its values in the same resamples of the same images.
+/// Whether features differ in a figure that is not a list of predictions: its values in the same resamples of the same images.
 namespace dinoxx::eval {
 
 /// A figure of one embedder in each resample; NaN where it is undefined. Embedders are resampled alike: value i belongs to one draw.

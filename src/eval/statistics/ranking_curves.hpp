@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 /// ROC and precision-recall curves of classes that are rare, one class against the rest.
 namespace dinoxx::eval {

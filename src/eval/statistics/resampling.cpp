@@ -86,11 +86,11 @@ PercentileInterval percentile_interval(std::vector<double> values) {
   constexpr double kRounding = 1e-12;
   const size_t all = values.size();
   std::erase_if(values, [](double v) { return std::isnan(v); });
-  if (values.empty() || 2 * values.size() < all) return {std::nullopt, "undefined in more than half of the resamples"};
+  if (values.empty() || 2 * values.size() < all) return {std::nullopt, "undefined in more than half of the bootstrap resamples"};
   std::sort(values.begin(), values.end());
   const Interval interval{quantile(values, 0.025), quantile(values, 0.975)};
   if (interval.high - interval.low <= kRounding * std::max(1.0, std::abs(interval.low)))
-    return {std::nullopt, "the resamples are all equal: there is too little to draw from, or nothing in it varies"};
+    return {std::nullopt, "all bootstrap resamples give the same value: there are too few images, or they do not vary"};
   return {interval, ""};
 }
 

@@ -22,7 +22,7 @@ struct Interval {
 };
 
 /// How test images are drawn with replacement. Without groups each class keeps its number of images (stratified); with groups (any nonzero)
-/// whole groups are drawn, as many as there are, because pictures of one patient or plot are not independent; group 0 is an image by
+/// whole groups are drawn, as many as there are, because images of one patient or plot are not independent; group 0 is an image by
 /// itself.
 class Resampler {
  public:

@@ -99,7 +99,7 @@ Stat precision(const Tally& t, int c) {
 
 Stat f1(const Tally& t, int c) {
   const int64_t both = t.support[c] + t.predicted[c];
-  return both == 0 ? Stat::undefined("neither test images nor predictions of the class") : Stat::of(ratio(2 * t.correct[c], both));
+  return both == 0 ? Stat::undefined("the class has neither test images nor predictions") : Stat::of(ratio(2 * t.correct[c], both));
 }
 
 Stat balanced_accuracy(const Tally& t) {
@@ -127,7 +127,7 @@ Stat matthews(const Tally& t) {
   }
   const double labels = n * n - of_labels, predictions = n * n - of_predictions;
   if (labels == 0) return Stat::undefined("all test images are of one class");
-  if (predictions == 0) return Stat::undefined("all predictions are one class");
+  if (predictions == 0) return Stat::undefined("all predictions are the same class");
   return Stat::of((correct * n - cross) / std::sqrt(labels * predictions));
 }
 
@@ -188,8 +188,8 @@ Ranking one_against_rest(std::span<const int32_t> labels, std::span<const double
     result.auprc.push_back(average_precision(column, positive));
     if (!result.auroc.back().value) result.left_out.push_back(c);
   }
-  result.macro_auroc = mean_of(result.auroc, "no class has test images both of it and of others");
-  result.macro_auprc = mean_of(result.auprc, "no class has test images both of it and of others");
+  result.macro_auroc = mean_of(result.auroc, "no class has both positive and negative test images");
+  result.macro_auprc = mean_of(result.auprc, "no class has both positive and negative test images");
   return result;
 }
 

@@ -33,7 +33,7 @@ Html range(const json& row) {
 Html chart_of_classes(const json& classes) {
   Chart chart{"Recall of each class",
               "training images of the class",
-              "share of its test images that are found, with Wilson's 95 % interval",
+              "recall: share of its test images that are classified correctly, with Wilson's 95 % interval",
               {{"classes", {}}}};
   chart.dots = chart.log_x = chart.percent = true;
   chart.low = 0;
@@ -52,7 +52,7 @@ Html chart_of_classes(const json& classes) {
 
 Html class_table(const std::string& caption, const std::vector<const json*>& rows) {
   Table table(caption,
-              {"class", "training images", "test images", "recall", "0 to 100 %", "precision", "F1", "AUROC", "AUPRC", "to be trusted"});
+              {"class", "training images", "test images", "recall", "0 to 100 %", "precision", "F1", "AUROC", "AUPRC", "reliable"});
   for (const json* row : rows) {
     const Trust trust = trust_of(*row);
     table.add({words(text_of(*row, "name")),
@@ -178,10 +178,10 @@ Html confusion_section(const Results& results) {
   if (classes.size() <= kMatrixClasses) body += matrix(all, classes);
   std::erase_if(all, [](const Confused& c) { return c.label == c.predicted; });
   std::stable_sort(all.begin(), all.end(), [](const Confused& a, const Confused& b) { return a.images > b.images; });
-  Table table("The most frequent confusions", {"class", "was called", "test images"});
+  Table table("The most frequent confusions", {"class", "predicted", "test images"});
   for (size_t i = 0; i < std::min(all.size(), kPairsShown); ++i)
     table.add({words(all[i].label), words(all[i].predicted), number(figure(all[i].images, 9))});
-  return table.empty() ? body + paragraph("No test image got another name.") : body + table.html();
+  return table.empty() ? body + paragraph("No test image was misclassified.") : body + table.html();
 }
 
 Html misses_section(const Results& results, const Thumbnails& pictures, const std::string& predictions) {
@@ -204,7 +204,7 @@ Html misses_section(const Results& results, const Thumbnails& pictures, const st
   Html items;
   for (size_t i = 0; i < std::min(order.size(), kPairs); ++i)
     for (size_t j = 0; j < std::min(order[i].second.size(), kOfPair); ++j)
-      items += pictures.item(order[i].second[j], text(fmt::format("{}, called {}", order[i].first.first, order[i].first.second)));
+      items += pictures.item(order[i].second[j], text(fmt::format("{}, predicted {}", order[i].first.first, order[i].first.second)));
   if (items.code.empty()) return {};
   return paragraph(fmt::format("Test images that {} got wrong, up to three of each of the most frequent confusions. Look for labels that "
                                "are wrong themselves.",

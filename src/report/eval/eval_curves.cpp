@@ -47,7 +47,7 @@ Html episodes(const json& results) {
 
 std::vector<Series> reliability_of(const json& calibration) {
   std::vector<Series> all;
-  for (const auto& [key, name] : {std::pair{"reliability", "as it answers"}, std::pair{"reliability_after", "with its temperature"}}) {
+  for (const auto& [key, name] : {std::pair{"reliability", "before"}, std::pair{"reliability_after", "after temperature scaling"}}) {
     Series series{name, {}};
     for (const json& bin : elements(at(calibration, {key})))
       series.points.push_back({number_of(bin, "confidence"), number_of(bin, "accuracy"), {}, {}, ""});
@@ -89,7 +89,7 @@ Html shots_section(const Results& results) {
 }
 
 Html calibration_section(const Results& results) {
-  Table table("How far stated probabilities can be believed: before and after the temperature",
+  Table table("Calibration of the predicted probabilities, before and after temperature scaling",
               {"method", "features", "temperature", "ECE, equal mass", "after", "ECE, equal width", "after", "class-wise ECE, equal mass",
                "after", "class-wise ECE, equal width", "after", "log-loss", "after", "Brier", "after"});
   std::vector<Html> charts;
@@ -102,7 +102,7 @@ Html calibration_section(const Results& results) {
       for (const json* side : {&before, &after}) row.push_back(plain(*side, key));
     table.add(row);
     if (method.embedder != results.checkpoint()) continue;
-    Chart chart{"Reliability, " + method.name(), "stated probability of the answer", "share that was right; on the diagonal is honest",
+    Chart chart{"Reliability, " + method.name(), "predicted probability", "share of correct predictions; calibrated: on the diagonal",
                 reliability_of(calibration)};
     chart.low = chart.x_low = 0;
     chart.high = chart.x_high = 1;

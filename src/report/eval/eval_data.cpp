@@ -5,17 +5,18 @@
 
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
+#include "results/protocol_names.hpp"
 
 namespace dinoxx::report {
 namespace {
 
 using nlohmann::json;
 
-// What all steps say of the images: that of the first.
+// What all protocols say of the images: that of the first.
 const json& image_protocol(const Results& results) {
   static const json none;
-  for (const std::string& step : results.steps())
-    if (const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"}); protocol.is_object()) return protocol;
+  for (const std::string& key : results.protocols())
+    if (const json& settings = at(results.all(), {"suites", key.c_str(), "protocol"}); settings.is_object()) return settings;
   return none;
 }
 
@@ -38,7 +39,7 @@ std::string sizes_text(const json& data) {
     return fmt::format("{} x {}", figure(number_of(at(data, {"width"}), which), 9), figure(number_of(at(data, {"height"}), which), 9));
   };
   if (!at(data, {"width"}).is_object()) return "not in results.json";
-  return fmt::format("{} pixels in the median, smallest sides {}, largest {}", pair("median"), pair("min"), pair("max"));
+  return fmt::format("median {} pixels, smallest {}, largest {}", pair("median"), pair("min"), pair("max"));
 }
 
 // Training images of each class as bars on a logarithmic scale.
@@ -48,7 +49,8 @@ Html histogram(const Results& results) {
   const double largest = classes.empty() ? 0 : number_of(*classes[0], "memory");
   constexpr size_t kClassesShown = 100;
   if (!(largest >= 1)) return {};
-  Table table("Images of each class; the bar is the logarithm of the training images", {"class", "training images", "", "test images"});
+  Table table("Images of each class; the length of the bar is the logarithm of the number of training images",
+              {"class", "training images", "", "test images"});
   for (size_t i = 0; i < std::min(classes.size(), kClassesShown); ++i) {
     const double n = number_of(*classes[i], "memory");
     const double width = n >= 1 ? 100 * (1 + std::log(n)) / (1 + std::log(largest)) : 0;
@@ -64,7 +66,7 @@ Html histogram(const Results& results) {
 }
 
 Html class_grid(const Thumbnails& pictures) {
-  if (!pictures.available()) return paragraph("No pictures: the data folder was not given (dinoxx report DIR --data DATA).");
+  if (!pictures.available()) return paragraph("No images: the data folder was not given (dinoxx report DIR --data DATA).");
   const Dataset& dataset = *pictures.dataset();
   constexpr size_t kClasses = 30, kOfClass = 4;
   std::map<int32_t, std::vector<uint64_t>> chosen;
@@ -101,8 +103,8 @@ Html data_section(const Results& results, const Thumbnails& pictures) {
   const json& protocol = image_protocol(results);
   std::vector<std::pair<std::string, Html>> rows{{"packed images", element("code", value_text(at(data, {"path"})))},
                                                  {"fingerprint", element("code", value_text(at(data, {"fingerprint"})))},
-                                                 {"images in all", value_text(at(data, {"images"}))},
-                                                 {"of these", text(splits_text(data))},
+                                                 {"images in total", value_text(at(data, {"images"}))},
+                                                 {"by split", text(splits_text(data))},
                                                  {"width x height", text(sizes_text(data))},
                                                  {"groups", value_text(at(data, {"groups"}))},
                                                  {"learned from", text(part(protocol, "memory"))},
@@ -113,7 +115,7 @@ Html data_section(const Results& results, const Thumbnails& pictures) {
   std::vector<Html> notes;
   for (const json& note : elements(at(protocol, {"notes"}))) notes.push_back(value_text(note));
   if (!notes.empty()) rows.emplace_back("notes", list(notes));
-  return facts("What was evaluated on", rows) + histogram(results) + class_grid(pictures);
+  return facts("Data of this evaluation", rows) + histogram(results) + class_grid(pictures);
 }
 
 Html checks_section(const Results& results, const Thumbnails& pictures) {
@@ -124,18 +126,18 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
   const auto identical = [&](const char* key, const char* what) {
     const json& check = at(checks, {key});
     if (check.is_object())
-      rows.emplace_back(what, text(fmt::format("{}, {} of them with another label", figure(number_of(check, "images"), 9),
+      rows.emplace_back(what, text(fmt::format("{}, {} of them with a different label", figure(number_of(check, "images"), 9),
                                                figure(number_of(check, "with_another_label"), 9))));
   };
-  identical("identical", "test images that are in train, pixel by pixel");
+  identical("identical", "test images that are also in train (identical pixels)");
   if (!at(checks, {"identical"}).is_object()) rows.emplace_back("identical images", said("identical"));
-  identical("identical_validation", "validation images that are in train");
-  identical("identical_validation_queries", "test images that are in validation");
+  identical("identical_validation", "validation images that are also in train");
+  identical("identical_validation_queries", "test images that are also in validation");
   const json& near = at(checks, {"near_identical"});
   const auto nearly = [&](const json& check, const char* what) {
     if (check.is_object())
       rows.emplace_back(
-          what, text(fmt::format("{} of {} with a cosine of {} or more ({} features, centred); the median of the nearest is {}",
+          what, text(fmt::format("{} of {} have a cosine of {} or more ({} features, centred); the median over all is {}",
                                  figure(number_of(check, "queries"), 9), figure(number_of(check, "looked_at"), 9),
                                  figure(number_of(near, "cosine")), text_of(near, "embedder"), figure(number_of(check, "median_cosine")))));
   };
@@ -153,23 +155,24 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
   groups("groups_validation", "groups in train and validation", "validation");
   groups("groups_validation_queries", "groups in validation and test", "test");
   const json& labels = at(checks, {"labels"});
-  rows.emplace_back("shift of the labels, total variation (0: equal shares, 1: no class in common)",
+  rows.emplace_back("label shift, total variation distance (0: equal class shares, 1: no class in common)",
                     value_text(at(labels, {"total_variation"})));
   rows.emplace_back("classes without training images", value_text(at(labels, {"classes_not_in_memory"})));
   rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
-  return facts("Between the splits that are learned from, chosen on and tested on", rows) +
+  return facts("Overlap between the splits for training, selection and test", rows) +
          pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
-         pairs("The nearest pairs; a high cosine alone is no proof where features hardly differ", at(near, {"examples"}), pictures);
+         pairs("The most similar pairs. Where features hardly differ between images, a high cosine alone proves nothing",
+               at(near, {"examples"}), pictures);
 }
 
 Html protocol_section(const Results& results) {
   Html body;
-  for (const std::string& step : results.steps()) {
+  for (const std::string& key : results.protocols()) {
     std::vector<std::pair<std::string, Html>> rows;
-    const json& protocol = at(results.all(), {"suites", step.c_str(), "protocol"});
+    const json& protocol = at(results.all(), {"suites", key.c_str(), "protocol"});
     if (!protocol.is_object()) continue;
     for (const auto& [name, value] : protocol.items()) rows.emplace_back(name, value_text(value));
-    body += details(step, facts("Protocol of " + step, rows));
+    body += details(eval::protocol_word(key), facts("Settings of " + eval::protocol_word(key), rows));
   }
   return body;
 }

@@ -9,12 +9,13 @@ using nlohmann::json;
 
 Html dense_section(const Results& results) {
   Table overlap("Linear segmentation of patch features: intersection over union in %, mean of the classes [95 % interval]",
-                {"features", "question", "mean IoU", "right pixels", "all background", "IoU of each class", "C"});
+                {"features", "question", "mean IoU", "pixel accuracy", "mIoU, all background", "IoU of each class", "C"});
   Table attention(
-      "Attention of CLS against the masks, Jaccard in % [95 % interval]; the oracle picks its head by the test masks themselves, which no "
-      "user can",
-      {"features", "images", "mean of all heads' maps", "mean over heads", "oracle head of each image", "oracle head of the set",
-       "everything is object"});
+      "Attention of CLS against the masks, Jaccard index in % [95 % interval]; the oracle chooses its head by the test masks: an upper "
+      "bound that "
+      "cannot be reached in use",
+      {"features", "images", "mean map of all heads", "mean over heads", "oracle head of each image", "oracle head of the set",
+       "all pixels object"});
   std::vector<Html> left_out;
   for (const json& result : elements(at(results.all(), {"suites", "linseg", "results"}))) {
     const std::string features = features_name(text_of(result, "name"));
@@ -44,8 +45,8 @@ Html dense_section(const Results& results) {
                      share(at(maps, {"oracle_head_of_the_set"}), "jaccard"), share(maps, "all_object")});
   }
   Table places(
-      "The same place found again in a warped copy of each test image: points in % within a share of the picture's side [95 % interval]",
-      {"features", "points", "0.05", "0.1", "0.2", "0.1, found both ways", "0.1, best of the grid", "0.1, by chance"});
+      "Points matched correctly in a warped copy of each test image, in % (PCK, within a share of the image's side) [95 % interval]",
+      {"features", "points", "0.05", "0.1", "0.2", "0.1, mutual nearest", "0.1, upper bound of the grid", "0.1, chance"});
   for (const json& result : elements(at(results.all(), {"suites", "match", "results"}))) {
     const json &found = at(result, {"pck"}), &interval = at(result, {"bootstrap95"});
     if (!found.is_object()) continue;
@@ -56,8 +57,8 @@ Html dense_section(const Results& results) {
   }
   Table differences("Do patch features differ? First minus second in points [95 % interval], on the same resamples of the test images",
                     {"figure", "first", "second", "difference"});
-  for (const char* step : {"linseg", "match"}) {
-    for (const json& row : elements(at(results.all(), {"suites", step, "paired"}))) {
+  for (const char* key : {"linseg", "match"}) {
+    for (const json& row : elements(at(results.all(), {"suites", key, "paired"}))) {
       const double difference = number_of(row, "difference");
       if (std::isnan(difference)) continue;
       differences.add({words(text_of(row, "figure")), words(features_name(text_of(row, "first"))),

@@ -12,7 +12,7 @@ Html small_text(const std::string& words) {
   return element("span", text(words));
 }
 
-// One image and those nearest to it, as pictures where there are any, else by name.
+// One image and those nearest to it, as images where there are any, else by name.
 Html case_item(const std::string& heading, const json& image, const Thumbnails& pictures, const std::string& under_image) {
   const auto item = [&](const std::string& key, const std::string& caption, const char* css) {
     const Html shown = pictures.available() ? pictures.image(key) : element("code", text(key));
@@ -38,17 +38,18 @@ Html neighbours_section(const Results& results, const Thumbnails& pictures) {
     const json& probability = at(image, {"probability"});
     const std::string sure = probability.is_number() ? fmt::format(" with a probability of {}", figure(probability.get<double>(), 3)) : "";
     items += case_item(
-        label == answer ? fmt::format("{}, rightly called so{}", label, sure) : fmt::format("{}, called {}{}", label, answer, sure), image,
-        pictures, "test image");
+        label == answer ? fmt::format("{}, predicted correctly{}", label, sure) : fmt::format("{}, predicted {}{}", label, answer, sure),
+        image, pictures, "test image");
   }
   if (items.code.empty()) return {};
   const json& method = at(evidence, {"method"});
   std::string name;
   if (elements(method).size() == 3 && method[0].is_string() && method[2].is_string()) name = method_name(method[0], method[2]);
-  return paragraph(fmt::format("The test images in question and the training images whose features are nearest to theirs, with label and "
-                               "cosine. Which ones: {}, of {}. A mistake amid neighbours of the right label is the classifier's; a mistake "
-                               "amid neighbours of the wrong one lies in the features, or in a label.",
-                               text_of(evidence, "rule"), name)) +
+  return paragraph(
+             fmt::format("Test images with the training images whose features are most similar, with label and cosine. Shown are: {}, of "
+                         "{}. If a misclassified image has neighbours of the correct label, the classifier is at fault; if its neighbours "
+                         "have the wrong label, the features or a label are.",
+                         text_of(evidence, "rule"), name)) +
          element("ul", items, "class=\"cases\"");
 }
 
@@ -56,19 +57,19 @@ Html suspicions_section(const Results& results, const Thumbnails& pictures) {
   const json& found = at(results.all(), {"evidence", "labels"});
   if (!found.is_object()) return {};
   Html body = paragraph(fmt::format(
-      "{} of {} training images that were examined are suspected. These are suspicions for a person to look at, no findings: nothing was "
-      "changed or left out because of them. The neighbours alone name {} of the examined images rightly; the lower this is, the less a "
-      "suspicion says.",
+      "{} of the {} examined training images have a suspected label error. A person has to look at them: nothing was changed or left out "
+      "because of them. The vote of the neighbours is correct for {} of the examined images; the lower this share, the less a suspicion "
+      "means.",
       figure(number_of(found, "suspected"), 9), figure(number_of(found, "examined"), 9),
       share_text(at(found, {"right_without_itself"}), json())));
   Html items;
   for (const json& image : elements(at(found, {"images"})))
-    items += case_item(fmt::format("labelled {}, neighbours say {} (share of the vote {} against {})", text_of(image, "label"),
+    items += case_item(fmt::format("labelled {}, neighbours suggest {} (share of the vote {} against {})", text_of(image, "label"),
                                    text_of(image, "suggested"), figure(number_of(image, "share_of_label"), 3),
                                    figure(number_of(image, "share_of_suggested"), 3)),
                        image, pictures, "training image");
   if (!items.code.empty()) body += element("ul", items, "class=\"cases\"");
-  Table pairs("Suspicions by label", {"label", "neighbours say", "training images"});
+  Table pairs("Suspicions by label", {"label", "neighbours suggest", "training images"});
   for (const json& pair : elements(at(found, {"pairs"})))
     pairs.add({words(text_of(pair, "label")), words(text_of(pair, "suggested")), count(pair, "images")});
   if (!pairs.empty()) body += pairs.html();

@@ -14,24 +14,24 @@ constexpr double kNoSpread = 0.01, kOneLine = 1.05;
 
 Cell reading(const json& health) {
   const double deviation = number_of(health, "deviation"), rank = number_of(health, "effective_rank");
-  if (deviation < kNoSpread) return {text("alarm: all images nearly alike"), false, "bad"};
-  if (rank < kOneLine) return {text("alarm: on one line"), false, "bad"};
+  if (deviation < kNoSpread) return {text("alarm: nearly the same feature for all images"), false, "bad"};
+  if (rank < kOneLine) return {text("alarm: features lie on one line"), false, "bad"};
   return words("no alarm");
 }
 
 std::string panel_words(const std::string& kind, const std::string& image) {
-  if (kind == "input") return image + ", as the network gets it";
+  if (kind == "input") return image + ", as it enters the network";
   if (kind == "pca") return "the patches of " + image + " by their first three principal components as colours";
   if (kind == "similarity") return "how similar each patch of " + image + " is to the most attended one; white is the same";
   if (kind == "attention") return "attention of CLS over " + image + ", mean of the heads; white is most";
-  if (kind == "attention_60") return image + " with all but the patches of 60 % of the attention darkened";
+  if (kind == "attention_60") return image + " with all patches darkened except those that receive 60 % of the attention";
   return "attention of " + kind + " over " + image;
 }
 
 std::string caption_of(const std::string& kind) {
   if (kind == "pca") return "patch features, PCA";
   if (kind == "attention") return "attention, mean";
-  if (kind == "attention_60") return "60 % of it";
+  if (kind == "attention_60") return "60 % of the attention";
   if (kind == "similarity") return "similarity to the most attended patch";
   return kind;
 }
@@ -39,10 +39,10 @@ std::string caption_of(const std::string& kind) {
 }  // namespace
 
 Html health_section(const Results& results) {
-  Table table("Features as they are, whatever the labels",
-              {"features", "reads as", "dimensions", "effective rank", "deviation", "its quantiles", "dead dimensions", "mean cosine",
+  Table table("Statistics of the features, without labels",
+              {"features", "diagnosis", "dimensions", "effective rank", "deviation", "its quantiles", "dead dimensions", "mean cosine",
                "uniformity", "distance in a class", "of any two"});
-  Chart chart{"Spectrum", "principal components", "share of the variance that so many hold", {}};
+  Chart chart{"Spectrum", "principal components", "share of the variance in the first components", {}};
   chart.log_x = chart.percent = true;
   chart.marks = false;
   chart.low = 0;
@@ -66,16 +66,17 @@ Html health_section(const Results& results) {
   }
   if (table.empty()) return {};
   return figures({figure_of(chart)}) + table.html() +
-         list(
-             {element("strong", text("Healthy: ")) +
-                  text("a spectrum that rises over many components, a deviation well above 0 (1: all around the sphere), hardly a dead "
-                       "dimension, uniformity well below 0 (it can reach -4), and images of one class nearer to each other than any two."),
-              element("strong", text("Collapsed: ")) + text("one component holds it all, effective rank near 1, deviation, distance and "
-                                                            "uniformity near 0, most dimensions dead."),
-              element("strong", text("In between: ")) +
-                  text(
-                      "an effective rank far below that of the untrained network or of raw pixels beside a large mean cosine says that few "
-                      "directions are used. The table ranks nothing: features may be spread wide and be worth little, see Methods.")}) +
+         list({element("strong", text("Healthy: ")) + text("the spectrum rises over many components, deviation is well above 0 (1: spread "
+                                                           "over the whole sphere), few dimensions are "
+                                                           "dead, uniformity is well below 0 (at best -4), and images of one class are "
+                                                           "closer to each other than two random ones."),
+               element("strong", text("Collapsed: ")) +
+                   text("one component has nearly all the variance, effective rank near 1, deviation, distance and "
+                        "uniformity near 0, most dimensions dead."),
+               element("strong", text("In between: ")) + text("an effective rank far below that of the untrained network or of raw pixels, "
+                                                              "together with a large mean cosine, means that "
+                                                              "few directions are used. These numbers are no ranking: features can be well "
+                                                              "spread and still be useless, see Methods.")}) +
          element("p",
                  text("Effective rank: exponential of the entropy of the singular values (RankMe). Deviation: standard deviation of a "
                       "dimension times the root of their number; its quantiles (0, 5, 50, 95, 100 %) are over the dimensions; below 0.01 a "
@@ -110,7 +111,7 @@ Html feature_pictures_section(const Results& results, const std::map<std::string
     if (const json& outliers = at(image, {"norms", "above_4_medians"}); outliers.is_number() && outliers.get<double>() > 0)
       numbers += fmt::format("; {} of the patches above four medians, a sign of artefacts", share_text(outliers, json()));
     if (const json& held = at(image, {"attention", "share_of_patches_with_60_percent"}); held.is_number())
-      numbers += fmt::format("; {} of the patches hold 60 % of the attention", share_text(held, json()));
+      numbers += fmt::format("; {} of the patches receive 60 % of the attention", share_text(held, json()));
     items += element("li", element("strong", text(label + ": ")) + text(numbers) + element("ul", panels, "class=\"thumbs\""));
   }
   if (items.code.empty()) return {};

@@ -20,20 +20,20 @@ std::string settings(const json& scores) {
     if (value.is_number()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, figure(value.get<double>()));
     if (value.is_string()) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", key, value.get<std::string>());
   }
-  if (at(scores, {"C_at_the_edge"}) == true) text += " (at the edge of what was tried)";
+  if (at(scores, {"C_at_the_edge"}) == true) text += " (the largest or smallest value that was tried)";
   if (at(scores, {"converged"}) == false) text += " (not converged)";
   for (const char* key : {"note", "diverged"})
     if (const std::string words = text_of(scores, key); !words.empty()) text += (text.empty() ? "" : "; ") + words;
   return text;
 }
 
-// Seconds of the method where results.json has them, else of its step: methods of a step and the features share work.
+// Seconds of the method where results.json has them, else of its protocol: methods of a protocol and the features share work.
 Cell cost(const Results& results, const Method& method) {
   const json& run = at(results.all(), {"run"});
-  const double own = number_of(at(run, {"steps", method.step.c_str(), method.embedder.c_str(), method.method.c_str()}), "seconds");
+  const double own = number_of(at(run, {"steps", method.protocol.c_str(), method.embedder.c_str(), method.method.c_str()}), "seconds");
   if (!std::isnan(own)) return number(figure(own));
-  const double step = number_of(at(run, {"seconds"}), method.step.c_str());
-  return std::isnan(step) ? number("–", "not in results.json") : number("step: " + figure(step));
+  const double whole = number_of(at(run, {"seconds"}), method.protocol.c_str());
+  return std::isnan(whole) ? number("–", "not in results.json") : number("protocol: " + figure(whole));
 }
 
 std::vector<Cell> scores_row(const std::string& name, const std::string& embedder, const json& scores, const Cell& seconds) {
@@ -64,12 +64,12 @@ std::string name_of(const json& method) {
 Html costs(const Results& results) {
   const json& seconds = at(results.all(), {"run", "seconds"});
   if (!seconds.is_object()) return {};
-  Table table("Cost: seconds of all embedders together", {"part", "seconds"});
+  Table table("Cost in seconds, all features together", {"part", "seconds"});
   for (const auto& [part, value] : seconds.items())
     if (value.is_number()) table.add({words(part), number(figure(value.get<double>()))});
   Html body = table.html();
   if (const double bytes = number_of(at(results.all(), {"run"}), "peak_memory_bytes"); !std::isnan(bytes))
-    body += paragraph(fmt::format("Peak memory: {:.2f} GiB, of rank 0 over all parts together.", bytes / (1 << 30)));
+    body += paragraph(fmt::format("Peak memory of rank 0 over the whole evaluation: {:.2f} GiB.", bytes / (1 << 30)));
   return body;
 }
 
@@ -84,14 +84,14 @@ Html notes_of(const std::vector<std::pair<std::string, std::string>>& notes_and_
   std::vector<Html> items;
   for (const auto& [note, names] : about)
     items.push_back(element("strong", text(fmt::format("{}: ", fmt::join(names, "; ")))) + text(note));
-  return items.empty() ? Html{} : details(fmt::format("What intervals and tests do not see ({})", items.size()), list(items));
+  return items.empty() ? Html{} : details(fmt::format("Limits of these intervals and tests ({})", items.size()), list(items));
 }
 
 }  // namespace
 
 Html methods_section(const Results& results) {
   if (results.methods().empty()) return {};
-  Table table("Answers to all test images, learned from all of the training images; scores in %, [95 % interval]; MCC from -1 to 1",
+  Table table("Predictions for all test images, learned from all training images; scores in %, [95 % interval]; MCC from -1 to 1",
               {"method", "features", "balanced accuracy", "accuracy", "macro F1", "MCC", "AUROC", "AUPRC", "recall, many", "medium", "few",
                "seconds", "settings"});
   const json& majority = at(results.all(), {"majority"});
@@ -102,31 +102,32 @@ Html methods_section(const Results& results) {
   while (!left.empty()) {
     const Method& first = *left.front();
     for (const Method* method : left)
-      if (method->step == first.step && method->method == first.method)
+      if (method->protocol == first.protocol && method->method == first.method)
         table.add(scores_row(method->name(), features_name(method->embedder), *method->scores, cost(results, *method)));
-    std::erase_if(left, [step = first.step, name = first.method](const Method* m) { return m->step == step && m->method == name; });
+    std::erase_if(
+        left, [protocol = first.protocol, name = first.method](const Method* m) { return m->protocol == protocol && m->method == name; });
   }
   Html body = table.html();
   body += element(
       "p",
       text(
-          "many, medium, few: mean recall of the classes with more than 100, 20 to 100 and fewer than 20 training images. – : not defined, "
-          "the reason is behind it. Seconds: of the method itself, or of the step with all of its methods on all features, which share "
-          "work; embedding the images is a part of its own."),
+          "many, medium, few: mean recall of the classes with more than 100, 20 to 100 and fewer than 20 training images. – : not defined; "
+          "hover over it for the reason. Seconds: of the method itself, or of the whole protocol with all its methods and features, which "
+          "share work; embedding the images is counted separately."),
       "class=\"soft\"");
   std::vector<std::pair<std::string, std::string>> notes;
   for (const Method& method : results.methods())
     notes.emplace_back(text_of(*method.scores, "bootstrap95_note"), method.name() + " on " + features_name(method.embedder));
   body += notes_of(notes);
   std::vector<Html> embedders;
-  for (const json& result : elements(at(results.all(), {"suites", results.steps().front().c_str(), "results"})))
+  for (const json& result : elements(at(results.all(), {"suites", results.protocols().front().c_str(), "results"})))
     embedders.push_back(element("strong", text(features_name(text_of(result, "name")) + ": ")) + text(text_of(result, "description")));
   if (!embedders.empty()) body += list(embedders);
   return body + costs(results);
 }
 
 Html comparisons_section(const Results& results) {
-  Table table("Are two methods different? Difference first minus second in points with its 95 % interval; McNemar's exact test",
+  Table table("Differences between methods: first minus second in percentage points with 95 % interval; McNemar's exact test",
               {"first", "second", "balanced accuracy", "accuracy", "only first right", "only second right", "p"});
   const auto difference = [](const json& comparison, const char* score) {
     const std::string text = interval_text(at(comparison, {"difference95", score}));
@@ -143,7 +144,8 @@ Html comparisons_section(const Results& results) {
                count(test, "only_second_right"), number_of(test, "p") == 0 ? number("< 1e-300") : plain(test, "p", 2)});
   }
   if (table.empty()) return {};
-  return table.html() + element("p", text("An interval that holds 0 is no difference that this test set can show."), "class=\"soft\"") +
+  return table.html() +
+         element("p", text("Where the interval contains 0, the difference is not significant on this test set."), "class=\"soft\"") +
          notes_of(notes);
 }
 
@@ -153,7 +155,7 @@ Html knn_section(const Results& results) {
   const json& ks = elements(at(knn, {"protocol", "k"}));
   for (const json& k : ks) headings.push_back("k = " + k.dump());
   if (ks.empty()) return {};
-  Table table(fmt::format("k-NN accuracy in % by the number of neighbours; the headline, fixed beforehand, is k = {}",
+  Table table(fmt::format("k-NN accuracy in % for each number of neighbours k; the reported one, fixed in advance, is k = {}",
                           figure(number_of(at(knn, {"protocol"}), "headline_k"))),
               headings);
   for (const json& result : elements(at(knn, {"results"}))) {
@@ -171,9 +173,9 @@ Html knn_section(const Results& results) {
   return table.html();
 }
 
-Html zero_section(const Results& results) {
+Html clustering_section(const Results& results) {
   const json& zero = at(results.all(), {"suites", "zero"});
-  Table table("Without labels to learn from, in %: clusters matched to classes, and retrieval by cosine",
+  Table table("Learned without labels, in %: clusters matched to classes, and retrieval by cosine",
               {"features", "matched accuracy", "NMI", "ARI", "mAP", "mAP, mean of classes"});
   for (const json& result : elements(at(zero, {"results"}))) {
     const json &clusters = at(result, {"clustering"}), &retrieval = at(result, {"retrieval"});

@@ -1,4 +1,4 @@
-// What no section is written for: whatever the steps say, as tables and lists.
+// What no section is written for: whatever the protocols say, as tables and lists.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -121,7 +121,7 @@ Html generic(const std::string& caption, const json& value) {
 
 }  // namespace
 
-Html other_steps_section(const Results& results) {
+Html other_protocols_section(const Results& results) {
   // what other sections show
   static const std::map<std::string, std::vector<std::string>> kShown{
       {"knn", {"by_k", "balanced_vote", "headline", "classes"}},
@@ -130,17 +130,17 @@ Html other_steps_section(const Results& results) {
       {"linseg", {"object", "classes", "attention", "bootstrap95"}},
       {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};
   Html body;
-  for (const std::string& step : results.steps()) {
-    Html of_step;
-    for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
+  for (const std::string& key : results.protocols()) {
+    Html of_protocol;
+    for (const json& result : elements(at(results.all(), {"suites", key.c_str(), "results"}))) {
       if (!result.is_object()) continue;
       json rest = result;  // methods stand in the table of methods
       for (const char* key : {"methods", "name", "description", "feature_dim", "left_out"}) rest.erase(key);
-      if (const auto shown = kShown.find(step); shown != kShown.end())
+      if (const auto shown = kShown.find(key); shown != kShown.end())
         for (const std::string& key : shown->second) rest.erase(key);
-      if (!rest.empty()) of_step += generic(features_name(text_of(result, "name")), rest);
+      if (!rest.empty()) of_protocol += generic(features_name(text_of(result, "name")), rest);
     }
-    if (!of_step.code.empty()) body += element("h3", text(step_title(step))) + of_step;
+    if (!of_protocol.code.empty()) body += element("h3", text(protocol_title(key))) + of_protocol;
   }
   return body;
 }

@@ -39,12 +39,13 @@ Html ranking_section(const Results& results) {
   const Method* method = method_with_curves(results);
   if (!method) return {};
   const json& curves = at(*method->scores, {"ranking_curves"});
-  Chart roc = unit_chart("ROC", "share of other images taken for the class", "share of the class that is found; the diagonal is guessing"),
-        pr = unit_chart("Precision and recall", "share of the class that is found", "share of what is taken for the class that is right");
+  Chart roc = unit_chart("ROC", "false positive rate: share of other images predicted as the class", "recall; the diagonal is chance"),
+        pr = unit_chart("Precision and recall", "recall", "precision");
   roc.diagonal = true;
-  Table areas("Rare classes against all others", {"class", "training images", "test images", "area under ROC", "average precision"});
-  Table points("What a threshold on the stated probability would give; read off the test images: choose the one you use on others",
-               {"class", "to find", "probability from", "found", "of those taken, right", "of others, taken", "images taken"});
+  Table areas("Rare classes against all others", {"class", "training images", "test images", "AUROC", "average precision"});
+  Table points(
+      "Effect of a threshold on the predicted probability, measured on the test images: choose the threshold that you use on other images",
+      {"class", "wanted recall", "threshold", "recall", "precision", "false positive rate", "images above"});
   for (const json& row : elements(at(curves, {"classes"}))) {
     roc.series.push_back(curve_of(row, "roc"));
     pr.series.push_back(curve_of(row, "pr"));

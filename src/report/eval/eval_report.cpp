@@ -9,6 +9,7 @@
 #include "dinoxx/base/error.hpp"
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
+#include "results/protocol_names.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -16,19 +17,20 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// Steps that are not there, and what a step that is there has left out.
+// Protocols that were not run, and what those that were run have left out.
 Html not_run(const Results& results) {
   std::vector<Html> items;
-  for (const KnownStep& step : known_steps())
-    if (std::find(results.steps().begin(), results.steps().end(), step.name) == results.steps().end())
-      items.push_back(element("strong", text(step.name)) + text(std::string(": ") + step.what));
-  for (const std::string& step : results.steps()) {
-    for (const json& result : elements(at(results.all(), {"suites", step.c_str(), "results"}))) {
+  for (const KnownProtocol& known : known_protocols())
+    if (std::find(results.protocols().begin(), results.protocols().end(), known.key) == results.protocols().end())
+      items.push_back(element("strong", text(eval::protocol_word(known.key))) + text(std::string(": ") + known.what));
+  for (const std::string& key : results.protocols()) {
+    for (const json& result : elements(at(results.all(), {"suites", key.c_str(), "results"}))) {
       const json& left_out = at(result, {"left_out"});
-      if (!left_out.is_null()) items.push_back(text(fmt::format("{} of {}: ", step, text_of(result, "name"))) + value_text(left_out));
+      if (!left_out.is_null())
+        items.push_back(text(fmt::format("{} of {}: ", eval::protocol_word(key), text_of(result, "name"))) + value_text(left_out));
     }
   }
-  return items.empty() ? paragraph("Every step that this version knows was run.") : list(items);
+  return items.empty() ? paragraph("Every protocol of this version was run.") : list(items);
 }
 
 void each_string(const json& value, const std::function<void(const std::string&)>& visit) {
@@ -44,11 +46,11 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
                              const std::map<std::string, std::string>& feature_pictures) {
   const Results results(content);
   const Thumbnails pictures(std::move(dataset));
-  const auto own = predictions.find(results.chosen() ? results.chosen()->step : "");
+  const auto own = predictions.find(results.chosen() ? results.chosen()->protocol : "");
   const std::string data = fs::path(text_of(at(results.all(), {"data"}), "path")).filename().string();
   Page page("Evaluation" + (data.empty() ? "" : " on " + data), text_of(at(results.all(), {"checkpoint"}), "file"));
   const auto section = [&](const char* id, const char* heading, const Html& body) {
-    page.section(id, heading, body.code.empty() ? paragraph("Not run: results.json has nothing of this kind.") : body);
+    page.section(id, heading, body.code.empty() ? paragraph("Not run: results.json has no such results.") : body);
   };
   section("verdict", "Verdict", verdict_section(results));
   section("data", "Data", data_section(results, pictures));
@@ -61,13 +63,13 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("rare", "Rare classes", ranking_section(results));
   section("neighbours", "Nearest neighbours", neighbours_section(results, pictures));
   section("labels", "Suspected label errors", suspicions_section(results, pictures));
-  section("shots", "Few labels", shots_section(results));
-  section("zero", "No labels", zero_section(results));
+  section("shots", "Few-shot", shots_section(results));
+  section("zero", "Clustering and retrieval", clustering_section(results));
   section("calibration", "Calibration", calibration_section(results));
   section("health", "Feature health", health_section(results));
-  section("pictures", "Feature pictures", feature_pictures_section(results, feature_pictures));
-  section("dense", "Dense features", dense_section(results));
-  if (const Html other = other_steps_section(results); !other.code.empty()) section("other", "Further results", other);
+  section("pictures", "Feature images", feature_pictures_section(results, feature_pictures));
+  section("dense", "Segmentation and matching", dense_section(results));
+  if (const Html other = other_protocols_section(results); !other.code.empty()) section("other", "Further results", other);
   section("not-run", "Not run", not_run(results));
   section("protocol", "Protocols", protocol_section(results));
   section("provenance", "Provenance", provenance_section(results));
@@ -84,7 +86,7 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
     const bool own = format == "dinoxx propagate" || format == "dinoxx match";
     fail_usage(file.string(), "results of \"dinoxx eval\", which have a page",
                results.is_discarded() ? "no JSON"
-               : own                  ? fmt::format("those of \"{}\", which have none", format)
+               : own                  ? fmt::format("results of \"{}\", which have no page", format)
                                       : "another file",
                own ? "The table that the command printed is in it; read it as it is." : "Evaluate again.");
   }
@@ -98,9 +100,9 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
   std::map<std::string, std::string> predictions;
   const json& suites = at(results, {"suites"});
   if (suites.is_object()) {
-    for (const auto& [step, suite] : suites.items()) {
+    for (const auto& [key, suite] : suites.items()) {
       const fs::path table = fs::path(text_of(suite, "predictions")).filename();
-      if (!table.empty() && fs::exists(folder / table)) predictions[step] = read_text(folder / table);
+      if (!table.empty() && fs::exists(folder / table)) predictions[key] = read_text(folder / table);
     }
   }
   std::map<std::string, std::string> pictures;

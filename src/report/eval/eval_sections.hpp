@@ -15,7 +15,7 @@ Html checks_section(const Results& results, const Thumbnails& pictures);
 Html methods_section(const Results& results);
 Html comparisons_section(const Results& results);
 Html knn_section(const Results& results);
-Html zero_section(const Results& results);
+Html clustering_section(const Results& results);
 /// Segmentation and attention where masks are packed.
 Html dense_section(const Results& results);
 /// ROC and precision-recall of the rarest classes.
@@ -28,8 +28,8 @@ Html suspicions_section(const Results& results, const Thumbnails& pictures);
 Html health_section(const Results& results);
 /// PCA, attention and similarity of a few images; `files`: the PNGs beside results.json by name.
 Html feature_pictures_section(const Results& results, const std::map<std::string, std::string>& files);
-/// What no other section shows, of any step.
-Html other_steps_section(const Results& results);
+/// What no other section shows, of any protocol.
+Html other_protocols_section(const Results& results);
 
 Html classes_section(const Results& results);
 Html confusion_section(const Results& results);
@@ -41,14 +41,15 @@ Html misses_section(const Results& results, const Thumbnails& pictures, const st
 Html protocol_section(const Results& results);
 Html provenance_section(const Results& results);
 
-/// A class's place in the verdict.
+/// What the verdict says of a class: the first of these that holds, from kUntrained on.
 enum class Trust {
-  kGood,        ///< nothing below speaks against it
-  kUntrained,   ///< no training image
-  kUnmeasured,  ///< no test image
-  kMissed,      ///< less than half of its images found
-  kUnsure,      ///< so few test images that the recall may lie below half
-  kWrong,       ///< of the answers with its name fewer than half may be right
+  kGood,             ///< nothing below speaks against it
+  kUntrained,        ///< no training image
+  kUnmeasured,       ///< no test image
+  kLowRecall,        ///< recall below one half
+  kUnsureRecall,     ///< so few test images that recall may be below one half
+  kLowPrecision,     ///< precision below one half
+  kUnsurePrecision,  ///< so few predictions of the class that precision may be below one half
 };
 Trust trust_of(const nlohmann::json& row);
 std::string trust_text(Trust trust);

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "report/run/run_figures.hpp"
+#include "results/protocol_names.hpp"
 #include "results/verdict_order.hpp"
 
 namespace dinoxx::report {
@@ -104,34 +105,34 @@ Html value_text(const json& value) {
   return text(value.is_null() ? "none" : value.dump());
 }
 
-const std::vector<KnownStep>& known_steps() {
-  static const std::vector<KnownStep> steps{{"zero", "no labels used: clusters against classes, retrieval"},
-                                            {"knn", "weighted k-nearest neighbours, no training"},
-                                            {"few", "K labelled images per class"},
-                                            {"linear", "logistic regression on frozen features, all labels"},
-                                            {"sweep", "linear classifiers over learning rates, blocks and poolings, trained at once"},
-                                            {"finetune", "light fine-tuning of the network"},
-                                            {"linseg", "linear segmentation of patch features, attention against masks"},
-                                            {"match", "patches found again in another view of the same picture"}};
-  return steps;
+const std::vector<KnownProtocol>& known_protocols() {
+  static const std::vector<KnownProtocol> known{{"zero", "clustering, retrieval and copy detection, without labels"},
+                                                {"knn", "weighted k-nearest neighbours, no training"},
+                                                {"few", "K labelled images per class"},
+                                                {"linear", "logistic regression on frozen features, all labels"},
+                                                {"sweep", "linear heads over learning rates, blocks and poolings, trained by SGD"},
+                                                {"finetune", "light fine-tuning of the network"},
+                                                {"linseg", "linear segmentation of patch features, attention against masks"},
+                                                {"match", "patches matched between two views of the same image"}};
+  return known;
 }
 
-std::string step_title(const std::string& step) {
-  for (const KnownStep& known : known_steps())
-    if (step == known.name) return step + ": " + known.what;
-  return step;
+std::string protocol_title(const std::string& key) {
+  for (const KnownProtocol& known : known_protocols())
+    if (key == known.key) return eval::protocol_word(key) + ": " + known.what;
+  return key;
 }
 
 const std::vector<std::pair<std::string, std::string>>& order_of_choice() {
   static const std::vector<std::pair<std::string, std::string>> order = [] {
     std::vector<std::pair<std::string, std::string>> names;
-    for (const eval::VerdictMethod& method : eval::kVerdictOrder) names.emplace_back(method.step, method.method);
+    for (const eval::VerdictMethod& method : eval::kVerdictOrder) names.emplace_back(method.protocol, method.method);
     return names;
   }();
   return order;
 }
 
-std::string method_name(const std::string& step, const std::string& method) {
+std::string method_name(const std::string& protocol, const std::string& method) {
   static const std::map<std::pair<std::string, std::string>, std::string> names{
       {{"knn", "vote"}, "k-NN"},
       {{"knn", "balanced_vote"}, "k-NN, class-balanced vote"},
@@ -141,14 +142,14 @@ std::string method_name(const std::string& step, const std::string& method) {
       {{"linear", "plain"}, "logistic regression"},
       {{"linear", "class_weighted"}, "logistic regression, class-weighted"},
       {{"linear", "logit_adjusted"}, "logistic regression, logit-adjusted"},
-      {{"sweep", "best_head"}, "best of the linear heads"},
+      {{"sweep", "best_head"}, "linear probe, best head"},
       {{"finetune", "lp-ft"}, "fine-tuning, linear probe first"},
       {{"finetune", "lora"}, "fine-tuning, LoRA"},
       {{"finetune", "bitfit"}, "fine-tuning, biases alone"},
       {{"finetune", "norm"}, "fine-tuning, normalisations alone"},
       {{"finetune", "full"}, "fine-tuning, everything"}};
-  const auto found = names.find({step, method});
-  return found == names.end() ? step + ", " + method : found->second;
+  const auto found = names.find({protocol, method});
+  return found == names.end() ? eval::protocol_word(protocol) + ", " + method : found->second;
 }
 
 std::string features_name(const std::string& embedder) {
@@ -159,40 +160,40 @@ std::string features_name(const std::string& embedder) {
 }
 
 std::string Method::name() const {
-  return method_name(step, method);
+  return method_name(protocol, method);
 }
 
 Results::Results(json results) : results_(std::move(results)) {
   json& suites = results_["suites"];
   if (!suites.is_object()) suites = json::object();
-  for (const KnownStep& step : known_steps())
-    if (suites.contains(step.name)) steps_.emplace_back(step.name);
-  for (const auto& [name, suite] : suites.items())
-    if (std::find(steps_.begin(), steps_.end(), name) == steps_.end()) steps_.push_back(name);
-  for (const std::string& step : steps_) {
-    json& of_step = suites[step];
-    if (!of_step.is_object() || !of_step["results"].is_array()) continue;
-    for (json& result : of_step["results"]) {
+  for (const KnownProtocol& known : known_protocols())
+    if (suites.contains(known.key)) protocols_.emplace_back(known.key);
+  for (const auto& [key, section] : suites.items())
+    if (std::find(protocols_.begin(), protocols_.end(), key) == protocols_.end()) protocols_.push_back(key);
+  for (const std::string& key : protocols_) {
+    json& section = suites[key];
+    if (!section.is_object() || !section["results"].is_array()) continue;
+    for (json& result : section["results"]) {
       if (!result.is_object()) continue;
       const std::string embedder = text_of(result, "name");
       if (checkpoint_.empty()) checkpoint_ = embedder;
-      if (!result.contains("methods") && at(result, {"headline"}).is_object()) {  // results of the k-NN suite before there was a ladder
+      if (!result.contains("methods") && at(result, {"headline"}).is_object()) {  // results of k-NN from before there were other protocols
         json scores = result["headline"];
         scores["classes"] = at(result, {"classes"});
         result["methods"]["vote"] = std::move(scores);
       }
       if (!at(result, {"methods"}).is_object()) continue;
       for (const auto& [method, scores] : result["methods"].items())
-        if (scores.is_object()) methods_.push_back({step, embedder, method, &scores});
+        if (scores.is_object()) methods_.push_back({key, embedder, method, &scores});
     }
   }
-  for (const auto& [step, method] : order_of_choice())
-    if (!chosen_) chosen_ = find(step, checkpoint_, method);
+  for (const auto& [protocol, method] : order_of_choice())
+    if (!chosen_) chosen_ = find(protocol, checkpoint_, method);
 }
 
-const Method* Results::find(const std::string& step, const std::string& embedder, const std::string& method) const {
+const Method* Results::find(const std::string& protocol, const std::string& embedder, const std::string& method) const {
   const auto found = std::find_if(methods_.begin(), methods_.end(),
-                                  [&](const Method& m) { return m.step == step && m.embedder == embedder && m.method == method; });
+                                  [&](const Method& m) { return m.protocol == protocol && m.embedder == embedder && m.method == method; });
   return found == methods_.end() ? nullptr : &*found;
 }
 

@@ -32,8 +32,8 @@ std::string share_text(const nlohmann::json& value, const nlohmann::json& interv
 /// Any value in words.
 Html value_text(const nlohmann::json& value);
 
-/// "logistic regression, logit-adjusted" for ("linear", "logit_adjusted"); unknown names as they are.
-std::string method_name(const std::string& step, const std::string& method);
+/// "logistic regression, logit-adjusted" for the method "logit_adjusted" of the protocol with the key "linear"; unknown names as they are.
+std::string method_name(const std::string& protocol, const std::string& method);
 /// "checkpoint" for the first embedder, "untrained network", "raw pixels".
 std::string features_name(const std::string& embedder);
 
@@ -42,7 +42,7 @@ std::vector<const nlohmann::json*> by_training_images(const nlohmann::json& clas
 
 /// A method's answers to all test images.
 struct Method {
-  std::string step, embedder, method;
+  std::string protocol, embedder, method;  ///< protocol: its key (results/protocol_names.hpp)
   const nlohmann::json* scores;
   std::string name() const;  ///< in words
 };
@@ -59,26 +59,26 @@ class Results {
   /// The method that the verdict speaks of, chosen by a fixed order and never by its score; nullptr when none of that order
   /// was run.
   const Method* chosen() const { return chosen_; }
-  const Method* find(const std::string& step, const std::string& embedder, const std::string& method) const;
-  /// Names of the steps that were run, in the order of the ladder.
-  const std::vector<std::string>& steps() const { return steps_; }
+  const Method* find(const std::string& protocol, const std::string& embedder, const std::string& method) const;
+  /// Keys of the protocols that were run, in the order in which they are shown.
+  const std::vector<std::string>& protocols() const { return protocols_; }
 
  private:
   nlohmann::json results_;
   std::vector<Method> methods_;
-  std::vector<std::string> steps_;
+  std::vector<std::string> protocols_;
   std::string checkpoint_;
   const Method* chosen_ = nullptr;
 };
 
-/// The steps of the ladder and what they are.
-struct KnownStep {
-  const char* name;
+/// The protocols and what they are.
+struct KnownProtocol {
+  const char* key;
   const char* what;
 };
-const std::vector<KnownStep>& known_steps();
-/// "sweep: ..." with what is known of it.
-std::string step_title(const std::string& step);
+const std::vector<KnownProtocol>& known_protocols();
+/// "linear_probe: ..." for the key "sweep".
+std::string protocol_title(const std::string& key);
 /// The order in which chosen() looks.
 const std::vector<std::pair<std::string, std::string>>& order_of_choice();
 

@@ -16,7 +16,7 @@ struct Point {
 
 struct Series {
   std::string name;
-  std::vector<Point> points;  ///< rising x for lines; points with a y that is no number are left out
+  std::vector<Point> points;  ///< rising x for lines; points whose y is NaN are left out
 };
 
 struct Chart {

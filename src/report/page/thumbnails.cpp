@@ -52,7 +52,7 @@ Html Thumbnails::image(uint64_t id) const {
     decode_image(bytes, image);
     const std::vector<uint8_t> png = encode_png(small(image));
     return picture({reinterpret_cast<const char*>(png.data()), png.size()}, dataset_->key(id), "thumb");
-  } catch (const Error& error) {  // a report without one of its pictures is still a report
+  } catch (const Error& error) {  // a report without one of its images is still a report
     return text(fmt::format("not readable: {}. ", error.what()));
   }
 }

@@ -8,16 +8,16 @@
 
 namespace dinoxx::report {
 
-/// Small pictures of a data set inside a page. Without a data set there are none.
+/// Small images of a data set inside a page. Without a data set there are none.
 class Thumbnails {
  public:
   explicit Thumbnails(std::shared_ptr<const Dataset> dataset) : dataset_(std::move(dataset)) {}
   bool available() const { return dataset_ != nullptr; }
   const Dataset* dataset() const { return dataset_.get(); }
-  /// The picture, at most 96 pixels a side, described by its key; what went wrong when it cannot be read; nothing when there is none.
+  /// The image, at most 96 pixels a side, described by its key; what went wrong when it cannot be read; nothing when there is none.
   Html image(uint64_t id) const;
   Html image(const std::string& key) const;
-  /// A list item with the picture and its caption.
+  /// A list item with the image and its caption.
   Html item(uint64_t id, const Html& caption) const { return element("li", image(id) + caption); }
   Html item(const std::string& key, const Html& caption) const { return element("li", image(key) + caption); }
 

@@ -172,7 +172,7 @@ void take_notes(Comparison& c) {
       if (const std::string from = text_of(eval, "queries"); !from.empty()) queries.insert(from);
     }
     if (run.evals.empty()) {
-      c.notes.push_back(c.names[r] + ": no evaluation so far (eval.every)");
+      c.notes.push_back(c.names[r] + ": no evaluation yet (eval.every)");
     } else if (failed > 0) {
       c.notes.push_back(fmt::format("{}: {} of {} evaluations failed", c.names[r], failed, run.evals.size()));
     }
@@ -182,11 +182,12 @@ void take_notes(Comparison& c) {
       if (text_of(event, "event") == "collapse")
         c.notes.push_back(fmt::format("{}: collapse alarm at step {:.0f}", c.names[r], number_of(event, "step")));
     }
-    if (skipped > 0) c.notes.push_back(fmt::format("{}: {} steps skipped, their loss was no number", c.names[r], skipped));
+    if (skipped > 0)
+      c.notes.push_back(fmt::format("{}: {} steps skipped: their loss was not finite (NaN or infinity)", c.names[r], skipped));
   }
   if (data.size() > 1)
-    c.notes.push_back(fmt::format("the runs are on {} different data sets: their accuracies are of different images", data.size()));
-  if (ks.size() > 1) c.notes.push_back(fmt::format("the runs' k-NN accuracies are of different k: {}", fmt::join(ks, ", ")));
+    c.notes.push_back(fmt::format("the runs use {} different data sets: their accuracies cannot be compared", data.size()));
+  if (ks.size() > 1) c.notes.push_back(fmt::format("the runs' k-NN accuracies use different k: {}", fmt::join(ks, ", ")));
   if (queries.size() > 1) c.notes.push_back(fmt::format("the runs' k-NN queries differ: {}", fmt::join(queries, "; ")));
 }
 

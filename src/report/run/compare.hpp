@@ -42,7 +42,7 @@ struct Comparison {
 };
 
 /// Reads the runs and puts them side by side: k-NN scores by images seen, seeds together, keys that differ. Runs that still go on are
-/// compared as far as they are. UsageError for a folder that is no run, or fewer than one.
+/// compared as far as they are. UsageError for a folder that is not a run, or for no folder at all.
 Comparison compare_runs(const std::vector<std::filesystem::path>& folders);
 
 /// Tables for a terminal.

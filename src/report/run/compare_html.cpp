@@ -13,7 +13,7 @@ namespace {
 Html runs_table(const Comparison& c) {
   std::vector<std::string> headings{"run"};
   for (const Figure& figure : run_figures(c.runs.front())) headings.push_back(figure.name);
-  Table table("Runs; loss, k-NN and monitors are the last ones", headings);
+  Table table("Runs; last values of loss, k-NN and monitors", headings);
   for (size_t r = 0; r < c.runs.size(); ++r) {
     std::vector<Cell> row{words(c.names[r])};
     for (const Figure& figure : run_figures(c.runs[r])) row.push_back(figure.number ? number(figure.value) : words(figure.value));
@@ -31,7 +31,7 @@ std::string spread_text(const std::optional<Spread>& spread) {
 }
 
 Html curve(const Comparison& c) {
-  if (c.curve.empty()) return paragraph("None of the runs was evaluated so far.");
+  if (c.curve.empty()) return paragraph("None of the runs has an evaluation yet.");
   Chart chart{"k-NN accuracy", "images seen", "share of the queries; bands: smallest to largest of the seeds", {}};
   chart.percent = true;
   std::vector<std::string> headings{"images seen", "epoch"};
@@ -61,7 +61,7 @@ Html curve(const Comparison& c) {
     table.add(row);
   }
   Html body = figures({figure_of(chart)}) + table.html();
-  if (c.common && c.groups.size() > 1) body += paragraph("* the most images at which all of them have a score");
+  if (c.common && c.groups.size() > 1) body += paragraph("* the largest number of images for which all runs have a score");
   return body;
 }
 
@@ -72,14 +72,14 @@ Html losses(const Comparison& c) {
     for (size_t r = 0; r < c.runs.size(); ++r) chart.series.push_back(column_series(c.runs[r], column, c.names[r]));
     all.push_back(figure_of(chart));
   };
-  over_runs("loss", "Loss", "each method's own; levels of different methods cannot be compared");
+  over_runs("loss", "Loss", "each method has its own loss; values of different methods cannot be compared");
   for (const Monitor& monitor : kMonitors) over_runs(monitor.column, monitor.column, "");
   over_runs("images_per_s", "Throughput", "images per second");
   return figures(all);
 }
 
 Html differences(const Comparison& c) {
-  if (c.differing.empty()) return paragraph("No training key differs.");
+  if (c.differing.empty()) return paragraph("All training keys are equal.");
   std::vector<std::string> headings{"key"};
   headings.insert(headings.end(), c.names.begin(), c.names.end());
   Table table("Training keys that differ; ?: not in that run's config.cfg", headings);
@@ -102,9 +102,9 @@ std::string comparison_html(const Comparison& c) {
     if (group.runs.size() < 2) continue;
     std::string members;
     for (const size_t r : group.runs) members += (members.empty() ? "" : ", ") + c.names[r];
-    items.push_back(text(group.name + ": " + members + ", which differ in train.seed alone"));
+    items.push_back(text(group.name + ": " + members + ", which differ only in train.seed"));
   }
-  if (!items.empty()) notes = element("div", element("strong", text("To know")) + list(items), "class=\"verdict\"");
+  if (!items.empty()) notes = element("div", element("strong", text("Notes")) + list(items), "class=\"verdict\"");
   page.section("runs", "Runs", notes + runs_table(c));
   page.section("knn", "k-NN after equal numbers of images", curve(c));
   page.section("loss", "Loss, monitors, throughput", losses(c));

@@ -57,7 +57,7 @@ std::string runs_table(const Comparison& c) {
     for (const Figure& figure : run_figures(c.runs[r])) row.push_back(figure.value);
     table.add(std::move(row));
   }
-  return "runs; loss, k-NN and monitors are the last ones\n" + table.text(left);
+  return "runs; last values of loss, k-NN and monitors\n" + table.text(left);
 }
 
 std::string curve_table(const Comparison& c) {
@@ -74,7 +74,7 @@ std::string curve_table(const Comparison& c) {
   const bool seeds = std::any_of(c.groups.begin(), c.groups.end(), [](const RunGroup& group) { return group.runs.size() > 1; });
   if (seeds) text += "; of several seeds mean (smallest..largest) and, from three on, standard deviation";
   text += "\n" + table.text({0});
-  if (c.common && c.groups.size() > 1) text += "  * the most images at which all of them have a score\n";
+  if (c.common && c.groups.size() > 1) text += "  * the largest number of images for which all runs have a score\n";
   return text;
 }
 
@@ -110,7 +110,7 @@ std::string comparison_text(const Comparison& c) {
     if (group.runs.size() < 2) continue;
     std::vector<std::string> members;
     for (const size_t r : group.runs) members.push_back(c.names[r]);
-    text += fmt::format("\n{}: {}, which differ in train.seed alone\n", group.name, fmt::join(members, ", "));
+    text += fmt::format("\n{}: {}, which differ only in train.seed\n", group.name, fmt::join(members, ", "));
   }
   if (!c.notes.empty()) text += "\n";
   for (const std::string& note : c.notes) text += "note: " + note + "\n";

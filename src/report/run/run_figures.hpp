@@ -9,7 +9,7 @@ namespace dinoxx::report {
 
 /// object[key] as a number; NaN when it is none or not there.
 double number_of(const nlohmann::json& object, const char* key);
-/// NaN for what is no number.
+/// NaN for anything that is not a number.
 double number_or_nan(const nlohmann::json& value);
 /// object[key] as text; "" when it is none or not there.
 std::string text_of(const nlohmann::json& object, const char* key);

@@ -18,7 +18,7 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 void read_config(RunRecord& run, const fs::path& file) {
   if (!fs::exists(file)) {
-    run.notes.emplace_back("no config.cfg: method, batch and images seen are not known");
+    run.notes.emplace_back("no config.cfg: method, batch and images seen are unknown");
     return;
   }
   run.config = default_config();
@@ -33,7 +33,7 @@ void read_config(RunRecord& run, const fs::path& file) {
     }
   }
   if (!unknown.empty())
-    run.notes.push_back(fmt::format("{} keys of config.cfg are not of this version: {}{}", unknown.size(), unknown.front(),
+    run.notes.push_back(fmt::format("{} keys of config.cfg are unknown to this version: {}{}", unknown.size(), unknown.front(),
                                     unknown.size() > 1 ? ", ..." : ""));
 }
 

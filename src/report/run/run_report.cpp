@@ -9,6 +9,7 @@
 
 #include "base/files.hpp"
 #include "report/page/html.hpp"
+#include "results/protocol_names.hpp"
 #include "run_charts.hpp"
 #include "run_figures.hpp"
 
@@ -31,7 +32,7 @@ const std::vector<ChartPlan> kSchedules{{"Learning rate", "lr", {"lr"}},
                                         {"Last layer frozen", "1: frozen", {"last_layer_frozen"}}};
 const std::vector<ChartPlan> kMonitorCharts{
     {"Entropy of the assignments",
-     "nats; log of the prototypes: all alike, 0: one prototype",
+     "nats; log of the number of prototypes: uniform, 0: one prototype",
      {"teacher_entropy", "student_entropy", "patch_teacher_entropy"}},
     {"KL between teacher and student", "nats", {"kl", "patch_kl"}},
     {"Spread of the features", "standard deviation per dimension, times the square root of the width; 0: collapsed", {"feature_deviation"}},
@@ -90,9 +91,9 @@ Html knn(const RunRecord& run) {
                number(figure(number_of(eval, "k"))), number(percent(accuracy)), number(percent(balanced)),
                number(figure(number_of(eval, "seconds"), 3))});
   }
-  if (table.empty()) return paragraph("Not evaluated so far (eval.every).");
+  if (table.empty()) return paragraph("No evaluation yet (eval.every).");
   Html body = figures({figure_of(chart)});
-  if (!queries.empty()) body += paragraph("Queries: " + queries + ". The memory is train; test is never looked at during training.");
+  if (!queries.empty()) body += paragraph("Queries: " + queries + ". The memory is train; test is never used during training.");
   return body + table.html();
 }
 
@@ -101,17 +102,18 @@ json steps_of(const json& record) {
   return eval.is_object() ? eval.value("steps", json::object()) : json::object();
 }
 
-// The other steps of eval.suite: a chart and a table each, of whatever figures they have.
-Html other_steps(const RunRecord& run) {
-  std::map<std::string, std::set<std::string>> figures_of_step;
+// The other protocols of eval.suite: a chart and a table each, of whatever figures they have.
+Html other_protocols(const RunRecord& run) {
+  std::map<std::string, std::set<std::string>> figures_of;
   for (const json& record : run.evals) {
     const json steps = steps_of(record);
-    for (const auto& [step, figures] : steps.items())
-      for (const auto& [name, value] : figures.items()) figures_of_step[step].insert(name);
+    for (const auto& [key, figures] : steps.items())
+      for (const auto& [name, value] : figures.items()) figures_of[key].insert(name);
   }
   Html body;
-  for (const auto& [step, names] : figures_of_step) {
-    Chart chart{"Step " + step, "epoch", "", {}};
+  for (const auto& [key, names] : figures_of) {
+    const std::string word = eval::protocol_word(key);
+    Chart chart{word, "epoch", "", {}};
     std::vector<std::string> headings{"step", "epoch"};
     for (const std::string& name : names) {
       std::string heading = name;
@@ -119,16 +121,16 @@ Html other_steps(const RunRecord& run) {
       headings.push_back(heading);
       chart.series.push_back({heading, {}});
     }
-    Table table("Step " + step + " on frozen features of the teacher", headings);
+    Table table(word + " on frozen features of the teacher", headings);
     for (const json& record : run.evals) {
       const json steps = steps_of(record);
-      if (!steps.contains(step)) continue;
+      if (!steps.contains(key)) continue;
       const double epoch = number_of(record, "epoch");
       std::vector<Cell> cells{number(grouped(std::llround(number_of(record, "step")))), number(figure(epoch))};
       for (size_t i = 0; const std::string& name : names) {
-        const double value = number_of(steps[step], name.c_str());
+        const double value = number_of(steps[key], name.c_str());
         chart.series[i++].points.push_back({epoch, value, {}, {}, ""});
-        const std::string why = text_of(steps[step], name.c_str());
+        const std::string why = text_of(steps[key], name.c_str());
         cells.push_back(why.empty() ? number(figure(value)) : words(why));
       }
       table.add(std::move(cells));
@@ -143,15 +145,15 @@ Html overview(const RunRecord& run) {
   for (const Figure& figure : run_figures(run)) rows.emplace_back(figure.name, text(figure.value));
   rows.emplace_back("steps", text(run.total_steps() > 0 ? fmt::format("{} of {}", grouped(run.last_step()), grouped(run.total_steps()))
                                                         : grouped(run.last_step())));
-  Html body = facts("Loss, k-NN and monitors are the last ones", rows);
+  Html body = facts("Last values of loss, k-NN and monitors", rows);
   std::vector<Html> alarms;
   for (const std::string& note : run.notes) alarms.push_back(text(note));
   for (const json& event : run.events) {
     if (text_of(event, "event") == "collapse")
       alarms.push_back(text(fmt::format("Collapse alarm at step {}: {}", figure(number_of(event, "step"), 9), text_of(event, "signs"))));
     if (text_of(event, "event") == "skipped")
-      alarms.push_back(
-          text(fmt::format("Step {} skipped: its loss was no number. {}", figure(number_of(event, "step"), 9), text_of(event, "where"))));
+      alarms.push_back(text(fmt::format("Step {} skipped: its loss was not finite (NaN or infinity). {}",
+                                        figure(number_of(event, "step"), 9), text_of(event, "where"))));
   }
   constexpr size_t kAlarmsShown = 50;
   if (alarms.size() > kAlarmsShown) {
@@ -159,7 +161,7 @@ Html overview(const RunRecord& run) {
     alarms.resize(kAlarmsShown);
     alarms.push_back(text(fmt::format("and {} more in metrics.jsonl", more)));
   }
-  if (!alarms.empty()) body += element("div", element("strong", text("To know")) + list(alarms), "class=\"verdict warn\"");
+  if (!alarms.empty()) body += element("div", element("strong", text("Notes")) + list(alarms), "class=\"verdict warn\"");
   return body;
 }
 
@@ -212,12 +214,12 @@ std::string run_report_html(const RunRecord& run) {
   Page page("Training run " + run.name, run.config ? run.config->train.method + ", " + backbone_text(*run.config) : "");
   page.section("overview", "Overview", overview(run));
   if (run.steps.empty()) {
-    page.section("loss", "Loss and its terms", paragraph("No step is logged so far (train.log_every)."));
+    page.section("loss", "Loss and its terms", paragraph("No step is logged yet (train.log_every)."));
   } else {
     page.section("loss", "Loss and its terms", losses(run));
   }
   page.section("knn", "k-NN over time", knn(run));
-  if (const Html others = other_steps(run); !others.code.empty()) page.section("steps", "Other steps over time", others);
+  if (const Html others = other_protocols(run); !others.code.empty()) page.section("steps", "Other protocols over time", others);
   if (!run.steps.empty()) {
     page.section("schedules", "Schedules", charts(run, kSchedules));
     page.section("monitors", "Monitors", charts(run, kMonitorCharts));

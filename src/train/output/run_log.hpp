@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/progress_line.hpp"
 #include "history/run_history.hpp"
-#include "progress.hpp"
 #include "run_folder.hpp"
 #include "tensorboard.hpp"
 
@@ -17,7 +17,7 @@ namespace dinoxx {
 class RunLog {
  public:
   /// `prefix`: in front of every line on the terminal.
-  RunLog(bool chief, std::string prefix) : chief_(chief), progress_(std::move(prefix)) {}
+  RunLog(bool chief, std::string prefix) : chief_(chief), progress_(stdout, std::move(prefix)) {}
   bool chief() const { return chief_; }
 
   /// Makes the run folder and locks it. Errors as RunFolder. From here to open() a refusal leaves no folder behind that this made.

@@ -38,10 +38,10 @@ constexpr const char *kNoPositive = "no test images of the class", *kNoNegative 
 // What is undefined here, all of it, with the reason that is given for it: the test fails when one of these gets a value, or another one
 // none. Behind each: what scikit-learn says instead.
 const std::map<std::string, std::string> kUndefined{
-    {"single.mcc", "all test images are of one class"},  // 0
-    {"constant.mcc", "all predictions are one class"},   // 0
-    {"single.auroc.0", kNoPositive},                     // refused
-    {"single.auroc.1", kNoNegative},                     // refused
+    {"single.mcc", "all test images are of one class"},      // 0
+    {"constant.mcc", "all predictions are the same class"},  // 0
+    {"single.auroc.0", kNoPositive},                         // refused
+    {"single.auroc.1", kNoNegative},                         // refused
     {"single.auroc.2", kNoPositive},
     {"single.auprc.0", kNoPositive},  // 0 with a warning
     {"single.auprc.1", kNoNegative},  // always 1
@@ -56,8 +56,8 @@ const std::map<std::string, std::string> kUndefined{
     {"constant.precision.1", kNeverPredicted},
     {"one_each.precision.2", kNeverPredicted},
     {"one_each.precision.3", kNeverPredicted},
-    {"perfect.temperature", "all images it is fitted on are right: the temperature has no lower end"},
-    {"single.temperature", "the logits are no better than chance: the temperature has no upper end"},
+    {"perfect.temperature", "all images that it is fitted on are classified correctly: the best temperature is 0"},
+    {"single.temperature", "the logits are no better than chance: the temperature is unbounded"},
     {"cluster_constant.nmi", "one class and one cluster only"},              // 1
     {"cluster_constant.ari", "one class and one cluster only"},              // 1
     {"cluster_singletons.ari", "no two images share a class or a cluster"},  // 1

@@ -1,7 +1,7 @@
 // The heads of the sweep against the published algorithm by torch's own modules, optimiser and schedule (make_sweep.py).
 #include <ATen/ATen.h>
 
-#include "eval/protocols/sweep.hpp"
+#include "eval/protocols/linear_probe.hpp"
 #include "golden.hpp"
 
 namespace dinoxx::eval {
@@ -25,9 +25,9 @@ std::string name_of(const HeadInput& input, int64_t place) {
 
 TEST(SweepGolden, AllHeadsHaveTheWeightsOfThePublishedAlgorithm) {
   const golden::Fixture fixture("sweep");
-  const auto heads = static_cast<int64_t>(kSweepRates.size());
+  const auto heads = static_cast<int64_t>(kProbeRates.size());
   std::vector<double> rates;
-  for (const double rate : kSweepRates) rates.push_back(rate * static_cast<double>(kSweepBatch) / 256);
+  for (const double rate : kProbeRates) rates.push_back(rate * static_cast<double>(kProbeBatch) / 256);
   std::vector<int64_t> labels;
   for (int64_t i = 0; i < kImages; ++i) labels.push_back((i * i + i / 3) % kClasses);
   const at::Tensor x = features(), y = at::tensor(labels, at::kLong);
@@ -41,8 +41,8 @@ TEST(SweepGolden, AllHeadsHaveTheWeightsOfThePublishedAlgorithm) {
     }
     HeadGroup group(input, rates, at::stack(weights), at::stack(biases));
     for (int64_t t = 0; t < kSteps; ++t) {
-      const at::Tensor rows = at::arange(kSweepBatch, at::kLong).mul(7).add(31 * t).remainder(kImages);
-      group.step(x, rows, y.index_select(0, rows), sweep_decay(t, kSteps));
+      const at::Tensor rows = at::arange(kProbeBatch, at::kLong).mul(7).add(31 * t).remainder(kImages);
+      group.step(x, rows, y.index_select(0, rows), probe_decay(t, kSteps));
     }
     for (int64_t place = 0; place < heads; ++place) {
       EXPECT_TRUE(fixture.matches("weight_" + name_of(input, place), group.weight()[place], 1e-9)) << name_of(input, place);

@@ -54,8 +54,8 @@ TEST_F(BadEvalInput, CommandLine) {
   expect_refusal(dinoxx_run("eval --checkpoint " + shop_.run().string()), 2, {"--data"});
   expect_refusal(dinoxx_run("eval --checkpoint " + shop_.run().string() + " --data " + shop_.data().string()), 2, {"--out"});
   expect_refusal(eval_with("--chekpoint-step 3"), 2, {"chekpoint-step", "Did you mean --checkpoint-step"}, out_);
-  expect_refusal(eval_with("--suite knm"), 2, {"knm", "Did you mean knn"}, out_);
-  expect_refusal(eval_with("--suite knn,lineer"), 2, {"Did you mean linear"}, out_);
+  expect_refusal(eval_with("--protocol knm"), 2, {"knm", "Did you mean knn"}, out_);
+  expect_refusal(eval_with("--protocol knn,logistik"), 2, {"Did you mean logistic"}, out_);
   expect_refusal(eval_with("--baselines rw"), 2, {"rw", "Did you mean raw"}, out_);
   expect_refusal(eval_with("--split train"), 2, {"--split", "test or val"}, out_);
   expect_refusal(eval_with("--precision fp16"), 2, {"fp16", "bf16"}, out_);
@@ -66,7 +66,7 @@ TEST_F(BadEvalInput, CommandLine) {
   expect_refusal(eval_with("--eval.knn_k 0"), 2, {"knn_k"}, out_);
   expect_refusal(eval_with("--checkpoint-step 5"), 2, {"--checkpoint-step", "3, 6"}, out_);
   expect_refusal(eval_with("stray"), 2, {}, out_);
-  expect_refusal(eval_with("--suite knm", 2), 2, {"Did you mean knn"}, out_);  // also under mpirun
+  expect_refusal(eval_with("--protocol knm", 2), 2, {"Did you mean knn"}, out_);  // also under mpirun
 }
 
 TEST_F(BadEvalInput, DataThatIsNotThereOrNotWhole) {

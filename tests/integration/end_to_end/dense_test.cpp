@@ -29,7 +29,7 @@ TEST(Dense, ACheckpointsLinearSegmentationIsTheSameAtAnyNumberOfRanks) {
   for (const int ranks : {0, 3}) {
     const fs::path out = shop.folder / ("linseg" + std::to_string(ranks));
     const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --checkpoint-step 3 --data " + shop.data().string() +
-                                         " --suite linseg --out " + out.string(),
+                                         " --protocol segmentation --out " + out.string(),
                                      ranks);
     ASSERT_EQ(run.code, 0) << run.output;
     const json results = results_without_run(out);

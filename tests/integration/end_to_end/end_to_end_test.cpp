@@ -18,7 +18,7 @@ using testing::HasSubstr;
 using namespace testing_support;
 
 std::string eval_line(const fs::path& checkpoint, const fs::path& out, const std::string& more = "") {
-  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --suite knn --cache none --out " +
+  return "eval --checkpoint " + checkpoint.string() + " --data " + Workshop::get().data().string() + " --protocol knn --cache none --out " +
          out.string() + " " + more;
 }
 
@@ -125,7 +125,7 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
   for (const int ranks : {0, 2, 7}) {
     const fs::path out = shop.folder / ("ladder" + std::to_string(ranks));
     const RunResult run = dinoxx_run("eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() +
-                                         " --suite ladder --finetune.max_minutes 0 --cache none --baselines raw --threads " +
+                                         " --protocol all --finetune.max_minutes 0 --cache none --baselines raw --threads " +
                                          std::to_string(ranks == 2 ? 2 : 1) + " --out " + out.string(),
                                      ranks);
     ASSERT_EQ(run.code, 0) << run.output;
@@ -137,7 +137,7 @@ TEST(EndToEnd, TheWholeLadderSaysTheSameAtAnyNumberOfRanks) {
     alone = results;
     for (const char* step : {"knn", "zero", "few", "linear"}) EXPECT_EQ(results["suites"][step]["results"].size(), 2u) << step;
     // fine-tuning is equal up to the order of summation, and offered where nobody named it and it takes long
-    EXPECT_THAT(results["suites"]["finetune"]["results"].at(0)["left_out"].get<std::string>(), HasSubstr("--suite finetune runs it"));
+    EXPECT_THAT(results["suites"]["finetune"]["results"].at(0)["left_out"].get<std::string>(), HasSubstr("--protocol finetune runs it"));
     for (const char* part : {"K=16", "simpleshot", "logit_adjusted", "majority class", "mAP", "was not run: about"})
       EXPECT_THAT(run.output, HasSubstr(part));
     EXPECT_TRUE(results["checks"]["identical"]["images"].is_number());

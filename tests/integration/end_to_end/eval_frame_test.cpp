@@ -19,8 +19,8 @@ using namespace testing_support;
 
 std::string eval_line(const fs::path& out, const std::string& more) {
   Workshop& shop = Workshop::get();
-  return "eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --suite knn,zero,linear --out " + out.string() +
-         " " + more;
+  return "eval --checkpoint " + shop.run().string() + " --data " + shop.data().string() + " --protocol knn,clustering,logistic --out " +
+         out.string() + " " + more;
 }
 
 std::string text_of(const fs::path& path) {
@@ -80,7 +80,7 @@ TEST(TrainSuite, StepsOfTheScheduleAreInTheMetricsAndTheReportAndChangeNoBitOfTr
   Workshop& shop = Workshop::get();
   const fs::path with = shop.folder / "with_steps", without = shop.folder / "without_steps";
   for (const auto& [run, more] :
-       {std::pair{with, " --eval.every 1it --eval.suite knn,linear,few"}, std::pair{without, " --eval.every 0"}}) {
+       {std::pair{with, " --eval.every 1it --eval.suite knn,logistic,few_shot"}, std::pair{without, " --eval.every 0"}}) {
     const RunResult result = dinoxx_run(train_line(shop.data(), run, "--checkpoint.every 0" + std::string(more)), 2);
     ASSERT_EQ(result.code, 0) << result.output;
   }
@@ -95,8 +95,8 @@ TEST(TrainSuite, StepsOfTheScheduleAreInTheMetricsAndTheReportAndChangeNoBitOfTr
     EXPECT_TRUE(line["eval"]["steps"]["few"]["simpleshot_accuracy"].is_number()) << line;
   }
   EXPECT_GT(evals, 1);
-  EXPECT_THAT(text_of(with / "report.html"), HasSubstr("Step linear on frozen features"));
-  EXPECT_THAT(text_of(without / "report.html"), Not(HasSubstr("Step linear on frozen features")));
+  EXPECT_THAT(text_of(with / "report.html"), HasSubstr("logistic on frozen features"));
+  EXPECT_THAT(text_of(without / "report.html"), Not(HasSubstr("logistic on frozen features")));
   const SafetensorsFile a(with / "checkpoints" / "step_00000003" / "teacher.safetensors");
   const SafetensorsFile b(without / "checkpoints" / "step_00000003" / "teacher.safetensors");
   EXPECT_GT(a.tensors().size(), 10u);

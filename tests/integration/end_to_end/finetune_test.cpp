@@ -61,7 +61,7 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
   Workshop& shop = Workshop::get();
   const fs::path out = shop.folder / "tuned";
   const RunResult run = dinoxx_run(eval_line(
-      shop.run(), out, "--suite finetune --finetune.methods lora,norm --finetune.epochs 2 --finetune.lr 1e-2 --finetune.save merged"));
+      shop.run(), out, "--protocol finetune --finetune.methods lora,norm --finetune.epochs 2 --finetune.lr 1e-2 --finetune.save merged"));
   ASSERT_EQ(run.code, 0) << run.output;
   const json results = json_file(out / "results.json");
   const json& methods = results["suites"]["finetune"]["results"].at(0)["methods"];
@@ -95,7 +95,7 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
   json knn;
   for (const fs::path& checkpoint : {merged, exported / "model.safetensors"}) {
     const fs::path folder = shop.folder / ("knn_of_" + checkpoint.stem().string());
-    const RunResult scored = dinoxx_run(eval_line(checkpoint, folder, "--suite knn --model.heads 2"));
+    const RunResult scored = dinoxx_run(eval_line(checkpoint, folder, "--protocol knn --model.heads 2"));
     ASSERT_EQ(scored.code, 0) << scored.output;
     const json of_suite = json_file(folder / "results.json")["suites"]["knn"]["results"];
     if (knn.is_null()) knn = of_suite;
@@ -127,7 +127,7 @@ TEST(FineTuning, ValuesThatMeanNothingAreRefusedByName) {
                                                                        {"save", {"all", "merged"}},
                                                                        {"crop", {"0", "above 0"}}};
   for (const auto& [key, value] : bad)
-    expect_refusal(dinoxx_run(eval_line(shop.run(), out, "--suite finetune --finetune." + key + " " + value.first)), 2,
+    expect_refusal(dinoxx_run(eval_line(shop.run(), out, "--protocol finetune --finetune." + key + " " + value.first)), 2,
                    {"--finetune." + key, value.second}, out);
 }
 

@@ -18,6 +18,18 @@ TEST(InfoProfile, SaysWhatEachViewGoesThrough) {
     EXPECT_THAT(result.output, HasSubstr(words));
 }
 
+TEST(Commands, AnUnknownOneIsAnsweredFromTheirTable) {
+  const RunResult result = dinoxx_run("proagate");
+  expect_refusal(result, 2, {"\"proagate\"", "Did you mean propagate?"});
+  const RunResult help = dinoxx_run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* name :
+       {"pack", "train", "eval", "attend", "propagate", "match", "embed", "predict", "report", "compare", "weights", "info"}) {
+    EXPECT_THAT(help.output, HasSubstr("\n  " + std::string(name) + " "));
+    EXPECT_THAT(result.output, testing::ContainsRegex("one of .*\\b" + std::string(name) + "\\b.*, found"));
+  }
+}
+
 TEST(InfoProfile, ListsTheProfiles) {
   const RunResult list = dinoxx_run("info --profile");
   EXPECT_EQ(list.code, 0) << list.output;

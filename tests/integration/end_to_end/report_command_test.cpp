@@ -20,7 +20,7 @@ TEST(ReportCommand, ARunAnEvaluationAndAComparisonHavePages) {
   EXPECT_THAT(read_text(run / "report.html"), HasSubstr("dinoxx train"));
 
   ASSERT_EQ(dinoxx_run("eval --checkpoint " + run.string() + " --data " + workshop.data().string() +
-                       " --suite knn,linear --baselines none --out " + out.string())
+                       " --protocol knn,logistic --baselines none --out " + out.string())
                 .code,
             0);
   const RunResult evaluated = dinoxx_run("report " + out.string() + " --data " + workshop.data().string());

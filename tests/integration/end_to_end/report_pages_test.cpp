@@ -83,7 +83,7 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
   const fs::path run = workshop.run(), out = workshop.folder.path() / "evaluated", side = workshop.folder.path() / "runs.html";
   ASSERT_EQ(dinoxx_run("report " + run.string()).code, 0);
   ASSERT_EQ(dinoxx_run("eval --checkpoint " + run.string() + " --data " + workshop.data().string() +
-                       " --suite ladder,finetune --finetune.methods lora --finetune.epochs 1 --baselines raw --out " + out.string())
+                       " --protocol all,finetune --finetune.methods lora --finetune.epochs 1 --baselines raw --out " + out.string())
                 .code,
             0);
   ASSERT_EQ(dinoxx_run("compare " + run.string() + " --html " + side.string()).code, 0);
@@ -92,7 +92,7 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
        {"fine-tuning, LoRA", "best of the linear heads", "The same place found again", "Linear segmentation of patch features",
         "Attention of CLS against the masks", "Episodes: few classes", "first three principal components as colours"})
     EXPECT_THAT(whole, HasSubstr(part));
-  EXPECT_THAT(whole, Not(HasSubstr("Not run: results.json has nothing of this kind")));
+  EXPECT_THAT(whole, Not(HasSubstr("Not run: results.json has no such results")));
   const std::string not_run = whole.substr(whole.find("id=\"not-run\""), whole.find("id=\"protocol\"") - whole.find("id=\"not-run\""));
   EXPECT_THAT(not_run, Not(HasSubstr("<strong>")));  // no step; what raw pixels cannot do stands there
   const Browser browser(workshop.folder.path());

@@ -111,7 +111,7 @@ eval_after_stop)
 not_a_number)
   run 2 "${base[@]}" --out run --train.length 40it --optim.lr 1e30 --optim.clip 0 --train.max_skipped 3
   expect 1
-  says "3 steps in a row with no number in term dino on rank"
+  says "3 steps in a row with NaN or infinity in term dino on rank"
   says "image ids"
   [ "$(grep -c '"event":"skipped"' run/metrics.jsonl)" = 3 ] || die "expected three skipped steps in metrics.jsonl"
   ;;
@@ -197,7 +197,7 @@ imported_eval)
   for style in dino dinov2_reg dinov3; do
     run 1 "${base[@]}" --model.style $style --views.profile solo-cifar-asymmetric --views.local_count 0 --train.length 2it --optim.warmup 0 --out $style
     expect 0
-    knn=(--data data --suite knn --baselines none --image-size 16)
+    knn=(--data data --protocol knn --baselines none --image-size 16)
     run 1 eval --checkpoint $style "${knn[@]}" --out knn_$style
     expect 0
     for naming in official timm transformers; do

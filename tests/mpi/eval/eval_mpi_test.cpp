@@ -5,9 +5,9 @@
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/protocols/knn_suite.hpp"
+#include "eval/protocols/knn_protocol.hpp"
 #include "eval/run/checks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/run/train_probe.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
@@ -40,7 +40,7 @@ TEST(EvalMpi, ScoresAndPredictionsAreThoseOfOneRank) {
 }
 
 // All that a step has found; equal words are equal bits.
-std::string in_words(const StepResult& result) {
+std::string in_words(const ProtocolResult& result) {
   std::string words = result.scores.dump();
   for (const Prediction& prediction : result.predictions)
     words += nlohmann::json{prediction.method, prediction.classes, prediction.probabilities, prediction.details}.dump();
@@ -64,14 +64,14 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
     LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
     const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
     EXPECT_EQ(gathered.validation.defined(), val > 0);
-    const StepInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options},
+    const ProtocolInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options},
         alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options};
     EXPECT_EQ(check_near_identical(together), check_near_identical(alone));
-    for (const Step& step : ladder()) {
+    for (const Step& step : protocols()) {
       const std::string found = in_words(step.run(together));
       // what one rank alone finds, one rank alone computes: seven would take seven times as long
       if (comm->rank() == 0) {
-        const StepResult expected = step.run(alone);
+        const ProtocolResult expected = step.run(alone);
         EXPECT_EQ(expected.scores.contains("object"), step.name == std::string_view("linseg")) << step.name;
         EXPECT_EQ(found, in_words(expected)) << step.name;
       }
@@ -100,20 +100,20 @@ TEST(EvalMpi, SweepAndFineTuningOfANetworkAreThoseOfOneRank) {
   LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm),
                 all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
   const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
-  const StepInput together{*data, chosen, embedder, gathered, knn, 0, 1, *comm, &options, 1, &finetune},
+  const ProtocolInput together{*data, chosen, embedder, gathered, knn, 0, 1, *comm, &options, 1, &finetune},
       alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options, 1, &finetune};
-  const StepResult sweep = sweep_step(together), tuned = finetune_step(together);
+  const ProtocolResult sweep = linear_probe_protocol(together), tuned = finetune_protocol(together);
   ASSERT_EQ(sweep.predictions.size(), 1u);
   ASSERT_EQ(tuned.predictions.size(), 2u);
-  for (const StepResult* result : {&sweep, &tuned}) {
+  for (const ProtocolResult* result : {&sweep, &tuned}) {
     at::Tensor least = at::full({1}, static_cast<int64_t>(std::hash<std::string>{}(in_words(*result))), at::kLong), largest = least.clone();
     comm->all_reduce(least, ReduceOp::kMin)->wait();
     comm->all_reduce(largest, ReduceOp::kMax)->wait();
     EXPECT_TRUE(at::equal(least, largest)) << "the ranks have different results";
   }
   if (comm->rank() != 0) return;
-  EXPECT_EQ(in_words(sweep), in_words(sweep_step(alone)));
-  const StepResult expected = finetune_step(alone);
+  EXPECT_EQ(in_words(sweep), in_words(linear_probe_protocol(alone)));
+  const ProtocolResult expected = finetune_protocol(alone);
   for (size_t m = 0; m < 2; ++m) {
     EXPECT_EQ(tuned.predictions[m].details["epoch"], expected.predictions[m].details["epoch"]);
     ASSERT_EQ(tuned.predictions[m].probabilities.size(), expected.predictions[m].probabilities.size());

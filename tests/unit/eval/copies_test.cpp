@@ -9,7 +9,7 @@
 namespace dinoxx::testing_support {
 namespace {
 
-// Four colours in four quarters: a picture that survives a crop, and of which no two are alike.
+// Four colours in four quarters: an image that survives a crop, and of which no two are alike.
 Image quarters(uint64_t id) {
   CounterRng rng(5, id, 0, Purpose::kEval);
   uint8_t color[2][2][3];
@@ -48,7 +48,7 @@ void embed(Pictures& p) {
 
 json copies(const Pictures& p, Communicator& comm, int threads = 1) {
   const KnnConfig knn;
-  return zero_step({p.dataset, p.data, p.embedder, p.features, knn, 0, threads, comm, &p.options}).scores["copies"];
+  return clustering_protocol({p.dataset, p.data, p.embedder, p.features, knn, 0, threads, comm, &p.options}).scores["copies"];
 }
 
 TEST(Copies, AreFoundAmongAllImagesAndAFeatureThatKnowsNothingFindsNone) {
@@ -104,8 +104,8 @@ TEST(Copies, AreASampleOfManyAndLeftOutWithoutImages) {
   const auto comm = make_self_communicator();
   EXPECT_EQ(copies(p, *comm)["images"], 500);
   const KnnConfig knn;
-  const StepResult without = zero_step({p.dataset, p.data, p.embedder, p.features, knn, 0, 1, *comm});
-  EXPECT_EQ(without.scores["copies"]["left_out"], "no images to look at");
+  const ProtocolResult without = clustering_protocol({p.dataset, p.data, p.embedder, p.features, knn, 0, 1, *comm});
+  EXPECT_EQ(without.scores["copies"]["left_out"], "no images available");
 }
 
 }  // namespace

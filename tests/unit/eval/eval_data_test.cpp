@@ -54,7 +54,8 @@ TEST(EvalData, ValidationOfClassesThatNothingIsLearnedOfChoosesNothing) {
   EvalData chosen = choose_eval_data(data, std::nullopt, 1);
   EXPECT_TRUE(chosen.validation.empty());  // so that settings are chosen on folds
   EXPECT_TRUE(chosen.validation_labels.empty());
-  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("1 val images of 1 classes without a training image choose no settings; none is left")));
+  EXPECT_THAT(chosen.notes,
+              ElementsAre(HasSubstr("1 val images of 1 classes without a training image are not used to choose settings; none is left")));
   data.add(Split::kVal, 1);
   data.add(Split::kVal, 3);
   chosen = choose_eval_data(data, std::nullopt, 1);

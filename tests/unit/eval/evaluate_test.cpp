@@ -3,8 +3,12 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "dinoxx/base/error.hpp"
+#include "eval/run/protocols.hpp"
 #include "model/weights/weights.hpp"
+#include "results/protocol_names.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx::eval {
@@ -14,6 +18,7 @@ using dinoxx::testing_support::TemporaryFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 template <typename E, typename F>
 std::string message_of(F&& run) {
@@ -29,9 +34,42 @@ TEST(ParseNames, KnownNamesOnlyAndTheNearestOneIsOffered) {
   EXPECT_THAT(parse_names("raw,untrained,raw", baseline_names(), "--baselines"), ElementsAre("raw", "untrained"));
   EXPECT_THAT(parse_names("none", baseline_names(), "--baselines", true), IsEmpty());
   EXPECT_THAT(message_of<UsageError>([] { parse_names("untraned", baseline_names(), "--baselines"); }), HasSubstr("untrained?"));
-  EXPECT_THAT(message_of<UsageError>([] { parse_names("none", suite_names(), "--suite"); }), HasSubstr("--suite"));
-  EXPECT_THAT(message_of<UsageError>([] { parse_names("", suite_names(), "--suite"); }), HasSubstr("knn"));
-  EXPECT_THAT(message_of<UsageError>([] { parse_names("knn,", suite_names(), "--suite"); }), HasSubstr("knn"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("none", protocol_names(), "--protocol"); }), HasSubstr("--protocol"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("", protocol_names(), "--protocol"); }), HasSubstr("knn"));
+  EXPECT_THAT(message_of<UsageError>([] { parse_names("knn,", protocol_names(), "--protocol"); }), HasSubstr("knn"));
+}
+
+TEST(ParseProtocols, OldWordsMeanWhatTheyMeantAndAreTold) {
+  std::vector<std::string> notes;
+  const auto parse = [&](const std::string& text) {
+    notes.clear();
+    return parse_protocols(text, protocol_names(), "--protocol", [&](const std::string& note) { notes.push_back(note); });
+  };
+  EXPECT_THAT(parse("zero,few,linear,sweep,linseg"), ElementsAre("clustering", "few_shot", "logistic", "linear_probe", "segmentation"));
+  ASSERT_EQ(notes.size(), 5u);
+  EXPECT_THAT(notes[2], HasSubstr("\"linear\" is now called \"logistic\""));
+  EXPECT_THAT(parse("ladder"), ElementsAre("all"));
+  EXPECT_EQ(notes.size(), 1u);
+  EXPECT_THAT(parse("knn,clustering,few_shot,logistic,linear_probe,finetune,segmentation,match"), SizeIs(8));
+  EXPECT_THAT(notes, IsEmpty());
+  EXPECT_THAT(parse("logistic,linear"), ElementsAre("logistic"));  // twice the same
+  EXPECT_THAT(message_of<UsageError>([&] { parse("logistik"); }), HasSubstr("Did you mean logistic?"));
+}
+
+TEST(ProtocolNames, NoWordIsTheOldWordOfAnotherProtocol) {
+  ASSERT_EQ(protocols().size(), kProtocolNames.size());
+  std::set<std::string_view> words, keys;
+  for (size_t i = 0; i < kProtocolNames.size(); ++i) {
+    const auto& [word, key] = kProtocolNames[i];
+    EXPECT_EQ(protocols()[i].name, word);
+    EXPECT_EQ(protocols()[i].key, key);
+    EXPECT_TRUE(words.insert(word).second && keys.insert(key).second) << word;
+    EXPECT_EQ(protocol_key(word), key);
+    EXPECT_EQ(protocol_word(key), word);
+  }
+  for (const auto& [word, key] : kProtocolNames) EXPECT_TRUE(word == key || !keys.contains(word)) << word;
+  EXPECT_FALSE(words.contains("linear"));
+  EXPECT_EQ(protocol_word("of a later version"), "of a later version");
 }
 
 VitConfig shape(const std::string& stem) {

@@ -1,4 +1,4 @@
-// What a person is shown: neighbours, suspected labels, health and pictures of features, curves of rare classes.
+// What a person is shown: neighbours, suspected labels, health and images of features, curves of rare classes.
 #include "eval/evidence/evidence.hpp"
 
 #include <ATen/ATen.h>
@@ -58,8 +58,8 @@ Set make_set(const std::vector<int>& train, const std::vector<int>& test, double
 const Embedder kEmbedder{"teacher", "", kDim, {}};
 const KnnConfig kKnn;
 
-StepInput input_of(const Set& set, Communicator& comm, const Embedder& embedder = kEmbedder, const ExtractOptions* images = nullptr,
-                   int threads = 1) {
+ProtocolInput input_of(const Set& set, Communicator& comm, const Embedder& embedder = kEmbedder, const ExtractOptions* images = nullptr,
+                       int threads = 1) {
   return {set.dataset, set.data, embedder, set.features, kKnn, 0, threads, comm, images};
 }
 
@@ -104,7 +104,7 @@ TEST(LabelSuspicions, SmallClassesAreLeftInPeace) {
 
 TEST(LabelSuspicions, ImagesOfTheSameGroupHaveNoVote) {
   Set set = make_set({30, 30}, {2, 2});
-  // five pictures of one thing lie together amid class 0 and carry the label 1
+  // five images of one thing lie together amid class 0 and carry the label 1
   for (int64_t row = 0; row < 5; ++row) {
     set.data.memory_labels[static_cast<size_t>(row)] = 1;
     set.features.memory[row].copy_(set.features.memory[0]);
@@ -263,7 +263,7 @@ TEST(FeaturePictures, EachImageHasItsPanelsAndNumbers) {
   }
   EXPECT_EQ(named, pictures.files.size());
   EXPECT_EQ(named, 14u);
-  // the input is the picture itself
+  // the input is the image itself
   Image input;
   const std::string& png = pictures.files.at("features_8_input.png");
   decode_image({reinterpret_cast<const uint8_t*>(png.data()), png.size()}, input);
@@ -286,7 +286,7 @@ TEST(Evidence, EqualAtAnyNumberOfRanksAndThreads) {
   const ExtractOptions images{{0, 8}, imagenet_normalization(), 1};
   const Embedder embedder = seeing();
   const auto all = [&](Communicator& comm, int threads) {
-    const StepInput input = input_of(set, comm, embedder, &images, threads);
+    const ProtocolInput input = input_of(set, comm, embedder, &images, threads);
     const FeaturePictures pictures = feature_pictures(input, ids);
     return std::pair{json{label_suspicions(input), neighbour_evidence(input, "knn", answers_of(set, {{0, 1}, {3, 2}})),
                           feature_health(input), pictures.section},

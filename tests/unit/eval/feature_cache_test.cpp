@@ -13,7 +13,7 @@
 
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
 #include "support/temporary_folder.hpp"

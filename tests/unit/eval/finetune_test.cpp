@@ -10,7 +10,7 @@
 #include "eval/features/model_source.hpp"
 #include "eval/finetune/finetuned_head.hpp"
 #include "eval/finetune/tuner.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "formats/safetensors.hpp"
 #include "model/backbones/resnet.hpp"
 #include "model/weights/import.hpp"
@@ -70,20 +70,20 @@ FinetuneOptions quick(const std::vector<std::string>& methods) {
   return options;
 }
 
-StepResult run(const Dataset& dataset, const FinetuneOptions& options, Communicator& comm, const Embedder& embedder,
-               std::optional<FinetuneOffer>* offer = nullptr) {
+ProtocolResult run(const Dataset& dataset, const FinetuneOptions& options, Communicator& comm, const Embedder& embedder,
+                   std::optional<FinetuneOffer>* offer = nullptr) {
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const ExtractOptions images{{0, kSize}, kInput, 1};
   LocalFeatures local = embed_all(dataset, data, true, {&embedder, 1}, images, comm);
   const SplitFeatures features = take_features(local, 0, data, comm);
   const KnnConfig knn;
-  StepInput input{dataset, data, embedder, features, knn, 0, 1, comm, &images};
+  ProtocolInput input{dataset, data, embedder, features, knn, 0, 1, comm, &images};
   input.finetune = &options;
   input.finetune_offer = offer;
-  return finetune_step(input);
+  return finetune_protocol(input);
 }
 
-StepResult run(const Dataset& dataset, const FinetuneOptions& options, const Backbone& network, const char* name = "teacher") {
+ProtocolResult run(const Dataset& dataset, const FinetuneOptions& options, const Backbone& network, const char* name = "teacher") {
   const auto comm = make_self_communicator();
   return run(dataset, options, *comm, backbone_embedder(name, "", network));
 }
@@ -221,7 +221,7 @@ TEST(Finetune, LearnsAndTheBestEpochAnswers) {
   options.epochs = 6;
   options.patience = 2;
   options.lr = {3e-3};
-  const StepResult result = run(dataset, options, *network);
+  const ProtocolResult result = run(dataset, options, *network);
   ASSERT_EQ(result.predictions.size(), tuning_methods().size());
   EXPECT_EQ(result.scores["selection"]["by"], "val split");
   EXPECT_EQ(result.scores["selection"]["classes"], 3);
@@ -264,15 +264,15 @@ TEST(Finetune, ARateThatDestroysLeavesTheStart) {
   const MemoryDataset dataset = tinted(24, 12, 12);
   const auto network = small_backbone(2, 3);
   FinetuneOptions options = quick({"lp-ft"});
-  const StepResult none = run(dataset, options, *network);
+  const ProtocolResult none = run(dataset, options, *network);
   options.lr = {30.0};
   options.epochs = 2;
-  const StepResult destroyed = run(dataset, options, *network);
+  const ProtocolResult destroyed = run(dataset, options, *network);
   EXPECT_EQ(destroyed.predictions.at(0).details["epoch"], 0);
-  EXPECT_THAT(destroyed.predictions.at(0).details["note"].get<std::string>(), HasSubstr("no epoch was better"));
+  EXPECT_THAT(destroyed.predictions.at(0).details["note"].get<std::string>(), HasSubstr("no epoch improved on the start"));
   options.lr = {30.0, 2e-5};
   options.epochs = 3;
-  const StepResult tried = run(dataset, options, *network);
+  const ProtocolResult tried = run(dataset, options, *network);
   EXPECT_EQ(tried.predictions.at(0).details["rates_tried"].size(), 2u);
   const json& of_none = none.predictions.at(0).details;
   EXPECT_EQ(tried.predictions.at(0).details["lr"], of_none["epoch"] == 0 ? 30.0 : 2e-5);
@@ -290,12 +290,12 @@ TEST(Finetune, WhatIsDecidedForTheFirstNetworkHoldsForTheOthers) {
   for (const bool runs : {false, true}) {
     std::optional<FinetuneOffer> offer;
     options.max_minutes = runs ? 1e9 : 0;
-    const StepResult first = run(dataset, options, *comm, teacher, &offer);
+    const ProtocolResult first = run(dataset, options, *comm, teacher, &offer);
     ASSERT_TRUE(offer);
     EXPECT_EQ(offer->runs, runs);
     EXPECT_EQ(first.predictions.size(), runs ? tuning_methods().size() : 0u);
     options.max_minutes = runs ? 0 : 1e9;  // by itself it would decide otherwise
-    const StepResult second = run(dataset, options, *comm, untrained, &offer);
+    const ProtocolResult second = run(dataset, options, *comm, untrained, &offer);
     EXPECT_EQ(second.predictions.size(), runs ? 1u : 0u);
     EXPECT_EQ(second.scores.contains("offered"), !runs);
     // one method of five, by the same timing
@@ -305,7 +305,7 @@ TEST(Finetune, WhatIsDecidedForTheFirstNetworkHoldsForTheOthers) {
 
 TEST(Finetune, ClassesThatTheEpochIsChosenOnAreCounted) {
   // 6, 3 and 2 images, a fifth of them held out: the fold that chooses lacks a class
-  const StepResult result = run(tinted(6, 0, 6), quick({"norm"}), *small_backbone(1, 3));
+  const ProtocolResult result = run(tinted(6, 0, 6), quick({"norm"}), *small_backbone(1, 3));
   EXPECT_EQ(result.scores["selection"]["classes"], 2) << result.scores["selection"].dump();
 }
 
@@ -315,7 +315,7 @@ TEST(Finetune, TestLabelsChangeNothing) {
     const MemoryDataset dataset = tinted(18, val, 9), shuffled = tinted(18, val, 9, 1);
     FinetuneOptions options = quick({"lora", "full"});
     options.epochs = 2;
-    const StepResult one = run(dataset, options, *network), two = run(shuffled, options, *network);
+    const ProtocolResult one = run(dataset, options, *network), two = run(shuffled, options, *network);
     EXPECT_EQ(one.scores.dump(), two.scores.dump());
     ASSERT_EQ(one.predictions.size(), 2u);
     for (size_t m = 0; m < 2; ++m) {
@@ -339,13 +339,13 @@ TEST(Finetune, RanksAgree) {
   options.ema = 0.5;
   options.loss = "logit_adjusted";
   options.sampler = "repeat_factor";
-  const StepResult alone = run(dataset, options, *network);
+  const ProtocolResult alone = run(dataset, options, *network);
   for (const int ranks : {2, 4}) {
-    std::vector<StepResult> all(static_cast<size_t>(ranks));
+    std::vector<ProtocolResult> all(static_cast<size_t>(ranks));
     run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
       all[static_cast<size_t>(comm->rank())] = run(dataset, options, *comm, backbone_embedder("teacher", "", *network));
     });
-    for (const StepResult& result : all) {
+    for (const ProtocolResult& result : all) {
       for (size_t m = 0; m < 2; ++m) {
         EXPECT_EQ(result.predictions.at(m).probabilities, all[0].predictions.at(m).probabilities);  // bit for bit on all ranks
         EXPECT_EQ(result.predictions.at(m).details["epoch"], alone.predictions.at(m).details["epoch"]);
@@ -359,13 +359,13 @@ TEST(Finetune, RanksAgree) {
 TEST(Finetune, RefusalsSayWhy) {
   const auto vit = small_backbone(1, 3);
   const auto comm = make_self_communicator();
-  const auto left_out = [](const StepResult& result) { return result.scores.value("left_out", std::string()); };
+  const auto left_out = [](const ProtocolResult& result) { return result.scores.value("left_out", std::string()); };
   EXPECT_THAT(left_out(run(tinted(12, 0, 6), quick({}), *comm, pixel_embedder(kSize))), HasSubstr("no weights"));
   EXPECT_THAT(left_out(run(tinted(1, 0, 6), quick({}), *vit)), HasSubstr("no class has two training images"));
   EXPECT_EQ(left_out(run(tinted(1, 3, 6), quick({"norm"}), *vit)), "");  // a val split says which epoch
   // a convolutional network has nothing that lora adapts; the others work
   const auto resnet = convolutional_backbone();
-  const StepResult conv = run(tinted(8, 4, 4), quick({"lora", "norm"}), *resnet);
+  const ProtocolResult conv = run(tinted(8, 4, 4), quick({"lora", "norm"}), *resnet);
   EXPECT_THAT(conv.scores["left_out_methods"]["lora"].get<std::string>(), HasSubstr("vision transformer"));
   ASSERT_EQ(conv.predictions.size(), 1u);
   EXPECT_EQ(conv.predictions.at(0).method, "norm");
@@ -374,19 +374,19 @@ TEST(Finetune, RefusalsSayWhy) {
   MemoryDataset lacking = tinted(8, 4, 4);
   lacking.add_image(Split::kTest, 3, Image{kSize, kSize, std::vector<uint8_t>(kSize * kSize * 3)});
   lacking.set_class_names({"red", "green", "blue", "black"});
-  const StepResult result = run(lacking, quick({"bitfit"}), *vit);
+  const ProtocolResult result = run(lacking, quick({"bitfit"}), *vit);
   ASSERT_EQ(result.predictions.size(), 1u);
   for (size_t q = 0; q < result.predictions.at(0).classes.size(); ++q) EXPECT_EQ(result.predictions.at(0).probabilities[4 * q + 3], 0);
   // what nobody named and takes long is offered
   FinetuneOptions unasked = quick({});
   unasked.by_name = false;
   unasked.max_minutes = 0;
-  const StepResult offered = run(tinted(8, 4, 4), unasked, *vit);
+  const ProtocolResult offered = run(tinted(8, 4, 4), unasked, *vit);
   EXPECT_TRUE(offered.predictions.empty());
-  EXPECT_THAT(left_out(offered), HasSubstr("--suite finetune"));
+  EXPECT_THAT(left_out(offered), HasSubstr("--protocol finetune"));
   EXPECT_GT(offered.run["estimate_minutes"].get<double>(), 0);
   // the untrained network of the same shape is trained from the start and nothing else
-  const StepResult untrained = run(tinted(8, 4, 4), quick({"norm", "full"}), *vit, "untrained");
+  const ProtocolResult untrained = run(tinted(8, 4, 4), quick({"norm", "full"}), *vit, "untrained");
   ASSERT_EQ(untrained.predictions.size(), 1u);
   EXPECT_EQ(untrained.predictions.at(0).method, "full");
   EXPECT_TRUE(untrained.files.empty());
@@ -401,9 +401,9 @@ TEST(Finetune, FilesHoldWhatLearned) {
   options.save = "merged";
   options.lr = {1e-2};
   options.checkpoint = {{"crc32c", "0badcafe"}};
-  const StepResult result = run(dataset, options, *network);
+  const ProtocolResult result = run(dataset, options, *network);
   ASSERT_EQ(result.files.size(), 2u);
-  for (const StepFile& file : result.files) file.write(folder.path() / file.name);
+  for (const ProtocolFile& file : result.files) file.write(folder.path() / file.name);
 
   const SafetensorsFile changed(folder.path() / "finetune_lora.safetensors");
   const json about = json::parse(changed.metadata().at("dinoxx.finetune"));
@@ -438,8 +438,8 @@ TEST(Finetune, AMergedFileAnswersAsTheStepDid) {
   FinetuneOptions options = quick({"full"});
   options.save = "merged";
   options.lr = {1e-3};
-  const StepResult result = run(dataset, options, *network);
-  for (const StepFile& file : result.files) file.write(folder.path() / file.name);
+  const ProtocolResult result = run(dataset, options, *network);
+  for (const ProtocolFile& file : result.files) file.write(folder.path() / file.name);
   const std::filesystem::path merged = folder.path() / "finetune_full_merged.safetensors";
   const LoadedModel model = load_model({.checkpoint = merged, .which = {}, .step = {}, .model_settings = {}});
   for (const char* name : {"finetune_full.safetensors", "finetune_full_merged.safetensors"})

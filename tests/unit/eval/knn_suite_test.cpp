@@ -1,4 +1,4 @@
-#include "eval/protocols/knn_suite.hpp"
+#include "eval/protocols/knn_protocol.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

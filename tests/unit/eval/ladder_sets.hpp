@@ -9,8 +9,8 @@
 
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "eval/run/ladder.hpp"
 #include "eval/run/method_scores.hpp"
+#include "eval/run/protocols.hpp"
 #include "support/memory_dataset.hpp"
 
 namespace dinoxx::testing_support {
@@ -67,10 +67,10 @@ struct Outcome {
 inline Outcome climb(const Dataset& dataset, const EvalData& data, const SplitFeatures& f, Communicator& comm, int threads = 1,
                      const std::string& only = "") {
   Outcome outcome;
-  for (const Step& step : ladder()) {
+  for (const Step& step : protocols()) {
     if (!only.empty() && only != step.name) continue;
     const KnnConfig knn;
-    const StepResult result = step.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
+    const ProtocolResult result = step.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
     json& scores = outcome.scores[step.name];
     scores = result.scores;
     for (const Prediction& prediction : result.predictions) {

@@ -1,5 +1,5 @@
 // The steps of the ladder on small and on awkward sets, at several numbers of ranks.
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -176,7 +176,7 @@ TEST(Ladder, AFitThatWouldTakeTooLongIsLeftOutWithTheReason) {
   const SplitFeatures f = features_of(set.data, 0.1);
   const auto comm = make_self_communicator();
   const KnnConfig knn;
-  const StepResult result = linear_step({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
+  const ProtocolResult result = logistic_protocol({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm});
   EXPECT_TRUE(result.predictions.empty());
   EXPECT_THAT(result.scores["left_out"].get<std::string>(), HasSubstr("numbers"));
 }
@@ -279,7 +279,7 @@ TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
   ASSERT_EQ(report.intervals.size(), methods.size());
   ASSERT_EQ(report.differences.size(), pairs.size());
   EXPECT_TRUE(report.intervals[0]["accuracy"].is_null());  // all right in every resample: nothing is known of the spread
-  EXPECT_THAT(report.intervals[0]["undefined"]["accuracy"].get<std::string>(), HasSubstr("all equal"));
+  EXPECT_THAT(report.intervals[0]["undefined"]["accuracy"].get<std::string>(), HasSubstr("the same value"));
   EXPECT_THAT(report.interval_notes.at(0), HasSubstr("2 of 2 classes"));
   EXPECT_LT(report.intervals[1]["accuracy"].at(0).get<double>(), 50.0 / 60);
   EXPECT_GT(report.differences[0]["accuracy"].at(0).get<double>(), 0.05);

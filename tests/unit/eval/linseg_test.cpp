@@ -11,7 +11,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/dense/attend.hpp"
 #include "eval/dense/dense.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "model/backbones/attention.hpp"
 #include "model/weights/weights.hpp"
 #include "support/memory_dataset.hpp"
@@ -70,11 +70,11 @@ struct Bench {
   ExtractOptions options{{0, kSize}, imagenet_normalization(), 1};
 };
 
-StepResult segment(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {
+ProtocolResult segment(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const SplitFeatures none;
   const KnnConfig knn;
-  return linseg_step({dataset, data, embedder, none, knn, 0, threads, comm, &bench.options});
+  return segmentation_protocol({dataset, data, embedder, none, knn, 0, threads, comm, &bench.options});
 }
 
 json segment(const Embedder& embedder, const Dataset& dataset, const Bench& bench) {
@@ -155,7 +155,7 @@ TEST(Linseg, ImagesWithoutAMaskAreLeftOutAndCounted) {
 TEST(Linseg, DataWithoutMasksIsSaidAndNothingElseHappens) {
   const Bench bench;
   const auto comm = make_self_communicator();
-  const StepResult result = segment(bench, bench.embedders[0], coloured_set(9, 0, 3, MaskKind::kNone), *comm);
+  const ProtocolResult result = segment(bench, bench.embedders[0], coloured_set(9, 0, 3, MaskKind::kNone), *comm);
   EXPECT_EQ(result.scores, (json{{"left_out", "the data set has no masks"}}));
   EXPECT_TRUE(result.predictions.empty());
 }

@@ -1,4 +1,4 @@
-// Patches found again in warped and in other pictures: warps and points whose answer is known.
+// Patches found again in warped and in other images: warps and points whose answer is known.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
@@ -9,7 +9,7 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/correspondence/match.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "model/weights/weights.hpp"
 #include "support/memory_dataset.hpp"
 #include "support/small_vit.hpp"
@@ -36,7 +36,7 @@ void save(const std::filesystem::path& path, const Image& image) {
 }
 
 TEST(Match, PointsByHand) {
-  // 2 x 2 patches of a 4 x 4 picture; patches 0 and 1 change places, 2 looks like 1 too, 3 stays
+  // 2 x 2 patches of a 4 x 4 image; patches 0 and 1 change places, 2 looks like 1 too, 3 stays
   const at::Tensor first = at::tensor({1., 0., 0., 0., 1., 0., 0., 0.9, 0.1, 0., 0., 1.}).reshape({4, 3});
   const at::Tensor second = at::tensor({0., 1., 0., 1., 0., 0., -1., 0., 0., 0., 0., 1.}).reshape({4, 3});
   const PatchMap a{first, 2, 2, 4, 4}, b{second, 2, 2, 4, 4};
@@ -51,8 +51,8 @@ TEST(Match, PointsByHand) {
   EXPECT_EQ(match_points(a, b, std::vector<KeyPoint>{{1, 1, 2.5, 1}}, 4).right[1], 0);  // half a pixel off, 0.125 of the length
   EXPECT_EQ(match_points(a, b, std::vector<KeyPoint>{{1, 1, 2.5, 1}}, 4).right[2], 1);
   EXPECT_TRUE(tally_json(PointTally{})["pck"]["0.1"].is_null());
-  EXPECT_EQ(tally_json(PointTally{})["pck"]["undefined"]["0.1"], "no point to ask for");
-  EXPECT_EQ(tally_json(PointTally{})["mutual"]["undefined"]["share"], "no point to ask for");
+  EXPECT_EQ(tally_json(PointTally{})["pck"]["undefined"]["0.1"], "no points");
+  EXPECT_EQ(tally_json(PointTally{})["mutual"]["undefined"]["share"], "no points");
 }
 
 TEST(Match, WarpsAndTheirInverse) {
@@ -97,7 +97,7 @@ TEST(Match, AShiftByWholePatchesIsFoundEverywhere) {
   shift.c = 8;
   shift.f = -4;
   const std::vector<KeyPoint> points = warp_points(shift, 8, 32);
-  EXPECT_EQ(points.size(), 6u * 7u);  // of 8 x 8 two columns and a row leave the picture
+  EXPECT_EQ(points.size(), 6u * 7u);  // of 8 x 8 two columns and a row leave the image
   const auto patches = [&](const at::Tensor& picture) { return PatchMap{raw.patches(picture.unsqueeze(0))[0], 8, 8, 32, 32}; };
   const PointTally tally = match_points(patches(image), patches(warped_image(image, shift)), points, 32);
   EXPECT_THAT(tally.right, testing::Each(tally.points));
@@ -115,11 +115,11 @@ struct Bench {
   ExtractOptions options{{0, 16}, imagenet_normalization(), 1};
 };
 
-StepResult matched(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {
+ProtocolResult matched(const Bench& bench, const Embedder& embedder, const Dataset& dataset, Communicator& comm, int threads = 1) {
   const EvalData data = choose_eval_data(dataset, std::nullopt, 0);
   const SplitFeatures none;
   const KnnConfig knn;
-  return match_step({dataset, data, embedder, none, knn, 0, threads, comm, &bench.options});
+  return match_protocol({dataset, data, embedder, none, knn, 0, threads, comm, &bench.options});
 }
 
 TEST(Match, TheStepIsTheSameAtAnyNumberOfRanksAndAsksForObjectsAlone) {
@@ -136,7 +136,7 @@ TEST(Match, TheStepIsTheSameAtAnyNumberOfRanksAndAsksForObjectsAlone) {
     std::string alone;
     for (int ranks = 1; ranks <= 4; ++ranks) {
       run_thread_ranks(ranks, [&](std::shared_ptr<Communicator> comm) {
-        const StepResult result = matched(bench, embedder, data, *comm, ranks == 2 ? 2 : 1);
+        const ProtocolResult result = matched(bench, embedder, data, *comm, ranks == 2 ? 2 : 1);
         if (ranks == 1) alone = result.scores.dump();
         EXPECT_EQ(result.scores.dump(), alone);
         EXPECT_EQ(result.figures.size(), 3u);
@@ -152,7 +152,7 @@ TEST(Match, TheStepIsTheSameAtAnyNumberOfRanksAndAsksForObjectsAlone) {
 
 TEST(Match, PairsWithPoints) {
   const TemporaryFolder folder;
-  // the second picture is the first, two patches further to the right, with other content on its left
+  // the second image is the first, two patches further to the right, with other content on its left
   const Image first = noise_image(32, 16, 1);
   Image second = noise_image(32, 16, 2);
   for (int y = 0; y < 16; ++y) std::copy_n(first.data.begin() + 96 * y, 72, second.data.begin() + 96 * y + 24);
@@ -203,7 +203,7 @@ TEST(Match, PairsWithPoints) {
     }
     return std::string("nothing was refused");
   };
-  EXPECT_THAT(refused("[]"), HasSubstr("pairs of pictures"));
+  EXPECT_THAT(refused("[]"), HasSubstr("pairs of images"));
   EXPECT_THAT(refused("[{\"first\": \"a.png\"}]"), HasSubstr("points"));
   EXPECT_THAT(refused("[{\"first\": \"a.png\", \"second\": \"c.png\", \"points\": []}]"), HasSubstr("c.png"));
   EXPECT_THAT(refused("[{\"first\": \"a.png\", \"second\": \"b.png\", \"points\": [[2, 2, 40, 2]]}]"), HasSubstr("32 x 16"));
@@ -227,7 +227,7 @@ TEST(Paired, DifferencesOfTheSameResamples) {
   EXPECT_TRUE(rows[1]["difference"].is_null());
   EXPECT_EQ(rows[1]["undefined"]["difference"], "the figure is undefined for one of the two");
   EXPECT_TRUE(rows[1]["interval95"].is_null());  // always the same difference: nothing is known of its spread
-  EXPECT_THAT(rows[1]["undefined"]["interval95"].get<std::string>(), HasSubstr("all equal"));
+  EXPECT_THAT(rows[1]["undefined"]["interval95"].get<std::string>(), HasSubstr("the same value"));
 }
 
 }  // namespace

@@ -48,13 +48,13 @@ TEST(OddSizes, TheProbabilitiesOfTooManyQueriesAreLeftOut) {
   const SplitFeatures f = features_of(set.data, 0.1);
   const auto comm = make_self_communicator();
   const KnnConfig knn;
-  EXPECT_THAT(linear_step({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm}).scores["left_out"].get<std::string>(),
+  EXPECT_THAT(logistic_protocol({set.dataset, set.data, kEmbedder, f, knn, 0, 1, *comm}).scores["left_out"].get<std::string>(),
               HasSubstr("probabilities"));
 }
 
 TEST(OddSizes, FewerTrainingImagesThanNeighbours) {
   const Set set = make_set({3, 2}, {4, 3});
-  const json protocol = knn_protocol(set.data, {});
+  const json protocol = knn_settings(set.data, {});
   EXPECT_EQ(protocol["headline_k"], 5);
   EXPECT_FALSE(protocol["notes"].empty());
   for (const char* step : {"knn", "zero", "few", "linear"}) {
@@ -89,9 +89,9 @@ struct Network {
     FinetuneOptions finetune;
     finetune.methods = {"bitfit"};
     finetune.epochs = 1;
-    for (const Step& known : ladder()) {
+    for (const Step& known : protocols()) {
       if (step != known.name) continue;
-      const StepResult result = known.run({dataset, data, embedder, f, knn, 0, 1, *comm, &images, 1, &finetune});
+      const ProtocolResult result = known.run({dataset, data, embedder, f, knn, 0, 1, *comm, &images, 1, &finetune});
       json scores = result.scores;
       for (const Prediction& prediction : result.predictions) {
         scores["methods"][prediction.method] = method_scores(dataset, data, prediction);
@@ -260,7 +260,7 @@ TEST(TrainProbeSteps, EachStepHasNumbersOnValAtAnyNumberOfRanksAndTestIsNeverLoo
   const auto teacher = small_backbone(1, 5);
   ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
-  config.suites = probe_names();
+  config.protocols = probe_names();
   json alone;
   for (const int ranks : {1, 3}) {
     run_thread_ranks(ranks, [&](std::shared_ptr<Communicator> comm) {
@@ -290,7 +290,7 @@ TEST(TrainProbeSteps, WithoutKnnThereIsNoKnn) {
   const auto data = class_dataset(40, 0, 2, 16, 12);
   ProbeConfig config{imagenet_normalization()};
   config.image_size = 16;
-  config.suites = {"linear"};
+  config.protocols = {"logistic"};
   const json result = TrainProbe(data, make_self_communicator(), config)(*small_backbone(1, 5), 7);
   ASSERT_FALSE(result.contains("error")) << result;
   EXPECT_FALSE(result.contains("accuracy"));

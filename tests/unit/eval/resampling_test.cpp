@@ -80,7 +80,7 @@ TEST(Bootstrap, NoIntervalFromValuesThatAreMostlyUndefined) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   for (const std::vector<double>& values : {std::vector<double>{nan, nan, 0.5}, std::vector<double>{}}) {
     EXPECT_FALSE(percentile_interval(values).value);
-    EXPECT_EQ(percentile_interval(values).reason, "undefined in more than half of the resamples");
+    EXPECT_EQ(percentile_interval(values).reason, "undefined in more than half of the bootstrap resamples");
   }
   const auto interval = percentile_interval({nan, 0.5, 0.6}).value;
   ASSERT_TRUE(interval);
@@ -96,7 +96,7 @@ TEST(Bootstrap, NoIntervalFromResamplesThatAreAllEqual) {
     for (int64_t r = 0; r < 50; ++r) values.push_back(resampled_scores(labels, predictions, resampler.counts(r), 3)[score]);
     const PercentileInterval interval = percentile_interval(values);
     EXPECT_FALSE(interval.value) << kResampledNames[score];
-    EXPECT_THAT(interval.reason, testing::HasSubstr("all equal"));
+    EXPECT_THAT(interval.reason, testing::HasSubstr("the same value"));
     nlohmann::json row;
     put(row, "mcc", interval);
     EXPECT_EQ(row, nlohmann::json({{"mcc", nullptr}, {"undefined", {{"mcc", interval.reason}}}}));

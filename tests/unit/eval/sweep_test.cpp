@@ -1,5 +1,5 @@
 // The sweep of linear heads: on a small network, at several numbers of ranks, with shuffled labels of the queries.
-#include "eval/protocols/sweep.hpp"
+#include "eval/protocols/linear_probe.hpp"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -9,8 +9,8 @@
 
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
-#include "eval/protocols/sweep_parts.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/protocols/linear_probe_parts.hpp"
+#include "eval/run/protocols.hpp"
 #include "model/backbones/last_blocks.hpp"
 #include "support/small_vit.hpp"
 #include "support/synthetic_images.hpp"
@@ -24,29 +24,29 @@ using testing::HasSubstr;
 
 const ExtractOptions kImages{{0, 16}, imagenet_normalization(), 1};
 
-StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views, Communicator& comm, int threads = 1,
-                 std::optional<int64_t> pool = std::nullopt) {
+ProtocolResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views, Communicator& comm, int threads = 1,
+                     std::optional<int64_t> pool = std::nullopt) {
   const Embedder embedder = backbone_embedder("untrained", "", network);
   const KnnConfig knn;
-  const StepInput input{.dataset = dataset,
-                        .data = data,
-                        .embedder = embedder,
-                        .features = {},
-                        .knn = knn,
-                        .seed = 5,
-                        .threads = threads,
-                        .comm = comm,
-                        .images = &kImages,
-                        .sweep_views = views};
-  return pool ? run_sweep(input, *pool) : sweep_step(input);
+  const ProtocolInput input{.dataset = dataset,
+                            .data = data,
+                            .embedder = embedder,
+                            .features = {},
+                            .knn = knn,
+                            .seed = 5,
+                            .threads = threads,
+                            .comm = comm,
+                            .images = &kImages,
+                            .linear_probe_views = views};
+  return pool ? run_linear_probe(input, *pool) : linear_probe_protocol(input);
 }
 
-StepResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views) {
+ProtocolResult sweep(const Dataset& dataset, const EvalData& data, const Backbone& network, int views) {
   const auto comm = make_self_communicator();
   return sweep(dataset, data, network, views, *comm);
 }
 
-double accuracy(const StepResult& result, const EvalData& data) {
+double accuracy(const ProtocolResult& result, const EvalData& data) {
   const auto& classes = result.predictions.at(0).classes;
   int64_t right = 0;
   for (size_t i = 0; i < classes.size(); ++i) right += classes[i] == data.query_labels[i];
@@ -58,7 +58,7 @@ TEST(Sweep, LearnsWhatTheNetworkShowsAndSaysWhatEachHeadDid) {
   const EvalData data = choose_eval_data(*dataset, std::nullopt, 0);
   const auto network = small_backbone(5, 11);
   for (const int views : {0, 2}) {
-    const StepResult result = sweep(*dataset, data, *network, views);
+    const ProtocolResult result = sweep(*dataset, data, *network, views);
     ASSERT_EQ(result.predictions.size(), 1U);
     EXPECT_GT(accuracy(result, data), 0.9) << views;  // colours tell the classes apart, chance is 0.25
     const Prediction& best = result.predictions.at(0);
@@ -92,12 +92,12 @@ TEST(Sweep, IsTheSameAtAnyNumberOfRanksAndThreads) {
   const auto dataset = class_dataset(131, 70, 5, 16, 20);
   const EvalData data = choose_eval_data(*dataset, std::nullopt, 0);
   const auto network = small_backbone(4, 3);
-  const StepResult alone = sweep(*dataset, data, *network, 2);
+  const ProtocolResult alone = sweep(*dataset, data, *network, 2);
   EXPECT_EQ(alone.scores["selection"]["by"], "val split");
   EXPECT_EQ(alone.scores["training"]["images"], 131);
   for (const int ranks : {2, 3, 7})
     run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
-      const StepResult together = sweep(*dataset, data, *network, 2, *comm, 2);
+      const ProtocolResult together = sweep(*dataset, data, *network, 2, *comm, 2);
       EXPECT_EQ(together.scores.dump(), alone.scores.dump());
       EXPECT_EQ(together.predictions.at(0).classes, alone.predictions.at(0).classes);
       EXPECT_EQ(together.predictions.at(0).probabilities, alone.predictions.at(0).probabilities);
@@ -112,12 +112,12 @@ TEST(Sweep, LearnsInPartsWhereTheCropsAreTooManyToHold) {
   const auto network = small_backbone(4, 11);
   const int64_t pool = 100 * 5 * 32;  // numbers of 100 crops
   const auto self = make_self_communicator();
-  const StepResult alone = sweep(*dataset, data, *network, 2, *self, 1, pool), whole = sweep(*dataset, data, *network, 2, *self);
+  const ProtocolResult alone = sweep(*dataset, data, *network, 2, *self, 1, pool), whole = sweep(*dataset, data, *network, 2, *self);
   EXPECT_GT(accuracy(alone, data), 0.9);
   EXPECT_EQ(alone.scores.dump(), whole.scores.dump());  // the same crops, as often
   EXPECT_NE(alone.predictions.at(0).probabilities, whole.predictions.at(0).probabilities);
   run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& comm) {
-    const StepResult together = sweep(*dataset, data, *network, 2, *comm, 2, pool);
+    const ProtocolResult together = sweep(*dataset, data, *network, 2, *comm, 2, pool);
     EXPECT_EQ(together.predictions.at(0).probabilities, alone.predictions.at(0).probabilities);
     EXPECT_EQ(together.predictions.at(0).details.dump(), alone.predictions.at(0).details.dump());
   });
@@ -130,7 +130,7 @@ TEST(Sweep, NothingLooksAtTheLabelsOfTheQueries) {
   std::rotate(shuffled.query_labels.begin(), shuffled.query_labels.begin() + 1, shuffled.query_labels.end());
   ASSERT_NE(shuffled.query_labels, data.query_labels);
   const auto network = small_backbone(2, 11);
-  const StepResult a = sweep(*dataset, data, *network, 1), b = sweep(*dataset, shuffled, *network, 1);
+  const ProtocolResult a = sweep(*dataset, data, *network, 1), b = sweep(*dataset, shuffled, *network, 1);
   EXPECT_EQ(a.scores.dump(), b.scores.dump());
   EXPECT_EQ(a.predictions.at(0).classes, b.predictions.at(0).classes);
   EXPECT_EQ(a.predictions.at(0).probabilities, b.predictions.at(0).probabilities);
@@ -148,10 +148,10 @@ TEST(Sweep, AConvolutionalNetworkHasItsLastMapAloneAndOneImagePerClassLeavesNoth
   network->initialize(1);
   EXPECT_EQ(offered_blocks(*network), 1);
   EXPECT_THROW(last_blocks(*network, at::zeros({1, 3, 16, 16}), 2), UsageError);
-  const StepResult result = sweep(*dataset, data, *network, 0);
+  const ProtocolResult result = sweep(*dataset, data, *network, 0);
   EXPECT_EQ(result.scores["training"]["heads"], 26);
   EXPECT_THAT(result.scores["selection"]["not_chosen"].get<std::string>(), HasSubstr("no class has two training images"));
-  EXPECT_EQ(result.predictions.at(0).details["head"]["learning_rate"], kSweepRates[6]);
+  EXPECT_EQ(result.predictions.at(0).details["head"]["learning_rate"], kProbeRates[6]);
   EXPECT_TRUE(result.predictions.at(0).details["selection"].empty());
 }
 
@@ -161,7 +161,7 @@ TEST(Sweep, PixelsHaveNoBlocks) {
   const auto comm = make_self_communicator();
   const KnnConfig knn;
   const Embedder pixels = pixel_embedder(16);
-  const StepResult result = sweep_step({*dataset, data, pixels, {}, knn, 0, 1, *comm, &kImages});
+  const ProtocolResult result = linear_probe_protocol({*dataset, data, pixels, {}, knn, 0, 1, *comm, &kImages});
   EXPECT_TRUE(result.predictions.empty());
   EXPECT_THAT(result.scores["left_out"].get<std::string>(), HasSubstr("no network"));
 }
@@ -196,9 +196,9 @@ TEST(Sweep, InputsOfHeads) {
   EXPECT_TRUE(is(inputs[3], 4, true, 0, 50));
   EXPECT_EQ(head_inputs(10, 2).back().width, 30);
   EXPECT_EQ(head_inputs(10, 1).size(), 2U);
-  EXPECT_EQ(sweep_iterations(10), 500);
-  EXPECT_EQ(sweep_iterations(1280), 1000);
-  EXPECT_EQ(sweep_iterations(1281167), 12500);
+  EXPECT_EQ(probe_iterations(10), 500);
+  EXPECT_EQ(probe_iterations(1280), 1000);
+  EXPECT_EQ(probe_iterations(1281167), 12500);
 }
 
 }  // namespace

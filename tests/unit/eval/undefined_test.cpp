@@ -37,7 +37,7 @@ TEST(Undefined, EachFigureByItself) {
   const std::vector<int64_t> empty(4), one_cell{5, 0, 0, 0}, apart{1, 0, 0, 1};
 
   const char *images = "no test images", *of_class = "no test images of the class", *all_of_class = "all test images are of the class",
-             *macro = "no class has test images both of it and of others";
+             *macro = "no class has both positive and negative test images";
   struct Case {
     const char* what;
     Stat stat;
@@ -49,10 +49,10 @@ TEST(Undefined, EachFigureByItself) {
            {"macro F1 without images", macro_f1(none), images},
            {"MCC without images", matthews(none), images},
            {"MCC of one class", matthews(of_one), "all test images are of one class"},
-           {"MCC of one answer", matthews(to_one), "all predictions are one class"},
+           {"MCC of one answer", matthews(to_one), "all predictions are the same class"},
            {"recall of a class without images", recall(of_one, 0), of_class},
            {"precision of a class that is never the answer", precision(to_one, 0), "the class is never predicted"},
-           {"F1 of a class with neither", f1(of_one, 2), "neither test images nor predictions of the class"},
+           {"F1 of a class with neither", f1(of_one, 2), "the class has neither test images nor predictions"},
            {"recall, many", few.many, "no class with more than 100 training images has test images"},
            {"recall, medium", many.medium, "no class with 20 to 100 training images has test images"},
            {"recall, few", many.few, "no class with fewer than 20 training images has test images"},
@@ -71,13 +71,13 @@ TEST(Undefined, EachFigureByItself) {
            {"Brier score", no_rows.brier, images},
            {"NLL without images", no_rows.nll, images},
            {"NLL where the truth has probability 0", never.nll,
-            "a test image has probability 0 of its class (none of that class in training?)"},
+            "a test image has probability 0 for its true class (no training image of that class?)"},
            {"temperature without images", fit_temperature({}, {}, 2), "no image to fit it on"},
            {"temperature when no label can be given", fit_temperature(Labels{0}, Scores{kNever, 0}, 2), "no image to fit it on"},
            {"temperature when all is right", fit_temperature(Labels{0, 1}, right, 2),
-            "all images it is fitted on are right: the temperature has no lower end"},
+            "all images that it is fitted on are classified correctly: the best temperature is 0"},
            {"temperature when all is wrong", fit_temperature(Labels{0, 1}, wrong, 2),
-            "the logits are no better than chance: the temperature has no upper end"},
+            "the logits are no better than chance: the temperature is unbounded"},
            {"matched accuracy", matched_accuracy(empty, 2, 2), images},
            {"NMI of one class and one cluster", mutual_information(one_cell, 2, 2), "one class and one cluster only"},
            {"ARI of one class and one cluster", adjusted_rand(one_cell, 2, 2), "one class and one cluster only"},
@@ -87,9 +87,9 @@ TEST(Undefined, EachFigureByItself) {
     EXPECT_FALSE(c.stat.value) << c.what;
     EXPECT_EQ(c.stat.reason, c.reason) << c.what;
   }
-  EXPECT_EQ(percentile_interval({NAN, NAN, 0.5}).reason, "undefined in more than half of the resamples");
+  EXPECT_EQ(percentile_interval({NAN, NAN, 0.5}).reason, "undefined in more than half of the bootstrap resamples");
   EXPECT_EQ(percentile_interval({0.5, 0.5, 0.5}).reason,
-            "the resamples are all equal: there is too little to draw from, or nothing in it varies");
+            "all bootstrap resamples give the same value: there are too few images, or they do not vary");
 }
 
 // Every "name: reason" below `json`, and that the name's value is null and no other null is without a reason.
@@ -122,19 +122,20 @@ std::set<std::string> reasons(const Set& set, double noise) {
 
 TEST(Undefined, InResultsOfAwkwardSets) {
   // in all of them: these sets have neither hashes nor groups, and all methods but the linear ones give no probabilities
-  const std::set<std::string> always{"identical: this data set holds no hash of its pictures", "groups: this data set has no groups",
-                                     "auroc: the method gives a class and no probabilities",
-                                     "auprc: the method gives a class and no probabilities"};
+  const std::set<std::string> always{"identical: this data set has no hashes of its images", "groups: this data set has no groups",
+                                     "auroc: the method predicts a class without probabilities",
+                                     "auprc: the method predicts a class without probabilities"};
   const std::string many = "recall_many: no class with more than 100 training images has test images",
                     medium = "recall_medium: no class with 20 to 100 training images has test images",
                     few = "recall_few: no class with fewer than 20 training images has test images",
                     no_class = ": no test images of the class", no_folds = ": no class has two training images (or groups) to ",
-                    no_temperature = ": no finite temperature fits the images that C was chosen on (all right, or no better than chance)",
+                    no_temperature =
+                        ": no finite temperature fits the images that C was chosen on (all classified correctly, or no better than chance)",
                     no_match = "map: no test image of the class, or none in the memory", never = "precision: the class is never predicted",
-                    no_probability = "nll: a test image has probability 0 of its class (none of that class in training?)",
+                    no_probability = "nll: a test image has probability 0 for its true class (no training image of that class?)",
                     one_shot = "accuracy: fewer than two classes have 1 training images and a test image",
                     five_shots = "accuracy: fewer than two classes have 5 training images and a test image",
-                    no_macro = ": no class has test images both of it and of others", all_of_class = ": all test images are of the class";
+                    no_macro = ": no class has both positive and negative test images", all_of_class = ": all test images are of the class";
   struct Case {
     const char* what;
     std::vector<int> train, test;
@@ -158,7 +159,7 @@ TEST(Undefined, InResultsOfAwkwardSets) {
             {5, 0, 5},
             0.6,
             {many, few, no_match, never, "recall" + no_class, "auroc" + no_class, "auprc" + no_class,
-             "f1: neither test images nor predictions of the class"}},
+             "f1: the class has neither test images nor predictions"}},
            {"more classes than training images",
             {1, 1, 0},
             {1, 1, 1},
@@ -202,18 +203,18 @@ std::set<std::string> reasons_of_dense_steps(const std::string& masks) {
   const auto comm = make_self_communicator();
   const KnnConfig knn;
   const SplitFeatures none;
-  const StepInput input{dataset, data, embedder, none, knn, 0, 1, *comm, &images};
+  const ProtocolInput input{dataset, data, embedder, none, knn, 0, 1, *comm, &images};
   std::set<std::string> found;
-  collect(linseg_step(input).scores, found);
-  collect(match_step(input).scores, found);
+  collect(segmentation_protocol(input).scores, found);
+  collect(match_protocol(input).scores, found);
   return found;
 }
 
 TEST(Undefined, InDenseSteps) {
   const std::string class_less = "iou: no test mask has the class, and no answer",
-                    equal = ": the resamples are all equal: there is too little to draw from, or nothing in it varies",
-                    mostly = ": undefined in more than half of the resamples", no_point = ": no point to ask for",
-                    no_mutual = ": no point whose answer finds back to it";
+                    equal = ": all bootstrap resamples give the same value: there are too few images, or they do not vary",
+                    mostly = ": undefined in more than half of the bootstrap resamples", no_point = ": no points",
+                    no_mutual = ": no point is the nearest match of its own answer";
   const auto of = [](std::initializer_list<const char*> names, const std::string& reason) {
     std::set<std::string> result;
     for (const char* name : names) result.insert(name + reason);

@@ -1,4 +1,4 @@
-// Labels that follow a film: measures by hand, films whose answer is known, what is refused, the same at any number of ranks.
+// Labels that follow a video: measures by hand, videos whose answer is known, what is refused, the same at any number of ranks.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
@@ -116,7 +116,7 @@ TEST(Propagation, APatchIsLikeThoseOfTheEarlierFrameWhenAllAreEqual) {
   EXPECT_TRUE(at::allclose(propagation.next(features).select(2, 1), at::full({3, 4}, 0.2, at::kDouble), 1e-12));
 }
 
-class FilmFolder {
+class VideoFolder {
  public:
   void write(const std::string& name, int frame, const Image& image, const std::optional<LabelImage>& labels) {
     const std::string file = std::to_string(10000 + frame) + ".png";
@@ -127,7 +127,7 @@ class FilmFolder {
     fs::create_directories(path.parent_path());
     write_file_atomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
-  std::vector<Film> films() const { return find_films(folder / "frames", folder / "masks", std::nullopt); }
+  std::vector<Video> videos() const { return find_videos(folder / "frames", folder / "masks", std::nullopt); }
   const TemporaryFolder folder;
 };
 
@@ -143,19 +143,19 @@ struct Bench {
   Embedder raw = pixel_embedder(16, network.get());
 };
 
-TEST(Films, AFilmWithoutMotionIsPerfectAndSoIsOneWhoSaysSo) {
-  FilmFolder folder;
+TEST(Videos, AVideoWithoutMotionIsPerfectAndSoIsOneWhoSaysSo) {
+  VideoFolder folder;
   const Image image = noise_image(40, 22, 1);  // not a multiple of the patch: 40 x 24 for the network
   LabelImage labels{40, 22, {}};
   for (int y = 0; y < 22; ++y)
     for (int x = 0; x < 40; ++x) labels.data.push_back(x < 12 ? 4 : x < 24 ? 9 : 0);
   for (int f = 0; f < 8; ++f) folder.write("still", f, image, labels);
-  const Film film = folder.films().at(0);
-  EXPECT_EQ(film.name, "still");
-  EXPECT_EQ(film.objects, (std::vector<uint8_t>{4, 9}));
+  const Video video = folder.videos().at(0);
+  EXPECT_EQ(video.name, "still");
+  EXPECT_EQ(video.objects, (std::vector<uint8_t>{4, 9}));
   const Bench bench;
-  for (const FilmScores& scores :
-       {propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {}, folder.folder.path()), still_film(film)}) {
+  for (const VideoResult& scores :
+       {propagate_video(video, bench.raw, imagenet_normalization(), 0, 4, {}, folder.folder.path()), still_video(video)}) {
     EXPECT_EQ(scores.frames, (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
     for (int object = 0; object < 2; ++object) {
       EXPECT_THAT(scores.region[object], testing::Each(1.0));
@@ -166,8 +166,8 @@ TEST(Films, AFilmWithoutMotionIsPerfectAndSoIsOneWhoSaysSo) {
   EXPECT_EQ(decode_label_png({reinterpret_cast<const uint8_t*>(png.data()), png.size()}).data, labels.data);
 }
 
-TEST(Films, ATexturedSquareIsFollowedByItsPixels) {
-  FilmFolder folder;
+TEST(Videos, ATexturedSquareIsFollowedByItsPixels) {
+  VideoFolder folder;
   const Image ground = noise_image(64, 40, 1), square = noise_image(12, 12, 2);
   for (int f = 0; f < 8; ++f) {
     Image image = ground;
@@ -181,21 +181,21 @@ TEST(Films, ATexturedSquareIsFollowedByItsPixels) {
     }
     folder.write("square", f, image, labels);
   }
-  const Film film = folder.films().at(0);
-  EXPECT_EQ(film.objects, (std::vector<uint8_t>{255}));
-  EXPECT_EQ(film.void_number, -1);
+  const Video video = folder.videos().at(0);
+  EXPECT_EQ(video.objects, (std::vector<uint8_t>{255}));
+  EXPECT_EQ(video.void_number, -1);
   const Bench bench;
-  const auto mean = [](const FilmScores& scores) { return series_scores(scores.region.at(0)).value().mean; };
+  const auto mean = [](const VideoResult& scores) { return series_scores(scores.region.at(0)).value().mean; };
   // corners of three patches are rounded off by interpolation; what the square uncovers has never been seen before
-  const double followed = mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {})), still = mean(still_film(film));
+  const double followed = mean(propagate_video(video, bench.raw, imagenet_normalization(), 0, 4, {})), still = mean(still_video(video));
   EXPECT_GT(followed, 0.85);
-  EXPECT_LT(mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {7, 5, 0, 0.1})), 0.6);    // no window
-  EXPECT_LT(mean(propagate_film(film, bench.raw, imagenet_normalization(), 0, 4, {7, 500, 12, 50})), 0.6);  // no choice of patches
+  EXPECT_LT(mean(propagate_video(video, bench.raw, imagenet_normalization(), 0, 4, {7, 5, 0, 0.1})), 0.6);    // no window
+  EXPECT_LT(mean(propagate_video(video, bench.raw, imagenet_normalization(), 0, 4, {7, 500, 12, 50})), 0.6);  // no choice of patches
   EXPECT_LT(still, 0.4);
 }
 
-TEST(Films, PixelsOfVoidCountForNobody) {
-  FilmFolder folder;
+TEST(Videos, PixelsOfVoidCountForNobody) {
+  VideoFolder folder;
   const Image image = noise_image(32, 16, 1);
   for (int f = 0; f < 3; ++f) {
     LabelImage labels{32, 16, {}};
@@ -207,19 +207,19 @@ TEST(Films, PixelsOfVoidCountForNobody) {
                                                                     : 0);
     folder.write("void", f, image, labels);
   }
-  const Film film = folder.films().at(0);
-  EXPECT_EQ(film.objects, (std::vector<uint8_t>{1}));
-  EXPECT_EQ(film.void_number, 255);
-  EXPECT_EQ(still_film(film).region[0], std::vector<double>{1.0});  // eight columns of it are void in the second frame
+  const Video video = folder.videos().at(0);
+  EXPECT_EQ(video.objects, (std::vector<uint8_t>{1}));
+  EXPECT_EQ(video.void_number, 255);
+  EXPECT_EQ(still_video(video).region[0], std::vector<double>{1.0});  // eight columns of it are void in the second frame
 }
 
-TEST(Films, FramesWithoutAnnotationAreFollowedAndNotScored) {
-  FilmFolder folder;
+TEST(Videos, FramesWithoutAnnotationAreFollowedAndNotScored) {
+  VideoFolder folder;
   const ToyVideo video = draw_toy_video({48, 32, 6, 2, 0}, 0);
   for (int f = 0; f < 6; ++f)
     folder.write("toy", f, video.frames[f], f == 0 || f == 3 || f == 5 ? std::optional(video.masks[f]) : std::nullopt);
   const Bench bench;
-  const FilmScores scores = propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {});
+  const VideoResult scores = propagate_video(folder.videos().at(0), bench.raw, imagenet_normalization(), 0, 4, {});
   EXPECT_EQ(scores.frames, std::vector<int64_t>{3});
 }
 
@@ -232,55 +232,55 @@ std::string refusal(const std::function<void()>& what) {
   return "nothing was refused";
 }
 
-TEST(Films, WhatIsMissingIsNamed) {
+TEST(Videos, WhatIsMissingIsNamed) {
   const ToyVideo video = draw_toy_video({48, 32, 3, 1, 0}, 0);
   const LabelImage empty{48, 32, std::vector<uint8_t>(48 * 32)};
-  const auto asks = [](const FilmFolder& folder) { return refusal([&] { folder.films(); }); };
+  const auto asks = [](const VideoFolder& folder) { return refusal([&] { folder.videos(); }); };
   {
-    FilmFolder folder;
+    VideoFolder folder;
     folder.write("one", 0, video.frames[0], video.masks[0]);
     EXPECT_THAT(asks(folder), HasSubstr("two frames or more"));
   }
   {
-    FilmFolder folder;
+    VideoFolder folder;
     for (int f = 0; f < 3; ++f) folder.write("a", f, video.frames[f], f == 0 ? empty : video.masks[f]);
     EXPECT_THAT(asks(folder), HasSubstr("the objects to follow"));
   }
   {
-    FilmFolder folder;
+    VideoFolder folder;
     for (int f = 0; f < 3; ++f) folder.write("a", f, video.frames[f], f == 0 ? std::nullopt : std::optional(video.masks[f]));
     EXPECT_THAT(asks(folder), testing::AllOf(HasSubstr("annotation of its first frame"), HasSubstr("10000.png")));
   }
   {
-    FilmFolder folder;
+    VideoFolder folder;
     for (int f = 0; f < 3; ++f) folder.write("a", f, video.frames[f], video.masks[f]);
     fs::remove(folder.folder / "frames/a/10001.png");
     EXPECT_THAT(asks(folder), testing::AllOf(HasSubstr("10001.png"), HasSubstr("Frames are missing")));
     fs::remove_all(folder.folder / "masks/a");
     EXPECT_THAT(asks(folder), HasSubstr("annotations below --masks"));
-    EXPECT_THAT(refusal([&] { find_films(folder.folder / "no", folder.folder / "masks", std::nullopt); }), HasSubstr("--frames"));
+    EXPECT_THAT(refusal([&] { find_videos(folder.folder / "no", folder.folder / "masks", std::nullopt); }), HasSubstr("--frames"));
     write_file_atomically(folder.folder / "list.txt", "a\nb\n");
-    EXPECT_THAT(refusal([&] { find_films(folder.folder / "frames", folder.folder / "masks", folder.folder / "list.txt"); }),
+    EXPECT_THAT(refusal([&] { find_videos(folder.folder / "frames", folder.folder / "masks", folder.folder / "list.txt"); }),
                 HasSubstr("folder"));
   }
   const Bench bench;
   {
-    FilmFolder folder;
+    VideoFolder folder;
     for (int f = 0; f < 3; ++f) folder.write("a", f, f == 2 ? noise_image(48, 40, 1) : video.frames[f], video.masks[f]);
-    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
+    EXPECT_THAT(refusal([&] { propagate_video(folder.videos().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
                 testing::AllOf(HasSubstr("10002.png"), HasSubstr("48 x 40")));
   }
   {
-    FilmFolder folder;
+    VideoFolder folder;
     const ToyVideo wide = draw_toy_video({64, 32, 3, 1, 0}, 0);
     for (int f = 0; f < 3; ++f) folder.write("a", f, video.frames[f], f == 1 ? wide.masks[f] : video.masks[f]);
-    EXPECT_THAT(refusal([&] { propagate_film(folder.films().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
+    EXPECT_THAT(refusal([&] { propagate_video(folder.videos().at(0), bench.raw, imagenet_normalization(), 0, 4, {}); }),
                 testing::AllOf(HasSubstr("10001.png"), HasSubstr("64 x 32")));
     EXPECT_THAT(refusal([&] { decode_label_png(encode_png(video.frames[0])); }), HasSubstr("indexed"));
   }
 }
 
-TEST(ToyVideo, ObjectsMoveAndFilmsDiffer) {
+TEST(ToyVideo, ObjectsMoveAndVideosDiffer) {
   const ToyVideoOptions options{48, 32, 5, 2, 7};
   const ToyVideo first = draw_toy_video(options, 0), again = draw_toy_video(options, 0), other = draw_toy_video(options, 1);
   EXPECT_EQ(first.frames[4].data, again.frames[4].data);

@@ -75,7 +75,7 @@ TEST(Compare, ARunWithoutEvaluationsAndOneOnOtherDataAreSaid) {
   const Comparison c = compare_runs({folder / "a", folder / "b"});
   EXPECT_THAT(c.groups, testing::SizeIs(2));  // other data are no seeds
   EXPECT_EQ(c.common, 0u);
-  EXPECT_THAT(c.notes, testing::Contains(HasSubstr("b: no evaluation so far")));
+  EXPECT_THAT(c.notes, testing::Contains(HasSubstr("b: no evaluation yet")));
   EXPECT_THAT(c.notes, testing::Contains(HasSubstr("b: collapse alarm at step 10")));
   EXPECT_THAT(c.notes, testing::Contains(HasSubstr("2 different data sets")));
   EXPECT_THAT(comparison_text(c), HasSubstr("25 %"));  // 10 of 40 steps

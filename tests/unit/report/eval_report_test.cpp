@@ -7,6 +7,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "page_checks.hpp"
+#include "report/eval/eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 #include "results.hpp"
 #include "support/memory_dataset.hpp"
@@ -95,11 +96,20 @@ TEST(EvalReport, EveryNumberIsOneOfTheResults) {
 TEST(EvalReport, TheVerdictNamesClassesThatCannotBeTrusted) {
   const std::string page = eval_report_html(small_results());
   EXPECT_THAT(page, HasSubstr("logistic regression, logit-adjusted on features of the checkpoint"));
-  EXPECT_THAT(page, HasSubstr("Classes that cannot be trusted (3 of 4)"));
-  EXPECT_THAT(page, HasSubstr("fewer than half found: </strong>elm<"));
-  EXPECT_THAT(page, HasSubstr("rule out that half is missed: </strong>ash<"));
+  EXPECT_THAT(page, HasSubstr("Classes with unreliable predictions (3 of 4)"));
+  EXPECT_THAT(page, HasSubstr("recall below 50 %: more than half of its images are missed: </strong>elm<"));
+  EXPECT_THAT(page, HasSubstr("the 95 % interval of recall reaches below 50 %: </strong>ash<"));
   EXPECT_THAT(page, HasSubstr("no test image: </strong>fir<"));
   EXPECT_THAT(page, HasSubstr("7 of 153 test images are in the memory too"));
+}
+
+TEST(EvalReport, APrecisionBelowHalfAndOneThatMayBeAreTold) {
+  const auto of = [](double precision, double low) {
+    return trust_text(trust_of({{"memory", 9}, {"recall", 0.9}, {"interval95", {0.7, 1}}, {"precision", precision}, {"precision95", {low, 1}}}));
+  };
+  EXPECT_EQ(of(0.49, 0.3), "precision below 50 %: more than half of the images given this label are wrong");
+  EXPECT_EQ(of(0.5, 0.3), "too few predictions: the 95 % interval of precision reaches below 50 %");
+  EXPECT_EQ(of(0.6, 0.5), "yes");
 }
 
 TEST(EvalReport, TheVerdictSaysWhetherTheCheckpointIsBetterThanItsBaselines) {
@@ -107,7 +117,7 @@ TEST(EvalReport, TheVerdictSaysWhetherTheCheckpointIsBetterThanItsBaselines) {
   json& difference = results["comparisons"][0]["difference95"]["balanced_accuracy"];
   EXPECT_THAT(eval_report_html(results), HasSubstr("; the checkpoint is better"));
   difference = {-0.02, 0.01};
-  EXPECT_THAT(eval_report_html(results), HasSubstr("; no difference that this test set can show"));
+  EXPECT_THAT(eval_report_html(results), HasSubstr("; the difference is not significant on this test set"));
   difference = {-0.07, -0.01};
   json& test = results["comparisons"][0]["mcnemar"];
   std::swap(test["only_first_right"], test["only_second_right"]);
@@ -127,13 +137,13 @@ TEST(EvalReport, BetterIsWhatBothPairedTestsSee) {
   EXPECT_THAT(verdict(), HasSubstr("; the checkpoint is better"));
   for (const json& p : {json(0.05), json(0.7), json(nullptr)}) {
     comparison["mcnemar"]["p"] = p;
-    EXPECT_THAT(verdict(), HasSubstr("; no difference that this test set can show"));
+    EXPECT_THAT(verdict(), HasSubstr("; the difference is not significant on this test set"));
   }
   comparison["mcnemar"] = {{"only_first_right", 8}, {"only_second_right", 37}, {"p", 1.6e-05}};
-  EXPECT_THAT(verdict(), HasSubstr("; balanced accuracy and accuracy speak for different ones"));
+  EXPECT_THAT(verdict(), HasSubstr("; undecided: balanced accuracy and accuracy favour different methods"));
   comparison["difference95"]["balanced_accuracy"] = nullptr;
   comparison["difference95"]["undefined"]["balanced_accuracy"] = "all the same";
-  EXPECT_THAT(verdict(), HasSubstr("; whether that is a difference cannot be said: all the same"));
+  EXPECT_THAT(verdict(), HasSubstr("; the difference has no interval: all the same"));
 }
 
 TEST(EvalReport, AnIntervalThatIsNotThereOrSaysLittleIsSaidToBeSo) {
@@ -173,13 +183,13 @@ TEST(EvalReport, SweepAndFineTuningAloneHaveAVerdictOfTheirOwnOrder) {
   results["suites"]["sweep"]["results"] = {{{"name", "teacher"}, {"methods", {{"best_head", scores}}}}};
   const std::string page = eval_report_html(results);
   expect_good_page(page);
-  EXPECT_THAT(page, HasSubstr("<strong>best of the linear heads on features of the checkpoint: balanced accuracy 59.88 %"));
-  EXPECT_THAT(page, HasSubstr("first that was run out of: logistic regression, logit-adjusted; logistic regression; SimpleShot; k-NN, "
-                              "class-balanced vote; k-NN; best of the linear heads; fine-tuning, linear probe first; fine-tuning, LoRA;"));
+  EXPECT_THAT(page, HasSubstr("<strong>linear probe, best head on features of the checkpoint: balanced accuracy 59.88 %"));
+  EXPECT_THAT(page, HasSubstr("first of these methods that was run: logistic regression, logit-adjusted; logistic regression; SimpleShot; k-NN, "
+                              "class-balanced vote; k-NN; linear probe, best head; fine-tuning, linear probe first; fine-tuning, LoRA;"));
   // and what is in no order has no verdict
   for (const char* step : {"sweep", "finetune"}) results["suites"].erase(step);
   results["suites"]["novel"]["results"] = {{{"name", "teacher"}, {"methods", {{"trick", scores}}}}};
-  EXPECT_THAT(eval_report_html(results), HasSubstr("there is no verdict"));
+  EXPECT_THAT(eval_report_html(results), HasSubstr("None of the methods that a verdict is based on"));
 }
 
 // The text between a heading and the next section.
@@ -191,20 +201,20 @@ std::string section_of(const std::string& page, const std::string& id) {
 TEST(EvalReport, LeaksAreLookedForBetweenAllThreeSplits) {
   const std::string checks = section_of(eval_report_html(small_results()), "checks");
   for (const char* row :
-       {"validation images that are in train</th><td>9, 4 of them", "test images that are in validation</th><td>5, 3 of them",
+       {"validation images that are also in train</th><td>9, 4 of them", "test images that are also in validation</th><td>5, 3 of them",
         "groups in train and test</th><td>no groups here", "groups in train and validation</th><td>12 groups, 34 validation images",
         "groups in validation and test</th><td>14 groups, 36 test images",
-        "test images with a near neighbour in train</th><td>13 of 153 with a cosine of 0.98",
-        "validation images with a near neighbour in train</th><td>16 of 77 with a cosine of 0.98 or more (teacher features",
-        "test images with a near neighbour in validation</th><td>18 of 151 with"})
+        "test images with a near neighbour in train</th><td>13 of 153 have a cosine of 0.98",
+        "validation images with a near neighbour in train</th><td>16 of 77 have a cosine of 0.98 or more (teacher features",
+        "test images with a near neighbour in validation</th><td>18 of 151 have"})
     EXPECT_THAT(checks, HasSubstr(row));
 }
 
 TEST(EvalReport, MethodsHaveTheirCostOrThatOfTheirStep) {
   const std::string methods = section_of(eval_report_html(small_results()), "methods");
   EXPECT_THAT(methods, HasSubstr(">12.75</td>"));       // its own
-  EXPECT_THAT(methods, HasSubstr(">step: 3.25</td>"));  // of k-NN as a whole
-  EXPECT_THAT(methods, HasSubstr("Peak memory: 1.15 GiB"));
+  EXPECT_THAT(methods, HasSubstr(">protocol: 3.25</td>"));  // of k-NN as a whole
+  EXPECT_THAT(methods, HasSubstr("Peak memory of rank 0 over the whole evaluation: 1.15 GiB"));
 }
 
 TEST(EvalReport, ClassesOfMostTrainingImagesComeFirstInMatrixAndHistogram) {
@@ -222,33 +232,33 @@ TEST(EvalReport, ClassesOfMostTrainingImagesComeFirstInMatrixAndHistogram) {
 
 TEST(EvalReport, EvidenceNamesWhatItShows) {
   const std::string page = eval_report_html(small_results(), nullptr, {}, {{"features_1_pca.png", "bytes of a PNG"}});
-  EXPECT_THAT(page, HasSubstr("oak, called elm with a probability of 0.97"));
+  EXPECT_THAT(page, HasSubstr("oak, predicted elm with a probability of 0.97"));
   EXPECT_THAT(page, HasSubstr("train/7.png"));  // by name where there is no data set
-  EXPECT_THAT(page, HasSubstr("labelled elm, neighbours say oak"));
-  EXPECT_THAT(page, HasSubstr("suspicions for a person to look at"));
+  EXPECT_THAT(page, HasSubstr("labelled elm, neighbours suggest oak"));
+  EXPECT_THAT(page, HasSubstr("A person has to look at them"));
   EXPECT_THAT(page, HasSubstr("src=\"data:image/png;base64,Ynl0ZXMgb2YgYSBQTkc=\" alt=\"the patches of test/1.png"));
-  EXPECT_THAT(page, Not(HasSubstr("as the network gets it")));  // that file is not there
+  EXPECT_THAT(page, Not(HasSubstr("as it enters the network")));  // that file is not there
   for (const char* reason : {"not one of it", "no two of a class"}) EXPECT_THAT(page, HasSubstr(reason));
   EXPECT_THAT(page, Not(HasSubstr("alarm: ")));
   json collapsed = small_results();
   collapsed["feature_health"][0]["deviation"] = 0.0041;
-  EXPECT_THAT(eval_report_html(collapsed), HasSubstr("alarm: all images nearly alike"));
+  EXPECT_THAT(eval_report_html(collapsed), HasSubstr("alarm: nearly the same feature for all images"));
 }
 
 TEST(EvalReport, AStepThatNoSectionKnowsIsShownAsTablesAndLists) {
   json results = small_results();
-  const json films = {{{"name", "film a"}, {"J", 0.7171}, {"frames", 24}},
-                      {{"name", "film b"}, {"J", nullptr}, {"undefined", {{"J", "it is empty"}}}}};
+  const json videos = {{{"name", "video a"}, {"J", 0.7171}, {"frames", 24}},
+                       {{"name", "video b"}, {"J", nullptr}, {"undefined", {{"J", "it is empty"}}}}};
   results["suites"]["novel"]["results"] = {{{"name", "teacher"},
                                             {"methods", {{"trick", scores_of(0.0123)}}},
-                                            {"films", films},
+                                            {"films", videos},
                                             {"settings", {{"radius", 12}, {"interval", {0.1414, 0.2424}}}},
                                             {"by_rate", {{"0.1", {{"accuracy", 0.5353}}}, {"0.2", {{"accuracy", 0.5656}}}}},
                                             {"left_out", "half of it"}}};
   const std::string page = eval_report_html(results);
   expect_good_page(page);
   for (const char* part :
-       {"novel, trick", "film b", "0.7171", "it is empty", "[0.1414, 0.2424]", "0.5656", "<th scope=\"row\">0.2</th>", "half of it"})
+       {"novel, trick", "video b", "0.7171", "it is empty", "[0.1414, 0.2424]", "0.5656", "<th scope=\"row\">0.2</th>", "half of it"})
     EXPECT_THAT(page, HasSubstr(part));
 }
 
@@ -377,7 +387,7 @@ TEST(EvalReport, PicturesComeFromTheDataSet) {
   const std::string page = eval_report_html(results, dataset, predictions);
   expect_good_page(page);
   EXPECT_THAT(page, HasSubstr("alt=\"image3.png\""));
-  EXPECT_THAT(page, HasSubstr("alt=\"image1.png\">oak, called a, &quot;b&quot;"));
+  EXPECT_THAT(page, HasSubstr("alt=\"image1.png\">oak, predicted a, &quot;b&quot;"));
   EXPECT_THAT(page, Not(HasSubstr("\">oak, called elm<")));  // another method's mistake
   EXPECT_THAT(page, HasSubstr("&lt;elm&gt;</li>"));
   dataset->set_bytes(0, {1, 2, 3});
@@ -396,7 +406,7 @@ TEST(EvalReport, IsWrittenBesideItsResults) {
       ADD_FAILURE() << format;
     } catch (const UsageError& error) {
       EXPECT_THAT(error.what(), HasSubstr(format));
-      EXPECT_THAT(error.what(), HasSubstr("which have none"));
+      EXPECT_THAT(error.what(), HasSubstr("which have no page"));
     }
   }
   std::ofstream(folder / "results.json") << small_results().dump();

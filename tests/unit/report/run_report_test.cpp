@@ -49,7 +49,7 @@ TEST(RunReport, ARunThatHasJustStartedHasAPage) {
   FakeRun(folder / "a").start(0);
   const std::string html = run_report_html(read_run(folder / "a"));
   expect_good_page(html);
-  EXPECT_THAT(html, HasSubstr("No step is logged so far"));
+  EXPECT_THAT(html, HasSubstr("No step is logged yet"));
   EXPECT_THROW(write_run_report(folder / "absent"), UsageError);
 }
 

@@ -118,7 +118,7 @@ json evaluated(const fs::path& model, const fs::path& cache = {}) {
   options.model.checkpoint = model;
   options.data = Runs::get().data();
   options.out = out / "out";
-  options.suites = {"knn", "zero"};
+  options.protocols = {"knn", "clustering"};
   options.baselines = {};
   options.split = Split::kVal;
   options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());

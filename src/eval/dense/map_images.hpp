@@ -1,4 +1,4 @@
-// Maps of patches as pictures. Private to what draws them.
+// Maps of patches as images. Private to what draws them.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -8,10 +8,10 @@
 namespace dinoxx::eval {
 
 /// [rows, columns] or [3, rows, columns] in [0, 1] -> [3, height, width] uint8, each cell a rectangle; sides are multiples of the cells.
-at::Tensor panel(const at::Tensor& map, int64_t height, int64_t width);
+at::Tensor map_image(const at::Tensor& map, int64_t height, int64_t width);
 /// PNG of [3, height, width] uint8.
-std::string panel_png(const at::Tensor& panel);
-/// Over its 99th percentile: one patch that takes it all (an artefact of trained ViTs) would leave the rest black.
+std::string map_png(const at::Tensor& panel);
+/// Over its 99th percentile: one patch that takes nearly all the attention (an artefact of trained ViTs) would leave the rest black.
 at::Tensor attention_map(const at::Tensor& attention);
 
 /// Scores of the first three principal components of patches [N, D], [3, N] in [0, 1] (between the 1st and 99th percentile), and their

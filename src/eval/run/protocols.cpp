@@ -1,4 +1,4 @@
-#include "ladder.hpp"
+#include "protocols.hpp"
 
 #include <ATen/ATen.h>
 
@@ -6,6 +6,7 @@
 #include "eval/features/blocks.hpp"
 #include "eval/features/feature_cache.hpp"
 #include "progress.hpp"
+#include "results/protocol_names.hpp"
 
 namespace dinoxx::eval {
 
@@ -33,27 +34,73 @@ at::Tensor take(FeatureSet& local, size_t e, const std::vector<uint64_t>& ids, C
 
 }  // namespace
 
-const std::vector<Step>& ladder() {
-  static const std::vector<Step> steps{
-      {"knn", "weighted k-nearest neighbours, plain and class-balanced vote", "one product of queries and memory", false, knn_protocol,
-       knn_step},
-      {"zero", "no labels used to fit: spherical k-means against the classes, retrieval, copies of test images",
-       "10 restarts of k-means, one sorted product, at most 1,000 distorted images through the network", false, zero_protocol, zero_step},
-      {"few", "K images per class (1 to 32, all): nearest class mean, SimpleShot, logistic regression; episodes, also transductive",
-       "10 draws of each K", false, few_protocol, few_step},
-      {"linear", "logistic regression on all of train, C chosen inside it: plain, class-weighted, logit-adjusted; calibration",
-       "12 values of C on 5 folds", true, linear_protocol, linear_step},
-      {"sweep", "52 linear heads as DINOv2 trains them: 13 learning rates, last 1 or 4 blocks, with or without the mean of patches",
-       "--sweep-views x train, then val and test once through the network", true, sweep_protocol, sweep_step},
-      {"finetune", "light fine-tuning: linear probe first, LoRA, biases, norms, everything; files of the tuned weights",
-       "10 epochs of train for each of 5 methods: hours on a CPU; ladder runs it only below --finetune.max_minutes", true,
-       finetune_protocol, finetune_step},
-      {"linseg", "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
-       "all test images once or twice more, two fits", false, linseg_protocol, linseg_step},
-      {"match", "are the same places found again in warped copies of the test images? Nearest patches, nothing trained",
-       "all test images twice more", false, match_protocol, match_step},
-  };
-  return steps;
+const std::vector<Protocol>& protocols() {
+  static const std::vector<Protocol> all = [] {
+    std::vector<Protocol> list{
+        {"knn",
+         {},
+         "weighted k-nearest neighbours, plain and class-balanced vote",
+         "one product of test and training images",
+         false,
+         knn_settings,
+         knn_protocol},
+        {"clustering",
+         {},
+         "no labels used to fit: spherical k-means against the classes, retrieval, copy detection",
+         "10 restarts of k-means, one sorted product, at most 1,000 distorted images through the network",
+         false,
+         clustering_settings,
+         clustering_protocol},
+        {"few_shot",
+         {},
+         "K images per class (1 to 32, all): nearest class mean, SimpleShot, logistic regression; episodes, also transductive",
+         "10 draws for each K",
+         false,
+         few_shot_settings,
+         few_shot_protocol},
+        {"logistic",
+         {},
+         "logistic regression on all of train, C chosen inside it: plain, class-weighted, logit-adjusted; calibration",
+         "12 values of C on 5 folds",
+         true,
+         logistic_settings,
+         logistic_protocol},
+        {"linear_probe",
+         {},
+         "52 linear heads as DINOv2 trains them: 13 learning rates, last 1 or 4 blocks, with or without the mean of patches",
+         "--linear-probe-views x train, then val and test once through the network",
+         true,
+         linear_probe_settings,
+         linear_probe_protocol},
+        {"finetune",
+         {},
+         "light fine-tuning: linear probe first, LoRA, biases, norms, everything; files of the tuned weights",
+         "10 epochs of train for each of 5 methods: hours on a CPU; \"all\" runs it only below --finetune.max_minutes",
+         true,
+         finetune_settings,
+         finetune_protocol},
+        {"segmentation",
+         {},
+         "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
+         "all test images once or twice more, two fits",
+         false,
+         segmentation_settings,
+         segmentation_protocol},
+        {"match",
+         {},
+         "points matched between test images and warped copies of them by nearest patches, nothing trained",
+         "all test images twice more",
+         false,
+         match_settings,
+         match_protocol},
+    };
+    for (size_t i = 0; i < list.size(); ++i) {
+      TORCH_INTERNAL_ASSERT(i < kProtocolNames.size() && list[i].name == kProtocolNames[i].word);
+      list[i].key = kProtocolNames[i].key;
+    }
+    return list;
+  }();
+  return all;
 }
 
 json describe_images(const EvalData& data, const ExtractOptions& options) {
@@ -117,7 +164,7 @@ SplitFeatures take_features(LocalFeatures& local, size_t e, const EvalData& data
   return features;
 }
 
-at::Tensor memory_mean(const StepInput& input) {
+at::Tensor memory_mean(const ProtocolInput& input) {
   const at::Tensor& memory = input.features.memory;
   const at::Tensor mean = run_tasks(input.comm, 1, memory.size(1), 1, [&](int64_t, double* row) {
     at::from_blob(row, {memory.size(1)}, at::kDouble).copy_(at::mean(memory, {0}, /*keepdim=*/false, at::kDouble));

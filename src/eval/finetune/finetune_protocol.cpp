@@ -1,5 +1,5 @@
-// Light fine-tuning as a step of the ladder. What it learns from is the memory, what it chooses by is a validation split or a part of the
-// memory; the queries are answered once, at the end, and their labels are looked at by nothing here.
+// Light fine-tuning as a protocol. What it learns from is the memory, what it chooses by is a validation split or a part of the
+// memory; the queries are answered once, at the end, and their labels are never read here.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
@@ -35,12 +35,12 @@ class ThreadCount {
 };
 
 // An untrained network has nothing that adapters could adapt: what it is compared by is training everything.
-std::vector<std::string> methods_for(const StepInput& input, const std::vector<std::string>& asked) {
+std::vector<std::string> methods_for(const ProtocolInput& input, const std::vector<std::string>& asked) {
   if (input.embedder.name != "untrained" || std::find(asked.begin(), asked.end(), "full") == asked.end()) return asked;
   return {"full"};
 }
 
-double estimate_minutes(const StepInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods,
+double estimate_minutes(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods,
                         double seconds_of_image) {
   const double trained = static_cast<double>(data.train.size()) * options.epochs,
                judged =
@@ -50,8 +50,8 @@ double estimate_minutes(const StepInput& input, const FinetuneOptions& options, 
   return static_cast<double>(methods) * rates * (trained + judged) * seconds_of_image / 60;
 }
 
-// Timed and decided for the first network. The others have its shape, and a step that runs for one of two compares nothing.
-FinetuneOffer decide(const StepInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods) {
+// Timed and decided for the first network. The others have its shape, and a protocol that runs for one of two compares nothing.
+FinetuneOffer decide(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data, size_t methods) {
   if (input.finetune_offer && *input.finetune_offer) return **input.finetune_offer;
   FinetuneOffer offer{seconds_per_image(input, options, data), false};
   offer.runs = estimate_minutes(input, options, data, methods, offer.seconds_per_image) <= options.max_minutes;
@@ -59,7 +59,7 @@ FinetuneOffer decide(const StepInput& input, const FinetuneOptions& options, con
   return offer;
 }
 
-json settings(const FinetuneOptions& o, const StepInput& input) {
+json settings(const FinetuneOptions& o, const ProtocolInput& input) {
   return {{"epochs_at_most", o.epochs},
           {"patience", o.patience},
           {"batch", o.batch},
@@ -78,7 +78,7 @@ struct Tuned {
   json tried = json::array();
 };
 
-Tuned tune_method(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
+Tuned tune_method(const ProtocolInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
                   const TunedHead& head) {
   Tuned best;
   double seconds = 0;
@@ -99,7 +99,7 @@ Tuned tune_method(const StepInput& input, const FinetuneOptions& options, const 
   return best;
 }
 
-Prediction conclude(const StepInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
+Prediction conclude(const ProtocolInput& input, const FinetuneOptions& options, const TuningMethod& method, const TuneData& data,
                     const Tuned& tuned, double probe_c) {
   const TunedNetwork& network = *tuned.network;
   const Tuning& tuning = tuned.tuning;
@@ -130,8 +130,8 @@ Prediction conclude(const StepInput& input, const FinetuneOptions& options, cons
   if (tuning.temperature.value) scaled = tuned_probabilities(logits / *tuning.temperature.value, data, classes);
   details["calibration"] = describe_calibration(input.data.query_labels, prediction.probabilities, scaled, tuning.temperature, classes);
   details["stopped_early"] = static_cast<int>(tuning.epochs.size()) <= options.epochs;
-  if (tuning.diverged) details["diverged"] = "a logit was no longer finite; the best epoch before that answers";
-  if (tuning.best_epoch == 0) details["note"] = "no epoch was better on validation than the start: the answers are those of the start";
+  if (tuning.diverged) details["diverged"] = "diverged: a logit was NaN or infinite; the weights of the best epoch before that are used";
+  if (tuning.best_epoch == 0) details["note"] = "no epoch improved on the start on validation: the weights of the start are used";
   return prediction;
 }
 
@@ -152,19 +152,19 @@ const std::vector<std::string>& finetune_saves() {
   return names;
 }
 
-json finetune_protocol(const EvalData&, const KnnConfig&) {
+json finetune_settings(const EvalData&, const KnnConfig&) {
   return {{"suite", "finetune"},
           {"method", "the network with a linear head, AdamW, cosine rate after an epoch of warm-up; the best epoch on validation answers"},
           {"criterion", "mean recall on validation, equal: less cross-entropy; epoch 0 is the start"},
           {"notes", json::array()}};
 }
 
-StepResult finetune_step(const StepInput& input) {
+ProtocolResult finetune_protocol(const ProtocolInput& input) {
   const FinetuneOptions options = input.finetune ? *input.finetune : FinetuneOptions{};
-  StepResult result;
+  ProtocolResult result;
   result.scores = json::object();
   if (!input.embedder.network) {
-    result.scores["left_out"] = "no network, so no weights to fine-tune";
+    result.scores["left_out"] = "raw pixels have no weights to fine-tune";
     return result;
   }
   const ThreadCount threads(input.threads);
@@ -178,8 +178,8 @@ StepResult finetune_step(const StepInput& input) {
     const FinetuneOffer offer = decide(input, options, data, methods.size());
     result.run["estimate_minutes"] = estimate_minutes(input, options, data, methods.size(), offer.seconds_per_image);
     if (!offer.runs) {
-      result.scores["left_out"] =
-          fmt::format("it would take more than --finetune.max_minutes {:g} on this machine; --suite finetune runs it", options.max_minutes);
+      result.scores["left_out"] = fmt::format(
+          "it would take more than --finetune.max_minutes {:g} on this machine; --protocol finetune runs it", options.max_minutes);
       result.scores["offered"] = true;
       return result;
     }
@@ -213,10 +213,10 @@ StepResult finetune_step(const StepInput& input) {
     result.run[name] = {{"seconds", tuned.tuning.seconds},
                         {"images_per_second", tuned.tuning.seconds > 0 ? tuned.tuning.images / tuned.tuning.seconds : 0.0}};
     if (input.embedder.name == "teacher")
-      for (StepFile& file : tuned_files(input.dataset, options, method, data, *input.images, *tuned.network, tuned.tuning))
+      for (ProtocolFile& file : tuned_files(input.dataset, options, method, data, *input.images, *tuned.network, tuned.tuning))
         result.files.push_back(std::move(file));
   }
-  if (result.predictions.empty()) result.scores["left_out"] = "none of the methods can be used with this network";
+  if (result.predictions.empty()) result.scores["left_out"] = "none of the methods applies to this network";
   ops::release_cached_memory();
   return result;
 }

@@ -1,4 +1,4 @@
-#include "knn_suite.hpp"
+#include "knn_protocol.hpp"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -51,7 +51,7 @@ struct Votes {
   at::Tensor plain, balanced;  // [queries, ks * kTopClasses] on every rank
 };
 
-Votes classify(const StepInput& input, const KnnPlan& plan) {
+Votes classify(const ProtocolInput& input, const KnnPlan& plan) {
   const EvalData& data = input.data;
   Communicator& comm = input.comm;
   const int64_t total = static_cast<int64_t>(data.queries.size());
@@ -83,7 +83,7 @@ struct Summary {
   std::vector<int32_t> predictions;
 };
 
-Summary summarize(const StepInput& input, const KnnPlan& plan, const at::Tensor& ranked) {
+Summary summarize(const ProtocolInput& input, const KnnPlan& plan, const at::Tensor& ranked) {
   const EvalData& data = input.data;
   const int64_t queries = ranked.size(0), width = ranked.size(1);
   Summary result;
@@ -106,7 +106,7 @@ Summary summarize(const StepInput& input, const KnnPlan& plan, const at::Tensor&
 
 }  // namespace
 
-json knn_protocol(const EvalData& data, const KnnConfig& config) {
+json knn_settings(const EvalData& data, const KnnConfig& config) {
   const KnnPlan plan = plan_knn(config, static_cast<int64_t>(data.memory.size()));
   json protocol = {{"suite", "knn"},
                    {"method", "cosine similarity, vote exp(similarity / temperature)"},
@@ -126,11 +126,11 @@ json knn_protocol(const EvalData& data, const KnnConfig& config) {
   return protocol;
 }
 
-StepResult knn_step(const StepInput& input) {
+ProtocolResult knn_protocol(const ProtocolInput& input) {
   const KnnPlan plan = plan_knn(input.knn, static_cast<int64_t>(input.data.memory.size()));
   const Votes votes = classify(input, plan);
   Summary plain = summarize(input, plan, votes.plain), balanced = summarize(input, plan, votes.balanced);
-  StepResult result;
+  ProtocolResult result;
   result.scores = {{"by_k", std::move(plain.by_k)},
                    {"headline", std::move(plain.headline)},
                    {"classes", std::move(plain.classes)},
@@ -144,16 +144,16 @@ KnnReport run_knn(const Dataset& dataset, const EvalData& data, std::span<const 
                   const ExtractOptions& options, Communicator& comm) {
   KnnReport report;
   report.protocol = describe_images(data, options);
-  report.protocol.update(knn_protocol(data, config), /*merge_objects=*/true);
+  report.protocol.update(knn_settings(data, config), /*merge_objects=*/true);
   for (const std::string& note : data.notes) report.protocol["notes"].push_back(note);
   LocalFeatures local = embed_all(dataset, data, /*with_validation=*/false, embedders, options, comm);
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    StepResult step = knn_step({dataset, data, embedders[e], features, config, 0, options.threads, comm});
-    step.scores["name"] = embedders[e].name;
-    step.scores["description"] = embedders[e].description;
-    step.scores["feature_dim"] = embedders[e].dim;
-    report.results.push_back({std::move(step.scores), std::move(step.predictions.front().classes)});
+    ProtocolResult answer = knn_protocol({dataset, data, embedders[e], features, config, 0, options.threads, comm});
+    answer.scores["name"] = embedders[e].name;
+    answer.scores["description"] = embedders[e].description;
+    answer.scores["feature_dim"] = embedders[e].dim;
+    report.results.push_back({std::move(answer.scores), std::move(answer.predictions.front().classes)});
   }
   return report;
 }

@@ -1,4 +1,4 @@
-#include "panels.hpp"
+#include "map_images.hpp"
 
 #include <ATen/ATen.h>
 
@@ -8,12 +8,12 @@
 
 namespace dinoxx::eval {
 
-at::Tensor panel(const at::Tensor& map, int64_t height, int64_t width) {
+at::Tensor map_image(const at::Tensor& map, int64_t height, int64_t width) {
   const at::Tensor planes = (map.dim() == 2 ? map.unsqueeze(0) : map).clamp(0, 1).mul(255).round().to(at::kByte);
   return planes.repeat_interleave(height / map.size(-2), 1).repeat_interleave(width / map.size(-1), 2).expand({3, -1, -1});
 }
 
-std::string panel_png(const at::Tensor& panel) {
+std::string map_png(const at::Tensor& panel) {
   const at::Tensor pixels = panel.permute({1, 2, 0}).contiguous();
   const Image image{static_cast<int>(panel.size(2)),
                     static_cast<int>(panel.size(1)),

@@ -1,11 +1,11 @@
-// The step match: every test image against a warped copy of itself, whose correspondences are known without annotations.
+// Every test image against a warped copy of itself, whose correspondences are known without annotations.
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "comm/agree.hpp"
 #include "eval/dense/dense.hpp"
-#include "eval/dense/linseg.hpp"
+#include "eval/dense/segmentation.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "match.hpp"
@@ -14,13 +14,13 @@ namespace dinoxx::eval {
 
 using nlohmann::json;
 
-json match_protocol(const EvalData&, const KnnConfig&) {
+json match_settings(const EvalData&, const KnnConfig&) {
   return {
       {"suite", "match"},
       {"warp",
        "similar to a turn by up to 30 degrees, scale 0.8 to 1.25, stretch up to 10 %, shift up to a tenth of the side; a function of "
        "(seed, image id)"},
-      {"points", "centres of patches that the warp leaves inside the picture; of patches mostly on the object where the image has a mask"},
+      {"points", "centres of patches that the warp leaves inside the image; of patches mostly on the object where the image has a mask"},
       {"answer", "centre of the patch of largest cosine, last block after the final norm"},
       {"reference", "side of the network's input"},
       {"mutual", "points whose answer has the asked patch as its own nearest"},
@@ -30,22 +30,22 @@ json match_protocol(const EvalData&, const KnnConfig&) {
       {"notes", json::array()}};
 }
 
-StepResult match_step(const StepInput& input) {
-  StepResult result;
+ProtocolResult match_protocol(const ProtocolInput& input) {
+  ProtocolResult result;
   if (!input.images || !input.embedder.patches) {
-    result.scores["left_out"] = "no patches to look at";
+    result.scores["left_out"] = "these features have no patches";
     return result;
   }
   const EvalData& data = input.data;
   const int64_t total = static_cast<int64_t>(data.queries.size()), size = input.images->transform.crop;
-  linseg::Shape shape{};
-  on_all_ranks(input.comm, [&] { shape = linseg::shape_of(input); });
+  segmentation::Shape shape{};
+  on_all_ranks(input.comm, [&] { shape = segmentation::shape_of(input); });
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   at::Tensor rows = at::zeros({mine.size(), PointTally::kNumbers}, at::kDouble);
   on_all_ranks(input.comm, [&] {
     for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
       const auto ids = std::span(data.queries).subspan(items.begin, items.size());
-      const linseg::Masks masks = linseg::read_masks(input.dataset, ids, input.images->transform);
+      const segmentation::Masks masks = segmentation::read_masks(input.dataset, ids, input.images->transform);
       const at::Tensor images = read_images(input.dataset, ids, *input.images);
       std::vector<at::Tensor> copies;
       for (int64_t i = 0; i < items.size(); ++i)

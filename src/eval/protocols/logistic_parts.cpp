@@ -8,7 +8,7 @@
 #include "eval/classify/logistic.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "linear_parts.hpp"
+#include "logistic_parts.hpp"
 
 namespace dinoxx::eval {
 
@@ -93,7 +93,7 @@ std::vector<uint64_t> groups_of(const Dataset& dataset, const std::vector<uint64
   return groups;
 }
 
-json repeated_folds(const StepInput& input) {
+json repeated_folds(const ProtocolInput& input) {
   const EvalData& data = input.data;
   const std::vector<uint64_t> groups = groups_of(input.dataset, data.memory);
   std::vector<std::vector<int>> folds;

@@ -12,22 +12,22 @@
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
-#include "linear_parts.hpp"
+#include "linear_probe.hpp"
+#include "linear_probe_parts.hpp"
+#include "logistic_parts.hpp"
 #include "model/backbones/last_blocks.hpp"
-#include "sweep.hpp"
-#include "sweep_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
 using nlohmann::json;
 
-constexpr int kRates = static_cast<int>(kSweepRates.size());
+constexpr int kRates = static_cast<int>(kProbeRates.size());
 constexpr double kMinScale = 0.08;           // of a crop's area, as published
 constexpr int64_t kPool = int64_t{1} << 27;  // numbers of the features that are held at once, on every rank
-// Multiplications of all steps: an hour of two cores.
+// Multiplications of all iterations: an hour of two cores.
 constexpr double kLargestTraining = 2e14;
 
 /// What is learned from and what the heads are chosen on.
@@ -37,7 +37,7 @@ struct Parts {
   std::string by, none;  // how they were chosen; why there is nothing to choose on
 };
 
-Parts plan_parts(const StepInput& input) {
+Parts plan_parts(const ProtocolInput& input) {
   const EvalData& data = input.data;
   Parts parts;
   if (!data.validation.empty()) return {data.memory, data.validation, data.memory_labels, data.validation_labels, "val split", ""};
@@ -60,32 +60,33 @@ struct Plan {
   int64_t columns = 0, iterations = 0, positions = 0, windows = 0;
 };
 
-Plan make_plan(const StepInput& input, const Parts& parts, int64_t pool) {
+Plan make_plan(const ProtocolInput& input, const Parts& parts, int64_t pool) {
   const auto images = static_cast<int64_t>(parts.learned.size());
   Plan plan;
-  plan.blocks = std::min(kSweepBlocks, offered_blocks(*input.embedder.network));
+  plan.blocks = std::min(kProbeBlocks, offered_blocks(*input.embedder.network));
   plan.inputs = head_inputs(input.embedder.dim, plan.blocks);
   plan.columns = (plan.blocks + 1) * input.embedder.dim;
-  plan.iterations = sweep_iterations(images);
-  plan.positions = std::min(std::max(input.sweep_views, 1) * images, plan.iterations * kSweepBatch);
+  plan.iterations = probe_iterations(images);
+  plan.positions = std::min(std::max(input.linear_probe_views, 1) * images, plan.iterations * kProbeBatch);
   plan.windows = std::clamp<int64_t>((plan.positions * plan.columns + pool - 1) / pool, 1, plan.positions);
   return plan;
 }
 
-std::string why_not(const StepInput& input) {
+std::string why_not(const ProtocolInput& input) {
   if (!input.embedder.network) return "no network whose blocks the heads could see";
-  const int blocks = std::min(kSweepBlocks, offered_blocks(*input.embedder.network));
+  const int blocks = std::min(kProbeBlocks, offered_blocks(*input.embedder.network));
   double width = 0;
   for (const HeadInput& head : head_inputs(input.embedder.dim, blocks)) width += static_cast<double>(head.width);
   const double work =
-      2.0 * kRates * width * input.data.classes * static_cast<double>(kSweepBatch * sweep_iterations(std::ssize(input.data.memory)));
+      2.0 * kRates * width * input.data.classes * static_cast<double>(kProbeBatch * probe_iterations(std::ssize(input.data.memory)));
   if (work > kLargestTraining)
     return fmt::format("training the heads would take {:.1e} multiplications, more than {:.1e}", work, kLargestTraining);
   return "";
 }
 
 // Features of items 0 to count - 1 on every rank, each computed by one of them from the images that `read` gives. Collective.
-at::Tensor embed_items(const StepInput& input, const Plan& plan, int64_t count, const std::function<at::Tensor(ItemRange items)>& read) {
+at::Tensor embed_items(const ProtocolInput& input, const Plan& plan, int64_t count,
+                       const std::function<at::Tensor(ItemRange items)>& read) {
   const ItemRange mine = rank_items(count, input.comm.rank(), input.comm.size());
   const at::Tensor local = at::empty({mine.size(), plan.columns}, at::kFloat);
   on_all_ranks(input.comm, [&] {
@@ -93,18 +94,18 @@ at::Tensor embed_items(const StepInput& input, const Plan& plan, int64_t count, 
       local.narrow(0, items.begin - mine.begin, items.size()).copy_(last_blocks_row(*input.embedder.network, read(items), plan.blocks));
     });
     if (!at::isfinite(local).all().item<bool>())
-      fail(input.embedder.name, "finite features of the last blocks", "some that are not", "The checkpoint is damaged or has diverged.");
+      fail(input.embedder.name, "finite features of the last blocks", "NaN or infinite ones", "The checkpoint is damaged or has diverged.");
   });
   return gather_rows(input.comm, local, count);
 }
 
-at::Tensor embed_ids(const StepInput& input, const Plan& plan, std::span<const uint64_t> ids) {
+at::Tensor embed_ids(const ProtocolInput& input, const Plan& plan, std::span<const uint64_t> ids) {
   return embed_items(input, plan, static_cast<int64_t>(ids.size()),
                      [&](ItemRange items) { return read_images(input.dataset, ids.subspan(items.begin, items.size()), *input.images); });
 }
 
 // A random crop of each image, each position of the data with draws of its own.
-at::Tensor random_crops(const StepInput& input, std::span<const uint64_t> ids, uint64_t first_position) {
+at::Tensor random_crops(const ProtocolInput& input, std::span<const uint64_t> ids, uint64_t first_position) {
   const int64_t size = input.images->transform.crop;
   ViewSpec view;
   view.name = "linear";
@@ -125,10 +126,10 @@ at::Tensor random_crops(const StepInput& input, std::span<const uint64_t> ids, u
 using Heads = std::vector<std::unique_ptr<HeadGroup>>;  // one for each input; on the rank that trains it
 
 // Collective.
-Heads train(const StepInput& input, const Parts& parts, const Plan& plan) {
+Heads train(const ProtocolInput& input, const Parts& parts, const Plan& plan) {
   const Sampler order(parts.learned.size(), input.seed);
   std::vector<double> rates;
-  for (const double rate : kSweepRates) rates.push_back(rate * static_cast<double>(kSweepBatch) / 256);
+  for (const double rate : kProbeRates) rates.push_back(rate * static_cast<double>(kProbeBatch) / 256);
   Heads heads(plan.inputs.size());
   for (int64_t w = 0; w < plan.windows; ++w) {
     const int64_t begin = plan.positions * w / plan.windows, count = plan.positions * (w + 1) / plan.windows - begin;
@@ -140,7 +141,7 @@ Heads train(const StepInput& input, const Parts& parts, const Plan& plan) {
       their_labels.push_back(parts.learned_labels[row]);
     }
     const at::Tensor features =
-        input.sweep_views == 0 ? embed_ids(input, plan, ids) : embed_items(input, plan, count, [&](ItemRange items) {
+        input.linear_probe_views == 0 ? embed_ids(input, plan, ids) : embed_items(input, plan, count, [&](ItemRange items) {
           return random_crops(input, std::span(ids).subspan(items.begin, items.size()), static_cast<uint64_t>(begin + items.begin));
         });
     const at::Tensor labels = at::tensor(their_labels, at::kLong);
@@ -149,11 +150,11 @@ Heads train(const StepInput& input, const Parts& parts, const Plan& plan) {
     run_tasks(input.comm, std::ssize(heads), 0, input.threads, [&](int64_t task, double*) {
       if (!heads[task])
         heads[task] = std::make_unique<HeadGroup>(fresh_heads(plan.inputs[task], rates, input.data.classes, input.seed, task * kRates));
-      at::Tensor index = at::empty({kSweepBatch}, at::kLong);
+      at::Tensor index = at::empty({kProbeBatch}, at::kLong);
       for (int64_t t = first; t < last; ++t) {
-        for (int64_t i = 0; i < kSweepBatch; ++i)
-          index.data_ptr<int64_t>()[i] = static_cast<int64_t>(rows.row(static_cast<uint64_t>((t - first) * kSweepBatch + i)));
-        heads[task]->step(features, index, labels.index_select(0, index), sweep_decay(t, plan.iterations));
+        for (int64_t i = 0; i < kProbeBatch; ++i)
+          index.data_ptr<int64_t>()[i] = static_cast<int64_t>(rows.row(static_cast<uint64_t>((t - first) * kProbeBatch + i)));
+        heads[task]->step(features, index, labels.index_select(0, index), probe_decay(t, plan.iterations));
       }
     });
   }
@@ -161,7 +162,7 @@ Heads train(const StepInput& input, const Parts& parts, const Plan& plan) {
 }
 
 // Right answers of each class by each head: [heads, classes]. Collective.
-at::Tensor try_heads(const StepInput& input, const Heads& heads, const at::Tensor& features, const std::vector<int32_t>& labels) {
+at::Tensor try_heads(const ProtocolInput& input, const Heads& heads, const at::Tensor& features, const std::vector<int32_t>& labels) {
   const int64_t classes = input.data.classes;
   return run_tasks(input.comm, std::ssize(heads), kRates * classes, input.threads,
                    [&](int64_t task, double* row) {
@@ -177,7 +178,7 @@ at::Tensor try_heads(const StepInput& input, const Heads& heads, const at::Tenso
 }
 
 // Weight and bias of one head on every rank, float64. Collective.
-LinearModel take_head(const StepInput& input, const Heads& heads, const Plan& plan, int place) {
+LinearModel take_head(const ProtocolInput& input, const Heads& heads, const Plan& plan, int place) {
   const int64_t classes = input.data.classes, width = plan.inputs[place / kRates].width;
   const at::Tensor all = run_tasks(input.comm, std::ssize(heads), classes * (width + 1), input.threads, [&](int64_t task, double* row) {
     if (task != place / kRates) return;
@@ -189,20 +190,20 @@ LinearModel take_head(const StepInput& input, const Heads& heads, const Plan& pl
 }
 
 json describe(const HeadInput& input, int rate) {
-  return {{"blocks", input.blocks}, {"mean_of_patches", input.average}, {"learning_rate", kSweepRates[rate]}};
+  return {{"blocks", input.blocks}, {"mean_of_patches", input.average}, {"learning_rate", kProbeRates[rate]}};
 }
 
 }  // namespace
 
-json sweep_protocol(const EvalData&, const KnnConfig&) {
+json linear_probe_settings(const EvalData&, const KnnConfig&) {
   return {
       {"suite", "sweep"},
       {"method",
        "linear heads on the frozen network, not normalised: each learning rate x {CLS of the last block, of the last 4} x {alone, with the "
        "mean of the last block's patches}; a convolutional network offers its last map alone"},
       {"optimizer", "SGD, momentum 0.9, no weight decay, rate x batch / 256, half a cosine to 0, cross-entropy"},
-      {"learning_rates", kSweepRates},
-      {"batch", kSweepBatch},
+      {"learning_rates", kProbeRates},
+      {"batch", kProbeBatch},
       {"iterations", "100 passes over the training images, at least 500, at most the published 12,500"},
       {"views",
        fmt::format("random crops of {:g} to 1 of the area, flipped in half the cases; fewer crops than passes are shown again", kMinScale)},
@@ -210,13 +211,13 @@ json sweep_protocol(const EvalData&, const KnnConfig&) {
       {"notes", json::array()}};
 }
 
-StepResult sweep_step(const StepInput& input) {
-  return run_sweep(input, kPool);
+ProtocolResult linear_probe_protocol(const ProtocolInput& input) {
+  return run_linear_probe(input, kPool);
 }
 
-StepResult run_sweep(const StepInput& input, int64_t pool) {
+ProtocolResult run_linear_probe(const ProtocolInput& input, int64_t pool) {
   const EvalData& data = input.data;
-  StepResult result;
+  ProtocolResult result;
   result.scores = json::object();
   if (const std::string why = why_not(input); !why.empty()) {
     result.scores["left_out"] = why;
@@ -228,9 +229,9 @@ StepResult run_sweep(const StepInput& input, int64_t pool) {
       {"images", parts.learned.size()},
       {"iterations", plan.iterations},
       {"heads", std::ssize(plan.inputs) * kRates},
-      {"views", input.sweep_views == 0 ? "the evaluation's own crop, features computed once: no augmentation" : "random crops"},
+      {"views", input.linear_probe_views == 0 ? "the evaluation's own crop, features computed once: no augmentation" : "random crops"},
       {"views_per_image", static_cast<double>(plan.positions) / static_cast<double>(parts.learned.size())},
-      {"times_each_view_is_shown", static_cast<double>(plan.iterations * kSweepBatch) / static_cast<double>(plan.positions)}};
+      {"times_each_view_is_shown", static_cast<double>(plan.iterations * kProbeBatch) / static_cast<double>(plan.positions)}};
   const Heads heads = train(input, parts, plan);
 
   const std::vector<int64_t> support = class_counts(parts.held_labels, data.classes);

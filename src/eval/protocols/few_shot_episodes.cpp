@@ -13,7 +13,7 @@
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "few_parts.hpp"
+#include "few_shot_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -121,7 +121,7 @@ bool begin(json& result, const Episodes& source, int64_t shots, std::initializer
   return false;
 }
 
-json one_setting(const StepInput& input, const Prepared& prepared, int64_t shots, uint64_t number) {
+json one_setting(const ProtocolInput& input, const Prepared& prepared, int64_t shots, uint64_t number) {
   const Episodes source(input.data, shots, input.seed);
   json result = {{"queries_of_each_class", kQueries}};
   constexpr const char* kNames[] = {"nearest_mean", "simpleshot"};
@@ -155,7 +155,7 @@ constexpr Method kMethod[kMethods] = {
      }}};
 
 // `number` of the balanced episodes is that of one_setting(), so that both tables speak about the same tasks.
-json transductive_setting(const StepInput& input, const Prepared& prepared, int64_t shots, uint64_t number, bool unequal) {
+json transductive_setting(const ProtocolInput& input, const Prepared& prepared, int64_t shots, uint64_t number, bool unequal) {
   const Episodes source(input.data, shots, input.seed);
   json result = {{"query_shares", unequal ? "dirichlet" : "equal"}};
   if (!begin(result, source, shots, {kMethod[0].name, kMethod[1].name, kMethod[2].name})) return result;
@@ -181,42 +181,41 @@ json transductive_setting(const StepInput& input, const Prepared& prepared, int6
 
 }  // namespace
 
-json episodes(const StepInput& input, const Prepared& prepared) {
+json episodes(const ProtocolInput& input, const Prepared& prepared) {
   json result = json::array();
   for (size_t i = 0; i < std::size(kShots); ++i) result.push_back(one_setting(input, prepared, kShots[i], i));
   return result;
 }
 
-json transductive_episodes(const StepInput& input, const Prepared& prepared) {
+json transductive_episodes(const ProtocolInput& input, const Prepared& prepared) {
   json result = json::array();
   for (const bool unequal : {false, true})
     for (size_t i = 0; i < std::size(kShots); ++i) result.push_back(transductive_setting(input, prepared, kShots[i], i, unequal));
   return result;
 }
 
-json transductive_protocol() {
+json transductive_settings() {
   const LaplacianOptions laplacian;
-  return {
-      {"what",
-       "methods that see all queries of an episode before they answer one; a user who asks about one picture at a time cannot have them"},
-      {"caveat",
-       "with equally many queries of each class, the usual protocol, they gain from an assumption that users' pictures do not keep; read "
-       "the "
-       "episodes of query_shares dirichlet (Veilleux et al. 2021), where they can fall behind simpleshot"},
-      {"query_shares",
-       {{"equal", fmt::format("{} of each class, as far as there are", kQueries)},
-        {"dirichlet", fmt::format("{} times ways in all, shares of the classes from a Dirichlet distribution with parameter {}", kQueries,
-                                  kConcentration)}}},
-      {"features", "as for simpleshot: minus the mean of the memory, normalised"},
-      {"simpleshot", "for comparison: it answers each query by itself"},
-      {"soft_kmeans", {{"method", "one step of soft k-means over the queries (Ren et al. 2018)"}, {"scale", kSoftKmeansScale}}},
-      {"laplacian",
-       {{"method", "Laplacian-regularised assignment (Ziko et al. 2020) without shifted means"},
-        {"lambda", laplacian.lambda},
-        {"neighbours", laplacian.neighbours},
-        {"rounds", laplacian.rounds}}},
-      {"accuracy", "share of right answers of an episode; mean +- 1.96 s / sqrt(episodes)"},
-      {"balanced_accuracy", "mean recall of the classes that the episode's queries have"}};
+  return {{"what",
+           "methods that see all queries of an episode before they answer one; a user who asks about one image at a time cannot have them"},
+          {"caveat",
+           "with equally many queries of each class, the usual protocol, they gain from an assumption that users' images do not keep; read "
+           "the "
+           "episodes of query_shares dirichlet (Veilleux et al. 2021), where they can fall behind simpleshot"},
+          {"query_shares",
+           {{"equal", fmt::format("{} of each class, as far as there are", kQueries)},
+            {"dirichlet", fmt::format("{} times ways in all, shares of the classes from a Dirichlet distribution with parameter {}",
+                                      kQueries, kConcentration)}}},
+          {"features", "as for simpleshot: minus the mean of the memory, normalised"},
+          {"simpleshot", "for comparison: it answers each query by itself"},
+          {"soft_kmeans", {{"method", "one step of soft k-means over the queries (Ren et al. 2018)"}, {"scale", kSoftKmeansScale}}},
+          {"laplacian",
+           {{"method", "Laplacian-regularised assignment (Ziko et al. 2020) without shifted means"},
+            {"lambda", laplacian.lambda},
+            {"neighbours", laplacian.neighbours},
+            {"rounds", laplacian.rounds}}},
+          {"accuracy", "share of correct predictions of an episode; mean +- 1.96 s / sqrt(episodes)"},
+          {"balanced_accuracy", "mean recall of the classes that the episode's queries have"}};
 }
 
 }  // namespace dinoxx::eval

@@ -10,11 +10,11 @@
 /// inputs, trained at once on the same frozen features.
 namespace dinoxx::eval {
 
-inline constexpr std::array<double, 13> kSweepRates{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1};
-inline constexpr int kSweepBlocks = 4;
-inline constexpr int64_t kSweepBatch = 128;
-inline constexpr double kSweepMomentum = 0.9;
-inline constexpr int kSweepViews = 5;
+inline constexpr std::array<double, 13> kProbeRates{1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1};
+inline constexpr int kProbeBlocks = 4;
+inline constexpr int64_t kProbeBatch = 128;
+inline constexpr double kProbeMomentum = 0.9;
+inline constexpr int kProbeViews = 5;
 
 /// What a head sees: columns [begin, begin + width) of an image's features [CLS of the last n blocks, earliest first; mean of the last
 /// block's patches].
@@ -27,7 +27,7 @@ struct HeadInput {
 /// last n, the same with the mean; the first two alone where n is 1.
 std::vector<HeadInput> head_inputs(int64_t dim, int blocks);
 
-/// Heads that see the same input, one for each learning rate, as one matrix: a step is two products for all of them. Their losses are
+/// Heads that see the same input, one for each learning rate, as one matrix: an iteration is two products for all of them. Their losses are
 /// summed, so that each learns as if it were alone: cross-entropy, SGD with momentum 0.9, no weight decay. Computes in the type of its
 /// weights.
 class HeadGroup {
@@ -55,9 +55,9 @@ class HeadGroup {
 /// Weights of a fresh group: normal with deviation 0.01, zero biases (as published); a function of (seed, place of the head, class).
 HeadGroup fresh_heads(const HeadInput& input, std::span<const double> rates, int64_t classes, uint64_t seed, int64_t first_head);
 
-/// Steps of the sweep for so many training images: 100 passes over them, at least 500 and at most the published 12,500.
-int64_t sweep_iterations(int64_t images);
+/// Iterations for so many training images: 100 passes over them, at least 500 and at most the published 12,500.
+int64_t probe_iterations(int64_t images);
 /// What iteration t of `iterations` multiplies the rates by: half a cosine from 1 towards 0.
-double sweep_decay(int64_t t, int64_t iterations);
+double probe_decay(int64_t t, int64_t iterations);
 
 }  // namespace dinoxx::eval

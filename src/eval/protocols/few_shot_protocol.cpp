@@ -10,10 +10,10 @@
 #include "eval/classify/logistic.hpp"
 #include "eval/classify/nearest_mean.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "few_parts.hpp"
-#include "linear_parts.hpp"
+#include "few_shot_parts.hpp"
+#include "logistic_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -30,7 +30,7 @@ constexpr int64_t kScoresAtOnce = int64_t{1} << 24;
 constexpr int kMethods = 3;
 constexpr const char* kNames[kMethods] = {"nearest_mean", "simpleshot", "logistic"};
 
-Prepared prepare(const StepInput& input) {
+Prepared prepare(const ProtocolInput& input) {
   const SplitFeatures& f = input.features;
   const at::Tensor centre = memory_mean(input);
   return {f.memory, f.queries, centre_and_normalize(f.memory, centre), centre_and_normalize(f.queries, centre)};
@@ -47,7 +47,7 @@ at::Tensor index_of(const std::vector<int64_t>& rows) {
 }
 
 // The answers of one method that learns from `rows` of the memory.
-std::vector<int32_t> classify(const StepInput& input, const Prepared& prepared, int method, const std::vector<int64_t>& rows) {
+std::vector<int32_t> classify(const ProtocolInput& input, const Prepared& prepared, int method, const std::vector<int64_t>& rows) {
   const std::vector<int32_t> labels = pick(input.data.memory_labels, rows);
   const bool centred = method == 1;
   const int classes = input.data.classes;
@@ -88,10 +88,10 @@ json over_draws(const std::vector<double>& values) {
 }
 
 std::string too_large(double size) {
-  return fmt::format("a fit would take {:.1e} multiplications a step, more than {:.1e}", size, kLargestFit);
+  return fmt::format("a fit would take {:.1e} multiplications an iteration, more than {:.1e}", size, kLargestFit);
 }
 
-json shots_curve(const StepInput& input, const Prepared& prepared) {
+json shots_curve(const ProtocolInput& input, const Prepared& prepared) {
   const EvalData& data = input.data;
   const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
   const int64_t largest = *std::max_element(counts.begin(), counts.end());
@@ -145,7 +145,7 @@ json shots_curve(const StepInput& input, const Prepared& prepared) {
 }
 
 // Learning from all of the memory: one draw, so that its answers can be compared query by query.
-std::vector<Prediction> all_shots(const StepInput& input, const Prepared& prepared, json& left_out) {
+std::vector<Prediction> all_shots(const ProtocolInput& input, const Prepared& prepared, json& left_out) {
   const EvalData& data = input.data;
   const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
   const auto present = static_cast<double>(std::count_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; }));
@@ -160,7 +160,7 @@ std::vector<Prediction> all_shots(const StepInput& input, const Prepared& prepar
     std::copy(predicted.begin(), predicted.end(), row);
   });
   std::vector<Prediction> result;
-  for (int m : {1, 0, 2}) {  // SimpleShot stands for the step
+  for (int m : {1, 0, 2}) {  // SimpleShot is the headline
     if (m >= methods) continue;
     const double* row = rows.data_ptr<double>() + m * queries;
     result.push_back({kNames[m], std::vector<int32_t>(row, row + queries), {}, {{"shots", "all"}}});
@@ -170,7 +170,7 @@ std::vector<Prediction> all_shots(const StepInput& input, const Prepared& prepar
 
 }  // namespace
 
-json few_protocol(const EvalData&, const KnnConfig&) {
+json few_shot_settings(const EvalData&, const KnnConfig&) {
   return {
       {"suite", "few"},
       {"shots", kShots},
@@ -183,13 +183,13 @@ json few_protocol(const EvalData&, const KnnConfig&) {
       {"logistic", {{"C", kC}, {"features", "normalised"}}},
       {"interval", "t interval over draws: it covers the choice of training images, not that of test images"},
       {"episodes", "ways classes, shots training images and up to 15 test images of each; mean recall; mean +- 1.96 s / sqrt(episodes)"},
-      {"transductive", transductive_protocol()},
+      {"transductive", transductive_settings()},
       {"notes", json::array()}};
 }
 
-StepResult few_step(const StepInput& input) {
+ProtocolResult few_shot_protocol(const ProtocolInput& input) {
   const Prepared prepared = prepare(input);
-  StepResult result;
+  ProtocolResult result;
   result.scores = json::object();
   result.scores["curve"] = shots_curve(input, prepared);
   json left_out = json::object();

@@ -1,4 +1,4 @@
-// The step without training and without labels for fitting: do classes stand apart by themselves?
+// Without training and without labels for fitting: do classes stand apart by themselves?
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -6,13 +6,13 @@
 #include <set>
 
 #include "comm/agree.hpp"
+#include "copy_detection.hpp"
 #include "eval/classify/cluster_scores.hpp"
 #include "eval/classify/kmeans.hpp"
 #include "eval/classify/retrieval.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "zero_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -31,7 +31,7 @@ int classes_in_use(const EvalData& data) {
   return static_cast<int>(seen.size());
 }
 
-json clustering(const StepInput& input) {
+json clustering(const ProtocolInput& input) {
   const EvalData& data = input.data;
   const int k = classes_in_use(data);
   json result = {{"clusters", k}};
@@ -85,7 +85,7 @@ json clustering(const StepInput& input) {
   return result;
 }
 
-json retrieval(const StepInput& input) {
+json retrieval(const ProtocolInput& input) {
   const EvalData& data = input.data;
   const int64_t total = static_cast<int64_t>(data.queries.size());
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
@@ -132,7 +132,7 @@ json retrieval(const StepInput& input) {
 
 }  // namespace
 
-json zero_protocol(const EvalData&, const KnnConfig&) {
+json clustering_settings(const EvalData&, const KnnConfig&) {
   return {{"suite", "zero"},
           {"clustering",
            "spherical k-means on the memory without labels, as many clusters as classes, k-means++; the restart of largest similarity; "
@@ -140,11 +140,11 @@ json zero_protocol(const EvalData&, const KnnConfig&) {
            "centre; clusters are matched to classes one to one by the labels of the queries"},
           {"restarts", kRestarts},
           {"retrieval", "each query ranks the memory by cosine; relevant: the same class"},
-          {"copies", copy_protocol()},
+          {"copies", copy_detection_settings()},
           {"notes", json::array()}};
 }
 
-StepResult zero_step(const StepInput& input) {
+ProtocolResult clustering_protocol(const ProtocolInput& input) {
   return {{{"clustering", clustering(input)}, {"retrieval", retrieval(input)}, {"copies", copy_detection(input)}}, {}};
 }
 

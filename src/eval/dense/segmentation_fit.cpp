@@ -12,10 +12,10 @@
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
 #include "eval/features/sample_rows.hpp"
-#include "linseg.hpp"
 #include "model/backbones/attention.hpp"
+#include "segmentation.hpp"
 
-namespace dinoxx::eval::linseg {
+namespace dinoxx::eval::segmentation {
 namespace {
 
 constexpr size_t kUsualC = 2;  // when no image can be held out
@@ -104,7 +104,7 @@ Masks read_masks(const Dataset& dataset, std::span<const uint64_t> ids, const Ev
   return masks;
 }
 
-Shape shape_of(const StepInput& input) {
+Shape shape_of(const ProtocolInput& input) {
   const at::NoGradGuard no_grad;
   const int64_t size = input.images->transform.crop;
   const at::Tensor patches = input.embedder.patches(at::zeros({1, 3, size, size}, at::kFloat));
@@ -120,7 +120,7 @@ Images thinned(const std::vector<uint64_t>& ids, const std::vector<int32_t>& lab
   return chosen;
 }
 
-Sample sample_patches(const StepInput& input, const Images& images, const Shape& shape) {
+Sample sample_patches(const ProtocolInput& input, const Images& images, const Shape& shape) {
   const int64_t total = static_cast<int64_t>(images.ids.size()), count = std::min(shape.cells, kPatchesPerImage);
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   at::Tensor features = at::zeros({mine.size(), count, shape.dim}, at::kFloat), targets = at::full({mine.size(), count}, -1, at::kLong);
@@ -141,7 +141,7 @@ Sample sample_patches(const StepInput& input, const Images& images, const Shape&
       }
     });
     if (!at::isfinite(features).all().item<bool>())
-      fail(input.embedder.name, "finite features of patches", "some that are not", "The checkpoint is damaged or has diverged.");
+      fail(input.embedder.name, "finite features of patches", "NaN or infinite ones", "The checkpoint is damaged or has diverged.");
   });
   features = gather_rows(input.comm, features, total);
   targets = gather_rows(input.comm, targets, total);
@@ -160,7 +160,7 @@ Sample sample_patches(const StepInput& input, const Images& images, const Shape&
   return sample;
 }
 
-std::vector<Fit> fit_all(const StepInput& input, const std::vector<Question>& questions, const Sample& train, const Images& images,
+std::vector<Fit> fit_all(const ProtocolInput& input, const std::vector<Question>& questions, const Sample& train, const Images& images,
                          const std::optional<Sample>& validation, int64_t dim) {
   std::vector<uint8_t> held_rows(train.targets.size());
   if (!validation) {
@@ -207,4 +207,4 @@ std::vector<Fit> fit_all(const StepInput& input, const std::vector<Question>& qu
   return fits;
 }
 
-}  // namespace dinoxx::eval::linseg
+}  // namespace dinoxx::eval::segmentation

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "eval/classify/logistic.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
-// The fitting half of the step linseg: patches of images with masks, and a linear classifier of them.
-namespace dinoxx::eval::linseg {
+// The fitting half of the protocol segmentation: patches of images with masks, and a linear classifier of them.
+namespace dinoxx::eval::segmentation {
 
 inline constexpr int64_t kTrainImages = 1000, kHeldImages = 500, kPatchesPerImage = 16;
 inline constexpr std::array<double, 7> kC{1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100};
@@ -41,7 +41,7 @@ Masks read_masks(const Dataset& dataset, std::span<const uint64_t> ids, const Ev
 struct Shape {
   int64_t cells, side, dim;
 };
-Shape shape_of(const StepInput& input);
+Shape shape_of(const ProtocolInput& input);
 
 struct Images {
   std::vector<uint64_t> ids;
@@ -59,7 +59,7 @@ struct Sample {
   int64_t images() const { return std::count(of_images.begin(), of_images.end(), 1); }
 };
 /// Collective.
-Sample sample_patches(const StepInput& input, const Images& images, const Shape& shape);
+Sample sample_patches(const ProtocolInput& input, const Images& images, const Shape& shape);
 
 struct Fit {
   LinearModel model;  ///< of features as they come; finite
@@ -69,7 +69,7 @@ struct Fit {
 };
 /// All questions, each fitted by one thread of one rank. C is chosen on `validation`, else on a fifth of `images`; the answer learns from
 /// all of `train`. Collective.
-std::vector<Fit> fit_all(const StepInput& input, const std::vector<Question>& questions, const Sample& train, const Images& images,
+std::vector<Fit> fit_all(const ProtocolInput& input, const std::vector<Question>& questions, const Sample& train, const Images& images,
                          const std::optional<Sample>& validation, int64_t dim);
 
-}  // namespace dinoxx::eval::linseg
+}  // namespace dinoxx::eval::segmentation

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "comm/agree.hpp"
+#include "copy_detection.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/nearest_mean.hpp"
 #include "eval/features/blocks.hpp"
@@ -12,7 +13,6 @@
 #include "eval/run/checks.hpp"
 #include "eval/statistics/metrics.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "zero_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -41,7 +41,7 @@ ViewSpec distortion(int which, int size) {
   view.scale_min = 0.3;
   view.scale_max = 0.6;
   view.blur_p = 0.5;
-  view.blur_sigma_min *= size / 224.0;  // the same blur of what is in the picture
+  view.blur_sigma_min *= size / 224.0;  // the same blur of what is in the image
   view.blur_sigma_max *= size / 224.0;
   return view;
 }
@@ -54,7 +54,7 @@ std::string describe(const ViewSpec& view) {
 }
 
 // [images, 3, size, size] of one distortion
-at::Tensor make_copies(const StepInput& input, std::span<const int64_t> rows, int which) {
+at::Tensor make_copies(const ProtocolInput& input, std::span<const int64_t> rows, int which) {
   const int size = input.images->transform.crop;
   const ViewSpec view = distortion(which, size);
   const at::Tensor images = at::empty({static_cast<int64_t>(rows.size()), 3, size, size}, at::kFloat);
@@ -75,7 +75,7 @@ at::Tensor make_copies(const StepInput& input, std::span<const int64_t> rows, in
 }
 
 // What a copy's row of numbers holds: the cosine of copy and original, with the mean of the memory taken off, and for each candidate, the
-// most similar first, its cosine and whether it is the original (or the same picture under another name).
+// most similar first, its cosine and whether it is the original (or the same image under another name).
 constexpr int64_t kWidth = 1 + 2 * kCandidates;
 
 struct Candidate {
@@ -83,7 +83,7 @@ struct Candidate {
   uint64_t id;
 };
 
-void find(const StepInput& input, const at::Tensor& copies, const at::Tensor& centre, std::span<const int64_t> rows, double* out) {
+void find(const ProtocolInput& input, const at::Tensor& copies, const at::Tensor& centre, std::span<const int64_t> rows, double* out) {
   const EvalData& data = input.data;
   const auto neighbours = [&](const at::Tensor& database) {
     return nearest_neighbors(copies, database, static_cast<int>(std::min<int64_t>(kCandidates, database.size(0))));
@@ -129,7 +129,7 @@ json scores(const at::Tensor& rows) {
     bool seen = false;
     for (int j = 0; j < kCandidates; ++j) {
       similarity.push_back(row[1 + 2 * j]);
-      right.push_back(row[2 + 2 * j] != 0 && !seen);  // a second name of the same picture counts as another picture
+      right.push_back(row[2 + 2 * j] != 0 && !seen);  // a second name of the same image counts as another image
       seen |= row[2 + 2 * j] != 0;
     }
     found += seen;
@@ -148,11 +148,11 @@ json scores(const at::Tensor& rows) {
 
 }  // namespace
 
-json copy_protocol() {
+json copy_detection_settings() {
   return {{"what",
            "distorted copies of test images look for their originals among all images of memory and queries, by cosine; no label is used"},
           {"images_at_most", kMostImages},
-          {"recall_at_1", "share of copies whose most similar image is the original, or the same picture under another name"},
+          {"recall_at_1", "share of copies whose most similar image is the original, or the same image under another name"},
           {"muap",
            fmt::format("average precision of the {} most similar images of every copy in one ranking by cosine; an original that is not "
                        "among them is missed",
@@ -161,8 +161,8 @@ json copy_protocol() {
           {"near_identical", fmt::format("share of copies with a cosine of at least {}: what that check would find", kNearIdentical)}};
 }
 
-json copy_detection(const StepInput& input) {
-  if (!input.images || !input.embedder.embed) return {{"left_out", "no images to look at"}};
+json copy_detection(const ProtocolInput& input) {
+  if (!input.images || !input.embedder.embed) return {{"left_out", "no images available"}};
   const std::vector<int64_t> chosen = sample_rows(input.data.queries, kMostImages, input.seed, lane(Lane::kCopies));
   const int64_t total = static_cast<int64_t>(chosen.size());
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());

@@ -1,4 +1,4 @@
-// What fits of logistic regression in steps share: the values of C, folds, and when a fit is too large. Private to the steps.
+// What fits of logistic regression in protocols share: the values of C, folds, and when a fit is too large. Private to the protocols.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -18,7 +18,8 @@ inline constexpr int64_t kSmallSet = 500;  // training images below which one ch
 // Of the fits that C is chosen by, and of those that answer.
 inline constexpr double kPathTolerance = 1e-6, kTolerance = 1e-8;
 
-// Work of one step of a fit of all images: products, and an exponential for each image and class, which takes as long as 32 multiplications.
+// Work of one iteration of a fit of all images: products, and an exponential for each image and class, which takes as long as 32
+// multiplications.
 double size_of_fit(double images, double classes, double dim);
 inline constexpr double kLargestFit = 4e9;  // above it a path over C takes hours of one core
 
@@ -44,6 +45,6 @@ int best_of(std::span<const double> values);
 std::vector<uint64_t> groups_of(const Dataset& dataset, const std::vector<uint64_t>& ids);
 
 // Small sets: how much the number depends on which images were there. 5 x 5 folds of the memory, C chosen anew inside each. Collective.
-nlohmann::json repeated_folds(const StepInput& input);
+nlohmann::json repeated_folds(const ProtocolInput& input);
 
 }  // namespace dinoxx::eval

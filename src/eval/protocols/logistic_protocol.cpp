@@ -10,9 +10,9 @@
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
-#include "linear_parts.hpp"
+#include "logistic_parts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -61,7 +61,7 @@ struct Trial {
   std::string none;              // why there is nothing to choose on
 };
 
-Trial plan_trial(const StepInput& input) {
+Trial plan_trial(const ProtocolInput& input) {
   const EvalData& data = input.data;
   Trial trial;
   if (!data.validation.empty()) {
@@ -81,7 +81,7 @@ Trial plan_trial(const StepInput& input) {
   return trial;
 }
 
-Part part_of_trial(const StepInput& input, const Trial& trial, int fold) {
+Part part_of_trial(const ProtocolInput& input, const Trial& trial, int fold) {
   const EvalData& data = input.data;
   if (!trial.fold_of.empty()) return part_of(input.features.memory, data.memory_labels, trial.fold_of, fold, data.classes);
   return {input.features.memory, input.features.validation, data.memory_labels, data.validation_labels,
@@ -139,7 +139,7 @@ std::vector<double> recall_path(const at::Tensor& rows, const RowLayout& layout,
   return path;
 }
 
-std::vector<Choice> choose(const StepInput& input, const Trial& trial) {
+std::vector<Choice> choose(const ProtocolInput& input, const Trial& trial) {
   std::vector<Choice> choices(kVariants);
   if (!trial.none.empty()) {
     const std::vector<double> cs = values_of_c();
@@ -175,14 +175,16 @@ std::vector<Choice> choose(const StepInput& input, const Trial& trial) {
   for (int v = 0; v < kVariants; ++v) {
     const double t = temperatures[v][0].item<double>();
     choices[v].temperature =
-        std::isnan(t) ? Stat::undefined("no finite temperature fits the images that C was chosen on (all right, or no better than chance)")
-                      : Stat::of(t);
+        std::isnan(t)
+            ? Stat::undefined(
+                  "no finite temperature fits the images that C was chosen on (all classified correctly, or no better than chance)")
+            : Stat::of(t);
   }
   return choices;
 }
 
 // Logits of all queries on every rank.
-at::Tensor query_scores(const StepInput& input, const LinearModel& model, const Variant& variant, std::span<const int64_t> counts) {
+at::Tensor query_scores(const ProtocolInput& input, const LinearModel& model, const Variant& variant, std::span<const int64_t> counts) {
   const int64_t total = input.features.queries.size(0);
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
   const at::Tensor local = at::empty({mine.size(), input.data.classes}, at::kDouble);
@@ -195,7 +197,7 @@ at::Tensor query_scores(const StepInput& input, const LinearModel& model, const 
   return gather_rows(input.comm, local, total).contiguous();
 }
 
-Prediction conclude(const StepInput& input, const Variant& variant, const Choice& choice, const at::Tensor& scores, int iterations,
+Prediction conclude(const ProtocolInput& input, const Variant& variant, const Choice& choice, const at::Tensor& scores, int iterations,
                     bool converged) {
   const EvalData& data = input.data;
   const std::span<const double> logits(scores.data_ptr<double>(), static_cast<size_t>(scores.numel()));
@@ -214,20 +216,20 @@ Prediction conclude(const StepInput& input, const Variant& variant, const Choice
   return prediction;
 }
 
-std::string why_too_large(const StepInput& input) {
+std::string why_too_large(const ProtocolInput& input) {
   const double classes = input.data.classes, dim = static_cast<double>(input.embedder.dim),
                images = static_cast<double>(input.data.memory.size()), asked = static_cast<double>(input.data.queries.size());
   const double row = 2.0 * kSteps * classes * (dim + 1), fit = size_of_fit(images, classes, dim);
   if (asked * classes > kMostProbabilities)
     return fmt::format("the queries have {:.1e} probabilities, more than {:.1e}", asked * classes, kMostProbabilities);
   if (row > kLargestRow) return fmt::format("the models of a path over C would be {:.1e} numbers, more than {:.1e}", row, kLargestRow);
-  if (fit > kLargestFit) return fmt::format("a step of a fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestFit);
+  if (fit > kLargestFit) return fmt::format("an iteration of a fit would take {:.1e} multiplications, more than {:.1e}", fit, kLargestFit);
   return "";
 }
 
 }  // namespace
 
-json linear_protocol(const EvalData&, const KnnConfig&) {
+json logistic_settings(const EvalData&, const KnnConfig&) {
   return {{"suite", "linear"},
           {"method", "multinomial logistic regression, L2, free intercept, on normalised features of the memory"},
           {"C", values_of_c()},
@@ -239,9 +241,9 @@ json linear_protocol(const EvalData&, const KnnConfig&) {
           {"notes", json::array()}};
 }
 
-StepResult linear_step(const StepInput& input) {
+ProtocolResult logistic_protocol(const ProtocolInput& input) {
   const EvalData& data = input.data;
-  StepResult result;
+  ProtocolResult result;
   result.scores = json::object();
   if (const std::string why = why_too_large(input); !why.empty()) {
     result.scores["left_out"] = why;

@@ -6,7 +6,7 @@
 
 #include "base/rng.hpp"
 #include "eval/features/lanes.hpp"
-#include "sweep.hpp"
+#include "linear_probe.hpp"
 
 namespace dinoxx::eval {
 
@@ -18,7 +18,7 @@ constexpr double kInitialDeviation = 0.01;
 }  // namespace
 
 std::vector<HeadInput> head_inputs(int64_t dim, int blocks) {
-  const int n = std::min(blocks, kSweepBlocks);
+  const int n = std::min(blocks, kProbeBlocks);
   std::vector<HeadInput> inputs;
   for (const int used : n == 1 ? std::vector<int>{1} : std::vector<int>{1, n})
     for (const bool average : {false, true}) inputs.push_back({used, average, (n - used) * dim, (used + (average ? 1 : 0)) * dim});
@@ -42,8 +42,8 @@ void HeadGroup::step(const at::Tensor& features, const at::Tensor& index, const 
   const at::Tensor own = labels.view({batch, 1, 1}).expand({batch, rates_, 1});
   slope.scatter_add_(2, own, at::full({1, 1, 1}, -1.0, slope.options()).expand({batch, rates_, 1}));
   slope = slope.div_(static_cast<double>(batch)).view({batch, rates_ * classes_});
-  weight_momentum_.addmm_(slope.t(), x, kSweepMomentum);
-  bias_momentum_.mul_(kSweepMomentum).add_(slope.sum(0));
+  weight_momentum_.addmm_(slope.t(), x, kProbeMomentum);
+  bias_momentum_.mul_(kProbeMomentum).add_(slope.sum(0));
   weight_.addcmul_(weight_momentum_, rate_.unsqueeze(1), -decay);
   bias_.addcmul_(bias_momentum_, rate_, -decay);
 }
@@ -58,17 +58,17 @@ HeadGroup fresh_heads(const HeadInput& input, std::span<const double> rates, int
   float* out = weight.data_ptr<float>();
   for (int64_t head = 0; head < heads; ++head)
     for (int64_t c = 0; c < classes; ++c) {
-      CounterRng rng(seed, static_cast<uint64_t>(c), lane(Lane::kSweep, static_cast<uint64_t>(first_head + head)), Purpose::kEval);
+      CounterRng rng(seed, static_cast<uint64_t>(c), lane(Lane::kLinearProbe, static_cast<uint64_t>(first_head + head)), Purpose::kEval);
       for (int64_t i = 0; i < input.width; ++i) *out++ = static_cast<float>(kInitialDeviation * rng.normal());
     }
   return {input, {rates.begin(), rates.end()}, weight, at::zeros({heads, classes}, at::kFloat)};
 }
 
-int64_t sweep_iterations(int64_t images) {
-  return std::clamp((kPasses * images + kSweepBatch - 1) / kSweepBatch, kFewest, kMost);
+int64_t probe_iterations(int64_t images) {
+  return std::clamp((kPasses * images + kProbeBatch - 1) / kProbeBatch, kFewest, kMost);
 }
 
-double sweep_decay(int64_t t, int64_t iterations) {
+double probe_decay(int64_t t, int64_t iterations) {
   return 0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(t) / static_cast<double>(iterations)));
 }
 

@@ -9,15 +9,15 @@
 #include "comm/agree.hpp"
 #include "dense.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/protocols/linear_parts.hpp"
+#include "eval/protocols/logistic_parts.hpp"
 #include "eval/statistics/resampling.hpp"
-#include "linseg.hpp"
+#include "segmentation.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
 using nlohmann::json;
-using namespace linseg;
+using namespace segmentation;
 
 constexpr double kLargestTable = 5e7;  // numbers for the intervals: six for each test image and class, summed in each resample
 constexpr double kLargestMap = 2.5e8;  // logits of one image at its pixels
@@ -109,7 +109,7 @@ void write_attention(const at::Tensor& attention, std::span<const uint8_t> mask,
 }
 
 // [queries, table.width()] on every rank.
-at::Tensor answer(const StepInput& input, const std::vector<Question>& questions, const std::vector<Fit>& fits, const Shape& shape,
+at::Tensor answer(const ProtocolInput& input, const std::vector<Question>& questions, const std::vector<Fit>& fits, const Shape& shape,
                   const Table& table) {
   const EvalData& data = input.data;
   const int64_t total = static_cast<int64_t>(data.queries.size()), size = input.images->transform.crop;
@@ -137,7 +137,7 @@ at::Tensor answer(const StepInput& input, const std::vector<Question>& questions
   return gather_rows(input.comm, rows, total);
 }
 
-json overlap_json(const StepInput& input, const Question& question, const Overlap& overlap) {
+json overlap_json(const ProtocolInput& input, const Question& question, const Overlap& overlap) {
   json iou = json::array();
   for (int c = 0; c < question.classes; ++c) {
     const std::string name = c == 0 ? "background" : question.classes == 2 ? "object" : class_name(input.dataset, c - 1);
@@ -177,7 +177,7 @@ json attention_json(const Table& table, const at::Tensor& rows, std::span<const 
 }
 
 // The chief numbers in each resample, in which they are NaN where undefined.
-std::vector<ResampledFigure> resampled(const StepInput& input, const std::vector<Question>& questions, const Table& table,
+std::vector<ResampledFigure> resampled(const ProtocolInput& input, const std::vector<Question>& questions, const Table& table,
                                        const at::Tensor& rows, const std::vector<int32_t>& labels, const std::vector<uint64_t>& groups) {
   const Resampler resampler(labels, groups, input.data.classes, input.seed);
   const int64_t of_questions = static_cast<int64_t>(questions.size()), width = of_questions + (table.heads() > 0 ? 2 : 0);
@@ -205,7 +205,7 @@ std::vector<ResampledFigure> resampled(const StepInput& input, const std::vector
 
 }  // namespace
 
-json linseg_protocol(const EvalData&, const KnnConfig&) {
+json segmentation_settings(const EvalData&, const KnnConfig&) {
   return {{"suite", "linseg"},
           {"classifier",
            "multinomial logistic regression on patch features of the last block after the final norm, each dimension at unit variance"},
@@ -221,19 +221,19 @@ json linseg_protocol(const EvalData&, const KnnConfig&) {
            fmt::format(
                "CLS, last block: the fewest patches with {} of the attention to patches, Jaccard index against the mask, mean over images",
                kMass)},
-          {"oracle", "best head by the test masks themselves, of each image or of the set: an upper end that no user has"},
+          {"oracle", "best head by the test masks themselves, of each image or of the set: an upper bound that cannot be reached in use"},
           {"bootstrap", {{"resamples", kResamples}, {"what", "test images of each class, or groups"}}},
           {"notes", json::array()}};
 }
 
-StepResult linseg_step(const StepInput& input) {
-  StepResult result;
+ProtocolResult segmentation_protocol(const ProtocolInput& input) {
+  ProtocolResult result;
   const auto left_out = [&](const std::string& reason) {
     result.scores["left_out"] = reason;
     return result;
   };
   if (!input.dataset.has_masks()) return left_out("the data set has no masks");
-  if (!input.images || !input.embedder.patches) return left_out("no patches to look at");
+  if (!input.images || !input.embedder.patches) return left_out("these features have no patches");
   const EvalData& data = input.data;
   Shape shape{};
   on_all_ranks(input.comm, [&] { shape = shape_of(input); });
@@ -252,7 +252,7 @@ StepResult linseg_step(const StepInput& input) {
   const double map = std::pow(static_cast<double>(input.images->transform.crop), 2) * (data.classes + 1);
   std::string too_much;
   if (cost > kLargestFit)
-    too_much = fmt::format("a step of the fit would take {:.1e} multiplications", cost);
+    too_much = fmt::format("an iteration of the fit would take {:.1e} multiplications", cost);
   else if (numbers > kLargestTable)
     too_much = fmt::format("its intervals would need {:.1e} numbers for each of {} resamples", numbers, kResamples);
   else if (map > kLargestMap)
@@ -306,7 +306,7 @@ StepResult linseg_step(const StepInput& input) {
   if (heads > 0)
     result.scores["attention"] = attention_json(table, rows, once);
   else
-    result.scores["attention"] = {{"left_out", "it has no attention"}};
+    result.scores["attention"] = {{"left_out", "these features have no attention"}};
   result.figures = resampled(input, questions, table, rows, labels, groups);
   for (const ResampledFigure& figure : result.figures) put(result.scores["bootstrap95"], figure.name, percentile_interval(figure.values));
   result.scores["patches"] = {{"grid", {shape.side, shape.side}}, {"dim", shape.dim}};

@@ -6,7 +6,7 @@
 #include "eval/classify/knn.hpp"
 #include "eval/features/features.hpp"
 #include "eval/run/eval_data.hpp"
-#include "eval/run/ladder.hpp"
+#include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -21,7 +21,7 @@ struct KnnReport {
   std::vector<KnnResult> results;  ///< per embedder
 };
 
-/// The k-NN step alone: embeds memory and queries (embed_all), gathers them on every rank, lets each rank search for its own blocks of
+/// The k-NN protocol alone: embeds memory and queries (embed_all), gathers them on every rank, lets each rank search for its own blocks of
 /// queries, gathers the votes. Scores per embedder: feature_dim, headline {k, accuracy, interval95, balanced_accuracy, correct, count, top5
 /// when there are 10 classes}, by_k {"10": .., "20": ..}, classes [{name, memory, queries, correct, recall, interval95}], balanced_vote
 /// {by_k, headline}. Collective.

@@ -1,0 +1,80 @@
+#include "eval_options.hpp"
+
+#include <utility>
+
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr double kGigabyte = 1e9;
+constexpr std::pair<const char*, const char*> kOldOptions[] = {{"--suite", "--protocol"}, {"--sweep-views", "--linear-probe-views"}};
+
+// Beside the results: there the user has chosen a place with room, and other evaluations go there too.
+std::filesystem::path cache_folder(const std::string& asked, const std::string& out) {
+  if (asked == "none") return {};
+  return asked.empty() ? (std::filesystem::absolute(out) / ".." / "dinoxx_features").lexically_normal() : std::filesystem::path(asked);
+}
+
+Split parse_split(const std::string& text) {
+  if (text == "test") return Split::kTest;
+  if (text == "val") return Split::kVal;
+  fail_usage("--split", "test or val", fmt::format("\"{}\"", text), "The memory is always train.");
+}
+
+}  // namespace
+
+void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& options) {
+  own.add_options()("out", po::value(&out_)->value_name("DIR"), "where results.json goes")(
+      "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
+      "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
+      "baselines", po::value(&baselines_)->default_value("untrained,raw")->value_name("NAMES|none"),
+      "scored beside: a network of the same shape before training, raw pixels")(
+      "linear-probe-views", po::value(&linear_probe_views_)->default_value(eval::kProbeViews)->value_name("N"),
+      "random crops of each training image that the linear probe learns from; 0: the evaluation's crop alone, no augmentation")(
+      "seed", po::value(&options.seed)->default_value(options.seed)->value_name("N"),
+      "of all that is drawn: folds, few-shot draws, restarts, the order and crops of training, distorted copies, resamples");
+  own.add_options()("cache", po::value(&cache_)->value_name("DIR|none"),
+                    "where features stay for the next evaluation of the same weights and images; without it dinoxx_features beside --out")(
+      "cache-limit",
+      po::value(&cache_limit_)->default_value(static_cast<double>(eval::FeatureCache::kDefaultLimit) / kGigabyte)->value_name("GB"),
+      "size of that folder; the least recently used features are removed first")("quiet,q", po::bool_switch(&quiet_),
+                                                                                 "no progress on standard error");
+  finetune_.add_to(own);
+}
+
+void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings) {
+  options.out = out_;
+  options.protocols =
+      eval::parse_protocols(protocols_, eval::protocol_names(), "--protocol", [&](const std::string& note) { notes_.push_back(note); });
+  options.baselines = eval::parse_names(baselines_, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
+  if (!split_.empty()) options.split = parse_split(split_);
+  if (linear_probe_views_ < 0) fail_usage("--linear-probe-views", "0 or more", std::to_string(linear_probe_views_), "Correct it.");
+  options.linear_probe_views = linear_probe_views_;
+  options.finetune = finetune_.options();
+  if (!(cache_limit_ > 0 && cache_limit_ < 1e9))
+    fail_usage("--cache-limit", "gigabytes", fmt::format("{}", cache_limit_), "To keep nothing: --cache none.");
+  options.cache = cache_folder(cache_, out_);
+  options.cache_limit = static_cast<uint64_t>(cache_limit_ * kGigabyte);
+  if (settings.empty()) return;
+  Config config = default_config();
+  apply_settings(config, settings);
+  options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
+}
+
+std::vector<std::string> EvalLine::renewed(int argc, char** argv) {
+  std::vector<std::string> line(argv, argv + argc);
+  for (std::string& word : line) {
+    for (const auto& [old, today] : kOldOptions) {
+      const std::string name = word.substr(0, word.find('='));
+      if (name != old) continue;
+      word = today + word.substr(name.size());
+      notes_.push_back(fmt::format("{} is now called {}; the old name will go with the next release", old, today));
+    }
+  }
+  return line;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,37 @@
+#pragma once
+#include <boost/program_options.hpp>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+#include "eval/run/evaluate.hpp"
+#include "finetune_options.hpp"
+
+namespace dinoxx {
+
+/// The options of "dinoxx eval": --protocol, --out, --cache and so on, and those of fine-tuning.
+class EvalLine {
+ public:
+  void add_to(boost::program_options::options_description& own, eval::EvaluateOptions& options);
+  /// Turns what was typed into `options`. UsageError for a name that nobody knows or a value that is out of range. `out` must not be empty.
+  /// `settings`: of configuration keys.
+  void apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings);
+  const std::string& out() const { return out_; }
+  bool quiet() const { return quiet_; }
+  /// What to say of old words, one line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// The line with today's names of options in place of those of the release before (--suite, --sweep-views), which are accepted for one
+  /// more release; for each a note.
+  std::vector<std::string> renewed(int argc, char** argv);
+
+ private:
+  std::string out_, protocols_, baselines_, split_, cache_;
+  double cache_limit_ = 0;
+  int linear_probe_views_ = 0;
+  bool quiet_ = false;
+  FinetuneLine finetune_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace dinoxx
