@@ -1,5 +1,7 @@
 #include "blur.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cmath>
 

@@ -1,5 +1,7 @@
 #include "color.hpp"
 
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "dinoxx/base/error.hpp"

@@ -1,5 +1,7 @@
 #include "resize.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

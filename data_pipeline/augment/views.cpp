@@ -1,5 +1,7 @@
 #include "views.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <tuple>

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <vector>
 
+#include <fmt/format.h>
 #include <jpeglib.h>
 
 #include "dinoxx/base/error.hpp"

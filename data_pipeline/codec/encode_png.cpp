@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <png.h>
 
 #include <array>

@@ -1,5 +1,6 @@
 #include "dinoxx/data_pipeline/dataset.hpp"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 #include "describe.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "dinoxx/base/error.hpp"

@@ -1,5 +1,7 @@
 #include "feature_file_forms.hpp"
 
+#include <fmt/format.h>
+
 #include <bit>
 
 #include "base/csv.hpp"

@@ -1,5 +1,7 @@
 #include "hdf5_util.hpp"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
 
 #include "dinoxx/base/error.hpp"

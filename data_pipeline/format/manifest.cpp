@@ -1,5 +1,7 @@
 #include "manifest.hpp"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "content_hash.hpp"

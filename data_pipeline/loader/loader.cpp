@@ -1,5 +1,7 @@
 #include "loader.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,5 +1,6 @@
 #include "loader_slab.hpp"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>

@@ -1,5 +1,7 @@
 #include "loader_source.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/rng.hpp"

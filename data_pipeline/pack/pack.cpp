@@ -1,5 +1,7 @@
 #include "pack.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,5 +1,7 @@
 #include "toy_video.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -1,5 +1,7 @@
 #include "dinoxx/base/error.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <numeric>

@@ -1,5 +1,6 @@
 #include "mapped_file.hpp"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <cerrno>

@@ -1,5 +1,7 @@
 #include "config_options.hpp"
 
+#include <fmt/format.h>
+
 #include <sstream>
 
 #include "config_fields.hpp"

@@ -1,5 +1,7 @@
 #include "pickle.hpp"
 
+#include <fmt/format.h>
+
 #include <bit>
 #include <cstring>
 #include <unordered_map>

@@ -1,5 +1,7 @@
 #include "pickle_call.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 

@@ -1,5 +1,7 @@
 #include "strict_json.hpp"
 
+#include <fmt/format.h>
+
 #include <unordered_set>
 #include <vector>
 

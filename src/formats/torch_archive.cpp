@@ -1,5 +1,7 @@
 #include "torch_archive.hpp"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <unordered_map>
 

@@ -1,4 +1,6 @@
 // The tree of a checkpoint as a list of tensors and a JSON value of the rest.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>

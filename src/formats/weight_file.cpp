@@ -1,5 +1,7 @@
 #include "weight_file.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>

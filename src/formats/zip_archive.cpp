@@ -1,5 +1,7 @@
 #include "zip_archive.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>

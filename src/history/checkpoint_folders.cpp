@@ -1,5 +1,7 @@
 #include "checkpoint_folders.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 

@@ -1,5 +1,7 @@
 #include "run_history.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "dinoxx/comm/communicator.hpp"

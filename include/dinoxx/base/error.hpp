@@ -1,6 +1,4 @@
 #pragma once
-#include <fmt/format.h>
-
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -20,6 +18,7 @@ enum class ExitCode : int {
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+  /// With which a program ends that does not catch it.
   virtual ExitCode exit_code() const { return ExitCode::kFailed; }
 };
 

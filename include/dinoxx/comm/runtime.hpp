@@ -12,6 +12,7 @@ struct LaunchedTasks {
   int count = 1;
   const char* variable = "";  ///< the environment variable that said so, "" when none did
 };
+/// Reads the environment alone; never calls MPI.
 LaunchedTasks launched_tasks();
 
 /// Owns MPI for the life of main: initialised here if a launcher started more than one task, finalised by the destructor after everything
@@ -26,8 +27,8 @@ class MpiRuntime {
   MpiRuntime(const MpiRuntime&) = delete;
   MpiRuntime& operator=(const MpiRuntime&) = delete;
 
-  int rank() const { return rank_; }
-  int size() const { return size_; }
+  int rank() const { return rank_; }              ///< 0 without MPI
+  int size() const { return size_; }              ///< 1 without MPI
   int local_rank() const { return local_rank_; }  ///< among the ranks that share this machine's memory: choose the GPU by it
   int local_size() const { return local_size_; }
 

@@ -4,13 +4,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "base/files.hpp"
 #include "dinoxx/data_pipeline/image.hpp"
 
 namespace dinoxx {
 
+/// What an image is for: stored with it when it was packed.
 enum class Split : uint8_t { kTrain = 0, kVal = 1, kTest = 2 };
 /// "train", "val" or "test".
 std::string_view split_name(Split split);
@@ -23,6 +24,7 @@ struct LabelColumn {
   std::vector<std::string> classes;
 };
 
+/// What is known about an image without reading it.
 struct SampleMeta {
   int32_t label = -1;  ///< first label column, -1 = none
   Split split = Split::kTrain;
@@ -32,15 +34,16 @@ struct SampleMeta {
   Codec codec = Codec::kJpeg;
 };
 
-/// A packed data set (manifest.json and its shards), opened for reading by any number of threads. HDF5 is used once, on the opening thread, to check each shard
-/// and take the file offsets; after that samples are read by pread. Contract: data_pipeline/SHARD_FORMAT.md.
+/// A packed data set (manifest.json and its shards), opened for reading by any number of threads. HDF5 is used once, on the opening thread,
+/// to check each shard and take the file offsets; after that samples are read by pread. Contract: data_pipeline/SHARD_FORMAT.md.
 class Dataset {
  public:
-  /// `path`: the folder that holds manifest.json, or the manifest. Error on anything missing, foreign, truncated or of another format version.
+  /// `path`: the folder that holds manifest.json, or the manifest. Error on anything missing, foreign, truncated or of another format
+  /// version.
   static std::shared_ptr<const Dataset> open(const std::filesystem::path& path);
   virtual ~Dataset() = default;
 
-  virtual uint64_t size() const = 0;
+  virtual uint64_t size() const = 0;                   ///< images; ids are 0 to size() - 1
   virtual const std::string& fingerprint() const = 0;  ///< hash over the shards' identities; part of every checkpoint
   virtual const std::vector<std::string>& class_names() const = 0;
   virtual const SampleMeta& meta(uint64_t id) const = 0;

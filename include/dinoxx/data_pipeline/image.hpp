@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dinoxx {
@@ -13,16 +14,20 @@ struct Image {
   std::vector<uint8_t> data;
 };
 
+/// How an image is stored.
 enum class Codec : uint8_t { kJpeg = 0, kPng = 1 };
+/// "jpeg" or "png".
 std::string_view codec_name(Codec codec);
 
+/// What decode_image refuses.
 struct DecodeLimits {
   int64_t max_pixels = int64_t{1} << 28;  ///< larger images are refused before memory is taken
 };
 
-/// Decodes to RGB like Pillow's ImageOps.exif_transpose(Image.open(..)).convert("RGB"): gray is replicated, palette expanded, alpha dropped, CMYK and YCCK JPEG
-/// (stored inverted, as Adobe does) converted, 16-bit PNG reduced to its high bytes, and the EXIF orientation applied. Truncated or corrupt data (also what
-/// libjpeg only warns of) is an Error that says what is wrong. Reuses out's memory; out is unspecified after an Error. Thread-safe.
+/// Decodes to RGB like Pillow's ImageOps.exif_transpose(Image.open(..)).convert("RGB"): gray is replicated, palette expanded, alpha
+/// dropped, CMYK and YCCK JPEG (stored inverted, as Adobe does) converted, 16-bit PNG reduced to its high bytes, and the EXIF orientation
+/// applied. Truncated or corrupt data (also what libjpeg only warns of) is an Error that says what is wrong. Reuses out's memory; out is
+/// unspecified after an Error. Thread-safe.
 void decode_image(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits = {});
 
 /// What a file's header says.

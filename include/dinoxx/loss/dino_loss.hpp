@@ -5,6 +5,7 @@
 
 namespace dinoxx {
 
+/// The loss and what a log wants to know of it.
 struct DinoLossResult {
   at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student_logits
   at::Tensor teacher_sum;      ///< [K] sum of raw teacher logits over views and local batch, for the centre; undefined when not wanted

@@ -9,8 +9,10 @@ enum class GramNegatives {
   kRemoveBoth,     ///< 0 on both sides
   kRemoveTeacher,  ///< 0 in the teacher's; in the student's where both are negative
 };
+/// Which patches of an image are compared.
 enum class GramTokens { kAll, kMasked, kUnmasked };
 
+/// The forms of the published code (dino_family.md 3.3).
 struct GramOptions {
   int64_t group_size = 0;  ///< 0: a matrix for each image; n: one for the tokens of n consecutive images together (n divides B)
   GramNegatives negatives = GramNegatives::kKeep;

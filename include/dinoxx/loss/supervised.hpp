@@ -6,6 +6,7 @@
 
 namespace dinoxx {
 
+/// Forms of supervised_loss, which says their formulas.
 enum class SupervisedKind { kCrossEntropy, kClassBalanced, kLogitAdjusted, kFocal };
 
 /// A loss for labelled images. `counts` are the images of each class in the training part: needed by class_balanced and logit_adjusted.

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/files.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"

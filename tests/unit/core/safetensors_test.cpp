@@ -1,5 +1,6 @@
 #include "formats/safetensors.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>

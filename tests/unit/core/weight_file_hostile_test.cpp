@@ -1,4 +1,5 @@
 // Files that are damaged or made to do harm: each is refused with a message that names the file and the reason, and nothing runs.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

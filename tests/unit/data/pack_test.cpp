@@ -1,5 +1,6 @@
 #include "data_pipeline/pack/pack.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

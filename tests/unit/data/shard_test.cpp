@@ -1,5 +1,6 @@
 #include "data_pipeline/format/shard.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>

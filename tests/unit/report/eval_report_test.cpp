@@ -1,5 +1,6 @@
 #include "report/eval/eval_report.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <fstream>

@@ -1,5 +1,6 @@
 #include "report/run/run_report.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "dinoxx/base/error.hpp"

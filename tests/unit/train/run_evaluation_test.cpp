@@ -1,4 +1,5 @@
 // What training says of its teacher is what the commands say of the checkpoint: the same network, the same images, the same normalisation.
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
