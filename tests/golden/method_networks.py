@@ -50,9 +50,10 @@ class Block(nn.Module):
         self.norm2, self.mlp = nn.LayerNorm(dim, eps=eps), Mlp(dim)
         self.ls1, self.ls2 = (Scale(dim), Scale(dim)) if layer_scale else (nn.Identity(), nn.Identity())
 
-    def forward(self, x, rotate):
-        x = x + self.ls1(self.attn(self.norm1(x), rotate))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+    def forward(self, x, rotate, gains=(1.0, 1.0)):
+        """gains: of the two branches, a number or one for each row [rows, 1, 1] (stochastic depth)."""
+        x = x + gains[0] * self.ls1(self.attn(self.norm1(x), rotate))
+        return x + gains[1] * self.ls2(self.mlp(self.norm2(x)))
 
 
 def rotation(side, head_dim, prefix, dtype):
@@ -100,7 +101,8 @@ class Vit(nn.Module):
         assert grid.shape[-2:] == (side, side)
         return cls, grid.flatten(2).transpose(1, 2)
 
-    def forward(self, images, masked=None):
+    def forward(self, images, masked=None, gains=None):
+        """masked: [B, N] bool; gains: [depth, 2, B], what each row's branches are multiplied with."""
         side = images.shape[-1] // self.patch
         x = self.patch_embed.proj(images).flatten(2).transpose(1, 2)
         if masked is not None:
@@ -113,8 +115,8 @@ class Vit(nn.Module):
             cls, x = cls + cls_position, x + positions
         prefix = [cls] + ([self.register_tokens] if self.registers else [])
         x = torch.cat([t.expand(len(images), -1, -1) for t in prefix] + [x], dim=1)
-        for block in self.blocks:
-            x = block(x, rotate)
+        for number, block in enumerate(self.blocks):
+            x = block(x, rotate) if gains is None else block(x, rotate, gains[number].to(x.dtype)[:, :, None, None])
         x = self.norm(x)
         return x[:, 0], x[:, 1 + self.registers:]
 

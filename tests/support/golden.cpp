@@ -34,6 +34,12 @@ at::Tensor Fixture::tensor(const std::string& name) const {
   return to_tensor(file_.at(name));
 }
 
+std::vector<std::string> Fixture::names() const {
+  std::vector<std::string> all;
+  for (const auto& [name, view] : file_.tensors()) all.push_back(name);
+  return all;
+}
+
 testing::AssertionResult Fixture::matches(const std::string& name, const at::Tensor& actual, double tolerance) const {
   if (has(name)) return near(name, actual, tensor(name), tolerance);
   const at::Tensor expected = tensor(name + "#digest"), flat = actual.detach().to(at::kDouble).reshape(-1);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "comm/named_tensor.hpp"
 #include "formats/safetensors.hpp"
@@ -17,6 +18,7 @@ class Fixture {
   explicit Fixture(const std::string& name);
   at::Tensor tensor(const std::string& name) const;
   bool has(const std::string& name) const { return file_.tensors().contains(name); }
+  std::vector<std::string> names() const;  ///< of all tensors, a digest's with its "#digest"
   const std::map<std::string, std::string>& metadata() const { return file_.metadata(); }
 
   /// Compares `actual` with the stored tensor `name`, or with its digest (norm, product with uniform(name), samples) when it was too large

@@ -8,3 +8,5 @@ target_include_directories(unit_train_schedule PRIVATE ${PROJECT_SOURCE_DIR}/tes
 # training's own evaluation beside the commands, through the hook that the program puts in
 dinoxx_test(unit_train_evaluation TORCH SOURCES train/run_evaluation_test.cpp ${PROJECT_SOURCE_DIR}/src/apps/eval_hook.cpp DEPS dinoxx_train dinoxx_eval LABELS unit)
 target_include_directories(unit_train_evaluation PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+dinoxx_test(unit_train_seed TORCH SOURCES train/seed_test.cpp DEPS dinoxx_train LABELS unit)
+target_include_directories(unit_train_seed PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)

@@ -1,0 +1,419 @@
+"""Writes data/program_METHOD.safetensors and data/program_teacher.safetensors: what the PROGRAM must leave behind, pack and train with every method, computed here in
+float64 by PyTorch with losses, networks and optimizers of make_method_curves.py and schedules written out below. program/program_test.cpp runs the program on 1 and
+2 ranks and compares metrics.jsonl and the checkpoint.
+
+    cmake --build build/release --target dinoxx program_inputs
+    python tests/golden/make_program.py build/release [METHOD ...]          (requirements.txt)
+
+It draws the images, packs them with the program, reads the shard with h5py and compares every pixel; then takes crops, masks and stochastic depth of each step from
+program_inputs, which makes them from program/*.cfg with the library and none of src/train. None of these is stored: program_inputs makes them again. The first
+weights are golden_common's by name, which the program is given as model.init_from: those of a seed tell the images of so small a network hardly apart, so that
+float32's rounding would be blown up. Run this again when a draw changes (order, crops, masks: a contract of resume, so hardly ever) or a configuration in program/.
+"""
+import io
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from golden_common import fill_parameters, put, save, sinkhorn, uniform, versions
+from make_method_curves import byol_pairs, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent
+from method_networks import DinoHead, MlpHead, Vit
+from method_optim import AdamW, Lars, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr")
+HEIGHT, WIDTH, TRAIN, VAL = 20, 24, 24, 4  # images 0 to 23 are trained on; 24 to 27 must not be
+GLOBALS = 2
+FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
+FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
+
+
+# ---- images and shard ----
+
+def image(number):
+    """[H, W, 3] uint8: squares of 4 pixels and noise, in exact arithmetic."""
+    coarse = np.floor((uniform(f"image{number}/coarse", (HEIGHT // 4, WIDTH // 4, 3)).numpy() + 1) * 64)
+    fine = np.floor((uniform(f"image{number}/fine", (HEIGHT, WIDTH, 3)).numpy() + 1) * 64)
+    return (coarse.repeat(4, 0).repeat(4, 1) + fine).astype(np.uint8)
+
+
+def key(number):
+    return f"{'train' if number < TRAIN else 'val'}/{'ab'[number % 2]}/{number:02}.png"
+
+
+def draw_and_pack(program, folder):
+    for number in range(TRAIN + VAL):
+        path = os.path.join(folder, "images", key(number))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Image.fromarray(image(number)).save(path)
+    data = os.path.join(folder, "data")
+    subprocess.run([program, "pack", "--from-folder", os.path.join(folder, "images"), "--out", data], check=True, stdout=subprocess.DEVNULL)
+    with h5py.File(os.path.join(data, "shard-00000.h5")) as shard:
+        samples = shard["samples"]
+        blob, keys = samples["blob"][:].tobytes(), samples["key_blob"][:].tobytes().decode()
+        names = [keys[a:b] for a, b in zip(samples["key_offset"][:-1], samples["key_offset"][1:])]
+        assert sorted(names) == [key(n) for n in sorted(range(TRAIN + VAL), key=key)], names
+        for row, name in enumerate(names):
+            packed = np.asarray(Image.open(io.BytesIO(blob[samples["offset"][row]:samples["offset"][row + 1]])))
+            assert np.array_equal(packed, image(int(name[-6:-4]))), f"{name} has other pixels in the shard"
+            assert samples["split"][row] == (0 if name.startswith("train/") else 1), name
+    return data, names
+
+
+# ---- inputs and configuration ----
+
+def read_safetensors(path):
+    types = {"F64": torch.float64, "F32": torch.float32, "I64": torch.int64, "U8": torch.uint8}
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        body = file.read()
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            tensors[name] = torch.frombuffer(bytearray(body[begin:end]), dtype=types[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+def read_settings(*paths):
+    settings, section = {}, ""
+    for path in paths:
+        with open(path) as file:
+            for line in file:
+                line = line.split("#")[0].strip()
+                if line.startswith("["):
+                    section = line[1:-1]
+                elif line:
+                    name, value = (part.strip() for part in line.split("="))
+                    settings[f"{section}.{name}"] = value
+    return settings
+
+
+class Inputs:
+    """What program_inputs wrote; floating-point values as float64."""
+
+    def __init__(self, path, settings, names):
+        self.tensors = read_safetensors(path)
+        self.steps = int(settings["train.length"].removesuffix("it"))
+        self.batch = int(settings["train.batch_size"])
+        self.ids = torch.stack([self.tensors[f"step{step}/ids"] for step in range(self.steps)])
+        seen = self.ids.flatten().tolist()
+        assert all(names[i].startswith("train/") for i in seen), "an image of val was trained on"
+        for epoch in range(len(seen) // TRAIN):
+            assert len(set(seen[epoch * TRAIN:(epoch + 1) * TRAIN])) == TRAIN, "an epoch sees each image once"
+
+    def get(self, step, name):
+        tensor = self.tensors.get(f"step{step}/{name}")
+        return tensor.double() if tensor is not None and tensor.dtype == torch.float32 else tensor
+
+
+# ---- schedules: one value for each step ----
+
+class Schedules:
+    def __init__(self, settings, inputs):
+        number = lambda name: float(settings[name])  # noqa: E731
+        self.steps, self.batch = inputs.steps, inputs.batch
+        self.epoch = [step * self.batch // TRAIN for step in range(self.steps)]
+        scale = self.batch / 256 if settings["optim.lr_rule"] == "linear_256" else math.sqrt(self.batch / 1024)
+        warmup, peak = self.duration(settings["optim.warmup"]), number("optim.lr") * scale
+        rising = [peak * step / (warmup - 1) for step in range(warmup)]  # linspace, both ends included
+        self.lr = rising + self.half_cosine(peak, number("optim.min_lr"), self.steps - warmup)
+        self.weight_decay = self.half_cosine(number("optim.weight_decay"), number("optim.weight_decay_end"), self.steps)
+        if "teacher.momentum" in settings:
+            self.momentum = self.half_cosine(number("teacher.momentum"), number("teacher.momentum_end"), self.steps)
+        if "teacher.temp" in settings:
+            self.temp = self.temperature(settings, "teacher.")
+            self.patch_temp = self.temperature(settings, "teacher.patch_") if "teacher.patch_temp" in settings else None
+            freeze = settings["optim.freeze_last_layer"]
+            until = [epoch if freeze.endswith("ep") else step for step, epoch in enumerate(self.epoch)]
+            self.frozen = [moment < int(freeze[:-2]) for moment in until]
+        if "gram.weight" in settings:
+            gram = {name: int(settings[f"gram.{name}"].removesuffix("it")) for name in ("start", "ramp", "first", "every", "max_updates")}
+            shares = [(1 - math.cos(math.pi * i / (gram["ramp"] - 1))) / 2 for i in range(gram["ramp"])]
+            shares = ([0.0] * gram["start"] + shares + [1.0] * self.steps)[:self.steps]
+            self.gram_weight = [number("gram.weight") * share for share in shares]
+            begin, end = number("loss.local_weight"), number("loss.local_weight_end")
+            self.local_weight = [begin + (end - begin) * share for share in shares]
+            self.gram_refreshes = [gram["first"] + gram["every"] * i for i in range(1 + gram["max_updates"])]
+        else:
+            self.gram_weight, self.local_weight, self.gram_refreshes = [0.0] * self.steps, [1.0] * self.steps, []
+
+    def duration(self, text):
+        return int(text.removesuffix("it")) if text.endswith("it") else int(text.removesuffix("ep")) * TRAIN // self.batch
+
+    @staticmethod
+    def half_cosine(base, final, steps):
+        """Would reach `final` one step behind the last."""
+        return [final + 0.5 * (base - final) * (1 + math.cos(math.pi * i / steps)) for i in range(steps)]
+
+    def temperature(self, settings, prefix):
+        start, end = float(settings[prefix + "warmup_temp"]), float(settings[prefix + "temp"])
+        by_epoch = settings["teacher.temp_changes"] == "epoch"
+        warmup = int(settings["teacher.warmup_temp_epochs"]) * (1 if by_epoch else TRAIN // self.batch)
+        values = [start + (end - start) * i / (warmup - 1) for i in range(warmup)] + [end] * self.steps
+        return [values[moment] for moment in (self.epoch if by_epoch else range(self.steps))]
+
+
+# ---- the methods ----
+
+def vit_arguments(settings):
+    style = settings.get("model.style", "dino")
+    arguments = {"dim": int(settings["model.dim"]), "depth": int(settings["model.depth"]), "heads": int(settings["model.heads"]),
+                 "patch": int(settings["model.patch_size"]), "image": int(settings["views.global_size"]), "layer_scale": style != "dino",
+                 "mask_token": settings["train.method"] in ("ibot", "dinov2", "dinov3")}
+    if style == "dinov3":
+        arguments |= {"rope": True, "registers": int(settings["model.registers"]), "eps": 1e-5}
+    return arguments
+
+
+def head_arguments(settings, prefix=""):
+    return {"prototypes": int(settings[f"head.{prefix}out_dim"]), "hidden": int(settings[f"head.{prefix}hidden_dim"]),
+            "bottleneck": int(settings[f"head.{prefix}bottleneck_dim"]), "weight_norm": settings["head.weight_norm"] == "yes"}
+
+
+def heads_of(settings):
+    if "head.patch_out_dim" in settings:
+        return {"dino_head": head_arguments(settings), "ibot_head": head_arguments(settings, "patch_")}
+    return {"head": head_arguments(settings)}
+
+
+def network_of(backbone, heads):
+    return nn.ModuleDict({"backbone": Vit(**backbone)} | {name: DinoHead(backbone["dim"], **head) for name, head in heads.items()}).double()
+
+
+def first_head(net):
+    return net[next(name for name in net if name != "backbone")]
+
+
+def last_head(net):
+    return net[[name for name in net][-1]]
+
+
+def average(student, teacher, momentum):
+    with torch.no_grad():
+        for ours, theirs in zip(student.parameters(), teacher.parameters(), strict=True):
+            theirs.mul_(momentum).add_((1 - momentum) * ours)
+
+
+class Record:
+    """Columns of metrics.jsonl."""
+
+    def __init__(self):
+        self.columns = {}
+
+    def add(self, **values):
+        for name, value in values.items():
+            self.columns.setdefault(name, []).append(value.item() if torch.is_tensor(value) else float(value))
+
+    def store(self, out):
+        for name, values in self.columns.items():
+            out[f"metrics/{name}"] = torch.tensor(values, dtype=torch.float64)
+
+
+def frozen_teacher():
+    teacher = network_of(FROZEN, {"head": FROZEN_HEAD})
+    fill_parameters(teacher)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.copy_(parameter.float())
+    return teacher
+
+
+def save_frozen_teacher(path):
+    """As a run of dinoxx leaves its teacher. The frozen teacher has no use for a mask token, but such a file holds one."""
+    tensors = {name: value.float() for name, value in frozen_teacher().state_dict().items()} | {"backbone.mask_token": torch.zeros(1, FROZEN["dim"])}
+    config = (f"[model]\narch = vit_tiny\nstyle = dinov2\ndim = {FROZEN['dim']}\ndepth = {FROZEN['depth']}\nheads = {FROZEN['heads']}\n"
+              f"patch_size = {FROZEN['patch']}\nimage_size = {FROZEN['image']}\n[head]\nout_dim = {FROZEN_HEAD['prototypes']}\n"
+              f"hidden_dim = {FROZEN_HEAD['hidden']}\nbottleneck_dim = {FROZEN_HEAD['bottleneck']}\nweight_norm = yes\n[views]\nglobal_size = {FROZEN['image']}\n"
+              "[train]\nmethod = dinov2\n")
+    save(path, tensors, {"format": "pt", "dinoxx.config": config, "made_by": "tests/golden/make_program.py"})
+
+
+def prototypes(settings, inputs, values):
+    method = settings["train.method"]
+    backbone, heads = vit_arguments(settings), heads_of(settings)
+    student, ema = network_of(backbone, heads), network_of(backbone, heads)
+    fill_parameters(student)
+    fill_parameters(ema)
+    frozen = frozen_teacher() if method == "distill" else None
+    gram_teacher = None
+    by_module, train_gain = settings["optim.clip_by"] == "module", settings.get("head.norm_last_layer") != "yes"
+    named = {n: p for n, p in student.named_parameters() if train_gain or not n.endswith("last_layer.weight_g")}
+    for name, p in student.named_parameters():
+        p.requires_grad_(name in named)
+    rate = lambda name: layer_rate(name, backbone["depth"], float(settings.get("optim.layer_decay", 1)), float(settings.get("optim.patch_embed_lr", 1)))  # noqa: E731
+    optimizer = AdamW(named, no_decay_by_name if by_module else no_decay_by_shape, rate, "rate" if by_module else "skip")
+    centring, patches_count = settings["loss.centring"], float(settings.get("loss.patch_weight", 0)) > 0
+    koleo_weight, koleo_group = float(settings.get("loss.koleo_weight", 0)), int(settings.get("loss.koleo_group", 0))
+    clip, keep = float(settings["optim.clip"]), float(settings.get("loss.centre_momentum", 0))
+    centre = torch.zeros(next(iter(heads.values()))["prototypes"], dtype=torch.float64)
+    patch_centre = torch.zeros(list(heads.values())[-1]["prototypes"], dtype=torch.float64)
+    batch, record, clipped = inputs.batch, Record(), 0
+    for step in range(inputs.steps):
+        globals_, locals_ = inputs.get(step, "crops0"), inputs.get(step, "crops1")
+        mask = inputs.get(step, "masked")
+        mask = mask.bool() if mask is not None else None
+        frozen_now = values.frozen[step]
+
+        with torch.no_grad():
+            teacher = frozen or ema
+            cls, patches = teacher["backbone"](globals_)
+            target_cls = first_head(teacher)(cls)
+            if centring == "centre":
+                targets = torch.softmax((target_cls - centre) / values.temp[step], dim=-1)
+            else:
+                targets = sinkhorn(target_cls, values.temp[step])
+            if patches_count:
+                target_patches = last_head(teacher)(patches)  # of all patches, [2 B, N, K]
+                if settings["loss.patch_centring"] == "centre":
+                    patch_targets = torch.softmax((target_patches - patch_centre) / values.patch_temp[step], dim=-1)
+                else:
+                    patch_targets = torch.zeros_like(target_patches)
+                    patch_targets[mask] = sinkhorn(target_patches[mask], values.patch_temp[step])
+            if step in values.gram_refreshes:
+                gram_teacher = Vit(**backbone).double()
+                gram_teacher.load_state_dict(ema["backbone"].state_dict())
+
+        cls, patches = student["backbone"](globals_, mask if method != "distill" else None, inputs.get(step, "gains0"))
+        local_cls, _ = student["backbone"](locals_, None, inputs.get(step, "gains1"))
+        logits = first_head(student)(torch.cat([cls, local_cls])).reshape(-1, batch, targets.shape[-1])
+        loss = dino_pairs(targets.reshape(GLOBALS, batch, -1), logits, values.local_weight[step])
+        if patches_count:
+            patch_loss = masked_mean(cross_entropy(patch_targets, last_head(student)(patches)), mask)
+            loss = loss + float(settings["loss.patch_weight"]) * patch_loss
+            record.add(patch_loss=patch_loss)
+        if koleo_weight:
+            groups = cls.reshape(GLOBALS * batch // koleo_group, koleo_group, -1)  # of consecutive images of one view
+            assert all(torch.pdist(torch.nn.functional.normalize(group, dim=-1)).min() > 1e-3 for group in groups), \
+                "stochastic depth has left two images without attention, so alike: the gradient of KoLeo is then rounding noise. Choose another train.seed"
+            spread = sum(koleo(group, int(settings["loss.koleo_top_k"])) for group in groups) / (batch // koleo_group)
+            loss = loss + koleo_weight * spread
+            record.add(koleo_loss=spread)
+        if "gram.weight" in settings:
+            anchored = 0.0  # not in metrics.jsonl until its weight is more than 0
+            if values.gram_weight[step]:
+                with torch.no_grad():
+                    _, reference = gram_teacher(inputs.get(step, "crops2"))
+                anchored = gram(patches, reference, backbone["image"] // backbone["patch"])
+                loss = loss + values.gram_weight[step] * anchored
+            record.add(gram_weight=values.gram_weight[step], gram_loss=anchored)
+
+        for p in named.values():
+            p.grad = torch.zeros_like(p)  # parameters that a step does not use decay all the same
+        loss.backward()
+        norm = grad_norm({n: p for n, p in named.items() if by_module or not (frozen_now and "last_layer" in n)})
+        if by_module:
+            clipped += clip_modules(student, clip)
+        else:
+            clipped += sum(p.grad.norm().item() > clip for p in named.values())
+            clip_each(named, clip)
+        optimizer.step(values.lr[step], values.weight_decay[step], frozen_now)
+        average(student, ema, values.momentum[step])
+        with torch.no_grad():
+            if centring == "centre":
+                centre = centre * keep + target_cls.mean(0) * (1 - keep)
+            if method == "ibot":  # its patch centre counts all patches of all crops
+                patch_centre = patch_centre * keep + target_patches.mean((0, 1)) * (1 - keep)
+            if method == "dinov2":  # the masked ones, a mean for each group of images
+                size, slot = int(settings["mask.group_size"]), torch.arange(GLOBALS * batch) % batch
+                parts = [target_patches[slot // size == g][mask[slot // size == g]] for g in range(batch // size)]
+                means = [part.mean(0) for part in parts if len(part)]
+                patch_centre = patch_centre * keep + torch.stack(means).mean(0) * (1 - keep)
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], momentum=values.momentum[step],
+                   teacher_temp=values.temp[step], last_layer_frozen=frozen_now, epoch=(step + 1) * batch / TRAIN)
+    out = {}
+    record.store(out)
+    if centring == "centre":
+        out["centre"] = centre
+        if patches_count:
+            out["patch_centre"] = patch_centre
+    put_networks(out, student=student, teacher=ema)
+    return out, clipped
+
+
+def views_apart(net, inputs, step, gains, predict):
+    """Two views, each through the whole network by itself: every batch norm sees one view."""
+    outputs = []
+    for view in range(2):
+        rows = slice(view * inputs.batch, (view + 1) * inputs.batch)
+        z = net["projector"](net["backbone"](inputs.get(step, "crops0")[rows], None, inputs.get(step, "gains0")[:, :, rows] if gains else None)[0])
+        outputs.append(net["predictor"](z) if predict else z)
+    return outputs
+
+
+def two_views(settings, inputs, values):
+    byol = settings["train.method"] == "byol"
+    dim, hidden, width = int(settings["model.dim"]), int(settings["head.hidden_dim"]), int(settings["head.out_dim"])
+    heads = {"projector": (dim, hidden, width)} | ({"predictor": (width, int(settings["head.predictor_hidden_dim"]), width)} if byol else {})
+
+    def network():
+        net = nn.ModuleDict({"backbone": Vit(**vit_arguments(settings))} | {head: MlpHead(*widths) for head, widths in heads.items()}).double()
+        fill_parameters(net)
+        return net.train()
+
+    student, teacher = network(), network()
+    named = dict(student.named_parameters())
+    optimizer = Lars(named, float(settings["optim.trust"]), float(settings["optim.momentum"]), solo=settings["optim.trust_clip"] == "yes")
+    record = Record()
+    for step in range(inputs.steps):
+        if byol:
+            with torch.no_grad():
+                targets = views_apart(teacher, inputs, step, gains=False, predict=False)  # batch statistics, its own running averages
+            loss = byol_pairs(views_apart(student, inputs, step, gains=True, predict=True), targets)
+        else:
+            loss = nt_xent(views_apart(student, inputs, step, gains=True, predict=False), float(settings["loss.temp"]))
+        student.zero_grad()
+        loss.backward()
+        norm = grad_norm(named)
+        with torch.no_grad():
+            optimizer.step(values.lr[step], values.weight_decay[step])
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], epoch=(step + 1) * inputs.batch / TRAIN)
+        if byol:
+            average(student, teacher, values.momentum[step])
+            record.add(momentum=values.momentum[step])
+    out = {}
+    record.store(out)
+    put_networks(out, student=student, teacher=teacher if byol else student)  # what SimCLR exports is the student
+    return out, 0
+
+
+def put_networks(out, **networks):
+    for which, net in networks.items():
+        for name, tensor in net.state_dict().items():
+            if name.endswith("attn.qkv.bias"):
+                # The key part has no effect on the output, so its gradient is rounding noise, of which Adam makes full steps
+                tensor = tensor.reshape(3, -1)[::2].flatten()
+            put(out, f"{which}/{name}", tensor)
+
+
+def main():
+    torch.set_num_threads(1)
+    build, methods = sys.argv[1], sys.argv[2:] or METHODS
+    with tempfile.TemporaryDirectory() as folder:
+        data, names = draw_and_pack(os.path.join(build, "bin", "dinoxx"), folder)
+        for method in methods:
+            files = [os.path.join(HERE, "program", f"{name}.cfg") for name in ("common", method)]
+            path = os.path.join(folder, "inputs.safetensors")
+            subprocess.run([os.path.join(build, "bin", "program_inputs"), data, *files, path], check=True)
+            settings = read_settings(*files)
+            inputs = Inputs(path, settings, names)
+            values = Schedules(settings, inputs)
+            out, clipped = (two_views if method in ("byol", "simclr") else prototypes)(settings, inputs, values)
+            meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}
+            print(method, meta, *(f"{name} {tensor}" for name, tensor in out.items() if name.startswith("metrics/")), sep="\n")
+            save(os.path.join(HERE, "data", f"program_{method}.safetensors"), out, meta)
+    save_frozen_teacher(os.path.join(HERE, "data", "program_teacher.safetensors"))
+
+
+if __name__ == "__main__":
+    main()
