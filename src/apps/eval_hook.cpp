@@ -1,9 +1,12 @@
 #include "eval_hook.hpp"
 
 #include "comm/agree.hpp"
+#include "data_pipeline/augment/views_config.hpp"
+#include "eval/run/eval_config.hpp"
 #include "eval/run/evaluate.hpp"
 #include "eval/run/train_probe.hpp"
 #include "method/method.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 
@@ -11,14 +14,14 @@ EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm) {
   return [comm](std::shared_ptr<const Dataset> dataset, const Config& config) -> EvalHook {
     eval::ProbeConfig probe_config{make_method(config).views.normalization.value()};
     on_all_ranks(*comm, [&] {
-      probe_config.protocols = eval::parse_protocols(config.eval.suite, eval::probe_names(), "eval.suite", [&](const std::string& note) {
+      probe_config.protocols = eval::parse_protocols(config.eval->suite, eval::probe_names(), "eval.suite", [&](const std::string& note) {
         if (comm->rank() == 0) fmt::print("note: {}\n", note);
       });
     });
-    probe_config.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
-    probe_config.image_size = static_cast<int>(config.views.global_size);
-    probe_config.seed = static_cast<uint64_t>(config.train.seed);
-    probe_config.threads = static_cast<int>(config.train.threads.value());
+    probe_config.knn.ks.assign(config.eval->knn_k.begin(), config.eval->knn_k.end());
+    probe_config.image_size = static_cast<int>(config.views->global_size);
+    probe_config.seed = static_cast<uint64_t>(config.train->seed);
+    probe_config.threads = static_cast<int>(config.train->threads.value());
     auto probe = std::make_shared<const eval::TrainProbe>(std::move(dataset), comm, std::move(probe_config));
     if (!probe->off_reason().empty()) {
       if (comm->rank() == 0) fmt::print("no evaluation during training: {}\n", probe->off_reason());

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -61,7 +62,7 @@ void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Settin
   if (settings.empty()) return;
   Config config = default_config();
   apply_settings(config, settings);
-  options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
+  options.knn.ks.assign(config.eval->knn_k.begin(), config.eval->knn_k.end());
 }
 
 std::vector<std::string> EvalLine::renewed(int argc, char** argv) {

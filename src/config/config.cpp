@@ -7,8 +7,20 @@
 #include <sstream>
 
 #include "base/files.hpp"
+#include "checkpoint/checkpoint_config.hpp"
 #include "config_fields.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
+#include "data_pipeline/augment/views_config.hpp"
+#include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
+#include "method/teacher_config.hpp"
+#include "model/heads/head_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -52,13 +64,21 @@ int line_of_text(const std::string& text, const std::string& wanted) {
 
 }  // namespace
 
+Config::Config() = default;
+Config::Config(const Config&) = default;
+Config::Config(Config&&) noexcept = default;
+Config& Config::operator=(const Config&) = default;
+Config& Config::operator=(Config&&) noexcept = default;
+Config::~Config() = default;
+bool Config::operator==(const Config&) const = default;
+
 std::string ViewSizes::text() const {
   return fmt::format("{}x{}x{}:{}", global, local, gram, share);
 }
 
 std::vector<ViewSizes> resolutions(const Config& config) {
-  if (!config.views.sizes.empty()) return config.views.sizes;
-  return {{config.views.global_size, config.views.local_size, config.gram.size, 1.0}};
+  if (!config.views->sizes.empty()) return config.views->sizes;
+  return {{config.views->global_size, config.views->local_size, config.gram->size, 1.0}};
 }
 
 Config default_config() {

@@ -1,6 +1,7 @@
 // BYOL (Grill et al. 2020): projector, predictor, EMA teacher, symmetric cosine loss. Defaults of its paper, LARS with weight decay as the
 // published runs in solo-learn.
 #include "dinoxx/loss/byol_loss.hpp"
+#include "model/heads/head_config.hpp"
 #include "two_views.hpp"
 
 namespace dinoxx {
@@ -8,8 +9,8 @@ namespace {
 
 MethodSpec make(const Config& config) {
   MethodSpec spec = two_view_spec(config);
-  const int width = static_cast<int>(*config.head.out_dim);
-  spec.network.predictor = {"predictor", MlpHeadConfig{width, static_cast<int>(*config.head.predictor_hidden_dim), width}};
+  const int width = static_cast<int>(*config.head->out_dim);
+  spec.network.predictor = {"predictor", MlpHeadConfig{width, static_cast<int>(*config.head->predictor_hidden_dim), width}};
   const auto loss = [](const LossInputs& in) {
     LossOutputs out;
     out.loss = byol_loss(in.student.logits, in.teacher.logits);

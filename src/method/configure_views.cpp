@@ -1,11 +1,13 @@
 #include "configure_views.hpp"
 
 #include "data_pipeline/augment/view_profiles.hpp"
+#include "data_pipeline/augment/views_config.hpp"
+#include "loss/gram_config.hpp"
 
 namespace dinoxx {
 
 void configure_views(MethodSpec& spec, const Config& config) {
-  const ViewsConfig& views = config.views;
+  const ViewsConfig& views = *config.views;
   ProfileOptions options;
   options.global_scale_min = views.global_scale_min;
   options.global_scale_max = views.global_scale_max;
@@ -20,7 +22,7 @@ void configure_views(MethodSpec& spec, const Config& config) {
     options.global_size = static_cast<int>(sizes.global);
     if (*views.local_count > 0) options.local_size = static_cast<int>(sizes.local);
     options.gram_size.reset();
-    if (config.gram.weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
+    if (config.gram->weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
     ViewPlan plan = profile_views(views.profile, options);
     plan.share = sizes.share;
     if (spec.views.views.empty())

@@ -2,12 +2,13 @@
 // released recipes and without KoLeo.
 #include "dinoxx/base/error.hpp"
 #include "prototypes.hpp"
+#include "teacher_config.hpp"
 
 namespace dinoxx {
 namespace {
 
 void check(const Config& config) {
-  if (config.teacher.distill.empty())
+  if (config.teacher->distill.empty())
     fail_usage("teacher.distill", "the frozen teacher for train.method = distill", "nothing", "Name a run folder or a teacher.safetensors");
 }
 

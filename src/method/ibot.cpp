@@ -1,14 +1,17 @@
 // iBOT (Zhou et al. 2022), bytedance/ibot; defaults of its README's ViT-S.
+#include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/loss_config.hpp"
+#include "model/model_config.hpp"
 #include "prototypes.hpp"
 
 namespace dinoxx {
 namespace {
 
 void check(const Config& config) {
-  if (*config.loss.patch_weight == 0)
+  if (*config.loss->patch_weight == 0)
     fail_usage("loss.patch_weight", "more than 0 for train.method = ibot, and masks on a vision transformer",
-               fmt::format("0 for {} with mask.scheme = {}", config.model.arch, config.mask.scheme),
+               fmt::format("0 for {} with mask.scheme = {}", config.model->arch, config.mask->scheme),
                "Give it a weight, or set train.method = dino, which is iBOT without it");
 }
 

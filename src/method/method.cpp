@@ -5,11 +5,12 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "methods.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 
 MethodSpec make_method(const Config& resolved) {
-  const Method& method = find_method(resolved.train.method);
+  const Method& method = find_method(resolved.train->method);
   MethodSpec spec = method.make(resolved);
   spec.name = method.name;
   spec.teacher = method.teacher;

@@ -2,12 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -18,9 +21,9 @@ constexpr int64_t kFewestSamples = 4;
 }  // namespace
 
 LossTerm dino_term(const Config& config) {
-  const bool sinkhorn = config.loss.centring == "sinkhorn";
-  const int iterations = static_cast<int>(config.loss.sinkhorn_iterations);
-  const double student_temp = config.loss.student_temp;
+  const bool sinkhorn = config.loss->centring == "sinkhorn";
+  const int iterations = static_cast<int>(config.loss->sinkhorn_iterations);
+  const double student_temp = config.loss->student_temp;
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.teacher_temp;
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(in.teacher.logits.flatten(0, 1), temp, iterations, *in.comm) : in.centre;
@@ -42,10 +45,10 @@ LossTerm dino_term(const Config& config) {
 }
 
 LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
-  const bool sinkhorn = config.loss.patch_centring == "sinkhorn";
-  const int iterations = static_cast<int>(config.loss.sinkhorn_iterations);
-  const double student_temp = config.loss.student_temp;
-  const int64_t group = config.mask.group_size;
+  const bool sinkhorn = config.loss->patch_centring == "sinkhorn";
+  const int iterations = static_cast<int>(config.loss->sinkhorn_iterations);
+  const double student_temp = config.loss->student_temp;
+  const int64_t group = config.mask->group_size;
   const bool of_all = !sinkhorn && patch_centre == PatchCentre::kAll;
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.patch_teacher_temp;
@@ -75,11 +78,11 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
   };
   std::vector<Need> needs{Need::kTeacher, Need::kMasks};
   if (of_all) needs.push_back(Need::kPatchMean);
-  return {"patch", constant_weight(*config.loss.patch_weight), loss, needs, check};
+  return {"patch", constant_weight(*config.loss->patch_weight), loss, needs, check};
 }
 
 LossTerm koleo_term(const Config& config) {
-  const int64_t group = config.loss.koleo_group, top_k = config.loss.koleo_top_k;
+  const int64_t group = config.loss->koleo_group, top_k = config.loss->koleo_top_k;
   // the sum over the global views, never across them
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
@@ -94,17 +97,17 @@ LossTerm koleo_term(const Config& config) {
   const auto check = [=](const MethodSpec&, int64_t batch, int world_size) {
     check_koleo(batch, world_size, group == 0 ? batch : group, top_k);
   };
-  return {"koleo", constant_weight(*config.loss.koleo_weight), loss, {}, check};
+  return {"koleo", constant_weight(*config.loss->koleo_weight), loss, {}, check};
 }
 
 LossTerm gram_term(const Config& config) {
   GramOptions options;
-  options.group_size = config.gram.group_size;
-  options.negatives = config.gram.negatives == "both"      ? GramNegatives::kRemoveBoth
-                      : config.gram.negatives == "teacher" ? GramNegatives::kRemoveTeacher
+  options.group_size = config.gram->group_size;
+  options.negatives = config.gram->negatives == "both"      ? GramNegatives::kRemoveBoth
+                      : config.gram->negatives == "teacher" ? GramNegatives::kRemoveTeacher
                                                            : GramNegatives::kKeep;
-  options.tokens = config.gram.tokens == "masked"     ? GramTokens::kMasked
-                   : config.gram.tokens == "unmasked" ? GramTokens::kUnmasked
+  options.tokens = config.gram->tokens == "masked"     ? GramTokens::kMasked
+                   : config.gram->tokens == "unmasked" ? GramTokens::kUnmasked
                                                       : GramTokens::kAll;
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
@@ -114,7 +117,7 @@ LossTerm gram_term(const Config& config) {
   };
   std::vector<Need> needs{Need::kPatches, Need::kGramTeacher};
   if (options.tokens != GramTokens::kAll) needs.push_back(Need::kMasks);
-  const auto check = [options, tokens = config.gram.tokens](const MethodSpec& spec, int64_t batch, int) {
+  const auto check = [options, tokens = config.gram->tokens](const MethodSpec& spec, int64_t batch, int) {
     if (options.group_size > 0 && batch % options.group_size != 0)
       fail_usage("gram.group_size", fmt::format("a divisor of the {} images of a rank", batch), std::to_string(options.group_size),
                  "Change it or train.batch_size");

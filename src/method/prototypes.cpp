@@ -1,5 +1,10 @@
 #include "configure_views.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
+#include "model/heads/head_config.hpp"
+#include "model/model_config.hpp"
 #include "prototype_terms.hpp"
 #include "prototypes.hpp"
 
@@ -12,15 +17,15 @@ DinoHeadConfig head(const Config& config, int in_dim, int64_t hidden, int64_t bo
   head.hidden_dim = static_cast<int>(hidden);
   head.bottleneck_dim = static_cast<int>(bottleneck);
   head.out_dim = static_cast<int>(out);
-  head.layers = static_cast<int>(config.head.layers);
-  head.weight_norm = *config.head.weight_norm;
+  head.layers = static_cast<int>(config.head->layers);
+  head.weight_norm = *config.head->weight_norm;
   return head;
 }
 
 MaskPlan mask_plan(const Config& config) {
   MaskPlan plan;
   MaskSpec& spec = plan.spec;
-  const MaskConfig& mask = config.mask;
+  const MaskConfig& mask = *config.mask;
   spec.kind = mask_kind(mask.scheme);
   spec.probability = mask.probability;
   spec.ratio_min = mask.ratio_min;
@@ -35,7 +40,7 @@ MaskPlan mask_plan(const Config& config) {
     spec.variances.insert(spec.variances.begin(), 0.0);
   }
   spec.shift = mask.shift;
-  plan.patch_size = static_cast<int>(config.model.patch_size);
+  plan.patch_size = static_cast<int>(config.model->patch_size);
   return plan;
 }
 
@@ -46,23 +51,23 @@ MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
   const int dim = feature_dim(spec.network.backbone);
-  const bool patches = *config.loss.patch_weight > 0, own_patch_head = patches && !*config.head.shared;
+  const bool patches = *config.loss->patch_weight > 0, own_patch_head = patches && !*config.head->shared;
   spec.network.head = {own_patch_head ? "dino_head" : "head",
-                       head(config, dim, *config.head.hidden_dim, config.head.bottleneck_dim, *config.head.out_dim)};
+                       head(config, dim, *config.head->hidden_dim, config.head->bottleneck_dim, *config.head->out_dim)};
   if (own_patch_head)
     spec.network.patch_head = {
-        "ibot_head", head(config, dim, *config.head.patch_hidden_dim, *config.head.patch_bottleneck_dim, *config.head.patch_out_dim)};
-  spec.norm_last_layer = *config.head.norm_last_layer;
-  if (config.mask.scheme != "none") spec.masks = mask_plan(config);
-  spec.centre = config.loss.centring == "centre";
+        "ibot_head", head(config, dim, *config.head->patch_hidden_dim, *config.head->patch_bottleneck_dim, *config.head->patch_out_dim)};
+  spec.norm_last_layer = *config.head->norm_last_layer;
+  if (config.mask->scheme != "none") spec.masks = mask_plan(config);
+  spec.centre = config.loss->centring == "centre";
   spec.terms.push_back(dino_term(config));
   if (patches) {
-    spec.patch_centre = config.loss.patch_centring == "centre";
+    spec.patch_centre = config.loss->patch_centring == "centre";
     spec.terms.push_back(patch_term(config, patch_centre));
   }
-  if (*config.loss.koleo_weight > 0) spec.terms.push_back(koleo_term(config));
-  if (config.gram.weight > 0) {
-    spec.gram = {config.gram.teacher, static_cast<int>(config.model.patch_size)};
+  if (*config.loss->koleo_weight > 0) spec.terms.push_back(koleo_term(config));
+  if (config.gram->weight > 0) {
+    spec.gram = {config.gram->teacher, static_cast<int>(config.model->patch_size)};
     spec.terms.push_back(gram_term(config));
   }
   return spec;

@@ -1,6 +1,7 @@
 // SimCLR (Chen et al. 2020): projector, NT-Xent over all ranks, no teacher. Defaults of its paper, LARS with weight decay as the published
 // runs in solo-learn.
 #include "dinoxx/loss/nt_xent.hpp"
+#include "loss/loss_config.hpp"
 #include "two_views.hpp"
 
 namespace dinoxx {
@@ -8,7 +9,7 @@ namespace {
 
 MethodSpec make(const Config& config) {
   MethodSpec spec = two_view_spec(config);
-  const auto loss = [temp = config.loss.temp](const LossInputs& in) {
+  const auto loss = [temp = config.loss->temp](const LossInputs& in) {
     LossOutputs out;
     out.loss = nt_xent(in.student.logits, temp, *in.comm);
     return out;

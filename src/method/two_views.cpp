@@ -2,6 +2,7 @@
 
 #include "configure_views.hpp"
 #include "dinoxx/base/error.hpp"
+#include "model/heads/head_config.hpp"
 
 namespace dinoxx {
 
@@ -10,8 +11,8 @@ MethodSpec two_view_spec(const Config& config) {
   configure_views(spec, config);
   spec.split_views = true;
   spec.network.backbone = backbone_config(config);
-  spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head.hidden_dim),
-                                                  static_cast<int>(*config.head.out_dim), config.head.norm_output}};
+  spec.network.head = {"projector", MlpHeadConfig{feature_dim(spec.network.backbone), static_cast<int>(*config.head->hidden_dim),
+                                                  static_cast<int>(*config.head->out_dim), config.head->norm_output}};
   return spec;
 }
 

@@ -3,12 +3,17 @@
 #include <cmath>
 
 #include "dinoxx/base/error.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
+#include "method/teacher_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 
 OptimizerConfig optimizer_config(const Config& config) {
-  const OptimConfig& optim = config.optim;
+  const OptimConfig& optim = *config.optim;
   OptimizerConfig o;
   o.name = optim.name;
   o.adamw = {optim.beta1, optim.beta2, 1e-8};
@@ -20,24 +25,24 @@ OptimizerConfig optimizer_config(const Config& config) {
 }
 
 RuleOptions rule_options(const Config& config, bool freeze_last_layer) {
-  const bool dinov2 = find_method(config.train.method).defaults.dinov2_groups;
+  const bool dinov2 = find_method(config.train->method).defaults.dinov2_groups;
   RuleOptions rules;
   rules.exclusion = dinov2 ? DecayExclusion::kName : DecayExclusion::kShape;
-  rules.layer_decay = *config.optim.layer_decay;
-  rules.patch_embed_lr = *config.optim.patch_embed_lr;
+  rules.layer_decay = *config.optim->layer_decay;
+  rules.patch_embed_lr = *config.optim->patch_embed_lr;
   if (freeze_last_layer) rules.last_layer = dinov2 ? LastLayerFreeze::kZeroRate : LastLayerFreeze::kSkip;
   return rules;
 }
 
 at::ScalarType compute_type(const Config& config) {
-  return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+  return config.train->precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
 Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
-  const int64_t batch = config.train.batch_size;
+  const int64_t batch = config.train->batch_size;
   const auto steps = [&](const Duration& duration) { return duration.steps(images, batch); };
-  total_ = steps(config.train.length);
-  const OptimConfig& optim = config.optim;
+  total_ = steps(config.train->length);
+  const OptimConfig& optim = *config.optim;
   const int64_t warmup = steps(optim.warmup.value());
   if (warmup > total_)
     fail_usage("optim.warmup", fmt::format("at most the run's {} steps", total_), fmt::format("{} steps", warmup),
@@ -49,7 +54,7 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   else
     lr_ = CosineSchedule{peak, optim.schedule == "constant" ? peak : *optim.min_lr, 0.0, warmup, total_};
   weight_decay_ = {*optim.weight_decay, *optim.weight_decay_end, 0.0, 0, total_};
-  const TeacherConfig& teacher = config.teacher;
+  const TeacherConfig& teacher = *config.teacher;
   momentum_ = {*teacher.momentum, teacher.momentum_end, 0.0, 0, total_};
   temperature_by_step_ = teacher.temp_changes == "step";
   const Duration& warm = *teacher.warmup_temp_epochs;
@@ -58,8 +63,8 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   patch_temperature_ = {*teacher.patch_warmup_temp, *teacher.patch_temp, temp_warmup};
   freeze_ = optim.freeze_last_layer.value();
   freeze_steps_ = steps(freeze_);
-  const GramConfig& gram = config.gram;
-  gram_ = {gram.weight,          config.loss.local_weight, *config.loss.local_weight_end,
+  const GramConfig& gram = *config.gram;
+  gram_ = {gram.weight,          config.loss->local_weight, *config.loss->local_weight_end,
            steps(gram.start),    steps(gram.ramp),         steps(gram.first),
            steps(gram.every),    gram.max_updates,         gram.weight > 0 && gram.teacher != "ema",
            !gram.teacher.empty()};

@@ -2,6 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include "loss/loss_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
+
 namespace dinoxx {
 namespace {
 
@@ -12,14 +16,14 @@ at::ScalarType master_type(at::ScalarType compute) {
 // Weights are drawn on the CPU, so that they are equal on every kind of device, and moved before FlatState makes them views.
 Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device) {
   Network network(spec.network, compute);
-  network.initialize(static_cast<uint64_t>(config.train.seed));
+  network.initialize(static_cast<uint64_t>(config.train->seed));
   if (!device.is_cpu()) network.to(device);
   return network;
 }
 
 std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, const Config& config, at::ScalarType type, at::Device device) {
   if (!wanted) return std::nullopt;
-  Centre centre(out_dim(head), config.loss.centre_momentum, type);
+  Centre centre(out_dim(head), config.loss->centre_momentum, type);
   centre.value() = centre.value().to(device);
   return centre;
 }
@@ -31,15 +35,15 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       teacher(initialized(config, spec, compute, device)),
       student_buffers(student.buffers()),
       teacher_buffers(teacher.buffers()),
-      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train.bucket_mb * 1048576.0), spec.norm_last_layer)),
+      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer)),
       student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute)),
       teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute)),
-      optimizer_name(config.optim.name),
+      optimizer_name(config.optim->name),
       optimizer(make_optimizer(optimizer_config(config), layout, master_type(compute))),
       rules(segment_rules(layout, rule_options(config, false))),
       frozen_rules(segment_rules(layout, rule_options(config, true))),
-      clip(*config.optim.clip),
-      clip_by_module(config.optim.clip_by == "module"),
+      clip(*config.optim->clip),
+      clip_by_module(config.optim->clip_by == "module"),
       centre(centre_for(spec.centre, spec.network.head.config, config, master_type(compute), device)),
       patch_centre(
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {

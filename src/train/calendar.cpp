@@ -1,15 +1,20 @@
 #include "calendar.hpp"
 
+#include "checkpoint/checkpoint_config.hpp"
+#include "eval/run/eval_config.hpp"
+#include "optim/optim_config.hpp"
+#include "training_config.hpp"
+
 namespace dinoxx {
 
 Calendar::Calendar(const Config& config, uint64_t images, int64_t total_steps)
-    : evaluation_(config.eval.every),
-      checkpoint_(config.checkpoint.every),
-      keep_(config.checkpoint.keep_every),
-      log_every_(config.train.log_every),
-      check_every_(config.train.check_every),
-      batch_(config.train.batch_size),
-      warmup_(config.optim.warmup->steps(images, config.train.batch_size)),
+    : evaluation_(config.eval->every),
+      checkpoint_(config.checkpoint->every),
+      keep_(config.checkpoint->keep_every),
+      log_every_(config.train->log_every),
+      check_every_(config.train->check_every),
+      batch_(config.train->batch_size),
+      warmup_(config.optim->warmup->steps(images, config.train->batch_size)),
       total_(total_steps),
       images_(images) {}
 

@@ -6,6 +6,7 @@
 #include "base/machine.hpp"
 #include "parallel/agreement.hpp"
 #include "stopwatch.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -26,8 +27,8 @@ void probe_folder(const fs::path& out) {
 double seconds_of_step(Training& training, size_t plan, Loader& loader, GradientSync& sync) {
   const std::vector<ViewPlan> plans = training.spec.plans();
   uint64_t position = 0;
-  while (drawn_plan(plans, static_cast<uint64_t>(training.config.train.seed), position) != plan)
-    position += static_cast<uint64_t>(training.config.train.batch_size);
+  while (drawn_plan(plans, static_cast<uint64_t>(training.config.train->seed), position) != plan)
+    position += static_cast<uint64_t>(training.config.train->batch_size);
   double second = 0;
   for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
     loader.start(position);
@@ -69,7 +70,7 @@ ExitCode check_steps(Training& training, Loader& loader, GradientSync& sync, Run
   log.say(fmt::format(
       "check passed: {} a step ({:.1f} images/s), the run of {} steps takes about {}; {} of memory a rank, {} a checkpoint. Nothing was "
       "written.",
-      step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(training.config.train.batch_size) / step, total,
+      step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(training.config.train->batch_size) / step, total,
       human_time(whole), human_bytes(worst[0].item<double>()),
       human_bytes(state_bytes + static_cast<double>(training.state.layout.numel) * 8)));
   return ExitCode::kDone;

@@ -3,6 +3,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/heads/head_config.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 #include "other_weights.hpp"
@@ -130,7 +131,7 @@ std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::Sc
 
 bool frozen_teacher_has_weight_norm(const fs::path& given) {
   const fs::path path = weight_path(kKey, given);
-  if (const std::optional<Config> own = own_config(path)) return *own->head.weight_norm;
+  if (const std::optional<Config> own = own_config(path)) return *own->head->weight_norm;
   return std::get<DinoHeadConfig>(published(path).network.head.config).weight_norm;
 }
 

@@ -4,8 +4,10 @@
 
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
+#include "model/model_config.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -22,10 +24,10 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
                                        const std::vector<FlatState*>& flats, const std::vector<const NamedTensors*>& buffers) {
   const WeightFile file = WeightFile::open(path);
   const Recognized recognized =
-      recognize(file, {.heads = config.model.heads ? std::optional<int>(static_cast<int>(*config.model.heads)) : std::nullopt});
+      recognize(file, {.heads = config.model->heads ? std::optional<int>(static_cast<int>(*config.model->heads)) : std::nullopt});
   // in float32, whatever the networks compute in: the masters keep every bit of the file
   const auto backbone = make_backbone(backbone_config(config), at::kFloat);
-  backbone->initialize(static_cast<uint64_t>(config.train.seed));
+  backbone->initialize(static_cast<uint64_t>(config.train->seed));
   NamedTensors wanted = stored_state(*backbone);
   std::vector<std::string> lines;
   const auto* vit = std::get_if<VitConfig>(&recognized.config);

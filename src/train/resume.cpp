@@ -4,6 +4,8 @@
 
 #include "base/files.hpp"
 #include "kernels/cpu_level.hpp"
+#include "loss/gram_config.hpp"
+#include "model/model_config.hpp"
 #include "other_weights.hpp"
 #include "parallel/agreement.hpp"
 
@@ -27,8 +29,8 @@ void begin_anew(Training& training, RunLog& log) {
   const Config& config = training.config;
   TrainState& state = training.state;
   on_all_ranks(*training.comms.control, [&] {
-    if (!config.model.init_from.empty()) log.say(init_from(config.model.init_from, config, state));
-    if (state.gram && !config.gram.teacher.empty()) log.say(load_gram_teacher(config.gram.teacher, config, state));
+    if (!config.model->init_from.empty()) log.say(init_from(config.model->init_from, config, state));
+    if (state.gram && !config.gram->teacher.empty()) log.say(load_gram_teacher(config.gram->teacher, config, state));
   });
   broadcast_parameters(*training.comms.gradients, state.student_flat);
   broadcast_parameters(*training.comms.gradients, state.teacher_flat);

@@ -1,5 +1,7 @@
 #include "saver.hpp"
 
+#include "checkpoint/checkpoint_config.hpp"
+
 namespace dinoxx {
 
 void Saver::save() {
@@ -12,7 +14,7 @@ void Saver::save() {
   save_state(*comms.control, history_.checkpoints_folder(), training_.state, training_.facts);
   if (comms.job) comms.job->control->barrier();  // an old one goes when all students have the new one: a resume needs a common step
   on_all_ranks(*comms.control, [&] {
-    if (log_.chief()) history_.prune(training_.config.checkpoint.keep, [&](int64_t saved) { return calendar_.keeps(saved); });
+    if (log_.chief()) history_.prune(training_.config.checkpoint->keep, [&](int64_t saved) { return calendar_.keeps(saved); });
   });
   history_.note_saved(step);
   seconds_ = took.seconds();

@@ -8,7 +8,10 @@
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
+#include "method/teacher_config.hpp"
+#include "model/heads/head_config.hpp"
 #include "other_weights.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 
@@ -63,13 +66,13 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
     inputs.dataset = open_dataset(options.data);
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
-    if (find_method(config.train.method).teacher == TeacherPolicy::kFrozen && !config.teacher.distill.empty() && !config.head.weight_norm)
-      config.head.weight_norm = frozen_teacher_has_weight_norm(config.teacher.distill);
+    if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() && !config.head->weight_norm)
+      config.head->weight_norm = frozen_teacher_has_weight_norm(config.teacher->distill);
     refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
-    if (inputs.config.train.batch_size % comm.size() != 0)
-      fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train.batch_size),
-                 fmt::format("Use {} or another number of ranks", (inputs.config.train.batch_size / comm.size() + 1) * comm.size()));
+    if (inputs.config.train->batch_size % comm.size() != 0)
+      fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()), std::to_string(inputs.config.train->batch_size),
+                 fmt::format("Use {} or another number of ranks", (inputs.config.train->batch_size / comm.size() + 1) * comm.size()));
   });
   ranks_must_agree(comm, training_identity(inputs.config), "configuration");
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");

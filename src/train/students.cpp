@@ -10,12 +10,15 @@
 
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
 #include "history/run_history.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -42,12 +45,12 @@ void check_alike(const Student& first, const Config& a, const Student& other, co
   };
   for (const Field& field : config_fields())
     if (shared_by_all(field.key)) differ(field.key, field.get(a), field.get(b));
-  const auto patches = [](const Config& c) { return *c.loss.patch_weight > 0 ? "more than 0" : "0"; };
+  const auto patches = [](const Config& c) { return *c.loss->patch_weight > 0 ? "more than 0" : "0"; };
   differ("loss.patch_weight", patches(a), patches(b));
 }
 
 void check_frozen_teacher(const Student& student) {
-  const std::string& name = student.config.train.method;
+  const std::string& name = student.config.train->method;
   if (find_method(name).teacher == TeacherPolicy::kFrozen) return;
   std::vector<std::string> names;
   for (const Method& method : methods())
@@ -115,18 +118,18 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
   std::vector<Config> resolved;
   for (Student& student : students) {
     Config& config = student.config;
-    const int64_t batch = config.train.batch_size;
+    const int64_t batch = config.train->batch_size;
     for (const auto& [who, ranks] : {std::pair(std::string("the job"), job_ranks), std::pair("student " + student.name, student.ranks)})
       if (batch % ranks != 0)
         fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks of {}", ranks, who), std::to_string(batch),
                    "Change it or the numbers of ranks");
-    const int64_t given_group = config.mask.group_size;
-    if (config.mask.group_size == 0)
-      config.mask.group_size = std::accumulate(students.begin(), students.end(), int64_t{16},
+    const int64_t given_group = config.mask->group_size;
+    if (config.mask->group_size == 0)
+      config.mask->group_size = std::accumulate(students.begin(), students.end(), int64_t{16},
                                                [&](int64_t d, const Student& other) { return std::gcd(d, batch / other.ranks); });
     try {
       resolved.push_back(resolve_config(config, images, cores, nullptr, student.ranks));
-      if (resolved.back().mask.scheme == "none") config.mask.group_size = given_group;
+      if (resolved.back().mask->scheme == "none") config.mask->group_size = given_group;
       const MethodSpec spec = make_method(resolved.back());
       check_batch(spec, batch / student.ranks, student.ranks);
       Schedules(resolved.back(), images);

@@ -3,6 +3,7 @@
 
 #include "check.hpp"
 #include "collapse_watch.hpp"
+#include "eval/run/eval_config.hpp"
 #include "evaluation.hpp"
 #include "parallel/agreement.hpp"
 #include "resume.hpp"
@@ -11,12 +12,13 @@
 #include "step_recorder.hpp"
 #include "stopwatch.hpp"
 #include "time_limit.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
 
 EvalHook make_hook(const TrainOptions& options, const Training& training) {
-  const bool wanted = options.make_eval_hook && (training.config.eval.every.value > 0 || options.check);
+  const bool wanted = options.make_eval_hook && (training.config.eval->every.value > 0 || options.check);
   return wanted ? options.make_eval_hook(training.inputs.dataset, training.config) : EvalHook();
 }
 
@@ -47,7 +49,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   if (state.step >= total) log.say(fmt::format("the run is complete: {} of {} steps are done", state.step, total));
 
   Stopwatch watch;  // of the steps alone: evaluation and saving pause it
-  SkippedSteps skipped(*comms.control, config.train.max_skipped, log);
+  SkippedSteps skipped(*comms.control, config.train->max_skipped, log);
   StepRecorder recorder(training, loader, log, watch);
   CollapseWatch collapse(out_dim(training.spec.network.head.config), log);
   Saver saver(training, calendar, history, log, watch);

@@ -4,8 +4,11 @@
 #include <ATen/Parallel.h>
 
 #include "base/machine.hpp"
+#include "data_pipeline/loader/data_config.hpp"
+#include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
 #include "other_weights.hpp"
+#include "training_config.hpp"
 
 namespace dinoxx {
 
@@ -32,12 +35,12 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
       state(config, spec, compute_type(config), options.device) {
-  at::set_num_threads(static_cast<int>(config.train.threads.value()));
-  ops::set_fused(config.train.fused_kernels);
+  at::set_num_threads(static_cast<int>(config.train->threads.value()));
+  ops::set_fused(config.train->fused_kernels);
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),      options.build, cpu_model(),
-           comms.gradients->name(), config.train.threads.value(),  config.train.batch_size};
+           comms.gradients->name(), config.train->threads.value(),  config.train->batch_size};
   ranks_must_agree(*comms.control, fmt::format("{:016x}", state.layout.hash), "parameter layout");
-  on_all_ranks(*comms.control, [&] { check_batch(spec, config.train.batch_size / comms.control->size(), comms.control->size()); });
+  on_all_ranks(*comms.control, [&] { check_batch(spec, config.train->batch_size / comms.control->size(), comms.control->size()); });
   // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures
   batch_comm = comms.statistics->split(0, comms.statistics->rank());
   if (!state.student_buffers.empty()) {
@@ -45,7 +48,7 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
     state.student.set_statistics_group(group);
     state.teacher.set_statistics_group(group);
   }
-  if (comms.job) shared_teacher = std::make_unique<SharedTeacher>(comms.job->teacher, comms.job->ranks, config.train.batch_size);
+  if (comms.job) shared_teacher = std::make_unique<SharedTeacher>(comms.job->teacher, comms.job->ranks, config.train->batch_size);
 }
 
 StepInput Training::input_of(const Batch& batch) const {
@@ -54,9 +57,9 @@ StepInput Training::input_of(const Batch& batch) const {
   for (const CropGroup& group : batch.groups)
     input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
   input.positions = batch.positions;
-  input.seed = static_cast<uint64_t>(config.train.seed);
+  input.seed = static_cast<uint64_t>(config.train->seed);
   input.masked = draw_masks(spec, batch.groups.front().size, input.positions, input.seed);
-  input.global_batch = config.train.batch_size;
+  input.global_batch = config.train->batch_size;
   return input;
 }
 
@@ -66,14 +69,14 @@ StepMetrics Training::step(const StepInput& input, const StepValues& values, Gra
 
 LoaderConfig Training::loading() const {
   LoaderConfig loading;
-  loading.seed = static_cast<uint64_t>(config.train.seed);
-  loading.global_batch = static_cast<int>(config.train.batch_size);
+  loading.seed = static_cast<uint64_t>(config.train->seed);
+  loading.global_batch = static_cast<int>(config.train->batch_size);
   loading.rank = comms.control->rank();
   loading.world_size = comms.control->size();
-  loading.workers = static_cast<int>(config.data.workers.value());
-  loading.ring = static_cast<int>(config.data.ring);
-  loading.max_bad_fraction = config.data.max_bad_fraction;
-  loading.cache_decoded = config.data.cache_decoded;
+  loading.workers = static_cast<int>(config.data->workers.value());
+  loading.ring = static_cast<int>(config.data->ring);
+  loading.max_bad_fraction = config.data->max_bad_fraction;
+  loading.cache_decoded = config.data->cache_decoded;
   return loading;
 }
 
@@ -83,8 +86,8 @@ void print_start(const Training& training, const TrainOptions& options) {
   int64_t parameters = 0;
   for (const Segment& segment : training.state.layout.segments) parameters += segment.numel;
   fmt::print("dinoxx train: {}{}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n",
-             comms.job ? "student " + comms.job->student + ", " : "", training.config.train.method, training.inputs.ids.size(),
-             options.data.string(), parameters, comms.control->size(), training.schedules.total_steps(), training.config.train.batch_size);
+             comms.job ? "student " + comms.job->student + ", " : "", training.config.train->method, training.inputs.ids.size(),
+             options.data.string(), parameters, comms.control->size(), training.schedules.total_steps(), training.config.train->batch_size);
   for (const std::string& note : training.inputs.notes) fmt::print("  auto: {}\n", note);
   std::fflush(stdout);
 }
@@ -93,7 +96,7 @@ void load_teacher(Training& training, const TrainOptions& options, RunLog& log) 
   if (training.spec.teacher != TeacherPolicy::kFrozen) return;
   const Config& config = training.config;
   on_everyone(training.comms, [&] {
-    log.say(load_frozen_teacher(config.teacher.distill, training.spec, compute_type(config), options.device, training.state));
+    log.say(load_frozen_teacher(config.teacher->distill, training.spec, compute_type(config), options.device, training.state));
   });
 }
 

@@ -10,13 +10,17 @@
 #include <ctime>
 
 #include "config/config.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/heads/head_config.hpp"
+#include "model/model_config.hpp"
 #include "ops/gemm.hpp"
 #include "ops/ops.hpp"
 #include "ops/profile.hpp"
 #include "step/train_step.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -61,20 +65,20 @@ double gemm_rate(at::ScalarType type, bool own, int64_t rows, int64_t dim) {
 
 /// Matrix-product operations of one image in the textbook step (every token through every block and every product, backward = 2 x forward).
 double textbook_flops(const Config& c) {
-  const double dim = static_cast<double>(*c.model.dim), hidden = dim * c.model.mlp_ratio.value(),
-               patch = static_cast<double>(c.model.patch_size * c.model.patch_size * 3);
+  const double dim = static_cast<double>(*c.model->dim), hidden = dim * c.model->mlp_ratio.value(),
+               patch = static_cast<double>(c.model->patch_size * c.model->patch_size * 3);
   const auto forward = [&](double views, double size) {
-    const double patches = size * size / static_cast<double>(c.model.patch_size * c.model.patch_size), tokens = patches + 1;
+    const double patches = size * size / static_cast<double>(c.model->patch_size * c.model->patch_size), tokens = patches + 1;
     const double block = tokens * 2 * (4 * dim * dim + 2 * dim * hidden) + 4 * tokens * tokens * dim;
-    return views * (patches * 2 * patch * dim + static_cast<double>(*c.model.depth) * block);
+    return views * (patches * 2 * patch * dim + static_cast<double>(*c.model->depth) * block);
   };
   const auto head = [&](double rows) {
-    const double h = static_cast<double>(*c.head.hidden_dim), b = static_cast<double>(c.head.bottleneck_dim);
-    return rows * 2 * (dim * h + static_cast<double>(c.head.layers - 2) * h * h + h * b + b * static_cast<double>(*c.head.out_dim));
+    const double h = static_cast<double>(*c.head->hidden_dim), b = static_cast<double>(c.head->bottleneck_dim);
+    return rows * 2 * (dim * h + static_cast<double>(c.head->layers - 2) * h * h + h * b + b * static_cast<double>(*c.head->out_dim));
   };
-  const double global = forward(2, static_cast<double>(c.views.global_size)) + head(2);
-  const double local = forward(static_cast<double>(*c.views.local_count), static_cast<double>(c.views.local_size)) +
-                       head(static_cast<double>(*c.views.local_count));
+  const double global = forward(2, static_cast<double>(c.views->global_size)) + head(2);
+  const double local = forward(static_cast<double>(*c.views->local_count), static_cast<double>(c.views->local_size)) +
+                       head(static_cast<double>(*c.views->local_count));
   return global + 3 * (global + local);  // teacher forward, student forward and backward
 }
 
@@ -103,21 +107,21 @@ Options parse(int argc, char** argv) {
 
 void run(const Options& options) {
   const Config& config = options.config;
-  at::set_num_threads(static_cast<int>(config.train.threads.value_or(1)));
-  ops::set_fused(config.train.fused_kernels);
+  at::set_num_threads(static_cast<int>(config.train->threads.value_or(1)));
+  ops::set_fused(config.train->fused_kernels);
   const MethodSpec spec = make_method(config);
   const Schedules schedules(config, 50000);
   TrainState state(config, spec, compute_type(config));
   const auto comm = make_self_communicator(), statistics = make_self_communicator();
   GradientSync sync(comm, state.layout, state.student.parameters(), state.student_flat);
 
-  const int64_t batch = config.train.batch_size;
+  const int64_t batch = config.train->batch_size;
   StepInput input;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
-  input.crops.push_back(at::randn({2 * batch, 3, config.views.global_size, config.views.global_size}, generator, at::kFloat));
-  if (*config.views.local_count > 0)
+  input.crops.push_back(at::randn({2 * batch, 3, config.views->global_size, config.views->global_size}, generator, at::kFloat));
+  if (*config.views->local_count > 0)
     input.crops.push_back(
-        at::randn({*config.views.local_count * batch, 3, config.views.local_size, config.views.local_size}, generator, at::kFloat));
+        at::randn({*config.views->local_count * batch, 3, config.views->local_size, config.views->local_size}, generator, at::kFloat));
   for (int64_t i = 0; i < batch; ++i) input.positions.push_back(static_cast<uint64_t>(i));
   input.global_batch = batch;
   const auto step = [&] {
@@ -140,9 +144,9 @@ void run(const Options& options) {
   const double median = times[times.size() / 2], images = static_cast<double>(batch);
 
   const auto type = compute_type(config);
-  const int64_t tokens = (config.views.global_size / config.model.patch_size) * (config.views.global_size / config.model.patch_size) + 1;
-  const double library = gemm_rate(type, false, 2 * batch * tokens, *config.model.dim),
-               own = gemm_rate(type, true, 2 * batch * tokens, *config.model.dim);
+  const int64_t tokens = (config.views->global_size / config.model->patch_size) * (config.views->global_size / config.model->patch_size) + 1;
+  const double library = gemm_rate(type, false, 2 * batch * tokens, *config.model->dim),
+               own = gemm_rate(type, true, 2 * batch * tokens, *config.model->dim);
   const double textbook = textbook_flops(config);
   fmt::print("kernels {}\n", ops::kernels_in_use());
   fmt::print("step_ms {:.2f}\nimages_per_core_second {:.2f}\n", 1e3 * median, images / median);

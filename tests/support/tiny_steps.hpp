@@ -10,6 +10,7 @@
 #include "step/train_step.hpp"
 #include "synthetic_images.hpp"
 #include "tiny_run.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::testing_support {
 
@@ -46,7 +47,7 @@ class TinyRun {
     input.positions = batch.positions;
     input.seed = 5;
     input.masked = draw_masks(spec_, batch.groups.front().size, input.positions, input.seed);
-    input.global_batch = config_.train.batch_size;
+    input.global_batch = config_.train->batch_size;
     return input;
   }
   StepMetrics step(const StepInput& input, bool freeze = false) {
@@ -59,7 +60,7 @@ class TinyRun {
   LoaderConfig loading(const Communicator& comm) const {
     LoaderConfig c;
     c.seed = 5;
-    c.global_batch = static_cast<int>(config_.train.batch_size);
+    c.global_batch = static_cast<int>(config_.train->batch_size);
     c.rank = comm.rank();
     c.world_size = comm.size();
     return c;

@@ -12,6 +12,7 @@
 #include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
 #include "train/students.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -86,7 +87,7 @@ Line parse(int argc, char** argv) {
 
 // A GPU for each rank of this machine, or the CPU; what "auto" became stands in the saved configuration.
 void choose_device(TrainOptions& options, TrainComms& comms, int local_rank) {
-  std::string& device = options.config.train.device;
+  std::string& device = options.config.train->device;
   if (device == "auto") device = visible_gpus() > 0 ? "cuda" : "cpu";
   if (device == "cpu") return;
   const int gpu = visible_gpus() == 1 ? 0 : local_rank;  // a launcher that binds GPUs to tasks shows each its own

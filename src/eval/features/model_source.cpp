@@ -9,12 +9,15 @@
 #include "base/crc32c.hpp"
 #include "base/mapped_file.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/method.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/model_config.hpp"
 #include "model/weights/weights.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -83,11 +86,11 @@ void compare_with_manifest(LoadedModel& model) {
 void load_own(const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
   Config config = default_config();
   apply_settings(config, parse_settings(config_text, model.file.string()));
-  model.seed = static_cast<uint64_t>(config.train.seed);
+  model.seed = static_cast<uint64_t>(config.train->seed);
   if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
   config = settled(config);
-  model.image_size = static_cast<int>(config.views.global_size);
+  model.image_size = static_cast<int>(config.views->global_size);
   model.network = make_backbone(backbone_config(config), request.dtype);
   const SafetensorsFile file(model.file);
   const bool with_head =
@@ -105,7 +108,7 @@ void load_foreign(const ModelRequest& request, LoadedModel& model) {
       fail_usage(setting.where, "model.heads alone for weights that dinoxx did not write", setting.key, "Their shapes say the rest.");
     Config config = default_config();
     apply_settings(config, {setting});
-    if (config.model.heads) which.heads = static_cast<int>(*config.model.heads);
+    if (config.model->heads) which.heads = static_cast<int>(*config.model->heads);
   }
   ImportedBackbone imported = import_backbone(model.file, request.dtype, which);
   model.network = std::move(imported.backbone);
@@ -138,7 +141,7 @@ InputNormalization input_normalization(const WeightFile& file) {
   if (const std::string* text = own_text(file, kConfigKey)) {
     Config config = default_config();
     apply_settings(config, parse_settings(*text, where));
-    const std::string profile = settled(config).views.profile;
+    const std::string profile = settled(config).views->profile;
     return {profile_normalization(profile), "views.profile = " + profile + " of the file's configuration"};
   }
   // a preprocessor_config.json beside the file would know: not read yet

@@ -3,112 +3,120 @@
 #include <cmath>
 
 #include "config/architectures.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
+#include "method/teacher_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
 
 // Where a size comes from: a key of its own, or an entry of views.sizes.
 std::string place(const Config& c, const char* key, const ViewSizes& sizes) {
-  return c.views.sizes.empty() ? key : fmt::format("views.sizes, {} ({})", sizes.text(), key);
+  return c.views->sizes.empty() ? key : fmt::format("views.sizes, {} ({})", sizes.text(), key);
 }
 
 void check_vit(const Config& c) {
-  const int64_t dim = *c.model.dim, heads = *c.model.heads, patch = c.model.patch_size;
+  const int64_t dim = *c.model->dim, heads = *c.model->heads, patch = c.model->patch_size;
   if (dim % heads != 0)
     fail_usage("model.heads", fmt::format("a divisor of model.dim = {}", dim), std::to_string(heads), "Change one of them");
-  if (c.model.stem != "patch" && c.model.stem != "conv")
-    fail_usage("model.stem", "patch or conv for a vision transformer", c.model.stem, "Change model.stem or model.arch");
-  const bool grids = c.mask.scheme != "none" || c.gram.weight > 0;  // of whole patches of the image
+  if (c.model->stem != "patch" && c.model->stem != "conv")
+    fail_usage("model.stem", "patch or conv for a vision transformer", c.model->stem, "Change model.stem or model.arch");
+  const bool grids = c.mask->scheme != "none" || c.gram->weight > 0;  // of whole patches of the image
   const auto multiple = [&](const std::string& key, int64_t size) {
-    if (size < patch || (size % patch != 0 && (c.model.fit == "error" || (c.model.fit == "pad" && grids))))
+    if (size < patch || (size % patch != 0 && (c.model->fit == "error" || (c.model->fit == "pad" && grids))))
       fail_usage(key, fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(size),
                  grids ? "Change one of them, or let model.fit crop" : "Change one of them, or let model.fit crop or pad");
   };
-  if (*c.model.image_size % patch != 0)
-    fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model.image_size),
+  if (*c.model->image_size % patch != 0)
+    fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model->image_size),
                "Change one of them");
   for (const ViewSizes& sizes : resolutions(c)) {
     multiple(place(c, "views.global_size", sizes), sizes.global);
-    if (*c.views.local_count > 0) multiple(place(c, "views.local_size", sizes), sizes.local);
-    if (c.gram.weight > 0 && sizes.gram > 0) multiple(place(c, "gram.size", sizes), sizes.gram);
+    if (*c.views->local_count > 0) multiple(place(c, "views.local_size", sizes), sizes.local);
+    if (c.gram->weight > 0 && sizes.gram > 0) multiple(place(c, "gram.size", sizes), sizes.gram);
   }
 }
 
 // A stage that would be left without a pixel is refused.
 void check_convolutional(const Config& c, Family family) {
-  if (family == Family::kResNet && c.model.stem != "small" && c.model.stem != "large")
-    fail_usage("model.stem", "small or large for a ResNet", c.model.stem, "Change model.stem or model.arch");
-  if (family == Family::kConvNext && c.model.stem != "patch")
-    fail_usage("model.stem", "auto or patch for a ConvNeXt", c.model.stem, "Change model.stem or model.arch");
-  const int64_t least = family == Family::kResNet && c.model.stem == "small" ? 8 : 32;
+  if (family == Family::kResNet && c.model->stem != "small" && c.model->stem != "large")
+    fail_usage("model.stem", "small or large for a ResNet", c.model->stem, "Change model.stem or model.arch");
+  if (family == Family::kConvNext && c.model->stem != "patch")
+    fail_usage("model.stem", "auto or patch for a ConvNeXt", c.model->stem, "Change model.stem or model.arch");
+  const int64_t least = family == Family::kResNet && c.model->stem == "small" ? 8 : 32;
   const auto at_least = [&](const std::string& key, int64_t size) {
     if (size < least)
-      fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model.arch), std::to_string(size), "Change one of them");
+      fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model->arch), std::to_string(size), "Change one of them");
   };
   for (const ViewSizes& sizes : resolutions(c)) {
     at_least(place(c, "views.global_size", sizes), sizes.global);
-    if (*c.views.local_count > 0) at_least(place(c, "views.local_size", sizes), sizes.local);
+    if (*c.views->local_count > 0) at_least(place(c, "views.local_size", sizes), sizes.local);
   }
 }
 
 // What one part of the method asks of another.
 void check_method_keys(const Config& c, uint64_t images) {
-  const bool masks = c.mask.scheme != "none";
-  if (*c.loss.patch_weight > 0 && !masks)
+  const bool masks = c.mask->scheme != "none";
+  if (*c.loss->patch_weight > 0 && !masks)
     fail_usage("loss.patch_weight", "masks for the loss at masked patches", "mask.scheme = none",
                "Choose a mask.scheme, or set the weight to 0");
-  if (masks && family_of(c.model.arch) != Family::kVit)
-    fail_usage("mask.scheme", fmt::format("none for {}, which has no patches to mask", c.model.arch), c.mask.scheme,
+  if (masks && family_of(c.model->arch) != Family::kVit)
+    fail_usage("mask.scheme", fmt::format("none for {}, which has no patches to mask", c.model->arch), c.mask->scheme,
                "Choose a vision transformer, or mask.scheme = none and loss.patch_weight = 0");
-  if (c.mask.scheme.starts_with("ibot") && c.mask.probability != 0.5 && c.mask.probability != 1)
+  if (c.mask->scheme.starts_with("ibot") && c.mask->probability != 0.5 && c.mask->probability != 1)
     fail_usage("mask.probability", "0.5 or 1 for iBOT's masks (one of two ratios, the first 0, or one alone)",
-               fmt::format("{}", c.mask.probability), "Change mask.probability or mask.scheme");
-  if (masks && !(c.mask.ratio_min <= c.mask.ratio_max && c.mask.ratio_max < 1))
-    fail_usage("mask.ratio_min", "at most mask.ratio_max, and that below 1", fmt::format("{} and {}", c.mask.ratio_min, c.mask.ratio_max),
+               fmt::format("{}", c.mask->probability), "Change mask.probability or mask.scheme");
+  if (masks && !(c.mask->ratio_min <= c.mask->ratio_max && c.mask->ratio_max < 1))
+    fail_usage("mask.ratio_min", "at most mask.ratio_max, and that below 1", fmt::format("{} and {}", c.mask->ratio_min, c.mask->ratio_max),
                "Correct the two values");
   for (const ViewSizes& sizes : resolutions(c)) {
-    if (*c.views.local_count > 0 && sizes.local == sizes.global && masks)
+    if (*c.views->local_count > 0 && sizes.local == sizes.global && masks)
       fail_usage(place(c, "views.local_size", sizes), "another size than views.global_size where patches are masked",
                  std::to_string(sizes.local), "Make the local crops smaller");
-    if (!c.views.sizes.empty() && sizes.gram > 0 && c.gram.weight == 0)
+    if (!c.views->sizes.empty() && sizes.gram > 0 && c.gram->weight == 0)
       fail_usage(place(c, "gram.size", sizes), "0 where gram.weight is 0", std::to_string(sizes.gram), "Change one of them");
-    if (sizes.gram > 0 && (sizes.gram < sizes.global || c.gram.teacher == "ema"))
+    if (sizes.gram > 0 && (sizes.gram < sizes.global || c.gram->teacher == "ema"))
       fail_usage(place(c, "gram.size", sizes), "0, or at least views.global_size, with a Gram teacher of its own",
-                 fmt::format("{} with gram.teacher = \"{}\"", sizes.gram, c.gram.teacher), "Change gram.size or gram.teacher");
+                 fmt::format("{} with gram.teacher = \"{}\"", sizes.gram, c.gram->teacher), "Change gram.size or gram.teacher");
   }
-  if (c.gram.weight > 0 && family_of(c.model.arch) != Family::kVit)
-    fail_usage("gram.weight", fmt::format("0 for {}", c.model.arch), fmt::format("{}", c.gram.weight), "Choose a vision transformer");
-  if (c.gram.weight > 0 && c.gram.teacher.empty() && c.model.init_from.empty() && c.gram.first.steps(images, c.train.batch_size) == 0)
+  if (c.gram->weight > 0 && family_of(c.model->arch) != Family::kVit)
+    fail_usage("gram.weight", fmt::format("0 for {}", c.model->arch), fmt::format("{}", c.gram->weight), "Choose a vision transformer");
+  if (c.gram->weight > 0 && c.gram->teacher.empty() && c.model->init_from.empty() && c.gram->first.steps(images, c.train->batch_size) == 0)
     fail_usage("gram.teacher", "a run folder, checkpoint or weight file, ema, or a gram.first above 0",
                "none, and this run's own network as it is at the start: random",
                "Name one, set gram.first and gram.start, or begin with trained weights (model.init_from)");
-  if (c.gram.tokens != "all" && c.gram.group_size == 0)
-    fail_usage("gram.tokens", "all, or a gram.group_size above 0 (images differ in their masked patches)", c.gram.tokens,
+  if (c.gram->tokens != "all" && c.gram->group_size == 0)
+    fail_usage("gram.tokens", "all, or a gram.group_size above 0 (images differ in their masked patches)", c.gram->tokens,
                "Change one of them");
-  const Duration& warm = *c.teacher.warmup_temp_epochs;
+  const Duration& warm = *c.teacher->warmup_temp_epochs;
   if (const bool whole = warm.unit == Duration::Unit::kEpochs && warm.value == std::floor(warm.value);
-      c.teacher.temp_changes == "epoch" && !whole && warm.value > 0)
+      c.teacher->temp_changes == "epoch" && !whole && warm.value > 0)
     fail_usage("teacher.warmup_temp_epochs", "whole epochs where the temperature moves with each epoch", warm.text(),
                "Round it, or set teacher.temp_changes = step");
 }
 
 void check_optim(const Config& c, uint64_t images) {
-  if (c.optim.decay.value <= 0) return;
-  const auto steps = [&](const Duration& duration) { return duration.steps(images, c.train.batch_size); };
-  if (c.optim.schedule == "constant")
-    fail_usage("optim.decay", "0 for optim.schedule = constant", c.optim.decay.text(), "Change one of them");
-  const int64_t rest = steps(c.train.length) - steps(*c.optim.warmup);
-  if (steps(c.optim.decay) > rest)
-    fail_usage("optim.decay", fmt::format("at most the {} steps behind the warm-up", rest), fmt::format("{} steps", steps(c.optim.decay)),
+  if (c.optim->decay.value <= 0) return;
+  const auto steps = [&](const Duration& duration) { return duration.steps(images, c.train->batch_size); };
+  if (c.optim->schedule == "constant")
+    fail_usage("optim.decay", "0 for optim.schedule = constant", c.optim->decay.text(), "Change one of them");
+  const int64_t rest = steps(c.train->length) - steps(*c.optim->warmup);
+  if (steps(c.optim->decay) > rest)
+    fail_usage("optim.decay", fmt::format("at most the {} steps behind the warm-up", rest), fmt::format("{} steps", steps(c.optim->decay)),
                "Shorten it, or train longer");
 }
 
 }  // namespace
 
 void check_config(const Config& c, uint64_t images) {
-  const Family family = family_of(c.model.arch);
+  const Family family = family_of(c.model->arch);
   if (family == Family::kVit)
     check_vit(c);
   else
@@ -117,17 +125,17 @@ void check_config(const Config& c, uint64_t images) {
     if (!(low > 0 && low <= high))
       fail_usage(key, "a smallest share above 0 and not above the largest", fmt::format("{} to {}", low, high), "Correct the two values");
   };
-  ordered("views.global_scale_min", *c.views.global_scale_min, *c.views.global_scale_max);
-  if (*c.views.local_count > 0) ordered("views.local_scale_min", *c.views.local_scale_min, *c.views.local_scale_max);
+  ordered("views.global_scale_min", *c.views->global_scale_min, *c.views->global_scale_max);
+  if (*c.views->local_count > 0) ordered("views.local_scale_min", *c.views->local_scale_min, *c.views->local_scale_max);
   check_method_keys(c, images);
-  if (const Method& method = find_method(c.train.method); method.check) method.check(c);
+  if (const Method& method = find_method(c.train->method); method.check) method.check(c);
   check_optim(c, images);
-  if (static_cast<uint64_t>(c.train.batch_size) > images)
-    fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train.batch_size),
+  if (static_cast<uint64_t>(c.train->batch_size) > images)
+    fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train->batch_size),
                "Choose a smaller batch or pack more images");
-  if (c.train.length.steps(images, c.train.batch_size) < 1)
+  if (c.train->length.steps(images, c.train->batch_size) < 1)
     fail_usage("train.length", "at least one step",
-               fmt::format("{} of {} images in batches of {}", c.train.length.text(), images, c.train.batch_size), "Train longer");
+               fmt::format("{} of {} images in batches of {}", c.train->length.text(), images, c.train->batch_size), "Train longer");
 }
 
 }  // namespace dinoxx

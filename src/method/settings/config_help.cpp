@@ -7,6 +7,7 @@
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "method/methods.hpp"
 #include "resolve.hpp"
+#include "train/training_config.hpp"
 #include "unread_keys.hpp"
 
 namespace dinoxx {
@@ -21,7 +22,7 @@ std::string listed(const Names& names) {
 
 Config of_method(const Method& method, uint64_t images) {
   Config config = default_config();
-  config.train.method = method.name;
+  config.train->method = method.name;
   return resolve_unchecked(config, images, 1, 1);
 }
 

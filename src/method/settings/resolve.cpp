@@ -10,8 +10,18 @@
 #include "check_config.hpp"
 #include "config/architectures.hpp"
 #include "config/vit_config.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
+#include "data_pipeline/augment/views_config.hpp"
+#include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
+#include "method/teacher_config.hpp"
+#include "model/heads/head_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 #include "unread_keys.hpp"
 
 namespace dinoxx {
@@ -67,85 +77,85 @@ class Resolver {
 Resolver filled(const Config& before, uint64_t images, int cores, int world_size) {
   Resolver r(before);
   Config& c = r.config;
-  const Family family = family_of(c.model.arch);
-  if (!c.views.sizes.empty()) {
-    const ViewSizes& first = c.views.sizes.front();
-    c.views.global_size = first.global;
-    if (first.local > 0) c.views.local_size = first.local;  // 0: there are no local crops
-    c.gram.size = first.gram;
+  const Family family = family_of(c.model->arch);
+  if (!c.views->sizes.empty()) {
+    const ViewSizes& first = c.views->sizes.front();
+    c.views->global_size = first.global;
+    if (first.local > 0) c.views->local_size = first.local;  // 0: there are no local crops
+    c.gram->size = first.gram;
   }
-  const std::string from_arch = "as " + c.model.arch, from_images = fmt::format("for {} images", images);
+  const std::string from_arch = "as " + c.model->arch, from_images = fmt::format("for {} images", images);
   if (family == Family::kVit) {
-    const VitConfig arch = vit_config(c.model.arch, c.model.style);
-    r.set("model.dim", c.model.dim, int64_t{arch.dim}, from_arch);
-    r.set("model.depth", c.model.depth, int64_t{arch.depth}, from_arch);
-    r.set("model.heads", c.model.heads, int64_t{arch.heads}, from_arch);
-    r.set("model.mlp_ratio", c.model.mlp_ratio, arch.mlp_ratio, from_arch);
-    r.set("model.registers", c.model.registers, int64_t{arch.registers}, "as style " + c.model.style);
-    if (c.model.drop_path_form == "auto") c.model.drop_path_form = arch.drop_path_form;
+    const VitConfig arch = vit_config(c.model->arch, c.model->style);
+    r.set("model.dim", c.model->dim, int64_t{arch.dim}, from_arch);
+    r.set("model.depth", c.model->depth, int64_t{arch.depth}, from_arch);
+    r.set("model.heads", c.model->heads, int64_t{arch.heads}, from_arch);
+    r.set("model.mlp_ratio", c.model->mlp_ratio, arch.mlp_ratio, from_arch);
+    r.set("model.registers", c.model->registers, int64_t{arch.registers}, "as style " + c.model->style);
+    if (c.model->drop_path_form == "auto") c.model->drop_path_form = arch.drop_path_form;
   }
-  if (c.model.stem == "auto") c.model.stem = family != Family::kResNet ? "patch" : c.views.global_size <= 64 ? "small" : "large";
-  r.set("model.image_size", c.model.image_size, c.views.global_size, "as views.global_size");
+  if (c.model->stem == "auto") c.model->stem = family != Family::kResNet ? "patch" : c.views->global_size <= 64 ? "small" : "large";
+  r.set("model.image_size", c.model->image_size, c.views->global_size, "as views.global_size");
 
-  const MethodDefaults& method = find_method(c.train.method).defaults;
-  const std::string from_method = "as " + c.train.method;
+  const MethodDefaults& method = find_method(c.train->method).defaults;
+  const std::string from_method = "as " + c.train->method;
   const auto name = [](std::string& value, const std::string& chosen) {
     if (value == "auto") value = chosen;
   };
-  name(c.views.profile, method.profile);
-  r.set("views.global_scale_min", c.views.global_scale_min, method.global_scale_min, from_method);
-  r.set("views.global_scale_max", c.views.global_scale_max, 1.0, from_method);
-  r.set<int64_t>("views.local_count", c.views.local_count, method.local_count, from_method);
-  r.set("views.local_scale_min", c.views.local_scale_min, 0.05, from_method);
-  r.set("views.local_scale_max", c.views.local_scale_max, method.local_scale_max, from_method);
-  name(c.mask.scheme, family == Family::kVit ? method.mask : "none");
-  if (c.mask.group_size == 0) c.mask.group_size = std::gcd(int64_t{16}, c.train.batch_size / std::max(1, world_size));
-  name(c.optim.name, method.optimizer);
-  name(c.optim.lr_rule, method.lr_rule);
-  name(c.optim.clip_by, method.clip_by);
-  name(c.teacher.temp_changes, method.temp_changes);
-  name(c.loss.centring, method.centring);
-  name(c.loss.patch_centring, c.loss.centring);
-  r.set("optim.lr", c.optim.lr, method.lr, from_method);
-  r.set("optim.min_lr", c.optim.min_lr, method.min_lr, from_method);
-  r.set("optim.weight_decay", c.optim.weight_decay, method.weight_decay, from_method);
-  r.set("optim.weight_decay_end", c.optim.weight_decay_end, method.weight_decay_end, from_method);
-  r.set("optim.clip", c.optim.clip, method.clip, from_method);
-  r.set("optim.layer_decay", c.optim.layer_decay, method.layer_decay, from_method);
-  r.set("optim.patch_embed_lr", c.optim.patch_embed_lr, method.patch_embed_lr, from_method);
-  r.set("loss.patch_weight", c.loss.patch_weight, c.mask.scheme == "none" ? 0.0 : method.patch_weight, from_method);
-  r.set("loss.koleo_weight", c.loss.koleo_weight, method.koleo_weight, from_method);
-  if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head.out_dim, method.out_dim, from_method);
-  r.set("head.out_dim", c.head.out_dim, prototypes_for(images), from_images);
-  r.set<int64_t>("head.hidden_dim", c.head.hidden_dim, method.hidden_dim, from_method);
-  r.set("head.shared", c.head.shared, method.shared_head, from_method);
-  r.set("head.norm_last_layer", c.head.norm_last_layer, method.norm_last_layer, from_method);
-  r.set("head.weight_norm", c.head.weight_norm, method.weight_norm, from_method);
-  r.set("head.predictor_hidden_dim", c.head.predictor_hidden_dim, *c.head.hidden_dim, "as head.hidden_dim");
-  r.set("head.patch_out_dim", c.head.patch_out_dim, *c.head.out_dim, "as head.out_dim");
-  r.set("head.patch_hidden_dim", c.head.patch_hidden_dim, *c.head.hidden_dim, "as head.hidden_dim");
-  r.set("head.patch_bottleneck_dim", c.head.patch_bottleneck_dim, c.head.bottleneck_dim, "as head.bottleneck_dim");
+  name(c.views->profile, method.profile);
+  r.set("views.global_scale_min", c.views->global_scale_min, method.global_scale_min, from_method);
+  r.set("views.global_scale_max", c.views->global_scale_max, 1.0, from_method);
+  r.set<int64_t>("views.local_count", c.views->local_count, method.local_count, from_method);
+  r.set("views.local_scale_min", c.views->local_scale_min, 0.05, from_method);
+  r.set("views.local_scale_max", c.views->local_scale_max, method.local_scale_max, from_method);
+  name(c.mask->scheme, family == Family::kVit ? method.mask : "none");
+  if (c.mask->group_size == 0) c.mask->group_size = std::gcd(int64_t{16}, c.train->batch_size / std::max(1, world_size));
+  name(c.optim->name, method.optimizer);
+  name(c.optim->lr_rule, method.lr_rule);
+  name(c.optim->clip_by, method.clip_by);
+  name(c.teacher->temp_changes, method.temp_changes);
+  name(c.loss->centring, method.centring);
+  name(c.loss->patch_centring, c.loss->centring);
+  r.set("optim.lr", c.optim->lr, method.lr, from_method);
+  r.set("optim.min_lr", c.optim->min_lr, method.min_lr, from_method);
+  r.set("optim.weight_decay", c.optim->weight_decay, method.weight_decay, from_method);
+  r.set("optim.weight_decay_end", c.optim->weight_decay_end, method.weight_decay_end, from_method);
+  r.set("optim.clip", c.optim->clip, method.clip, from_method);
+  r.set("optim.layer_decay", c.optim->layer_decay, method.layer_decay, from_method);
+  r.set("optim.patch_embed_lr", c.optim->patch_embed_lr, method.patch_embed_lr, from_method);
+  r.set("loss.patch_weight", c.loss->patch_weight, c.mask->scheme == "none" ? 0.0 : method.patch_weight, from_method);
+  r.set("loss.koleo_weight", c.loss->koleo_weight, method.koleo_weight, from_method);
+  if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head->out_dim, method.out_dim, from_method);
+  r.set("head.out_dim", c.head->out_dim, prototypes_for(images), from_images);
+  r.set<int64_t>("head.hidden_dim", c.head->hidden_dim, method.hidden_dim, from_method);
+  r.set("head.shared", c.head->shared, method.shared_head, from_method);
+  r.set("head.norm_last_layer", c.head->norm_last_layer, method.norm_last_layer, from_method);
+  r.set("head.weight_norm", c.head->weight_norm, method.weight_norm, from_method);
+  r.set("head.predictor_hidden_dim", c.head->predictor_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");
+  r.set("head.patch_out_dim", c.head->patch_out_dim, *c.head->out_dim, "as head.out_dim");
+  r.set("head.patch_hidden_dim", c.head->patch_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");
+  r.set("head.patch_bottleneck_dim", c.head->patch_bottleneck_dim, c.head->bottleneck_dim, "as head.bottleneck_dim");
 
-  const int64_t total = c.train.length.steps(images, c.train.batch_size);
+  const int64_t total = c.train->length.steps(images, c.train->batch_size);
   const auto steps = [](int64_t n) { return Duration{static_cast<double>(n), Duration::Unit::kSteps}; };
-  r.set("optim.warmup", c.optim.warmup, steps(std::min<int64_t>(12500, total / 10)), fmt::format("of {} steps", total));
-  r.set("optim.freeze_last_layer", c.optim.freeze_last_layer, steps(std::min<int64_t>(1250, total / 10)),
+  r.set("optim.warmup", c.optim->warmup, steps(std::min<int64_t>(12500, total / 10)), fmt::format("of {} steps", total));
+  r.set("optim.freeze_last_layer", c.optim->freeze_last_layer, steps(std::min<int64_t>(1250, total / 10)),
         fmt::format("of {} steps", total));
-  r.set("teacher.momentum", c.teacher.momentum, by_size(images, std::min(0.99, method.momentum), method.momentum), from_images);
-  r.set("teacher.temp", c.teacher.temp, by_size(images, 0.02, 0.07), from_images);
-  r.set("teacher.warmup_temp", c.teacher.warmup_temp, std::min(*c.teacher.temp, by_size(images, 0.02, 0.04)), from_images);
-  r.set("teacher.patch_temp", c.teacher.patch_temp, *c.teacher.temp, "as teacher.temp");
-  r.set("teacher.patch_warmup_temp", c.teacher.patch_warmup_temp, std::min(*c.teacher.patch_temp, *c.teacher.warmup_temp),
+  r.set("teacher.momentum", c.teacher->momentum, by_size(images, std::min(0.99, method.momentum), method.momentum), from_images);
+  r.set("teacher.temp", c.teacher->temp, by_size(images, 0.02, 0.07), from_images);
+  r.set("teacher.warmup_temp", c.teacher->warmup_temp, std::min(*c.teacher->temp, by_size(images, 0.02, 0.04)), from_images);
+  r.set("teacher.patch_temp", c.teacher->patch_temp, *c.teacher->temp, "as teacher.temp");
+  r.set("teacher.patch_warmup_temp", c.teacher->patch_warmup_temp, std::min(*c.teacher->patch_temp, *c.teacher->warmup_temp),
         "as teacher.warmup_temp");
-  const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train.batch_size);
+  const double steps_per_epoch = static_cast<double>(images) / static_cast<double>(c.train->batch_size);
   const double temp_warmup = std::min(37500.0, 0.3 * static_cast<double>(total)) / steps_per_epoch;
   // in parts of an epoch, six decimals that lose no step: an epoch of a large set is longer than the whole warm-up
-  r.set("teacher.warmup_temp_epochs", c.teacher.warmup_temp_epochs,
-        {c.teacher.temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6, Duration::Unit::kEpochs},
+  r.set("teacher.warmup_temp_epochs", c.teacher->warmup_temp_epochs,
+        {c.teacher->temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6, Duration::Unit::kEpochs},
         fmt::format("of {} steps", total));
-  r.set("loss.local_weight_end", c.loss.local_weight_end, c.loss.local_weight, "");
-  r.set<int64_t>("train.threads", c.train.threads, std::max(1, cores), "this rank's cores");
-  r.set<int64_t>("data.workers", c.data.workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
+  r.set("loss.local_weight_end", c.loss->local_weight_end, c.loss->local_weight, "");
+  r.set<int64_t>("train.threads", c.train->threads, std::max(1, cores), "this rank's cores");
+  r.set<int64_t>("data.workers", c.data->workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
   return r;
 }
 

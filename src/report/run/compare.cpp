@@ -10,6 +10,7 @@
 #include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
 #include "run_figures.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -45,7 +46,7 @@ std::string fingerprint(const RunRecord& run) {
 std::string identity_without_seed(const RunRecord& run) {
   if (!run.config) return "";
   Config config = *run.config;
-  config.train.seed = 0;
+  config.train->seed = 0;
   return training_identity(config) + fingerprint(run);
 }
 

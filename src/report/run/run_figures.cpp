@@ -5,6 +5,9 @@
 #include <cmath>
 #include <limits>
 
+#include "model/model_config.hpp"
+#include "train/training_config.hpp"
+
 namespace dinoxx::report {
 
 using nlohmann::json;
@@ -54,7 +57,7 @@ std::string duration(double seconds) {
 }
 
 std::string backbone_text(const Config& config) {
-  const ModelConfig& model = config.model;
+  const ModelConfig& model = *config.model;
   std::string text = model.arch;
   if (model.arch.starts_with("vit")) text += fmt::format("/{}", model.patch_size);
   if (model.dim && model.depth) text += fmt::format(" {}x{}", *model.dim, *model.depth);
@@ -67,9 +70,9 @@ std::vector<Figure> run_figures(const RunRecord& run) {
   const double balanced = run.evals.empty() ? NAN : number_of(run.evals.back()["eval"], "balanced_accuracy");
   const auto count = [](int64_t number) { return number > 0 ? grouped(number) : std::string("-"); };
   std::vector<Figure> figures{
-      {"method", run.config ? run.config->train.method : "-", false},
+      {"method", run.config ? run.config->train->method : "-", false},
       {"backbone", run.config ? backbone_text(*run.config) : "-", false},
-      {"seed", run.config ? std::to_string(run.config->train.seed) : "-"},
+      {"seed", run.config ? std::to_string(run.config->train->seed) : "-"},
       {"images seen", batch > 0 ? grouped(run.images_seen(step)) : "-"},
       {"done", total > 0 ? fmt::format("{:.0f} %", std::floor(100.0 * static_cast<double>(step) / static_cast<double>(total))) : "-"},
       {"batch", count(batch)},

@@ -9,6 +9,7 @@
 #include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -61,12 +62,12 @@ void add_up_seconds(RunRecord& run) {
 }  // namespace
 
 int64_t RunRecord::batch() const {
-  return config ? config->train.batch_size : 0;
+  return config ? config->train->batch_size : 0;
 }
 
 int64_t RunRecord::total_steps() const {
   if (!config || starts.empty() || batch() == 0) return 0;
-  return config->train.length.steps(static_cast<uint64_t>(journal::whole_number(starts.back(), "images")), batch());
+  return config->train->length.steps(static_cast<uint64_t>(journal::whole_number(starts.back(), "images")), batch());
 }
 
 double RunRecord::last(const std::string& column) const {

@@ -10,8 +10,10 @@
 
 #include "data_pipeline/loader/loader.hpp"
 #include "formats/safetensors.hpp"
+#include "method/teacher_config.hpp"
 #include "model/layers/stochastic_depth.hpp"
 #include "step/train_step.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -51,18 +53,18 @@ void export_inputs(const std::filesystem::path& data, const std::vector<std::fil
   const std::vector<uint64_t> ids = dataset->ids(Split::kTrain);
   Config given = default_config();
   for (const auto& file : files) apply_settings(given, read_settings(file));
-  if (given.train.method == "distill") given.teacher.distill = "stands in a file of its own";
+  if (given.train->method == "distill") given.teacher->distill = "stands in a file of its own";
   const Config config = resolve_config(given, ids.size(), 1);
   const MethodSpec spec = make_method(config);
-  const auto seed = static_cast<uint64_t>(config.train.seed);
+  const auto seed = static_cast<uint64_t>(config.train->seed);
   Output output;
 
   LoaderConfig loading;
   loading.seed = seed;
-  loading.global_batch = static_cast<int>(config.train.batch_size);
+  loading.global_batch = static_cast<int>(config.train->batch_size);
   Loader loader(dataset, ids, spec.plans(), loading);
   loader.start(0);
-  const int64_t steps = config.train.length.steps(ids.size(), config.train.batch_size);
+  const int64_t steps = config.train->length.steps(ids.size(), config.train->batch_size);
   for (int64_t step = 0; step < steps; ++step) {
     const Batch& batch = loader.next();
     const auto slots = static_cast<int64_t>(batch.positions.size());

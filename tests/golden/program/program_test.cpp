@@ -13,6 +13,7 @@
 #include "golden.hpp"
 #include "image_files.hpp"
 #include "method/method.hpp"
+#include "method/teacher_config.hpp"
 #include "model/weights/backbone_json.hpp"
 #include "model/weights/weights.hpp"
 #include "program.hpp"
@@ -127,7 +128,7 @@ class ProgramRun : public testing::TestWithParam<Case> {
   // As a run leaves a teacher behind, with the values that script and test give each name.
   void write_first_weights(const std::string& settings) const {
     Config config = default_config();
-    if (GetParam().method == "distill") config.teacher.distill = "given";
+    if (GetParam().method == "distill") config.teacher->distill = "given";
     apply_settings(config, parse_settings(settings, "run.cfg"));
     const MethodSpec spec = make_method(resolve_config(config, kTrain, 1));
     const Network network(spec.network, at::kFloat);

@@ -9,6 +9,9 @@
 #include "config/config_fields.hpp"
 #include "config/config_options.hpp"
 #include "dinoxx/base/error.hpp"
+#include "method/teacher_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -97,7 +100,7 @@ TEST(ConfigFile, ParsesWhatItPrints) {
 
 TEST(ConfigFile, CommentsAndSpaces) {
   const Config config = from_text("# a comment\n\n[optim]\n  lr=0.25   # peak\n");
-  EXPECT_EQ(config.optim.lr, 0.25);
+  EXPECT_EQ(config.optim->lr, 0.25);
 }
 
 TEST(ConfigFile, RefusesWithFileLineAndAdvice) {
@@ -129,8 +132,8 @@ TEST(ConfigLineTest, KeysAreOptionsAndWinOverNothingElse) {
   EXPECT_TRUE(line.variables["check"].as<bool>());
   Config config = default_config();
   apply_settings(config, line.settings);
-  EXPECT_EQ(config.optim.lr, 0.5);
-  EXPECT_EQ(config.train.length, (Duration{3, Duration::Unit::kEpochs}));
+  EXPECT_EQ(config.optim->lr, 0.5);
+  EXPECT_EQ(config.train->length, (Duration{3, Duration::Unit::kEpochs}));
   for (const Field& field : config_fields()) EXPECT_THAT(line.help, HasSubstr("--" + field.key));
 }
 
@@ -147,22 +150,22 @@ TEST(ConfigLineTest, Refuses) {
 TEST(ConfigResolve, ABareTemperatureWarmUpIsEpochs) {
   const auto warm = [](const std::string& text) { return from_text("[teacher]\nwarmup_temp_epochs = " + text + "\n"); };
   for (const char* number : {"0", "30", "0.2425", "1e-06"}) {
-    EXPECT_EQ(warm(number).teacher.warmup_temp_epochs->text(), std::string(number) + "ep");
+    EXPECT_EQ(warm(number).teacher->warmup_temp_epochs->text(), std::string(number) + "ep");
     EXPECT_THAT(config_differences(warm(number), warm(std::string(number) + "ep")), testing::IsEmpty());
   }
-  EXPECT_EQ(warm("600it").teacher.warmup_temp_epochs->steps(1000, 10), 600);
-  EXPECT_EQ(warm("64000samples").teacher.warmup_temp_epochs->steps(1000, 10), 6400);
-  EXPECT_FALSE(warm("auto").teacher.warmup_temp_epochs.has_value());
+  EXPECT_EQ(warm("600it").teacher->warmup_temp_epochs->steps(1000, 10), 600);
+  EXPECT_EQ(warm("64000samples").teacher->warmup_temp_epochs->steps(1000, 10), 6400);
+  EXPECT_FALSE(warm("auto").teacher->warmup_temp_epochs.has_value());
   for (const char* text : {"-1", "", "ep", "3 ep", "soon"}) EXPECT_THROW(warm(text), UsageError) << text;
 }
 
 TEST(ConfigDifferences, NameTrainingKeysOnly) {
   Config a = default_config(), b = a;
-  b.optim.lr = 1;
-  b.train.log_every = 77;
+  b.optim->lr = 1;
+  b.train->log_every = 77;
   EXPECT_EQ(config_differences(a, b), (std::vector<std::string>{"optim.lr was auto and is 1"}));
   EXPECT_NE(training_identity(a), training_identity(b));
-  b.optim.lr = a.optim.lr;
+  b.optim->lr = a.optim->lr;
   EXPECT_EQ(training_identity(a), training_identity(b));
 }
 

@@ -9,11 +9,14 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "golden.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
+#include "model/heads/head_config.hpp"
 #include "model/weights/backbone_json.hpp"
 #include "step/train_state.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -118,12 +121,12 @@ TEST(UnreadKeys, ASavedConfigurationIsAccepted) {
       EXPECT_EQ(start(saved), "accepted") << method.name << ", " << arch;
       EXPECT_EQ(start(saved, 50'000), "accepted") << method.name << ", " << arch;
       Config longer = saved;
-      longer.train.length = Duration::parse("200ep");
-      longer.head.out_dim = 48;
+      longer.train->length = Duration::parse("200ep");
+      longer.head->out_dim = 48;
       EXPECT_EQ(start(longer), "accepted") << method.name << ", " << arch;
       Config changed = saved;
       const bool simclr = reads(method, field_of("loss.temp"));
-      (simclr ? changed.loss.student_temp : changed.loss.temp) = 0.7;
+      (simclr ? changed.loss->student_temp : changed.loss->temp) = 0.7;
       EXPECT_THAT(start(changed), HasSubstr(simclr ? "loss.student_temp: expected no value" : "loss.temp: expected no value"));
     }
   EXPECT_EQ(start(from_text(print_config(default_config()))), "accepted") << "as --print-config prints it";

@@ -7,10 +7,12 @@
 #include <filesystem>
 
 #include "base/files.hpp"
+#include "checkpoint/checkpoint_config.hpp"
 #include "config/config.hpp"
 #include "config/config_fields.hpp"
 #include "method/settings/resolve.hpp"
 #include "source_dir.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -288,9 +290,9 @@ TEST(PublishedRecipes, OfDinov3KeepCheckpointsForAGramStage) {
     apply_settings(config, read_settings(fmt::format("{}/configs/{}.cfg", source_dir().string(), name)));
     config = resolve_config(config, 100'000, 1);
     int64_t kept = 0;
-    const int64_t total = config.train.length.steps(100'000, config.train.batch_size);
+    const int64_t total = config.train->length.steps(100'000, config.train->batch_size);
     for (int64_t step = 1; step <= total / 2; ++step)
-      kept += config.checkpoint.keep_every.ends_with(step, 100'000, config.train.batch_size);
+      kept += config.checkpoint->keep_every.ends_with(step, 100'000, config.train->batch_size);
     EXPECT_GE(kept, 2) << name;
   }
 }

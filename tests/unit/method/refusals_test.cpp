@@ -7,13 +7,17 @@
 #include <set>
 
 #include "base/files.hpp"
+#include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/loss_config.hpp"
 #include "method/method.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/heads/head_config.hpp"
 #include "source_dir.hpp"
 #include "tiny_run.hpp"
 #include "train/students.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -208,7 +212,7 @@ TEST(Refusals, StudentsOfOneJob) {
         for (const std::string& part : {text, common, own[i]}) apply_settings(student.config, parse_settings(part, "job"));
         students.push_back(std::move(student));
       }
-      for (const Config& config : resolve_students(students, world, 60, 1)) group_size = config.mask.group_size;
+      for (const Config& config : resolve_students(students, world, 60, 1)) group_size = config.mask->group_size;
     });
   };
   const std::string other = "[model]\ndim = 48\n";
@@ -271,9 +275,9 @@ TEST(Rules, PrototypesOfEachMethod) {
 TEST(Rules, OlderConfigurationsAreSettled) {
   Config old = testing_support::tiny_config("[train]\nmethod = dinov3\n[head]\nhidden_dim = 40\n");
   const Config now = old;
-  old.head.weight_norm.reset();
-  old.head.predictor_hidden_dim.reset();
-  old.loss.local_weight_end.reset();
+  old.head->weight_norm.reset();
+  old.head->predictor_hidden_dim.reset();
+  old.loss->local_weight_end.reset();
   EXPECT_EQ(settled(old), now);
   EXPECT_EQ(settled(now), now);
 }
@@ -351,14 +355,14 @@ TEST(Recipes, StartWithTheirOwnCommand) {
                 if (std::smatch several; std::regex_search(text, several, std::regex("--students (\\S+)"))) {
                   std::vector<Student> students = read_students(
                       std::regex_replace(several[1].str(), std::regex("configs/"), (source_dir() / "configs/").string()), config, {});
-                  for (const Config& of_student : resolve_students(students, world, 1'281'167, 2)) methods.insert(of_student.train.method);
+                  for (const Config& of_student : resolve_students(students, world, 1'281'167, 2)) methods.insert(of_student.train->method);
                   return;
                 }
                 config = resolve_config(config, 1'281'167, 2);
-                EXPECT_EQ(config.train.batch_size % world, 0) << entry.path();
-                check_batch(make_method(config), config.train.batch_size / world, world);
+                EXPECT_EQ(config.train->batch_size % world, 0) << entry.path();
+                check_batch(make_method(config), config.train->batch_size / world, world);
                 Schedules(config, 1'281'167);
-                methods.insert(config.train.method);
+                methods.insert(config.train->method);
               }),
               "accepted")
         << entry.path();

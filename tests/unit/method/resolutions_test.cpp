@@ -3,8 +3,11 @@
 
 #include <numbers>
 
+#include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gram_config.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/model_config.hpp"
 #include "step/train_step.hpp"
 #include "tiny_run.hpp"
 
@@ -53,16 +56,16 @@ TEST(Resolutions, OneIsTheKeysOfOne) {
   const MethodSpec a = make_method(one), b = make_method(listed);
   EXPECT_TRUE(a.other_views.empty() && b.other_views.empty());
   EXPECT_EQ(a.views.describe(), b.views.describe());
-  EXPECT_EQ(listed.views.global_size, 16);
-  EXPECT_EQ(listed.gram.size, 24);
+  EXPECT_EQ(listed.views->global_size, 16);
+  EXPECT_EQ(listed.gram->size, 24);
 }
 
 TEST(Resolutions, TheFirstIsWhatOtherKeysAreMadeFor) {
   const Config config = tiny_config(kDinov3 + "size = 48\n" + sizes("24x12x32:1, 16x8x32:9"));
-  EXPECT_EQ(config.views.global_size, 24);
-  EXPECT_EQ(config.views.local_size, 12);
-  EXPECT_EQ(config.gram.size, 32);
-  EXPECT_EQ(config.model.image_size, 24);
+  EXPECT_EQ(config.views->global_size, 24);
+  EXPECT_EQ(config.views->local_size, 12);
+  EXPECT_EQ(config.gram->size, 32);
+  EXPECT_EQ(config.model->image_size, 24);
 }
 
 TEST(Resolutions, ArePrintedAsTheyAreRead) {
@@ -73,7 +76,7 @@ TEST(Resolutions, ArePrintedAsTheyAreRead) {
   EXPECT_EQ(again, config);
   EXPECT_EQ(resolve_config(again, 60, 1), config);
   Config other = config;
-  other.views.sizes[0].share = 0.4;
+  other.views->sizes[0].share = 0.4;
   EXPECT_EQ(config_differences(config, other),
             std::vector<std::string>{"views.sizes was 16x8x24:0.3, 24x12x0:3 and is 16x8x24:0.4, 24x12x0:3"});
 }
@@ -118,7 +121,7 @@ TEST(Flips, AreAShareOfEveryCrop) {
     for (const ViewPlan& plan : make_method(tiny_config(fmt::format("{}flip = {}\n", sizes("16x8x0:1, 24x8x0:1"), p))).plans())
       for (const ViewSpec& view : plan.views) EXPECT_EQ(view.flip_p, p);
   }
-  EXPECT_EQ(tiny_config().views.flip, 0.5);
+  EXPECT_EQ(tiny_config().views->flip, 0.5);
   EXPECT_EQ(make_method(tiny_config()).views.views[0].flip_p, 0.5);
 }
 

@@ -11,10 +11,16 @@
 
 #include "base/files.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
+#include "method/teacher_config.hpp"
+#include "model/heads/head_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
 #include "source_dir.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -79,33 +85,33 @@ TEST(ConfigResolve, FollowsTheSizeOfTheSet) {
   const Config open = default_config();
   const auto resolved = [&](uint64_t images) { return resolve_config(open, images, 8); };
   // lightly-train's rules, dino_family.md 4.2
-  EXPECT_EQ(resolved(19999).head.out_dim, 1024);
-  EXPECT_EQ(resolved(20000).head.out_dim, 2048);
-  EXPECT_EQ(resolved(50000).head.out_dim, 4096);
-  EXPECT_EQ(resolved(100000).head.out_dim, 16384);
-  EXPECT_EQ(resolved(200000).head.out_dim, 32768);
-  EXPECT_EQ(resolved(500000).head.out_dim, 65536);
-  EXPECT_DOUBLE_EQ(resolved(5000).teacher.temp.value(), 0.02);
-  EXPECT_DOUBLE_EQ(resolved(510000).teacher.temp.value(), 0.045);
-  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.temp.value(), 0.07);
-  EXPECT_DOUBLE_EQ(resolved(2000000).teacher.warmup_temp.value(), 0.04);
-  EXPECT_DOUBLE_EQ(resolved(20000).teacher.momentum.value(), 0.99);
-  EXPECT_DOUBLE_EQ(resolved(1000000).teacher.momentum.value(), 0.996);
+  EXPECT_EQ(resolved(19999).head->out_dim, 1024);
+  EXPECT_EQ(resolved(20000).head->out_dim, 2048);
+  EXPECT_EQ(resolved(50000).head->out_dim, 4096);
+  EXPECT_EQ(resolved(100000).head->out_dim, 16384);
+  EXPECT_EQ(resolved(200000).head->out_dim, 32768);
+  EXPECT_EQ(resolved(500000).head->out_dim, 65536);
+  EXPECT_DOUBLE_EQ(resolved(5000).teacher->temp.value(), 0.02);
+  EXPECT_DOUBLE_EQ(resolved(510000).teacher->temp.value(), 0.045);
+  EXPECT_DOUBLE_EQ(resolved(2000000).teacher->temp.value(), 0.07);
+  EXPECT_DOUBLE_EQ(resolved(2000000).teacher->warmup_temp.value(), 0.04);
+  EXPECT_DOUBLE_EQ(resolved(20000).teacher->momentum.value(), 0.99);
+  EXPECT_DOUBLE_EQ(resolved(1000000).teacher->momentum.value(), 0.996);
   // 100 epochs of 51200 images in batches of 256: 20000 steps, so a tenth caps the warm-up of 12500 and not the 1250 of the last layer
   const Config mid = resolved(51200);
-  EXPECT_EQ(mid.optim.warmup.value(), (Duration{2000, Duration::Unit::kSteps}));
-  EXPECT_EQ(mid.optim.freeze_last_layer.value(), (Duration{1250, Duration::Unit::kSteps}));
-  EXPECT_EQ(mid.teacher.warmup_temp_epochs.value(), (Duration{30, Duration::Unit::kEpochs}));
-  EXPECT_EQ(mid.model.dim.value(), 384);
-  EXPECT_EQ(mid.model.image_size.value(), 224);
-  EXPECT_EQ(mid.train.threads.value(), 8);
+  EXPECT_EQ(mid.optim->warmup.value(), (Duration{2000, Duration::Unit::kSteps}));
+  EXPECT_EQ(mid.optim->freeze_last_layer.value(), (Duration{1250, Duration::Unit::kSteps}));
+  EXPECT_EQ(mid.teacher->warmup_temp_epochs.value(), (Duration{30, Duration::Unit::kEpochs}));
+  EXPECT_EQ(mid.model->dim.value(), 384);
+  EXPECT_EQ(mid.model->image_size.value(), 224);
+  EXPECT_EQ(mid.train->threads.value(), 8);
 }
 
 // DINOv2's and DINOv3's schedules count steps: where an epoch has more of them than the warm-up, it is a part of one.
 TEST(ConfigResolve, TemperatureWarmUpInPartsOfAnEpoch) {
   for (const uint64_t images : {uint64_t{1'281'167}, uint64_t{14'197'122}, uint64_t{1'689'000'000}}) {
     const Config config = resolve_config(from_text("[train]\nmethod = dinov2\nlength = 125000it\nbatch_size = 2048\n"), images, 1);
-    EXPECT_EQ(config.teacher.warmup_temp_epochs->steps(images, 2048), 37500) << images;
+    EXPECT_EQ(config.teacher->warmup_temp_epochs->steps(images, 2048), 37500) << images;
     EXPECT_EQ(from_text(print_config(config)), config);
   }
   for (const char* part : {"0.5", "0.5ep", "600it", "64000samples"}) {
@@ -122,7 +128,7 @@ TEST(ConfigResolve, TemperatureWarmUpInPartsOfAnEpoch) {
 
 // One factor for the whole run where no second one is named.
 TEST(ConfigResolve, TheLocalWeightStaysUnlessToldOtherwise) {
-  const auto end = [](const std::string& text) { return *resolve_config(from_text("[loss]\n" + text), 1000, 1).loss.local_weight_end; };
+  const auto end = [](const std::string& text) { return *resolve_config(from_text("[loss]\n" + text), 1000, 1).loss->local_weight_end; };
   EXPECT_EQ(end(""), 1);
   EXPECT_EQ(end("local_weight = 0.25\n"), 0.25);
   EXPECT_EQ(end("local_weight = 0.25\nlocal_weight_end = 0.5\n"), 0.5);
@@ -130,10 +136,10 @@ TEST(ConfigResolve, TheLocalWeightStaysUnlessToldOtherwise) {
 
 TEST(ConfigResolve, KeepsWhatWasSetAndSaysWhatItChose) {
   Config config = default_config();
-  config.head.out_dim = 77;
+  config.head->out_dim = 77;
   std::vector<std::string> notes;
   const Config resolved = resolve_config(config, 5000, 2, &notes);
-  EXPECT_EQ(resolved.head.out_dim, 77);
+  EXPECT_EQ(resolved.head->out_dim, 77);
   EXPECT_THAT(notes, testing::Contains(testing::AllOf(HasSubstr("teacher.temp = 0.02"), HasSubstr("(for 5000 images)"))));
   EXPECT_THAT(notes, testing::Not(testing::Contains(HasSubstr("head.out_dim"))));
 }

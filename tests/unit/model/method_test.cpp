@@ -9,6 +9,7 @@
 #include "method/network.hpp"
 #include "small_vit.hpp"
 #include "tiny_run.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -67,7 +68,7 @@ TEST(Method, TheTableIsWhole) {
 TEST(Method, UnknownNameGetsTheNearest) {
   EXPECT_THAT(usage_message([] {
                 Config config = testing_support::tiny_config();
-                config.train.method = "dimo";
+                config.train->method = "dimo";
                 make_method(config);
               }),
               AllOf(HasSubstr("\"dimo\""), HasSubstr("dino")));

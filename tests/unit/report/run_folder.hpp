@@ -4,6 +4,7 @@
 
 #include "config/config.hpp"
 #include "support/temporary_folder.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 
@@ -16,7 +17,7 @@ class FakeRun {
     std::vector<Setting> settings{{"train.batch_size", "10", ""}, {"train.length", "4ep", ""}};
     for (const auto& [key, value] : keys) settings.push_back({key, value, ""});
     apply_settings(config, settings);
-    batch_ = config.train.batch_size;
+    batch_ = config.train->batch_size;
     std::ofstream(folder / "config.cfg") << print_config(config);
     raw("");
   }

@@ -17,11 +17,13 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/features/embed.hpp"
+#include "eval/run/eval_config.hpp"
 #include "eval/run/evaluate.hpp"
 #include "formats/safetensors.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "support/temporary_folder.hpp"
 #include "train/train.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -122,8 +124,8 @@ json evaluated(const fs::path& model, const fs::path& cache = {}) {
   options.protocols = {"knn", "clustering"};
   options.baselines = {};
   options.split = Split::kVal;
-  options.knn.ks.assign(config.eval.knn_k.begin(), config.eval.knn_k.end());
-  options.seed = static_cast<uint64_t>(config.train.seed);
+  options.knn.ks.assign(config.eval->knn_k.begin(), config.eval->knn_k.end());
+  options.seed = static_cast<uint64_t>(config.train->seed);
   options.cache = cache;
   return eval::evaluate(options, *make_self_communicator());
 }

@@ -10,10 +10,13 @@
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "history/checkpoint_folders.hpp"
+#include "loss/loss_config.hpp"
+#include "model/model_config.hpp"
 #include "model/weights/weights.hpp"
 #include "step/train_step.hpp"
 #include "temporary_folder.hpp"
 #include "train/train.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -51,7 +54,7 @@ class Seed : public testing::Test {
 
   // Lines of metrics.jsonl of a new run.
   std::vector<json> run(int64_t seed) {
-    options_.config.train.seed = seed;
+    options_.config.train->seed = seed;
     options_.out = folder_ / ("run" + std::to_string(runs_++));
     const auto self = [] { return make_self_communicator(); };
     try {
@@ -74,7 +77,7 @@ class Seed : public testing::Test {
   // The loss of step 1 of a run of seed `weights`, its batch drawn with `seeds`; with the weights of `file` where one is given.
   double loss_of(int64_t weights, const Seeds& seeds, const fs::path& file = {}) const {
     Config given = options_.config;
-    given.train.seed = weights;
+    given.train->seed = weights;
     const Config config = resolve_config(given, ids_.size(), options_.cores);
     const MethodSpec spec = make_method(config);
     TrainState state(config, spec, at::kFloat);
@@ -150,7 +153,7 @@ TEST_F(Seed, GivesOrderCropsMasksAndStochasticDepthEachByItself) {
 TEST_F(Seed, TwoRunsFromOneStartDiffer) {
   run(5);
   const fs::path start = *latest_checkpoint(options_.out) / "teacher.safetensors";
-  options_.config.model.init_from = start.string();
+  options_.config.model->init_from = start.string();
   const double five = first_loss(5), again = first_loss(5), six = first_loss(6);
   EXPECT_EQ(five, again);
   EXPECT_GT(std::abs(six - five), 1e-4 * five);
@@ -160,9 +163,9 @@ TEST_F(Seed, TwoRunsFromOneStartDiffer) {
 
 // A step that is skipped names its images: steps that all are tell the ids of the first batches.
 TEST_F(Seed, TheFirstBatchesAreTheSamplers) {
-  options_.config.loss.koleo_weight = 1e38;  // finite in float32, what backward makes of it is not
-  options_.config.train.max_skipped = 4;
-  options_.config.train.length = {10, Duration::Unit::kSteps};
+  options_.config.loss->koleo_weight = 1e38;  // finite in float32, what backward makes of it is not
+  options_.config.train->max_skipped = 4;
+  options_.config.train->length = {10, Duration::Unit::kSteps};
   for (const int64_t seed : {5, 6}) {
     std::vector<std::string> found, expected;
     for (const json& line : run(seed)) {

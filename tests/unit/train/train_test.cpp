@@ -18,8 +18,14 @@
 #include "comm/agree.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "eval/run/eval_config.hpp"
 #include "formats/safetensors.hpp"
 #include "history/checkpoint_folders.hpp"
+#include "loss/loss_config.hpp"
+#include "method/teacher_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -110,7 +116,7 @@ TEST_F(TrainTest, AFailedEvaluationIsLoggedAndTrainingGoesOn) {
   int calls = 0;
   options_.make_eval_hook = [&](std::shared_ptr<const Dataset> dataset, const Config& resolved) -> EvalHook {
     EXPECT_GT(dataset->size(), 0u);
-    EXPECT_TRUE(resolved.teacher.temp.has_value());
+    EXPECT_TRUE(resolved.teacher->temp.has_value());
     return [&](const Network& teacher, int64_t step) -> json {
       if (++calls == 2) throw std::runtime_error("the evaluation broke");
       return {{"suite", "test"}, {"step", step}, {"dim", teacher.backbone().feature_dim()}};
@@ -216,7 +222,7 @@ TEST_F(TrainTest, EvaluationIsHandedTheTeacher) {
 }
 
 TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
-  options_.config.eval.every = {};
+  options_.config.eval->every = {};
   EXPECT_EQ(run(), ExitCode::kDone);
   const fs::path checkpoint = latest_checkpoint(options_.out).value();
   expect_the_teachers_files(checkpoint, 0);
@@ -229,14 +235,14 @@ TEST_F(TrainTest, TheTeachersWeightsAreStoredUnderTheirPublishedNames) {
   EXPECT_EQ(backbone.at("pos_embed").shape, (std::vector<int64_t>{1, 5, 16}));
   Config config = default_config();  // what the file was trained with is in the file
   apply_settings(config, parse_settings(teacher.metadata().at("dinoxx.config"), "metadata"));
-  EXPECT_EQ(config.model.dim, 16);
+  EXPECT_EQ(config.model->dim, 16);
 }
 
 // Of one image there is no spread over images: null, and no alarm.
 TEST_F(TrainTest, OneImageOnARankTrains) {
-  options_.config.train.batch_size = 1;
-  options_.config.optim.warmup = Duration{};
-  options_.config.eval.every = {};
+  options_.config.train->batch_size = 1;
+  options_.config.optim->warmup = Duration{};
+  options_.config.eval->every = {};
   EXPECT_EQ(run(), ExitCode::kDone);
   int steps = 0;
   for (const json& line : metrics()) {
@@ -254,8 +260,8 @@ TEST_F(TrainTest, OneImageOnARankTrains) {
 
 // The mean gradient is the same on all ranks: where no loss is at fault, a parameter and the images of all of them are named.
 TEST_F(TrainTest, AGradientThatIsNoNumberIsNamed) {
-  options_.config.loss.koleo_weight = 1e38;  // finite in float32, what backward makes of it is not
-  options_.config.train.max_skipped = 2;
+  options_.config.loss->koleo_weight = 1e38;  // finite in float32, what backward makes of it is not
+  options_.config.train->max_skipped = 2;
   std::string told;
   try {
     run();
@@ -296,7 +302,7 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
 
 // The records as their format says, read here by other code than wrote them; TensorBoard 2.21 reads them too (tried by hand).
 TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
-  options_.config.eval.every = {};
+  options_.config.eval->every = {};
   EXPECT_EQ(run(), ExitCode::kDone);
   std::string bytes;
   for (const auto& entry : fs::directory_iterator(options_.out))

@@ -1,0 +1,41 @@
+#include "loss_config.hpp"
+
+#include "config/config.hpp"
+#include "config/config_conditions.hpp"
+#include "config/field_kinds.hpp"
+
+namespace dinoxx {
+
+using namespace field_kinds;
+
+std::vector<Field> loss_fields() {
+  constexpr auto loss = &Config::loss;
+  constexpr Range count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, temperature{1e-6, 1e3};
+  return {
+      field<loss, &LossConfig::student_temp>("loss.student_temp", "0.1", "temperature of the student", temperature),
+      field<loss, &LossConfig::temp>("loss.temp", "0.2", "temperature of the NT-Xent loss", temperature),
+      choice<loss, &LossConfig::centring>("loss.centring", "auto", {"auto", "centre", "sinkhorn"},
+                                          "what keeps the teacher from one answer: a running centre or Sinkhorn-Knopp"),
+      when({where::patch_loss()}, choice<loss, &LossConfig::patch_centring>("loss.patch_centring", "auto", {"auto", "centre", "sinkhorn"},
+                                                                            "the same for patches; auto: as loss.centring")),
+      when({where::running_centre()}, field<loss, &LossConfig::centre_momentum>("loss.centre_momentum", "0.9",
+                                                                                "momentum of the centres of the teacher's logits", share)),
+      when({where::sinkhorn()},
+           field<loss, &LossConfig::sinkhorn_iterations>("loss.sinkhorn_iterations", "3", "of Sinkhorn-Knopp", {1, 100})),
+      when({where::local_crops()}, field<loss, &LossConfig::local_weight>(
+                                       "loss.local_weight", "1", "factor of the local crops' part of the DINO loss", not_negative)),
+      when({where::local_crops()},
+           field<loss, &LossConfig::local_weight_end>("loss.local_weight_end", "auto",
+                                                      "the same from the end of gram.ramp on; auto: loss.local_weight", not_negative)),
+      shapes_network(
+          field<loss, &LossConfig::patch_weight>("loss.patch_weight", "auto", "weight of the loss at masked patches", not_negative)),
+      field<loss, &LossConfig::koleo_weight>("loss.koleo_weight", "auto", "weight of KoLeo for each global view", not_negative),
+      when({where::koleo()},
+           field<loss, &LossConfig::koleo_group>(
+               "loss.koleo_group", "0", "KoLeo: images among which neighbours are looked for; 0: a rank's batch, as released", count)),
+      when({where::koleo()},
+           field<loss, &LossConfig::koleo_top_k>("loss.koleo_top_k", "1", "KoLeo: nearest neighbours of an image", {1, 1024})),
+  };
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,20 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "config/auto.hpp"
+
+namespace dinoxx {
+
+/// Keys of the section [loss].
+struct LossConfig {
+  double student_temp = 0, centre_momentum = 0;
+  std::string centring, patch_centring;
+  int64_t sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
+  Auto<double> patch_weight, koleo_weight;
+  double temp = 0, local_weight = 0;
+  Auto<double> local_weight_end;  ///< auto: local_weight
+  bool operator==(const LossConfig&) const = default;
+};
+
+}  // namespace dinoxx

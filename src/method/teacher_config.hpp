@@ -1,0 +1,18 @@
+#pragma once
+#include <string>
+
+#include "config/auto.hpp"
+#include "config/duration.hpp"
+
+namespace dinoxx {
+
+/// Keys of the section [teacher].
+struct TeacherConfig {
+  Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
+  double momentum_end = 0;
+  Auto<Duration> warmup_temp_epochs;
+  std::string temp_changes, distill;
+  bool operator==(const TeacherConfig&) const = default;
+};
+
+}  // namespace dinoxx

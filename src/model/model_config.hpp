@@ -1,0 +1,24 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "config/auto.hpp"
+
+namespace dinoxx {
+
+/// Keys of the section [model].
+struct ModelConfig {
+  std::string arch, style;
+  Auto<int64_t> dim, depth, heads;  ///< auto: the architecture's
+  int64_t patch_size = 0;
+  Auto<int64_t> image_size;  ///< auto: views.global_size
+  Auto<double> mlp_ratio;    ///< auto: the architecture's
+  int64_t drop_path_group = 0;
+  Auto<int64_t> registers;  ///< auto: the style's
+  double drop_path = 0, rope_shift = 0, rope_jitter = 0, rope_rescale = 0;
+  std::string drop_path_form, stem, fit, init_from;
+  bool recompute = false;
+  bool operator==(const ModelConfig&) const = default;
+};
+
+}  // namespace dinoxx

@@ -1,0 +1,36 @@
+#include "training_config.hpp"
+
+#include "config/config.hpp"
+#include "config/field_kinds.hpp"
+
+namespace dinoxx {
+
+using namespace field_kinds;
+
+std::vector<Field> train_fields() {
+  constexpr auto train = &Config::train;
+  constexpr Range positive{1, 1e9}, count{0, 1e9};
+  return {
+      shapes_network(name<train, &TrainingConfig::method>("train.method", "dino", "recipe")),
+      field<train, &TrainingConfig::length>("train.length", "100ep", "length of the run"),
+      field<train, &TrainingConfig::batch_size>("train.batch_size", "256",
+                                                "images of one step over all ranks; the number of ranks must divide it", positive),
+      field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),
+      choice<train, &TrainingConfig::precision>("train.precision", "fp32", {"fp32", "bf16"},
+                                                "of the networks; masters, gradients and averages are fp32 under both"),
+      not_training(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
+                                                          "where the networks compute; auto: a GPU for each rank where there are any")),
+      field<train, &TrainingConfig::fused_kernels>("train.fused_kernels", "yes",
+                                                   "own CPU kernels; no: LibTorch's operations one by one (slower)"),
+      field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB", {0.001, 1024}),
+      not_training(field<train, &TrainingConfig::threads>(
+          "train.threads", "auto", "compute threads of a rank; auto: OMP_NUM_THREADS, else the rank's share of the cores", positive)),
+      not_training(field<train, &TrainingConfig::log_every>("train.log_every", "10", "steps between two lines of metrics.jsonl", positive)),
+      not_training(field<train, &TrainingConfig::check_every>("train.check_every", "500",
+                                                              "steps between two comparisons of all ranks' weights; 0: never", count)),
+      not_training(field<train, &TrainingConfig::max_skipped>(
+          "train.max_skipped", "5", "steps in a row with a loss that is not finite (NaN or infinity) after which the run stops", positive)),
+  };
+}
+
+}  // namespace dinoxx
