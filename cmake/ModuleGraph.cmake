@@ -1,5 +1,5 @@
 # Writes modules.txt into the build folder: what CMake knows of the project's own targets, for tests/layout_test.py and tests/module_plan.py. One line a target:
-#   name|type|folder from the root of the project|what it links, separated by commas|its sources, separated by commas, from that folder on
+#   name|type|folder from the root of the project|what it links, separated by commas|its sources, from the root too, separated by commas
 # In the order of add_subdirectory, which is that of the page.
 function(dinoxx_targets_below folder found)
   set(all ${${found}})
@@ -31,11 +31,16 @@ foreach(target IN LISTS targets)
     set(links)
   endif()
   get_target_property(sources ${target} SOURCES)
-  if(NOT sources)
-    set(sources)
-  endif()
+  set(from_root)
+  foreach(source IN LISTS sources)  # a module may compile files of other folders
+    if(source AND NOT source MATCHES "[$]<")
+      get_filename_component(source ${source} ABSOLUTE BASE_DIR ${PROJECT_SOURCE_DIR}/${folder})
+      file(RELATIVE_PATH source ${PROJECT_SOURCE_DIR} ${source})
+      list(APPEND from_root ${source})
+    endif()
+  endforeach()
   list(JOIN links "," links)
-  list(JOIN sources "," sources)
+  list(JOIN from_root "," sources)
   string(APPEND lines "${target}|${type}|${folder}|${links}|${sources}\n")
 endforeach()
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/modules.txt CONTENT "${lines}" @ONLY)

@@ -29,7 +29,7 @@ class ModuleGraph:
             self.names.append(name)
             self.folder[name] = folder
             for source in sources:
-                self.owner[os.path.splitext(os.path.normpath(os.path.join(folder, source)))[0]] = name
+                self.owner[os.path.splitext(source)[0]] = name
         self.main = {folder: called[target] for folder, target in self.main.items()}
         for target, _, folder, links, _ in targets:
             name = called.get(target, self.main.get(folder))
