@@ -105,7 +105,7 @@ def tests_of(build):
 
 class Outcome(NamedTuple):
     passed: list
-    failed: list  # with the time limit noted
+    failed: list  # with the time limit or the signal noted
 
 
 class Copy:
@@ -142,7 +142,11 @@ class Copy:
         names = "^(" + "|".join(map(re.escape, tests)) + ")$"
         report = self.build / "mutation.xml"
         report.unlink(missing_ok=True)
+        before = self.log.stat().st_size
         run(["ctest", "--test-dir", str(self.build), "-j", str(self.jobs), "--output-on-failure", "--output-junit", str(report), "-R", names], self.log)
+        # the report has no word for a time limit or a signal; the summary at the end of ctest's text does
+        text = self.log.read_bytes()[before:].decode(errors="replace").rpartition("The following tests FAILED:")[2]
+        how = dict(re.findall(r"^\s+\d+ - (\S+) \((.+)\)$", text, re.M))
         if not report.exists():
             raise Refusal(f"ctest left no report; {last_lines(self.log)}")
         outcome = Outcome([], [])
@@ -151,7 +155,8 @@ class Copy:
             if case.get("status") == "run":
                 outcome.passed.append(case.get("name"))
             elif not said.startswith("SKIP_"):  # a test that skips itself has no verdict
-                outcome.failed.append(case.get("name") + (" (time limit)" if "timeout" in said.lower() else ""))
+                word = {"Failed": "", "Timeout": " (time limit)"}.get(how.get(case.get("name"), "Failed"), f" (died: {how.get(case.get('name'))})")
+                outcome.failed.append(case.get("name") + word)
         return outcome
 
     def plant(self, edit):
