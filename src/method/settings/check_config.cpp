@@ -70,7 +70,7 @@ void check_method_keys(const Config& c, uint64_t images) {
   if (masks && family_of(c.model->arch) != Family::kVit)
     fail_usage("mask.scheme", fmt::format("none for {}, which has no patches to mask", c.model->arch), c.mask->scheme,
                "Choose a vision transformer, or mask.scheme = none and loss.patch_weight = 0");
-  if (c.mask->scheme.starts_with("ibot") && c.mask->probability != 0.5 && c.mask->probability != 1)
+  if (c.mask->scheme.starts_with("ibot-") && c.mask->probability != 0.5 && c.mask->probability != 1)
     fail_usage("mask.probability", "0.5 or 1 for iBOT's masks (one of two ratios, the first 0, or one alone)",
                fmt::format("{}", c.mask->probability), "Change mask.probability or mask.scheme");
   if (masks && !(c.mask->ratio_min <= c.mask->ratio_max && c.mask->ratio_max < 1))

@@ -21,6 +21,7 @@ constexpr Exception kExceptions[] = {
     {"config_fields.cpp", "\"train.method\"", "the default of the key"},
     {"config_fields.cpp", "\"model.style\", \"dino\"", "a style"},
     {"config_fields.cpp", "{\"auto\", \"none\", \"dinov2\"", "mask schemes"},
+    {"distill.cpp", ".mask = ", "a mask scheme"},
     {"masks.cpp", "names = {\"dinov2\"", "mask schemes"},
     {"masks.hpp", "/// \"dinov2\"", "mask schemes"},
     {"view_profiles.cpp", ".name = \"", "view profiles"},
