@@ -1,5 +1,6 @@
 // train.seed reaches everything that a run draws: the order of the images, crops, masks and stochastic depth, each by itself. The loss that
 // the loop logs for its first step is compared with one of a batch put together here, piece by piece, each piece from a seed of its own.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +13,7 @@
 #include "history/checkpoint_folders.hpp"
 #include "loss/loss_config.hpp"
 #include "model/model_config.hpp"
+#include "method/settings/resolve.hpp"
 #include "model/weights/weights.hpp"
 #include "step/train_step.hpp"
 #include "temporary_folder.hpp"
@@ -115,7 +117,7 @@ class Seed : public testing::Test {
       const ViewSpec& view = plan.views[v];
       const at::Tensor rows = at::empty({kBatch, 3, view.size, view.size}, at::kFloat);
       for (uint64_t slot = 0; slot < kBatch; ++slot)
-        make_view(images[slot], view, plan, seeds.crops, slot, v, rows[static_cast<int64_t>(slot)].data_ptr<float>());
+        make_view(images[slot], view, plan.normalization.value(), seeds.crops, slot, v, rows[static_cast<int64_t>(slot)].data_ptr<float>());
       if (v > 0 && plan.views[v - 1].size == view.size)
         groups.back() = at::cat({groups.back(), rows});
       else
