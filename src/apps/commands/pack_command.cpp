@@ -25,9 +25,9 @@ Look at it with "dinoxx info --data data".
 
 void print_report(const PackReport& report, const std::string& out) {
   for (const std::string& warning : report.warnings) fmt::print("warning: {}\n", warning);
-  fmt::print("{}: {} images (train {}, val {}, test {}), {} classes, {:.1f} MB in {} shard{}, fingerprint {}\n", out, report.samples, report.split_count[0],
-             report.split_count[1], report.split_count[2], report.classes, static_cast<double>(report.bytes) * 1e-6, report.shards, report.shards == 1 ? "" : "s",
-             report.fingerprint);
+  fmt::print("{}: {} images (train {}, val {}, test {}), {} classes, {:.1f} MB in {} shard{}, fingerprint {}\n", out, report.samples,
+             report.split_count[0], report.split_count[1], report.split_count[2], report.classes, static_cast<double>(report.bytes) * 1e-6,
+             report.shards, report.shards == 1 ? "" : "s", report.fingerprint);
 }
 
 }  // namespace

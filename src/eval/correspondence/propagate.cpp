@@ -202,9 +202,10 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
         run_tasks(comm, static_cast<int64_t>(videos.size()), row_width(videos), options.threads, [&](int64_t task, double* row) {
           const Video& video = videos[static_cast<size_t>(task)];
           const bool shown = candidate.embedder == &embedders.front();
-          write_scores(candidate.embedder ? propagate_video(video, *candidate.embedder, normalization, options.image_size.value_or(0),
-                                                           multiple, options.config, shown ? options.out / "masks" / video.name : fs::path())
-                                          : still_video(video),
+          write_scores(candidate.embedder
+                           ? propagate_video(video, *candidate.embedder, normalization, options.image_size.value_or(0), multiple,
+                                             options.config, shown ? options.out / "masks" / video.name : fs::path())
+                           : still_video(video),
                        row);
         });
     Section section = describe(candidate, videos, rows);

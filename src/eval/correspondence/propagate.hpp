@@ -37,7 +37,7 @@ struct VideoResult {
 /// input, 0 as in the files; `multiple` of its sides. Where `out` is not empty, the masks go there as PNGs with the frames' names. Error:
 /// frames of several sizes, an annotation of another size than its frame.
 VideoResult propagate_video(const Video& video, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple,
-                          const PropagationConfig& config, const std::filesystem::path& out = {});
+                            const PropagationConfig& config, const std::filesystem::path& out = {});
 /// The same for the first annotation in every frame: nothing moves.
 VideoResult still_video(const Video& video);
 

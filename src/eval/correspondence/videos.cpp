@@ -138,7 +138,7 @@ std::vector<Video> find_videos(const fs::path& frames, const fs::path& masks, co
 }
 
 VideoResult propagate_video(const Video& video, const Embedder& embedder, const Normalization& normalization, int image_size, int multiple,
-                          const PropagationConfig& config, const fs::path& out) {
+                            const PropagationConfig& config, const fs::path& out) {
   const at::NoGradGuard no_grad;
   VideoResult scores;
   std::optional<LabelPropagation> propagation;

@@ -14,10 +14,11 @@
 namespace dinoxx::eval {
 
 struct ModelRequest {
-  std::filesystem::path checkpoint;     ///< run folder, checkpoint folder, or any file or folder of weights that WeightFile opens
-  RecognizeOptions which;               ///< for files that dinoxx did not write
-  std::optional<int64_t> step;          ///< of a run folder: this checkpoint instead of the newest
-  std::vector<Setting> model_settings;  ///< model.* keys from the command line; they win over what the file says. Foreign files: heads alone
+  std::filesystem::path checkpoint;  ///< run folder, checkpoint folder, or any file or folder of weights that WeightFile opens
+  RecognizeOptions which;            ///< for files that dinoxx did not write
+  std::optional<int64_t> step;       ///< of a run folder: this checkpoint instead of the newest
+  std::vector<Setting>
+      model_settings;  ///< model.* keys from the command line; they win over what the file says. Foreign files: heads alone
   at::ScalarType dtype = at::kFloat;
 };
 
@@ -52,12 +53,12 @@ struct LoadedModel {
   int image_size = 224;            ///< what training showed: views.global_size, or the size of the positions when no configuration is known
   std::vector<std::string> notes;  ///< what had to be guessed
   std::optional<InputNormalization> normalization;  ///< there once load_model has given it back
-  std::string config_text;         ///< the training's configuration as the file has it; empty: a file from elsewhere
+  std::string config_text;                          ///< the training's configuration as the file has it; empty: a file from elsewhere
 };
 
-/// Finds the teacher's weights, builds the network that they describe and loads them. The configuration is that stored in the file ("dinoxx.config"), else what recognize()
-/// finds. UsageError: nothing there to evaluate, a step that is not there, no backbone that is known, names or shapes that do not fit; Error: a damaged file, a checksum other
-/// than the manifest's.
+/// Finds the teacher's weights, builds the network that they describe and loads them. The configuration is that stored in the file
+/// ("dinoxx.config"), else what recognize() finds. UsageError: nothing there to evaluate, a step that is not there, no backbone that is
+/// known, names or shapes that do not fit; Error: a damaged file, a checksum other than the manifest's.
 LoadedModel load_model(const ModelRequest& request);
 
 }  // namespace dinoxx::eval

@@ -23,10 +23,10 @@ struct EvaluateOptions : NetworkRun {
   std::optional<Split> split;  ///< of the queries; default: test, else val, else a part of train
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop
-  FinetuneOptions finetune;  ///< what the user says; evaluate() fills in the rest
-  uint64_t seed = 0;         ///< of folds, draws, restarts, fine-tuning and resamples; the same for all checkpoints
-  std::filesystem::path cache;  ///< folder of the features on disk (feature_cache.hpp); empty: none
-  uint64_t cache_limit = FeatureCache::kDefaultLimit;  ///< bytes
+  FinetuneOptions finetune;              ///< what the user says; evaluate() fills in the rest
+  uint64_t seed = 0;                     ///< of folds, draws, restarts, fine-tuning and resamples; the same for all checkpoints
+  std::filesystem::path cache;           ///< folder of the features on disk (feature_cache.hpp); empty: none
+  uint64_t cache_limit = FeatureCache::kDefaultLimit;     ///< bytes
   std::function<void(const std::string& line)> progress;  ///< a line about what goes on, every `progress_seconds`; on one rank alone
   double progress_seconds = 8;
   std::function<void(const std::string& line)> say;  ///< messages, as they come

@@ -155,7 +155,8 @@ std::string segmentation_table(const json& segmentation) {
       text += "dense: linear segmentation of patch features in %, at pixels with its bootstrap interval; attention of CLS: Jaccard index\n";
       text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", "", "classes", "95 %", "object or", "95 %", "object IoU",
                           "attention", "best head");
-      text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", "", "mIoU", "", "not, mIoU", "", "", "mean map", "by oracle");
+      text +=
+          fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", "", "mIoU", "", "not, mIoU", "", "", "mean map", "by oracle");
     }
     const auto miou = [&](const char* question) {
       const json& of = result[question];
@@ -168,14 +169,17 @@ std::string segmentation_table(const json& segmentation) {
     const json& attention = result["attention"];
     const bool attends = attention.contains("mean_map");
     text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}{:>13}\n", result["name"].get<std::string>(), miou("classes"),
-                        interval95("classes_miou"), miou("object"), interval95("object_miou"), percent(result["object"]["pixel"]["iou"][1]["iou"]),
-                        attends ? percent(attention["mean_map"]) : "-", attends ? percent(attention["oracle_head_of_each_image"]) : "-");
+                        interval95("classes_miou"), miou("object"), interval95("object_miou"),
+                        percent(result["object"]["pixel"]["iou"][1]["iou"]), attends ? percent(attention["mean_map"]) : "-",
+                        attends ? percent(attention["oracle_head_of_each_image"]) : "-");
   }
   for (const json& result : segmentation["results"]) {
     if (!result.contains("object")) continue;
     const json &classes = result["classes"], &attention = result["attention"];
-    text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "background", classes.contains("pixel") ? percent(classes["all_background"]["miou"]) : "-",
-                        "", percent(result["object"]["all_background"]["miou"]), "", percent(result["object"]["all_background"]["iou"][1]["iou"]), "");
+    text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "background",
+                        classes.contains("pixel") ? percent(classes["all_background"]["miou"]) : "-", "",
+                        percent(result["object"]["all_background"]["miou"]), "",
+                        percent(result["object"]["all_background"]["iou"][1]["iou"]), "");
     const json& all_object = result["object"]["all_object"];
     text += fmt::format("  {:<12}{:>10}{:>16}{:>10}{:>16}{:>12}{:>10}\n", "all object", "", "", percent(all_object["miou"]), "",
                         percent(all_object["iou"][1]["iou"]), attention.contains("all_object") ? percent(attention["all_object"]) : "-");

@@ -15,11 +15,11 @@ namespace dinoxx::eval {
 const std::vector<std::string>& probe_names();
 
 struct ProbeConfig {
-  Normalization normalization;  ///< of the run's views
+  Normalization normalization;                ///< of the run's views
   std::vector<std::string> protocols{"knn"};  ///< of probe_names()
   KnnConfig knn;
   int image_size = 224;
-  uint64_t seed = 0;  ///< of the run; chooses the held-out part
+  uint64_t seed = 0;                ///< of the run; chooses the held-out part
   double held_out = kHeldOutShare;  ///< share of train that is scored when there is no val split
   int64_t max_memory = 0;           ///< memory images; 0: all
   int threads = 1;

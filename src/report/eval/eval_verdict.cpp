@@ -175,15 +175,16 @@ Html verdict_section(const Results& results) {
   body += beside(results, *chosen);
   std::vector<std::string> order;
   for (const auto& [protocol, method] : order_of_choice()) order.push_back(method_name(protocol, method));
-  body += element(
-      "p",
-      text(fmt::format("The verdict is about the first of these methods that was run: {}. The order is fixed in advance; no test score "
-                       "chose the method. "
-                       "Intervals are 95 % intervals: bootstrap over test images for balanced accuracy, Wilson for accuracy, recall and "
-                       "precision. Better "
-                       "or worse means: the interval of the paired difference does not contain 0, and McNemar's exact test gives p below 5 %.",
-                       fmt::join(order, "; "))),
-      "class=\"soft\"");
+  body +=
+      element("p",
+              text(fmt::format(
+                  "The verdict is about the first of these methods that was run: {}. The order is fixed in advance; no test score "
+                  "chose the method. "
+                  "Intervals are 95 % intervals: bootstrap over test images for balanced accuracy, Wilson for accuracy, recall and "
+                  "precision. Better "
+                  "or worse means: the interval of the paired difference does not contain 0, and McNemar's exact test gives p below 5 %.",
+                  fmt::join(order, "; "))),
+              "class=\"soft\"");
   body = element("div", body, "class=\"verdict\"");
   std::vector<Html> warnings;
   for (const json& warning : elements(at(results.all(), {"checks", "warnings"}))) warnings.push_back(value_text(warning));

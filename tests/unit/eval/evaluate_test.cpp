@@ -145,18 +145,27 @@ TEST(LoadModel, ForeignFilesAndEmptyFoldersAreRefused) {
 
 TEST(ResultsTable, ShowsHeadlineBaselinesClassesAndNotes) {
   const nlohmann::json half = {{"accuracy", 0.5}, {"interval95", {0.25, 0.75}}, {"balanced_accuracy", 0.4}};
-  const nlohmann::json results = {
-      {"checkpoint", {{"notes", {"heads guessed"}}}},
-      {"suites",
-       {{"knn",
-         {{"protocol",
-           {{"k", {10, 20}}, {"headline_k", 20}, {"memory", {{"source", "train"}, {"images", 90}}}, {"queries", {{"source", "val"}, {"images", 8}}}, {"classes", 2},
-            {"transform", "32 x 32 as stored"}, {"notes", {"no test split: scored on val"}}}},
-          {"results",
-           {{{"name", "teacher"}, {"by_k", {{"10", {{"accuracy", 0.625}}}, {"20", {{"accuracy", 0.5}}}}}, {"headline", half},
-             {"classes", {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.5}, {"interval95", {0.2, 0.8}}}, {{"name", "elm"}, {"memory", 30}, {"queries", 0}, {"recall", nullptr}}}}}}}}}}}};
+  const nlohmann::json results = {{"checkpoint", {{"notes", {"heads guessed"}}}},
+                                  {"suites",
+                                   {{"knn",
+                                     {{"protocol",
+                                       {{"k", {10, 20}},
+                                        {"headline_k", 20},
+                                        {"memory", {{"source", "train"}, {"images", 90}}},
+                                        {"queries", {{"source", "val"}, {"images", 8}}},
+                                        {"classes", 2},
+                                        {"transform", "32 x 32 as stored"},
+                                        {"notes", {"no test split: scored on val"}}}},
+                                      {"results",
+                                       {{{"name", "teacher"},
+                                         {"by_k", {{"10", {{"accuracy", 0.625}}}, {"20", {{"accuracy", 0.5}}}}},
+                                         {"headline", half},
+                                         {"classes",
+                                          {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.5}, {"interval95", {0.2, 0.8}}},
+                                           {{"name", "elm"}, {"memory", 30}, {"queries", 0}, {"recall", nullptr}}}}}}}}}}}};
   const std::string table = results_table(results);
-  for (const char* part : {"*k=20", "62.50", "50.00", "25.00-75.00", "40.00", "oak", "elm", "note: no test split", "note: heads guessed", "val (8 images)"}) {
+  for (const char* part :
+       {"*k=20", "62.50", "50.00", "25.00-75.00", "40.00", "oak", "elm", "note: no test split", "note: heads guessed", "val (8 images)"}) {
     EXPECT_THAT(table, HasSubstr(part));
   }
 }

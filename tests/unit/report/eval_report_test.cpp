@@ -106,7 +106,8 @@ TEST(EvalReport, TheVerdictNamesClassesThatCannotBeTrusted) {
 
 TEST(EvalReport, APrecisionBelowHalfAndOneThatMayBeAreTold) {
   const auto of = [](double precision, double low) {
-    return trust_text(trust_of({{"memory", 9}, {"recall", 0.9}, {"interval95", {0.7, 1}}, {"precision", precision}, {"precision95", {low, 1}}}));
+    return trust_text(
+        trust_of({{"memory", 9}, {"recall", 0.9}, {"interval95", {0.7, 1}}, {"precision", precision}, {"precision95", {low, 1}}}));
   };
   EXPECT_EQ(of(0.49, 0.3), "precision below 50 %: more than half of the images given this label are wrong");
   EXPECT_EQ(of(0.5, 0.3), "too few predictions: the 95 % interval of precision reaches below 50 %");
@@ -185,8 +186,9 @@ TEST(EvalReport, SweepAndFineTuningAloneHaveAVerdictOfTheirOwnOrder) {
   const std::string page = eval_report_html(results);
   expect_good_page(page);
   EXPECT_THAT(page, HasSubstr("<strong>linear probe, best head on features of the checkpoint: balanced accuracy 59.88 %"));
-  EXPECT_THAT(page, HasSubstr("first of these methods that was run: logistic regression, logit-adjusted; logistic regression; SimpleShot; k-NN, "
-                              "class-balanced vote; k-NN; linear probe, best head; fine-tuning, linear probe first; fine-tuning, LoRA;"));
+  EXPECT_THAT(page,
+              HasSubstr("first of these methods that was run: logistic regression, logit-adjusted; logistic regression; SimpleShot; k-NN, "
+                        "class-balanced vote; k-NN; linear probe, best head; fine-tuning, linear probe first; fine-tuning, LoRA;"));
   // and what is in no order has no verdict
   for (const char* step : {"sweep", "finetune"}) results["suites"].erase(step);
   results["suites"]["novel"]["results"] = {{{"name", "teacher"}, {"methods", {{"trick", scores}}}}};
@@ -213,7 +215,7 @@ TEST(EvalReport, LeaksAreLookedForBetweenAllThreeSplits) {
 
 TEST(EvalReport, MethodsHaveTheirCostOrThatOfTheirStep) {
   const std::string methods = section_of(eval_report_html(small_results()), "methods");
-  EXPECT_THAT(methods, HasSubstr(">12.75</td>"));       // its own
+  EXPECT_THAT(methods, HasSubstr(">12.75</td>"));           // its own
   EXPECT_THAT(methods, HasSubstr(">protocol: 3.25</td>"));  // of k-NN as a whole
   EXPECT_THAT(methods, HasSubstr("Peak memory of rank 0 over the whole evaluation: 1.15 GiB"));
 }
