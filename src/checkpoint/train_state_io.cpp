@@ -8,6 +8,7 @@
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "dinoxx/base/error.hpp"
 #include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
 #include "method/settings/resolve.hpp"

@@ -5,6 +5,7 @@
 
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
+#include "dinoxx/base/error.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"

@@ -11,6 +11,7 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
+#include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"

@@ -10,6 +10,7 @@
 #include <c10/util/Exception.h>
 
 #include "comm/agree.hpp"
+#include "dinoxx/base/error.hpp"
 #include "kernels/cpu_level.hpp"
 
 namespace dinoxx {

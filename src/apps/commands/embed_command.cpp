@@ -1,6 +1,7 @@
 #include "apps/commands.hpp"
 #include "apps/model_options.hpp"
 #include "base/progress_line.hpp"
+#include "dinoxx/base/error.hpp"
 #include "eval/features/embed.hpp"
 
 namespace dinoxx {

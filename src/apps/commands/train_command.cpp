@@ -8,6 +8,7 @@
 #include "comm/nccl_communicator.hpp"
 #include "command.hpp"
 #include "config/config_options.hpp"
+#include "dinoxx/base/error.hpp"
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
@@ -52,7 +53,7 @@ Line parse(int argc, char** argv) {
                                                    "go on from the newest checkpoint in RUN, from none, or from this one")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
       "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
-  const ConfigLine parsed = parse_config_line(argc, argv, run, describe);
+  const ConfigLine parsed = parse_config_line(argc, argv, run, [](const Field& field) { return describe(field); });
   if (parsed.variables.count("help")) {
     line.answer = kUsage + std::string("\n") + parsed.help;
     return line;

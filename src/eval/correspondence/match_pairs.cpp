@@ -92,7 +92,7 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
     loaded = load_model_and_baselines(options.model, options.baselines);
     if (comm.rank() == 0) make_writable_directory(options.out);
   });
-  const int multiple = input_multiple(loaded.model.network->config()), size = options.image_size.value_or(loaded.model->image_size);
+  const int multiple = input_multiple(loaded.model.network->config()), size = options.image_size.value_or(loaded.model.image_size);
   const Normalization& normalization = loaded.model.normalization.value().values;
   const std::vector<int32_t> one_class(pairs.size(), 0);
   const Resampler resampler(one_class, std::vector<uint64_t>(pairs.size(), 0), 1, options.seed);

@@ -10,8 +10,8 @@
 
 #include "data_pipeline/loader/loader.hpp"
 #include "formats/safetensors.hpp"
-#include "method/teacher_config.hpp"
 #include "method/settings/resolve.hpp"
+#include "method/teacher_config.hpp"
 #include "model/layers/stochastic_depth.hpp"
 #include "step/train_step.hpp"
 #include "train/training_config.hpp"

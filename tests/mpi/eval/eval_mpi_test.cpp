@@ -67,18 +67,18 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
     const ProtocolInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options},
         alone{*data, chosen, embedder, features, knn, 0, 1, *self, &options};
     EXPECT_EQ(check_near_identical(together), check_near_identical(alone));
-    for (const Step& step : protocols()) {
-      const std::string found = in_words(step.run(together));
+    for (const Protocol& protocol : protocols()) {
+      const std::string found = in_words(protocol.run(together));
       // what one rank alone finds, one rank alone computes: seven would take seven times as long
       if (comm->rank() == 0) {
-        const ProtocolResult expected = step.run(alone);
-        EXPECT_EQ(expected.scores.contains("object"), step.name == std::string_view("linseg")) << step.name;
-        EXPECT_EQ(found, in_words(expected)) << step.name;
+        const ProtocolResult expected = protocol.run(alone);
+        EXPECT_EQ(expected.scores.contains("object"), protocol.key == "linseg") << protocol.name;
+        EXPECT_EQ(found, in_words(expected)) << protocol.name;
       }
       at::Tensor least = at::full({1}, static_cast<int64_t>(std::hash<std::string>{}(found)), at::kLong), largest = least.clone();
       comm->all_reduce(least, ReduceOp::kMin)->wait();
       comm->all_reduce(largest, ReduceOp::kMax)->wait();
-      EXPECT_TRUE(at::equal(least, largest)) << step.name << ": the ranks have different results";
+      EXPECT_TRUE(at::equal(least, largest)) << protocol.name << ": the ranks have different results";
     }
   }
 }

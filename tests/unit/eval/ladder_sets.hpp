@@ -60,24 +60,24 @@ inline SplitFeatures features_of(const EvalData& data, double noise) {
 inline const Embedder kEmbedder{"teacher", "", 12, {}};
 
 struct Outcome {
-  std::map<std::string, json> scores;  // by step, with those of its methods
+  std::map<std::string, json> scores;  // by the protocol's key in results.json, with those of its methods
   std::map<std::string, std::vector<int32_t>> predictions;
 };
 
 inline Outcome climb(const Dataset& dataset, const EvalData& data, const SplitFeatures& f, Communicator& comm, int threads = 1,
                      const std::string& only = "") {
   Outcome outcome;
-  for (const Step& step : protocols()) {
-    if (!only.empty() && only != step.name) continue;
+  for (const Protocol& protocol : protocols()) {
+    if (!only.empty() && only != protocol.key) continue;
     const KnnConfig knn;
-    const ProtocolResult result = step.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
-    json& scores = outcome.scores[step.name];
+    const ProtocolResult result = protocol.run({dataset, data, kEmbedder, f, knn, 0, threads, comm});
+    json& scores = outcome.scores[std::string(protocol.key)];
     scores = result.scores;
     for (const Prediction& prediction : result.predictions) {
       scores["methods"][prediction.method] = method_scores(dataset, data, prediction);
-      outcome.predictions[std::string(step.name) + "." + prediction.method] = prediction.classes;
+      outcome.predictions[std::string(protocol.key) + "." + prediction.method] = prediction.classes;
     }
-    EXPECT_FALSE(step.protocol(data, knn).empty());
+    EXPECT_FALSE(protocol.settings(data, knn).empty());
   }
   return outcome;
 }

@@ -89,8 +89,8 @@ struct Network {
     FinetuneOptions finetune;
     finetune.methods = {"bitfit"};
     finetune.epochs = 1;
-    for (const Step& known : protocols()) {
-      if (step != known.name) continue;
+    for (const Protocol& known : protocols()) {
+      if (step != known.key) continue;
       const ProtocolResult result = known.run({dataset, data, embedder, f, knn, 0, 1, *comm, &images, 1, &finetune});
       json scores = result.scores;
       for (const Prediction& prediction : result.predictions) {

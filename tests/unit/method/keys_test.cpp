@@ -15,6 +15,7 @@
 #include "method/settings/unread_keys.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/weights/backbone_json.hpp"
+#include "optim/optim_config.hpp"
 #include "step/train_state.hpp"
 #include "train/training_config.hpp"
 
@@ -249,7 +250,7 @@ std::string built(const Config& config) {
   };
   rules(plain);
   rules(frozen);
-  if (*config.optim.clip > 0) add(*config.optim.clip, config.optim.clip_by);
+  if (*config.optim->clip > 0) add(*config.optim->clip, config.optim->clip_by);
   const OptimizerConfig o = optimizer_config(config);
   add(o.name);
   if (o.name == "adamw") add(o.adamw.beta1, o.adamw.beta2);
@@ -278,7 +279,7 @@ std::string built(const Config& config) {
       const LossOutputs out = term.loss(in);
       add(term.name, value_of(out.loss));
       for (const CentreSum* sum : {&out.centre, &out.patch_centre})
-        if (sum->sum.defined()) add(value_of(sum->sum), config.loss.centre_momentum);
+        if (sum->sum.defined()) add(value_of(sum->sum), config.loss->centre_momentum);
     }
   }
   return all;

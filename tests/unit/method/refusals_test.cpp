@@ -263,7 +263,7 @@ TEST(Rules, DoNotHangOnClipping) {
 }
 
 TEST(Rules, PrototypesOfEachMethod) {
-  const auto head = [](const std::string& text) { return testing_support::tiny_config(text).head; };
+  const auto head = [](const std::string& text) { return *testing_support::tiny_config(text).head; };
   EXPECT_TRUE(head("").norm_last_layer.value());
   EXPECT_FALSE(head("[train]\nmethod = dinov2\n").norm_last_layer.value());
   EXPECT_TRUE(head("[train]\nmethod = dinov2\n[head]\nnorm_last_layer = yes\n").norm_last_layer.value());
