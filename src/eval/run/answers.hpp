@@ -1,0 +1,30 @@
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "evaluate.hpp"
+#include "protocols.hpp"
+
+namespace dinoxx::eval {
+
+/// Answers of all embedders in one protocol.
+struct ProtocolAnswers {
+  const Protocol* protocol;
+  nlohmann::json section;                            ///< of results.json
+  std::vector<std::vector<Prediction>> predictions;  ///< per embedder
+  std::vector<std::vector<ResampledFigure>> figures = {};
+};
+
+/// id, key, label and one column for each embedder and method; one line for each query.
+std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+                            const ProtocolAnswers& answers);
+
+/// Bootstrap intervals of all methods and of what is worth comparing: the checkpoint's headline method of each protocol against the same
+/// method on the baselines and against the headline method of the first protocol; every other method of the checkpoint against its
+/// protocol's headline; the first protocol's headline against the majority class. The scores go into the sections of `answered`, the
+/// majority class and the comparisons into `results`. Collective.
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+                   std::vector<ProtocolAnswers>& answered, nlohmann::json& results, const EvaluateOptions& options, Communicator& comm);
+
+}  // namespace dinoxx::eval
