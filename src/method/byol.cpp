@@ -1,8 +1,8 @@
 // BYOL (Grill et al. 2020): projector, predictor, EMA teacher, symmetric cosine loss. Defaults of its paper, LARS with weight decay as the
 // published runs in solo-learn.
 #include "dinoxx/loss/byol_loss.hpp"
+#include "method/shared/two_views.hpp"
 #include "model/heads/head_config.hpp"
-#include "two_views.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,5 +1,5 @@
 // DINO (Caron et al. 2021), facebookresearch/dino; defaults as main_dino.py has them.
-#include "prototypes.hpp"
+#include "method/shared/prototypes.hpp"
 
 namespace dinoxx {
 

@@ -1,5 +1,5 @@
 // DINOv2 (Oquab et al. 2023), facebookresearch/dinov2; defaults as ssl_default_config.yaml has them.
-#include "prototypes.hpp"
+#include "method/shared/prototypes.hpp"
 
 namespace dinoxx {
 

@@ -1,5 +1,5 @@
 // DINOv3 (Simeoni et al. 2025), facebookresearch/dinov3; defaults as vitl_im1k_lin834.yaml has them.
-#include "prototypes.hpp"
+#include "method/shared/prototypes.hpp"
 
 namespace dinoxx {
 

@@ -1,7 +1,7 @@
 // Distillation from a frozen teacher as DINOv2's and DINOv3's smaller models were made. Defaults are DINOv2's, with the centring of the
 // released recipes and without KoLeo.
 #include "dinoxx/base/error.hpp"
-#include "prototypes.hpp"
+#include "method/shared/prototypes.hpp"
 #include "teacher_config.hpp"
 
 namespace dinoxx {

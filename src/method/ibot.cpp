@@ -2,8 +2,8 @@
 #include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/loss_config.hpp"
+#include "method/shared/prototypes.hpp"
 #include "model/model_config.hpp"
-#include "prototypes.hpp"
 
 namespace dinoxx {
 namespace {

@@ -2,7 +2,7 @@
 // runs in solo-learn.
 #include "dinoxx/loss/nt_xent.hpp"
 #include "loss/loss_config.hpp"
-#include "two_views.hpp"
+#include "method/shared/two_views.hpp"
 
 namespace dinoxx {
 namespace {

@@ -6,12 +6,12 @@
 #include "eval/run/eval_config.hpp"
 #include "evaluation.hpp"
 #include "parallel/agreement.hpp"
-#include "resume.hpp"
 #include "saver.hpp"
 #include "skipped_steps.hpp"
 #include "step_recorder.hpp"
 #include "stopwatch.hpp"
 #include "time_limit.hpp"
+#include "train/start/resume.hpp"
 #include "training_config.hpp"
 
 namespace dinoxx {

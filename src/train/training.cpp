@@ -7,7 +7,7 @@
 #include "data_pipeline/loader/data_config.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
-#include "other_weights.hpp"
+#include "train/start/other_weights.hpp"
 #include "training_config.hpp"
 
 namespace dinoxx {

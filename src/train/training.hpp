@@ -5,9 +5,9 @@
 #include "checkpoint/train_state_io.hpp"
 #include "data_pipeline/loader/loader.hpp"
 #include "output/run_log.hpp"
-#include "startup.hpp"
 #include "step/train_step.hpp"
 #include "train.hpp"
+#include "train/start/startup.hpp"
 
 namespace dinoxx {
 

@@ -12,7 +12,7 @@
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
-#include "train/students.hpp"
+#include "train/start/students.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx {

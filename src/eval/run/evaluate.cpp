@@ -8,9 +8,9 @@
 #include <map>
 #include <set>
 
+#include "answers.hpp"
 #include "base/csv.hpp"
 #include "base/machine.hpp"
-#include "answers.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"

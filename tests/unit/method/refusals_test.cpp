@@ -16,7 +16,7 @@
 #include "model/heads/head_config.hpp"
 #include "source_dir.hpp"
 #include "tiny_run.hpp"
-#include "train/students.hpp"
+#include "train/start/students.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx {

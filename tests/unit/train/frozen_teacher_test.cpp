@@ -8,7 +8,7 @@
 #include "model/weights/weights.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_run.hpp"
-#include "train/other_weights.hpp"
+#include "train/start/other_weights.hpp"
 
 namespace dinoxx {
 namespace {

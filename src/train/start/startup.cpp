@@ -12,7 +12,7 @@
 #include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "other_weights.hpp"
-#include "training_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 

@@ -7,7 +7,7 @@
 #include "model/model_config.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
-#include "training_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {

@@ -1,5 +1,5 @@
 #pragma once
-#include "method.hpp"
+#include "method/method.hpp"
 
 namespace dinoxx {
 

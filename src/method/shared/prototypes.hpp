@@ -1,5 +1,5 @@
 #pragma once
-#include "methods.hpp"
+#include "method/methods.hpp"
 
 /// What DINO, iBOT, DINOv2, DINOv3 and distillation share: cross-entropy with prototypes between views, and between tokens where patches
 /// are masked; KoLeo and Gram anchoring where they have a weight. All numbers come from the configuration, whose "auto" is the method's

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "train.hpp"
+#include "train/train.hpp"
 
 namespace dinoxx {
 

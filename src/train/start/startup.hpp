@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
-#include "train.hpp"
+#include "train/train.hpp"
 
 namespace dinoxx {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "training.hpp"
+#include "train/training.hpp"
 
 namespace dinoxx {
 

@@ -19,7 +19,7 @@
 #include "method/settings/unread_keys.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
-#include "training_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {

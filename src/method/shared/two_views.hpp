@@ -1,5 +1,5 @@
 #pragma once
-#include "methods.hpp"
+#include "method/methods.hpp"
 
 /// What BYOL and SimCLR share: two global views, each through the network by itself, and an MLP as the projector.
 namespace dinoxx {
