@@ -16,7 +16,7 @@ import sys
 
 ROOMS = ("src", "data_pipeline", "include", "configs", "tests")
 PAGE = "docs/adding.md"
-# These speak of the page itself, or of every name there is.
+# They name examples to talk about them: this test, and the list of planted faults.
 ASIDE = ("tests/adding_test.py", "tests/mutation.py")
 BLOCK = re.compile(r"<!-- example: (.+?) -->\n(.*?)<!-- end of example -->", re.S)
 PATH = re.compile(r"`((?:src|data_pipeline|include|configs|tests|docs|launch|cmake)/[^`\s]+|[A-Z][\w.]*\.(?:md|txt))`")
