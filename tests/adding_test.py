@@ -16,8 +16,8 @@ import sys
 
 ROOMS = ("src", "data_pipeline", "include", "configs", "tests")
 PAGE = "docs/adding.md"
-# They name examples to talk about them: this test, and the list of planted faults.
-ASIDE = ("tests/adding_test.py", "tests/mutation.py")
+# This test names examples to talk about them.
+ASIDE = ("tests/adding_test.py",)
 BLOCK = re.compile(r"<!-- example: (.+?) -->\n(.*?)<!-- end of example -->", re.S)
 PATH = re.compile(r"`((?:src|data_pipeline|include|configs|tests|docs|launch|cmake)/[^`\s]+|[A-Z][\w.]*\.(?:md|txt))`")
 SUMMARY = re.compile(r"^\| \[[^\]]+\]\(#[^)]+\) \| [^|]+ \| (\d+) \|$", re.M)
