@@ -5,6 +5,7 @@
 #include "optim/adamw.hpp"
 #include "optim/clip.hpp"
 #include "optim/ema.hpp"
+#include "optim/rules.hpp"
 #include "toy_network.hpp"
 
 namespace dinoxx {
@@ -32,6 +33,10 @@ struct Training {
   std::optional<AdamW> optimizer;
 };
 
+std::vector<SegmentRule> rules_of(const ParamLayout& layout, bool freeze_last_layer) {
+  return segment_rules(layout, {.last_layer = freeze_last_layer ? LastLayerFreeze::kSkip : LastLayerFreeze::kNone});
+}
+
 class CudaOptimizer : public testing::TestWithParam<at::ScalarType> {};
 INSTANTIATE_TEST_SUITE_P(, CudaOptimizer, testing::Values(at::kFloat, at::kBFloat16), testing::PrintToStringParamName());
 
@@ -39,11 +44,12 @@ TEST_P(CudaOptimizer, TenStepsEqualTheCpuBitForBit) {
   Training cpu(at::kCPU, GetParam()), gpu(at::Device(at::kCUDA, 0), GetParam());
   Training cpu_teacher(at::kCPU, GetParam()), gpu_teacher(at::Device(at::kCUDA, 0), GetParam());
   ASSERT_GT(cpu.layout.segments.size(), 64u) << "more runs than one launch takes";
+  const std::vector<SegmentRule> rules = rules_of(cpu.layout, false), frozen = rules_of(cpu.layout, true);
   for (int step = 0; step < 10; ++step) {
     cpu.set_gradient(step);
     gpu.set_gradient(step);
-    cpu.optimizer->step(cpu.layout, *cpu.state, 0.01, 0.1, step < 3);
-    gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, step < 3);
+    cpu.optimizer->step(cpu.layout, *cpu.state, 0.01, 0.1, step < 3 ? frozen : rules);
+    gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, step < 3 ? frozen : rules);
     ema_update(*cpu_teacher.state, *cpu.state, 0.9);
     ema_update(*gpu_teacher.state, *gpu.state, 0.9);
   }
@@ -59,7 +65,7 @@ TEST_P(CudaOptimizer, OneStepIsAtensFormula) {
   Training gpu(at::Device(at::kCUDA, 0), GetParam());
   gpu.set_gradient(0);
   const at::Tensor before = gpu.state->master.clone(), g = gpu.state->grad;
-  gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, false);
+  gpu.optimizer->step(gpu.layout, *gpu.state, 0.01, 0.1, rules_of(gpu.layout, false));
   for (const Segment& s : gpu.layout.segments) {
     const at::Tensor p = before.narrow(0, s.offset, s.numel), gradient = g.narrow(0, s.offset, s.numel),
                      now = gpu.state->master.narrow(0, s.offset, s.numel);

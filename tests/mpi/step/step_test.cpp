@@ -13,6 +13,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/model_config.hpp"
 #include "support/tiny_steps.hpp"
 
 namespace dinoxx {

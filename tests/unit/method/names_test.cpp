@@ -18,9 +18,9 @@ struct Exception {
   const char *file, *part, *why;
 };
 constexpr Exception kExceptions[] = {
-    {"config_fields.cpp", "\"train.method\"", "the default of the key"},
-    {"config_fields.cpp", "\"model.style\", \"dino\"", "a style"},
-    {"config_fields.cpp", "{\"auto\", \"none\", \"dinov2\"", "mask schemes"},
+    {"training_config.cpp", "\"train.method\"", "the default of the key"},
+    {"model_config.cpp", "\"model.style\", \"dino\"", "a style"},
+    {"mask_config.cpp", "{\"auto\", \"none\", \"dinov2\"", "mask schemes"},
     {"distill.cpp", ".mask = ", "a mask scheme"},
     {"masks.cpp", "names = {\"dinov2\"", "mask schemes"},
     {"masks.hpp", "/// \"dinov2\"", "mask schemes"},

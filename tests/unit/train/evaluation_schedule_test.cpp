@@ -20,7 +20,7 @@ class EvaluationSchedule : public testing::Test {
   EvaluationSchedule() {
     PackOptions pack_options;
     pack_options.source = PackOptions::Source::kToy;
-    pack_options.toy.count = 40;
+    pack_options.toy.count = 80;
     pack_options.out = work_ / "data";
     pack(pack_options);
     options_.config = default_config();
