@@ -61,7 +61,8 @@ TEST(EvalData, ValidationOfClassesThatNothingIsLearnedOfChoosesNothing) {
   chosen = choose_eval_data(data, std::nullopt, 1);
   EXPECT_THAT(chosen.validation, ElementsAre(8));
   EXPECT_THAT(chosen.validation_labels, ElementsAre(1));
-  EXPECT_THAT(chosen.notes, ElementsAre(testing::StartsWith("2 val images of 2 classes without a training image choose no settings")));
+  EXPECT_THAT(chosen.notes,
+              ElementsAre(testing::StartsWith("2 val images of 2 classes without a training image are not used to choose settings")));
 }
 
 class TwoColumns : public MemoryDataset {
@@ -75,7 +76,8 @@ class TwoColumns : public MemoryDataset {
 TEST(EvalData, OfSeveralLabelColumnsTheFirstIsNamed) {
   TwoColumns data;
   for (int i = 0; i < 6; ++i) data.add(i < 4 ? Split::kTrain : Split::kTest, i % 2);
-  EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).notes, ElementsAre("2 label columns: \"species\", the first, is looked at; not sex"));
+  EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).notes,
+              ElementsAre("2 label columns: \"species\", the first, is used; not used: sex"));
 }
 
 TEST(EvalData, ProbeNeverLooksAtTest) {
@@ -165,7 +167,7 @@ TEST(EvalData, UnlabelledImagesAreLeftOutAndCounted) {
   EXPECT_EQ(chosen.unlabelled, 3);
   EXPECT_THAT(chosen.memory, ElementsAre(1, 2, 4, 5));
   EXPECT_THAT(chosen.queries, ElementsAre(7));
-  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("3 images without label")));
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("3 images without a label are left out")));
 }
 
 TEST(EvalData, BadDataIsRefusedWithAdvice) {

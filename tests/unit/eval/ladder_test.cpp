@@ -224,7 +224,7 @@ TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {
   judge_near_identical(checks);
   EXPECT_TRUE(checks["warnings"].empty());
   EXPECT_THAT(checks["near_identical"]["notes"].at(0).get<std::string>(),
-              HasSubstr("says little: half of all images come as near as 0.950"));
+              HasSubstr("says little, because half of all images have a neighbour with a cosine of 0.950 or more"));
   EXPECT_NEAR(near["examples"].at(0)["cosine"].get<double>(), 1.0, 1e-6);
   EXPECT_EQ(near["examples"].at(0)["image"], set.dataset.key(set.data.queries[4]));
   EXPECT_EQ(near["examples"].at(0)["memory"], set.dataset.key(set.data.memory[17]));
