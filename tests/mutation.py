@@ -112,7 +112,9 @@ class Copy:
     """A clone of the last commit with a build folder."""
 
     def __init__(self, folder, options):
-        self.tree, self.build, self.log = folder / "tree", folder / "build", folder / "mutation.log"
+        # the build folder where the preset has it, so that the commands are those of any other checkout and ccache serves them
+        self.tree, self.log = folder / "tree", folder / "mutation.log"
+        self.build = self.tree / "build" / "release"
         self.jobs, self.configure_options, self.limit = options.jobs, options.cmake, options.tests or ""
         folder.mkdir(parents=True, exist_ok=True)
         self.log.write_text("", encoding="utf-8")
