@@ -36,7 +36,7 @@ ranks)
     cp -r four/checkpoints/step_00000004 "on$n/checkpoints/"
     run "$n" "${base[@]}" --out "on$n"
     expect 0
-    says "world size was 4 and is $n: results agree to rounding"
+    says "world size was 4 and is $n: results agree up to rounding"
     [ -f "on$n/checkpoints/step_00000008/manifest.json" ] || die "no final checkpoint"
     # the losses of steps 5 to 8 agree to 1e-3 (float32, four Adam steps later)
     paste -d ' ' <(figures four | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') <(figures "on$n" | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') |
