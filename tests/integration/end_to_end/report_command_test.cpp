@@ -48,7 +48,7 @@ TEST(ReportCommand, OtherFoldersAreRefused) {
     const fs::path other = folder / command;
     fs::create_directories(other);
     std::ofstream(other / "results.json") << "{\"format\": \"dinoxx " << command << "\"}";
-    expect_refusal(dinoxx_run("report " + other.string()), 2, {"results of \"dinoxx eval\"", std::string("those of \"dinoxx ") + command},
+    expect_refusal(dinoxx_run("report " + other.string()), 2, {"results of \"dinoxx eval\"", std::string("results of \"dinoxx ") + command},
                    other / "report.html");
   }
   expect_refusal(dinoxx_run("report"), 2, {"a run folder"});

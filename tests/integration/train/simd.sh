@@ -3,6 +3,7 @@
 . "$(dirname "$0")/common.sh"
 words="generic, avx2, avx512, avx512vnni or avx512bf16"
 unset DINOXX_SIMD
+fingerprint() { grep -o '"fingerprint": *"[0-9a-f]*"' "$1/manifest.json"; }
 
 case $case in
 refused)
@@ -18,7 +19,7 @@ refused)
   run 2 train --config small.cfg --data data --out run
   expect 2
   [ "$(grep -c "DINOXX_SIMD: expected $words" log)" = 1 ] || die "two ranks must say it once"
-  [ -e run ] || [ -e other ] && die "a refused command must write nothing"
+  if [ -e run ] || [ -e other ]; then die "a refused command must write nothing"; fi
   ;;
 levels)
   # what this processor has, by the system's own list
@@ -36,7 +37,8 @@ levels)
     export DINOXX_SIMD=$level
     # packed, loaded, trained at this level: the files of the shard and the order and values of the crops are the same at all of them
     "$dinoxx" pack --toy textures --count 240 --seed 3 --out "data_$level" >log 2>&1 || die "pack at $level"
-    cmp "data_generic/$(ls data_generic | grep -m1 shard)" "data_$level/$(ls "data_$level" | grep -m1 shard)" || die "packed at $level, another shard"
+    # not the file's bytes: HDF5 writes the time into it, the fingerprint is a hash of the samples
+    [ "$(fingerprint data_generic)" = "$(fingerprint "data_$level")" ] || die "packed at $level, other samples"
     run 1 train --config small.cfg --data data_generic --out "$level" --teacher.momentum 0.99
     expect 0
     grep '"event":"start"' "$level/metrics.jsonl" | grep -q "\"simd\":\"$level\"" || die "the record of $level names another level"

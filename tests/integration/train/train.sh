@@ -195,7 +195,7 @@ imported_eval)
   # a network under other names is the same network, with the same normalisation (of a profile that has not ImageNet's): k-NN of each
   # export predicts what the run's own checkpoint predicts
   for style in dino dinov2_reg dinov3; do
-    run 1 "${base[@]}" --model.style $style --views.profile solo-cifar-asymmetric --views.local_count 0 --train.length 2it --optim.warmup 0 --out $style
+    run 1 "${base[@]}" --model.style $style --views.profile solo-cifar-asymmetric --views.local_count 0 --views.local_size 96 --train.length 2it --optim.warmup 0 --out $style
     expect 0
     knn=(--data data --protocol knn --baselines none --image-size 16)
     run 1 eval --checkpoint $style "${knn[@]}" --out knn_$style
