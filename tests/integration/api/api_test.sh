@@ -31,8 +31,8 @@ compile example
 compile headers
 
 "$program" pack --toy textures --count 200 --size 40 --out "$work/data" >/dev/null
-"$program" train --model.arch vit_tiny --model.dim 32 --model.depth 1 --model.heads 2 --model.patch_size 8 --views.global_size 32 --views.local_size 16 \
-  --views.local_count 1 --views.profile solo-cifar-asymmetric --head.out_dim 32 --head.hidden_dim 32 --head.bottleneck_dim 16 --train.batch_size 8 --train.length 2it \
+"$program" train --model.arch vit_tiny --model.dim 32 --model.depth 1 --model.heads 2 --model.patch_size 8 --views.global_size 32 \
+  --views.local_count 0 --views.profile solo-cifar-asymmetric --head.out_dim 32 --head.hidden_dim 32 --head.bottleneck_dim 16 --train.batch_size 8 --train.length 2it \
   --data "$work/data" --out "$work/run" >"$work/log" || { cat "$work/log"; fails "train"; }
 "$program" weights export "$(ls -d "$work"/run/checkpoints/step_*)/teacher.safetensors" --naming timm --out "$work/exported" >"$work/log" ||
   { cat "$work/log"; fails "export"; }

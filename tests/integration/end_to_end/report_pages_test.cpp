@@ -89,7 +89,7 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
   ASSERT_EQ(dinoxx_run("compare " + run.string() + " --html " + side.string()).code, 0);
   const std::string whole = read_text(out / "report.html");
   for (const char* part :
-       {"fine-tuning, LoRA", "best of the linear heads", "The same place found again", "Linear segmentation of patch features",
+       {"fine-tuning, LoRA", "linear probe, best head", "Points matched correctly in a warped cop", "Linear segmentation of patch features",
         "Attention of CLS against the masks", "Episodes: few classes", "first three principal components as colours"})
     EXPECT_THAT(whole, HasSubstr(part));
   EXPECT_THAT(whole, Not(HasSubstr("Not run: results.json has no such results")));
