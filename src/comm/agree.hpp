@@ -1,5 +1,10 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/communicator.hpp"
@@ -19,5 +24,12 @@ class AgreedError : public Error {
 /// Runs `work` on this rank; when it throws on any rank, every rank throws an AgreedError with message and exit code of the lowest failing
 /// rank. Without it the ranks whose part went well would wait in the next collective for ever. Collective.
 void on_all_ranks(Communicator& comm, const std::function<void()>& work);
+
+/// AgreedError naming the ranks that see another text than rank 0: different configurations, data or programs must not train together.
+/// Collective.
+void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
+
+/// Error naming step and ranks when the ranks' tensors differ in any bit (64-bit hash, gathered). Collective.
+void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step);
 
 }  // namespace dinoxx

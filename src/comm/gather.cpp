@@ -40,4 +40,21 @@ at::Tensor gather_rows(const at::Tensor& tensor, Communicator& comm) {
   return GatherRows::apply(tensor, &comm);
 }
 
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text) {
+  const int ranks = comm.size();
+  at::Tensor lengths = at::empty({ranks}, at::kLong);
+  comm.all_gather(lengths, at::full({1}, static_cast<int64_t>(text.size()), at::kLong))->wait();
+  const int64_t longest = lengths.max().item<int64_t>();
+  if (longest == 0) return std::vector<std::string>(static_cast<size_t>(ranks));
+  at::Tensor mine = at::zeros({longest}, at::kByte), all = at::empty({ranks * longest}, at::kByte);
+  std::copy(text.begin(), text.end(), mine.data_ptr<uint8_t>());
+  comm.all_gather(all, mine)->wait();
+  std::vector<std::string> texts;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const uint8_t* begin = all.data_ptr<uint8_t>() + rank * longest;
+    texts.emplace_back(begin, begin + lengths[rank].item<int64_t>());
+  }
+  return texts;
+}
+
 }  // namespace dinoxx

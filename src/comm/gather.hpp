@@ -1,6 +1,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <string>
+#include <vector>
+
 #include "dinoxx/comm/communicator.hpp"
 
 namespace dinoxx {
@@ -13,5 +16,8 @@ namespace dinoxx {
 /// collectives of `comm`, which must outlive backward: all ranks build the same graph, with a communicator that carries no gradient
 /// buckets.
 at::Tensor gather_rows(const at::Tensor& tensor, Communicator& comm);
+
+/// Each rank's text, by rank, on all ranks. Collective.
+std::vector<std::string> gather_texts(Communicator& comm, const std::string& text);
 
 }  // namespace dinoxx

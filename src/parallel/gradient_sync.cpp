@@ -188,4 +188,9 @@ double GradientSync::overlapped_share() const {
   return all > 0 ? static_cast<double>(during) / static_cast<double>(all) : 0.0;
 }
 
+void broadcast_parameters(Communicator& comm, FlatState& state) {
+  comm.broadcast(state.master, 0)->wait();
+  state.publish();
+}
+
 }  // namespace dinoxx

@@ -32,8 +32,8 @@ class GradientSync {
   void begin(int accumulations = 1);
   /// Drives the collectives under way, for long stretches without hooks. Called by the hooks.
   void progress();
-  /// After backward: posts what is left, waits, divides by world size. In the first step a trainable parameter that got no gradient is an Error naming it, because
-  /// it holds back its bucket and all that follow; later its gradient counts as zero.
+  /// After backward: posts what is left, waits, divides by world size. In the first step a trainable parameter that got no gradient is an
+  /// Error naming it, because it holds back its bucket and all that follow; later its gradient counts as zero.
   void finish();
   const std::vector<BucketEvent>& events() const;  ///< of the last begin()..finish()
   /// Share of gradient bytes whose all-reduce had completed when backward ended, last step.
@@ -43,5 +43,8 @@ class GradientSync {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// Rank 0's parameters everywhere. Collective.
+void broadcast_parameters(Communicator& comm, FlatState& state);
 
 }  // namespace dinoxx

@@ -5,7 +5,7 @@
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "dinoxx/base/error.hpp"
-#include "parallel/agreement.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "stopwatch.hpp"
 #include "training_config.hpp"
 

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include "comm/gather.hpp"
+
 namespace dinoxx {
 
 // Every rank that met a NaN or an infinity names the term and its images; where only the gradient is not finite, every rank its images.

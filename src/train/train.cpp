@@ -3,9 +3,9 @@
 
 #include "check.hpp"
 #include "collapse_watch.hpp"
+#include "comm/agree.hpp"
 #include "eval/run/eval_config.hpp"
 #include "evaluation.hpp"
-#include "parallel/agreement.hpp"
 #include "saver.hpp"
 #include "skipped_steps.hpp"
 #include "step_recorder.hpp"

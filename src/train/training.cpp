@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "base/machine.hpp"
+#include "comm/agree.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
@@ -37,8 +38,8 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       state(config, spec, compute_type(config), options.device) {
   at::set_num_threads(static_cast<int>(config.train->threads.value()));
   ops::set_fused(config.train->fused_kernels);
-  facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),      options.build, cpu_model(),
-           comms.gradients->name(), config.train->threads.value(),  config.train->batch_size};
+  facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),       options.build, cpu_model(),
+           comms.gradients->name(), config.train->threads.value(), config.train->batch_size};
   ranks_must_agree(*comms.control, fmt::format("{:016x}", state.layout.hash), "parameter layout");
   on_all_ranks(*comms.control, [&] { check_batch(spec, config.train->batch_size / comms.control->size(), comms.control->size()); });
   // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures

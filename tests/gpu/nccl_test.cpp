@@ -7,10 +7,10 @@
 #include <mpi.h>
 
 #include "batch_norm_suite.hpp"
+#include "comm/agree.hpp"
 #include "communicator_suite.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
-#include "parallel/agreement.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "toy_network.hpp"
 

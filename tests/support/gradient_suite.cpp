@@ -7,8 +7,8 @@
 
 #include <chrono>
 
+#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
-#include "parallel/agreement.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "toy_network.hpp"
 

@@ -5,7 +5,6 @@
 
 #include "data_pipeline/loader/loader.hpp"
 #include "memory_dataset.hpp"
-#include "parallel/agreement.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "step/train_step.hpp"
 #include "synthetic_images.hpp"

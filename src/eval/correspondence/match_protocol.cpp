@@ -60,7 +60,7 @@ ProtocolResult match_protocol(const ProtocolInput& input) {
       }
     });
   });
-  rows = gather_rows(input.comm, rows, total);
+  rows = gather_blocks(input.comm, rows, total);
   const double* numbers = rows.data_ptr<double>();
   PointTally all;
   int64_t without = 0;

@@ -143,8 +143,8 @@ Sample sample_patches(const ProtocolInput& input, const Images& images, const Sh
     if (!at::isfinite(features).all().item<bool>())
       fail(input.embedder.name, "finite features of patches", "NaN or infinite ones", "The checkpoint is damaged or has diverged.");
   });
-  features = gather_rows(input.comm, features, total);
-  targets = gather_rows(input.comm, targets, total);
+  features = gather_blocks(input.comm, features, total);
+  targets = gather_blocks(input.comm, targets, total);
   Sample sample;
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < total; ++i) {

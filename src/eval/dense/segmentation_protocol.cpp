@@ -134,7 +134,7 @@ at::Tensor answer(const ProtocolInput& input, const std::vector<Question>& quest
       }
     });
   });
-  return gather_rows(input.comm, rows, total);
+  return gather_blocks(input.comm, rows, total);
 }
 
 json overlap_json(const ProtocolInput& input, const Question& question, const Overlap& overlap) {

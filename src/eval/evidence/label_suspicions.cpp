@@ -56,7 +56,7 @@ std::vector<Voters> voters_of(const ProtocolInput& input, const std::vector<int6
       }
     });
   });
-  const at::Tensor all = gather_rows(input.comm, local, total).contiguous();
+  const at::Tensor all = gather_blocks(input.comm, local, total).contiguous();
   std::vector<Voters> result(examined.size());
   for (int64_t i = 0; i < total; ++i) {
     const double* row = all.data_ptr<double>() + i * 2 * k;

@@ -80,13 +80,14 @@ at::Tensor run_tasks(Communicator& comm, int64_t count, int64_t width, int threa
       work(task, rows.data_ptr<double>() + task * width);
     });
   });
-  // one rank has each row and the others zeros, so that the sum is exact; adding 0 turns -0 into 0, which the sum over several ranks does too
+  // one rank has each row and the others zeros, so that the sum is exact; adding 0 turns -0 into 0, which the sum over several ranks does
+  // too
   rows.add_(0.0);
   if (rows.numel() > 0) comm.all_reduce(rows, ReduceOp::kSum)->wait();
   return rows;
 }
 
-at::Tensor gather_rows(Communicator& comm, const at::Tensor& local, int64_t total) {
+at::Tensor gather_blocks(Communicator& comm, const at::Tensor& local, int64_t total) {
   const int size = comm.size();
   int64_t longest = 0;
   for (int rank = 0; rank < size; ++rank) longest = std::max(longest, rank_items(total, rank, size).size());

@@ -46,7 +46,7 @@ at::Tensor embed_rows(int64_t count, int side, const Embedder& embedder, bool no
       done(items.size());
     });
   });
-  return gather_rows(comm, local, count).contiguous();
+  return gather_blocks(comm, local, count).contiguous();
 }
 
 }  // namespace dinoxx::eval

@@ -269,7 +269,7 @@ void FeatureCache::write(const Dataset& dataset, std::span<const uint64_t> ids, 
     return;
   }
   const Timer timer(seconds_);
-  const at::Tensor all = gather_rows(comm, rows, static_cast<int64_t>(ids.size()));
+  const at::Tensor all = gather_blocks(comm, rows, static_cast<int64_t>(ids.size()));
   if (comm.rank() != 0) return;
   try {
     store(key(dataset, ids, embedder, options), ids, all);

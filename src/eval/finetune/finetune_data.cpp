@@ -173,7 +173,7 @@ at::Tensor tuned_logits(const ProtocolInput& input, const TunedNetwork& network,
       local.narrow(0, items.begin - mine.begin, items.size()).copy_(network.logits(images).to(at::kDouble));
     });
   });
-  return gather_rows(input.comm, local, total).contiguous();
+  return gather_blocks(input.comm, local, total).contiguous();
 }
 
 std::vector<double> tuned_probabilities(const at::Tensor& logits, const TuneData& data, int classes) {

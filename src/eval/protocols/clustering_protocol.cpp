@@ -98,7 +98,7 @@ json retrieval(const ProtocolInput& input) {
                                     data.memory_labels));
     });
   });
-  const at::Tensor rows = gather_rows(input.comm, local, total).contiguous();
+  const at::Tensor rows = gather_blocks(input.comm, local, total).contiguous();
   std::vector<double> sum(data.classes), all_precisions;
   std::vector<int64_t> count(data.classes);
   int64_t without = 0;

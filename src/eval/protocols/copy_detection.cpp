@@ -182,7 +182,7 @@ json copy_detection(const ProtocolInput& input) {
       {"images", total}, {"queries", input.data.queries.size()}, {"database", input.data.memory.size() + input.data.queries.size()}};
   for (int d = 0; d < kDistortions; ++d) {
     json& of = result["distortions"][kNames[d]];
-    of = scores(gather_rows(input.comm, local[d], total).contiguous());
+    of = scores(gather_blocks(input.comm, local[d], total).contiguous());
     of["view"] = describe(distortion(d, input.images->transform.crop));
   }
   return result;

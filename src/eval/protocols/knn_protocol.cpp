@@ -74,7 +74,7 @@ Votes classify(const ProtocolInput& input, const KnnPlan& plan) {
       }
     });
   });
-  const at::Tensor all = gather_rows(comm, ranked, total);
+  const at::Tensor all = gather_blocks(comm, ranked, total);
   return {all.narrow(1, 0, width).contiguous(), all.narrow(1, width, width).contiguous()};
 }
 

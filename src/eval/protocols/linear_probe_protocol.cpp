@@ -96,7 +96,7 @@ at::Tensor embed_items(const ProtocolInput& input, const Plan& plan, int64_t cou
     if (!at::isfinite(local).all().item<bool>())
       fail(input.embedder.name, "finite features of the last blocks", "NaN or infinite ones", "The checkpoint is damaged or has diverged.");
   });
-  return gather_rows(input.comm, local, count);
+  return gather_blocks(input.comm, local, count);
 }
 
 at::Tensor embed_ids(const ProtocolInput& input, const Plan& plan, std::span<const uint64_t> ids) {

@@ -194,7 +194,7 @@ at::Tensor query_scores(const ProtocolInput& input, const LinearModel& model, co
           .copy_(scores_of(model, input.features.queries.narrow(0, items.begin, items.size()), variant, counts));
     });
   });
-  return gather_rows(input.comm, local, total).contiguous();
+  return gather_blocks(input.comm, local, total).contiguous();
 }
 
 Prediction conclude(const ProtocolInput& input, const Variant& variant, const Choice& choice, const at::Tensor& scores, int iterations,

@@ -156,7 +156,7 @@ json near_identical(const ProtocolInput& input, const Side& memory, const Side& 
       }
     });
   });
-  const at::Tensor rows = gather_rows(input.comm, local, total).contiguous();
+  const at::Tensor rows = gather_blocks(input.comm, local, total).contiguous();
   std::vector<std::pair<double, int64_t>> order;  // falling cosine, then query
   std::vector<double> cosines;
   int64_t near = 0;

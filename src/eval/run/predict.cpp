@@ -97,7 +97,7 @@ class Folder {
       const std::string& reason = reasons_[static_cast<size_t>(mine.begin + i)];
       std::copy(reason.begin(), reason.end(), local.data_ptr<uint8_t>() + i * width);
     }
-    const at::Tensor all = gather_rows(comm, local, size());
+    const at::Tensor all = gather_blocks(comm, local, size());
     for (size_t i = 0; i < reasons_.size(); ++i) {
       const auto* text = reinterpret_cast<const char*>(all.data_ptr<uint8_t>()) + static_cast<int64_t>(i) * width;
       reasons_[i].assign(text, ::strnlen(text, static_cast<size_t>(width)));

@@ -16,7 +16,7 @@ namespace {
 
 // What the ranks say they have embedded, gathered, must be the list that was asked for: each id once, none twice, none left out.
 void check_exactly_once(const std::vector<uint64_t>& ids, const at::Tensor& embedded, const char* what, Communicator& comm) {
-  const at::Tensor all = gather_rows(comm, embedded, static_cast<int64_t>(ids.size()));
+  const at::Tensor all = gather_blocks(comm, embedded, static_cast<int64_t>(ids.size()));
   for (int64_t i = 0; i < all.size(0); ++i) {
     const int64_t id = all.data_ptr<int64_t>()[i];
     if (id != static_cast<int64_t>(ids[i]) || (i > 0 && ids[i] <= ids[i - 1])) {
@@ -29,7 +29,7 @@ void check_exactly_once(const std::vector<uint64_t>& ids, const at::Tensor& embe
 // Also frees this rank's part.
 at::Tensor take(FeatureSet& local, size_t e, const std::vector<uint64_t>& ids, Communicator& comm) {
   const at::Tensor part = std::exchange(local.rows[e], at::Tensor());
-  return gather_rows(comm, part, static_cast<int64_t>(ids.size()));
+  return gather_blocks(comm, part, static_cast<int64_t>(ids.size()));
 }
 
 }  // namespace

@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 
 #include "base/files.hpp"
+#include "comm/agree.hpp"
 #include "kernels/cpu_level.hpp"
 #include "loss/gram_config.hpp"
 #include "model/model_config.hpp"
 #include "other_weights.hpp"
-#include "parallel/agreement.hpp"
+#include "parallel/gradient_sync.hpp"
 
 namespace dinoxx {
 namespace {

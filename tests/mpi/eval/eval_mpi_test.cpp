@@ -61,7 +61,8 @@ TEST(EvalMpi, EveryStepOfTheLadderIsThatOfOneRank) {
     }
     const EvalData chosen = choose_eval_data(*data, std::nullopt, 0);
     const ExtractOptions options{{0, 16}, imagenet_normalization(), 2};
-    LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm), all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
+    LocalFeatures local = embed_all(*data, chosen, true, {&embedder, 1}, options, *comm),
+                  all = embed_all(*data, chosen, true, {&embedder, 1}, options, *self);
     const SplitFeatures gathered = take_features(local, 0, chosen, *comm), features = take_features(all, 0, chosen, *self);
     EXPECT_EQ(gathered.validation.defined(), val > 0);
     const ProtocolInput together{*data, chosen, embedder, gathered, knn, 0, 2, *comm, &options},
@@ -130,8 +131,8 @@ TEST(EvalMpi, FeaturesAreBitForBitThoseOfOneRankAndEachIdIsThereOnce) {
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
   const FeatureSet alone = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, *self);
   const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 2}, *comm);
-  EXPECT_TRUE(at::equal(gather_rows(*comm, part.rows[0], 331), alone.rows[0]));
-  const at::Tensor all_ids = gather_rows(*comm, part.ids, 331);
+  EXPECT_TRUE(at::equal(gather_blocks(*comm, part.rows[0], 331), alone.rows[0]));
+  const at::Tensor all_ids = gather_blocks(*comm, part.ids, 331);
   for (int64_t i = 0; i < 331; ++i) ASSERT_EQ(all_ids[i].item<int64_t>(), static_cast<int64_t>(ids[i]));
 }
 

@@ -79,9 +79,10 @@ TEST(EvalBlocks, GatheredRowsAreInOrderAtAnyNumberOfRanks) {
         const ItemRange mine = rank_items(total, comm.rank(), comm.size());
         at::Tensor local = at::empty({mine.size(), 2}, at::kFloat);
         for (int64_t i = 0; i < mine.size(); ++i) local[i].fill_(static_cast<float>(mine.begin + i));
-        const at::Tensor all = gather_rows(comm, local, total);
+        const at::Tensor all = gather_blocks(comm, local, total);
         ASSERT_EQ(all.size(0), total);
-        for (int64_t i = 0; i < total; ++i) ASSERT_EQ(all[i][1].item<float>(), static_cast<float>(i)) << total << " rows, " << size << " ranks";
+        for (int64_t i = 0; i < total; ++i)
+          ASSERT_EQ(all[i][1].item<float>(), static_cast<float>(i)) << total << " rows, " << size << " ranks";
       });
     }
   }

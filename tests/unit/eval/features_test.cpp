@@ -67,9 +67,9 @@ TEST(EvalFeatures, BitsDoNotDependOnThreadsOrRanks) {
   EXPECT_TRUE(at::equal(expected, extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 3}, *comm).rows[0]));
   for (int size = 2; size <= 5; ++size) {
     run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& rank_comm) {
-        Communicator& ranks = *rank_comm;
-        const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 2}, ranks);
-        EXPECT_TRUE(at::equal(expected, gather_rows(ranks, part.rows[0], 200))) << size << " ranks";
+      Communicator& ranks = *rank_comm;
+      const FeatureSet part = extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 2}, ranks);
+      EXPECT_TRUE(at::equal(expected, gather_blocks(ranks, part.rows[0], 200))) << size << " ranks";
     });
   }
 }
@@ -80,7 +80,7 @@ TEST(EvalFeatures, AnUnreadableImageIsNamedOnEveryRank) {
   const Embedder embedder = pixel_embedder(16);
   const std::vector<uint64_t> ids = data->ids(Split::kTrain);
   run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& rank_comm) {
-        Communicator& comm = *rank_comm;
+    Communicator& comm = *rank_comm;
     try {
       extract_features(*data, ids, {&embedder, 1}, {{0, 16}, imagenet_normalization(), 1}, comm);
       ADD_FAILURE() << "accepted on rank " << comm.rank();

@@ -212,6 +212,7 @@ TEST(ConfigRecipes, AreValid) {
     ++count;
     Config config = default_config();
     ASSERT_NO_THROW(apply_settings(config, read_settings(entry.path()))) << entry.path();
+    EXPECT_NO_THROW(refuse_unread_keys(config, 50000, 2, 1)) << entry.path();
     EXPECT_NO_THROW(resolve_config(config, 50000, 2)) << entry.path();
   }
   EXPECT_GE(count, 4);
