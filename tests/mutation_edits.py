@@ -210,6 +210,16 @@ MORE = [
          "report.bad.push_back({plan.items[i].key, sample.bad});",
          r"^(unit_data_format|fault_data|fault_pack_command)$",
          "bad.csv sends the user to a good file"),
+    Edit("eval-normalises-by-imagenets-numbers",
+         "const ExtractOptions extract{choose_transform(*dataset, all, image_size), model.normalization.value().values, options.threads};",
+         "const ExtractOptions extract{choose_transform(*dataset, all, image_size), imagenet_normalization(), options.threads};",
+         r"^(unit_eval_normalization|unit_train_evaluation)$",
+         "`dinoxx eval` scores images normalised by other numbers than the network was trained with"),
+    Edit("metrics-are-not-cut-back-at-a-resume",
+         "if (kept != before) write_file_atomically(metrics_file(), kept);",
+         "if (kept != before) (void)kept.size();",
+         r"^(unit_history|unit_train|integration_train_resume.*)$",
+         "metrics.jsonl has steps twice after a resume"),
 ]
 
 EDITS = PARTS + GLUE + MORE
