@@ -5,6 +5,7 @@ should notice, and says which did.
   tests/mutation.py --list                      the edits, their places and tests
   tests/mutation.py --check [--build DIR]       only: each text occurs once, each edit changes it; with a build folder: its tests are there
   tests/mutation.py --only NAME [NAME ...]      these edits; without --only all of them
+  tests/mutation.py --first                     an edit is done with at the first label that notices it: unit, then golden, then the others
   tests/mutation.py --out docs/mutation.md      the table as Markdown as well, there in its place
 
 The copy is of the last commit (what is not committed is not in it), with a build folder of its own, in a temporary folder that is removed; with ccache
@@ -204,14 +205,25 @@ def write_table(path, text):
     path.write_text(text, encoding="utf-8")
 
 
-def judge(copy, edit):
+def in_order(tests):
+    """The tests by label, the quick ones first: unit, golden, the others."""
+    groups = [[], [], []]
+    for test in tests:
+        groups[{"unit": 0, "golden": 1}.get(test.split("_")[0], 2)].append(test)
+    return [group for group in groups if group]
+
+
+def judge(copy, edit, first):
     begin = time.monotonic()
-    where, tests = place_text(edit, copy.texts, copy.tree), copy.chosen(edit.tests)
+    where, tests, failed = place_text(edit, copy.texts, copy.tree), copy.chosen(edit.tests), []
     copy.plant(edit)
     try:
-        if not copy.build_for(tests):
-            return Verdict(edit, where, "does not build", [], time.monotonic() - begin)
-        failed = copy.test(tests).failed
+        for group in in_order(tests) if first else [tests]:
+            if not copy.build_for(group):
+                return Verdict(edit, where, "does not build", [], time.monotonic() - begin)
+            failed = copy.test(group).failed
+            if failed:
+                break
     finally:
         copy.restore(edit)
     return Verdict(edit, where, "caught" if failed else "missed", failed, time.monotonic() - begin)
@@ -239,7 +251,7 @@ def plant_all(edits, options, folder):
     print(f"  all pass ({time.monotonic() - begin:.0f} s)", flush=True)
     verdicts = []
     for edit in edits:
-        verdict = judge(copy, edit)
+        verdict = judge(copy, edit, options.first)
         verdicts.append(verdict)
         print(f"{edit.name}: {verdict.word}{' by ' if verdict.by else ''}{', '.join(verdict.by)} ({verdict.seconds:.0f} s)", flush=True)
         if verdict.word == "does not build":
@@ -262,6 +274,7 @@ def main():
     parser.add_argument("--check", action="store_true", help="check the list, plant nothing")
     parser.add_argument("--build", type=Path, help="with --check: a build folder, whose tests are looked up")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these edits")
+    parser.add_argument("--first", action="store_true", help="stop at the first label that notices an edit")
     parser.add_argument("--tests", metavar="REGEX", help="only those of an edit's tests whose names match")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="of compiler and tests; all cores")
     parser.add_argument("--cmake", action="append", default=[], metavar="-DKEY=VALUE", help="for the copy's configuration (--cmake=-DTORCH_ROOT=...)")
