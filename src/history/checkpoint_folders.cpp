@@ -6,7 +6,6 @@
 #include <charconv>
 
 #include "base/files.hpp"
-#include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
 namespace {
@@ -14,32 +13,24 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-}  // namespace
-
-std::string checkpoint_name(int64_t step) {
-  return fmt::format("step_{:08}", step);
-}
-
-bool is_checkpoint(const fs::path& folder) {
-  return folder.filename().string().starts_with("step_") && fs::exists(folder / checkpoint::kManifest);
-}
-
-std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
+std::vector<fs::path> list_named(const fs::path& checkpoints, bool with_manifest) {
   std::vector<fs::path> found;
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(checkpoints, code))
-    if (is_checkpoint(entry.path())) found.push_back(entry.path());
-  // names are padded with zeros to eight digits; longer numbers are later ones
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
-    const std::string x = a.filename().string(), y = b.filename().string();
-    return std::pair(x.size(), x) < std::pair(y.size(), y);
-  });
+    if (checkpoint_step(entry.path()) >= 0 && fs::exists(entry.path() / checkpoint::kManifest) == with_manifest)
+      found.push_back(entry.path());
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) { return checkpoint_step(a) < checkpoint_step(b); });
   return found;
 }
 
-std::optional<fs::path> latest_checkpoint(const fs::path& run) {
-  const auto all = list_checkpoints(run / "checkpoints");
-  return all.empty() ? std::nullopt : std::optional(all.back());
+}  // namespace
+
+void fail_damaged(const fs::path& file, const std::string& expected, const std::string& found) {
+  throw DamagedCheckpoint(fmt::format("{}: expected {}, found {}. {}.", file.string(), expected, found, checkpoint::kDamaged));
+}
+
+std::string checkpoint_name(int64_t step) {
+  return fmt::format("step_{:08}", step);
 }
 
 int64_t checkpoint_step(const fs::path& checkpoint) {
@@ -47,7 +38,24 @@ int64_t checkpoint_step(const fs::path& checkpoint) {
   int64_t step = -1;
   if (!name.starts_with(prefix)) return -1;
   const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), step);
-  return error == std::errc() && end == name.data() + name.size() ? step : -1;
+  return error == std::errc() && end == name.data() + name.size() && step >= 0 && name == checkpoint_name(step) ? step : -1;
+}
+
+bool is_checkpoint(const fs::path& folder) {
+  return folder.filename().string().starts_with("step_") && fs::exists(folder / checkpoint::kManifest);
+}
+
+std::vector<fs::path> list_checkpoints(const fs::path& checkpoints) {
+  return list_named(checkpoints, /*with_manifest=*/true);
+}
+
+std::vector<fs::path> list_without_manifest(const fs::path& checkpoints) {
+  return list_named(checkpoints, /*with_manifest=*/false);
+}
+
+std::optional<fs::path> latest_checkpoint(const fs::path& run) {
+  const auto all = list_checkpoints(run / "checkpoints");
+  return all.empty() ? std::nullopt : std::optional(all.back());
 }
 
 void prune_checkpoints(const fs::path& checkpoints, int64_t keep, const std::function<bool(int64_t)>& stays) {
@@ -59,11 +67,9 @@ void prune_checkpoints(const fs::path& checkpoints, int64_t keep, const std::fun
     fs::remove_all(all[i]);
   }
   std::error_code code;
-  std::vector<fs::path> left_over;
-  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(".step_") || (name.starts_with("step_") && !is_checkpoint(entry.path()))) left_over.push_back(entry.path());
-  }
+  std::vector<fs::path> left_over = list_without_manifest(checkpoints);
+  for (const auto& entry : fs::directory_iterator(checkpoints, code))
+    if (entry.path().filename().string().starts_with(".step_")) left_over.push_back(entry.path());
   for (const fs::path& path : left_over) fs::remove_all(path, code);
 }
 
@@ -73,9 +79,7 @@ json read_manifest(const fs::path& checkpoint) {
     fail(checkpoint.string(), "a checkpoint folder with manifest.json", fs::exists(checkpoint) ? "none in it" : "no such folder",
          "Name a folder such as RUN/checkpoints/step_00001000");
   const json manifest = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  const auto damaged = [&](const std::string& expected, const std::string& found) {
-    fail(path.string(), expected, found, checkpoint::kDamaged);
-  };
+  const auto damaged = [&](const std::string& expected, const std::string& found) { fail_damaged(path, expected, found); };
   if (!manifest.is_object()) damaged("a JSON object", "something else");
   if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat)
     damaged("a manifest of a dinoxx checkpoint", "another file");

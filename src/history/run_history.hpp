@@ -13,12 +13,15 @@ namespace dinoxx {
 /// A checkpoint that is there completely.
 struct SavedCheckpoint {
   std::filesystem::path folder;
-  int64_t step = 0;  ///< -1 for a folder that somebody named otherwise
+  int64_t step = 0;
 };
 
 /// The history of a run: the one place that knows what its folder holds, which checkpoints there are, where a start goes on, what has been
 /// evaluated and saved, and what may be removed. Training, evaluation, reports and commands ask it. No tensors; every question about the
 /// folder looks at the disk again, because another process may write there.
+///
+/// `checkpoints/` and metrics.jsonl are those of the live branch. A start that goes back leaves the steps behind it: they move to
+/// `branches/branch_N/`, which is a run folder itself. Checkpoints that turn out to be damaged move to `damaged/`.
 class RunHistory {
  public:
   explicit RunHistory(std::filesystem::path run) : run_(std::move(run)) {}
@@ -27,6 +30,7 @@ class RunHistory {
   std::filesystem::path config_file() const { return run_ / "config.cfg"; }      ///< the resolved configuration
   std::filesystem::path metrics_file() const { return run_ / "metrics.jsonl"; }  ///< the journal
   std::filesystem::path checkpoints_folder() const { return run_ / "checkpoints"; }
+  std::filesystem::path branches_folder() const { return run_ / "branches"; }  ///< branches that were left
   /// Where the checkpoint of this step lies, or would lie.
   std::filesystem::path checkpoint_folder(int64_t step) const;
 
@@ -40,13 +44,25 @@ class RunHistory {
   std::optional<std::filesystem::path> newest_checkpoint() const;
   std::optional<std::filesystem::path> checkpoint_of(int64_t step) const;  ///< nothing when that step has none
   RunJournal journal() const;                                              ///< empty where there is none yet
+  std::vector<std::filesystem::path> left_branches() const;                ///< folders below branches/, in the order of leaving
+  int64_t branch() const;                                                  ///< number of the live branch: 0 until a start has gone back
 
-  /// The checkpoint that --resume names: "auto" the newest, if any; "never" and the empty text none; else a checkpoint folder, of whatever
-  /// run. UsageError when a run has begun here and "never" would overwrite it, and for a path that is no checkpoint.
-  std::optional<std::filesystem::path> resume_point(const std::string& resume) const;
+  /// Where --resume may go on, the best first: "auto" and "strict" from the checkpoints here, newest first (also what has lost its
+  /// manifest, as long as no whole one is newer), "never" and the empty text from none, else from the checkpoint folder that it names, of
+  /// whatever run. UsageError when a run has begun here and "never" would overwrite it, for a path that is no checkpoint, and where the
+  /// journal tells of checkpoints and there are none.
+  std::vector<std::filesystem::path> resume_points(const std::string& resume) const;
+  /// Whether this checkpoint is one of this run's live branch.
+  bool owns(const std::filesystem::path& checkpoint) const;
 
   // What the process that trains adds. One process at a time: it holds the folder's lock (RunFolder).
 
+  /// Makes way for a run that goes on from `checkpoint` at `step`; an empty path: from the start. Later checkpoints of this run move to a
+  /// branch of their own with a copy of journal and configuration; where the checkpoint is none of this run, all of them and the journal
+  /// do, and the journal of its own run takes their place. Returns lines that say what was moved where.
+  std::vector<std::string> make_way(const std::filesystem::path& checkpoint, int64_t step) const;
+  /// Moves damaged checkpoints to damaged/. Returns lines as above.
+  std::vector<std::string> set_damaged_aside(const std::vector<std::filesystem::path>& checkpoints) const;
   /// Takes out of the journal what stands behind `step`, which will be done again, and a torn last line. Returns the last step whose
   /// evaluation is left, -1 for none.
   int64_t set_back(int64_t step) const;
@@ -56,17 +72,18 @@ class RunHistory {
   bool is_evaluated(int64_t step) const { return evaluated_ == step; }
   void note_saved(int64_t step) { saved_ = step; }
   void note_evaluated(int64_t step) { evaluated_ = step; }
-  /// Removes all checkpoints but the newest `keep` and those whose step `stays`, and what an interrupted save left behind.
+  /// Removes all checkpoints but the newest `keep`, the one saved last and those whose step `stays`, and what an interrupted save left.
   void prune(int64_t keep, const std::function<bool(int64_t step)>& stays) const;
 
  private:
   static bool exists(const std::filesystem::path& file);
+  bool tells_of_steps() const;
 
   std::filesystem::path run_;
   int64_t saved_ = -1, evaluated_ = -1;  // last step, by this process or what it went on from
 };
 
-/// The newest step of which every run has a checkpoint; -1 for none.
-int64_t newest_common_step(const std::vector<RunHistory>& runs);
+/// Steps of which every run has a checkpoint, rising.
+std::vector<int64_t> common_steps(const std::vector<RunHistory>& runs);
 
 }  // namespace dinoxx

@@ -41,6 +41,7 @@ void add_record(RunJournal& run, json record) {
   if (record.contains("event")) {
     const bool start = record["event"] == "start";
     if (start) forget_after(run, step);
+    if (record["event"] == "saved") return run.saved.push_back(step);
     (start ? run.starts : run.events).push_back(std::move(record));
   } else if (record.contains("eval")) {
     while (!run.evals.empty() && journal::step_of(run.evals.back()) >= step) run.evals.pop_back();
@@ -70,6 +71,13 @@ int64_t RunJournal::last_step() const {
 
 int64_t RunJournal::last_evaluated() const {
   return evals.empty() ? -1 : journal::step_of(evals.back());
+}
+
+int64_t RunJournal::last_saved() const {
+  int64_t last = 0;
+  for (const int64_t step : saved) last = std::max(last, step);
+  for (const json& start : starts) last = std::max(last, journal::step_of(start));
+  return last;
 }
 
 int64_t RunJournal::ranks() const {

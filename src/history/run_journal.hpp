@@ -14,6 +14,7 @@ struct RunJournal {
   std::vector<nlohmann::json> starts;  ///< records "event": "start" in the order of writing: the first start and each resume
   std::vector<nlohmann::json> evals;   ///< records with "eval", rising steps
   std::vector<nlohmann::json> events;  ///< skipped steps, alarms
+  std::vector<int64_t> saved;          ///< steps of which a checkpoint was made
 
   std::vector<int64_t> steps;                          ///< of the logged steps, rising
   std::map<std::string, std::vector<double>> columns;  ///< per logged step; NaN where a record lacks the value or has null
@@ -21,6 +22,7 @@ struct RunJournal {
 
   int64_t last_step() const;       ///< of any record
   int64_t last_evaluated() const;  ///< step of the last evaluation, -1 without one
+  int64_t last_saved() const;      ///< the newest step that had a checkpoint, 0 for none: by the saves and the starts that went on from one
   int64_t ranks() const;           ///< of the last start, 0 when not known
 };
 

@@ -11,12 +11,15 @@ void Saver::save() {
   const Stopwatch took;
   const TrainComms& comms = training_.comms;
   on_all_ranks(*comms.control, [&] { log_.sync(); });  // a resume from this checkpoint counts on the lines before it
+  training_.facts.stays = calendar_.keeps(step);
   save_state(*comms.control, history_.checkpoints_folder(), training_.state, training_.facts);
   if (comms.job) comms.job->control->barrier();  // an old one goes when all students have the new one: a resume needs a common step
-  on_all_ranks(*comms.control, [&] {
-    if (log_.chief()) history_.prune(training_.config.checkpoint->keep, [&](int64_t saved) { return calendar_.keeps(saved); });
-  });
   history_.note_saved(step);
+  on_all_ranks(*comms.control, [&] {
+    if (!log_.chief()) return;
+    log_.write({{"event", "saved"}, {"step", step}, {"samples", training_.state.position}});
+    history_.prune(training_.config.checkpoint->keep, [&](int64_t saved) { return calendar_.keeps(saved); });
+  });
   seconds_ = took.seconds();
   watch_.resume();
 }
