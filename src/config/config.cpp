@@ -159,24 +159,12 @@ std::string training_identity(const Config& config) {
   return text;
 }
 
-namespace {
-
-std::vector<std::string> differences(const Config& before, const Config& now, bool Field::*kind) {
+std::vector<std::string> config_differences(const Config& before, const Config& now) {
   std::vector<std::string> found;
   for (const Field& field : config_fields())
-    if (field.*kind && field.get(before) != field.get(now))
+    if (field.training && field.get(before) != field.get(now))
       found.push_back(fmt::format("{} was {} and is {}", field.key, field.get(before), field.get(now)));
   return found;
-}
-
-}  // namespace
-
-std::vector<std::string> config_differences(const Config& before, const Config& now) {
-  return differences(before, now, &Field::training);
-}
-
-std::vector<std::string> network_differences(const Config& before, const Config& now) {
-  return differences(before, now, &Field::shapes_network);
 }
 
 }  // namespace dinoxx

@@ -8,6 +8,7 @@
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
 #include "vit_config.hpp"
 
 namespace dinoxx::where {
@@ -97,6 +98,9 @@ Condition lars() {
 }
 Condition clipping() {
   return {"optim.clip is above 0", [](const Config& c) { return c.optim->clip.value_or(0) > 0; }};
+}
+Condition extended() {
+  return {"train.extend is above 0", [](const Config& c) { return c.train->extend.value > 0; }};
 }
 Condition moving_rate() {
   return {"optim.schedule is not constant", [](const Config& c) { return c.optim->schedule != "constant"; }};

@@ -25,6 +25,7 @@ Condition momentum();
 Condition lars();
 Condition clipping();
 Condition moving_rate();
+Condition extended();
 // the loss
 Condition running_centre();
 Condition sinkhorn();

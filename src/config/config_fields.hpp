@@ -25,13 +25,11 @@ struct Field {
   std::function<void(Config&, std::string_view)> set;  ///< throws std::invalid_argument that says what was expected
   std::function<std::string(const Config&)> get;
   bool shapes_network = false;  ///< of some networks it changes which tensors there are, or their shapes: a resume may meet another network
+  bool other_function = false;  ///< tensors of the same shapes, but another function of them: a resume that changes it is refused
   bool of_method = false;       ///< read by the methods that list it (method/methods.hpp), not by all
   std::vector<Condition> read_where{};  ///< all have to hold; none: every run reads it
 };
 const std::vector<Field>& config_fields();
-
-/// Of config_differences() those of keys that may change the networks' tensors.
-std::vector<std::string> network_differences(const Config& before, const Config& now);
 
 struct Section {
   std::string name, help;

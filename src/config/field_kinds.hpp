@@ -205,6 +205,11 @@ inline Field shapes_network(Field f) {
   return f;
 }
 
+inline Field other_function(Field f) {
+  f.other_function = true;
+  return f;
+}
+
 inline Field of_method(Field f) {
   f.of_method = true;
   return f;

@@ -24,8 +24,8 @@ std::vector<Field> model_fields() {
       when({where::vision_transformer()}, shapes_network(field<model, &ModelConfig::depth>(
                                               "model.depth", "auto", "number of blocks; auto: the architecture's", positive))),
       when({where::vision_transformer()},
-           field<model, &ModelConfig::heads>("model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's",
-                                             positive)),
+           other_function(field<model, &ModelConfig::heads>(
+               "model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's", positive))),
       when({where::vision_transformer()},
            shapes_network(field<model, &ModelConfig::patch_size>("model.patch_size", "16", "patch, pixels", size))),
       when({where::learned_positions()},

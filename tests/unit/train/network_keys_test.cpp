@@ -4,11 +4,13 @@
 #include <gmock/gmock.h>
 
 #include <map>
+#include <optional>
 #include <set>
 
 #include "checkpoint/checkpoint.hpp"
 #include "checkpoint/train_state_io.hpp"
 #include "config/config_fields.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "method/methods.hpp"
@@ -89,6 +91,42 @@ TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
   std::set<std::string> marked;
   for (const Field& field : config_fields())
     if (field.shapes_network) marked.insert(field.key);
+  EXPECT_EQ(marked, changing);
+}
+
+// The features of a picture, by a network whose weights are the seed's; nothing where the tensors are others.
+std::optional<at::Tensor> features(const Config& config, const std::map<std::string, std::vector<int64_t>>& wanted) {
+  if (tensors(config) != wanted) return std::nullopt;
+  Network network(make_method(config).network, at::kFloat);
+  network.initialize(3);
+  const int64_t size = config.views->global_size;
+  const at::Tensor picture = at::linspace(-1, 1, 3 * size * size).sin().view({1, 3, size, size});
+  return network.backbone().forward(picture);
+}
+
+TEST(NetworkKeys, KeysThatMakeAnotherFunctionOfTheSameTensorsAreMarked) {
+  std::set<std::string> changing;
+  for (const std::string& text : {small_vit("dino"), small_vit("dinov2", "style = dinov2\n"), small_vit("dinov3", "style = dinov3\n"),
+                                  "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
+    const Config base = resolved(text);
+    const auto shapes = tensors(base);
+    const at::Tensor before = *features(base, shapes);
+    for (const Field& field : config_fields()) {
+      if (!field.training || field.shapes_network || !field.key.starts_with("model.")) continue;
+      for (const std::string& value : other_values(field, base)) {
+        Config other = base;
+        try {
+          field.set(other, value);
+          const auto now = features(settled(other), shapes);
+          if (now && !at::equal(before, *now)) changing.insert(field.key);
+        } catch (const std::exception&) {  // no value of this key, or none beside the others
+        }
+      }
+    }
+  }
+  std::set<std::string> marked;
+  for (const Field& field : config_fields())
+    if (field.other_function) marked.insert(field.key);
   EXPECT_EQ(marked, changing);
 }
 
