@@ -4,24 +4,26 @@
 #include <map>
 #include <set>
 
-#include "base/files.hpp"
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "entry.hpp"
+#include "saved_run.hpp"
 
 namespace dinoxx {
 namespace {
 
 namespace fs = std::filesystem;
-using checkpoint::kDamaged;
 using nlohmann::json;
+
+// Every file has been found whole by then: it is the configuration that is another one.
+constexpr const char* kOther = "Resume with the configuration that was saved";
 
 // Which ranges of which segments have been filled.
 class Coverage {
  public:
   void add(const checkpoint::EntryName& entry) { ranges_[{entry.buffer, entry.segment}].emplace_back(entry.begin, entry.end); }
-  void check(const CheckpointTensors& tensors, const std::string& source) {
+  void check(const CheckpointTensors& tensors, const fs::path& source) {
     for (const auto& [buffer, flat] : tensors.split) {
       for (const Segment& segment : tensors.layout->segments) {
         auto& ranges = ranges_[{buffer, segment.name}];
@@ -32,8 +34,8 @@ class Coverage {
           filled = end;
         }
         if (filled != segment.numel || (!ranges.empty() && ranges.back().second != filled))
-          fail(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name),
-               fmt::format("the first {}", filled), kDamaged);
+          fail_damaged(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name),
+                       fmt::format("the first {}", filled));
       }
     }
   }
@@ -49,8 +51,7 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
     if (!checkpoint::parse_entry(name, entry)) {
       const auto found =
           std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
-      if (found == tensors.replicated.end())
-        fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+      if (found == tensors.replicated.end()) fail_usage(source, "tensors of this run's model", fmt::format("\"{}\"", name), kOther);
       checkpoint::copy_into(found->tensor, view, fmt::format("{}, {}", source, name));
       replicated.insert(name);
       continue;
@@ -60,10 +61,10 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
     const auto& segments = tensors.layout->segments;
     const auto segment = std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == entry.segment; });
     if (buffer == tensors.split.end() || segment == segments.end())
-      fail(source, "tensors of this run's model", fmt::format("\"{}\"", name), "Resume with the configuration that was saved");
+      fail_usage(source, "tensors of this run's model", fmt::format("\"{}\"", name), kOther);
     if (entry.begin < 0 || entry.begin > entry.end || entry.end > segment->numel)
-      fail(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name),
-           "Resume with the configuration that was saved");
+      fail_usage(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name),
+                 kOther);
     checkpoint::copy_into(buffer->tensor.narrow(0, segment->offset + entry.begin, entry.end - entry.begin), view,
                           fmt::format("{}, {}", source, name));
     coverage.add(entry);
@@ -79,21 +80,15 @@ void load_checkpoint(Communicator& comm, const fs::path& checkpoint, const Check
     std::set<std::string> replicated;
     for (const json& record : manifest["files"]) {
       const std::string name = record["name"];
-      const fs::path path = checkpoint / name;
-      std::error_code code;
-      const auto bytes = fs::file_size(path, code);
-      if (code || bytes != record["bytes"].get<uint64_t>())
-        fail(path.string(), fmt::format("{} bytes", record["bytes"].get<uint64_t>()),
-             code ? code.message() : fmt::format("{} bytes", bytes), kDamaged);
       if (!name.starts_with("rank_")) continue;  // weights for other programs
+      check_file(checkpoint, record);
+      const fs::path path = checkpoint / name;
       const SafetensorsFile file(path);
-      const std::string crc = fmt::format("{:08x}", file.file_crc32c());
-      if (crc != record["crc32c"]) fail(path.string(), fmt::format("CRC32C {}", record["crc32c"].get<std::string>()), crc, kDamaged);
       load_entries(file, path.string(), tensors, coverage, replicated);
     }
-    coverage.check(tensors, checkpoint.string());
+    coverage.check(tensors, checkpoint);
     for (const auto& [name, tensor] : tensors.replicated)
-      if (!replicated.contains(name)) fail(checkpoint.string(), fmt::format("\"{}\"", name), "nothing of that name", kDamaged);
+      if (!replicated.contains(name)) fail_usage(checkpoint.string(), fmt::format("\"{}\"", name), "nothing of that name", kOther);
   });
 }
 

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include <map>
+#include <algorithm>
 
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
@@ -11,8 +11,12 @@
 #include "dinoxx/base/error.hpp"
 #include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
+#include "method/settings/at_resume.hpp"
 #include "method/settings/resolve.hpp"
+#include "method/settings/unread_keys.hpp"
 #include "model/weights/backbone_json.hpp"
+#include "saved_run.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -83,37 +87,42 @@ std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& fac
   return {whole, backbone};
 }
 
-Config saved_config(const json& manifest, const fs::path& checkpoint) {
-  Config config = default_config();
-  apply_settings(config, parse_settings(manifest.value("config", ""), (checkpoint / checkpoint::kManifest).string()));
-  return settled(config);
+// Said in the words of the configuration, not in names of tensors, and before anything is read.
+void check_same_run(const SavedRun& saved, const Config& now) {
+  std::vector<std::string> others = other_network(saved.settings, now);
+  if (others.empty()) others = other_state(saved.settings.config, now);
+  if (!others.empty()) refuse_other_run(saved.folder, others);
 }
 
-// Whether the teacher's file beside the state holds the tensors that this network has, by name and shape.
-bool has_tensors_of(const TrainState& state, const fs::path& checkpoint) {
-  const fs::path path = checkpoint / kTeacherFile;
-  if (!fs::exists(path)) return false;
-  std::map<std::string, std::vector<int64_t>> mine, saved;
-  for (const Segment& segment : state.layout.segments) mine[segment.name] = segment.shape;
-  for (const NamedTensor& buffer : state.teacher_buffers) mine[buffer.name] = buffer.tensor.sizes().vec();
-  const SafetensorsFile file(path, FileAccess::kHeader);
-  for (const auto& [name, view] : file.tensors()) saved[name] = view.shape;
-  return mine == saved;
-}
-
-// Another shape of the network cannot be loaded; said here in the words of the configuration, not in numbers of elements. A key that shapes
-// networks need not have shaped these: the tensors decide.
-void check_same_network(const Config& before, const Config& now, const TrainState& state, const fs::path& checkpoint) {
-  const std::vector<std::string> others = network_differences(before, now);
-  if (others.empty() || has_tensors_of(state, checkpoint)) return;
-  fail_usage(checkpoint.string(), "a checkpoint of the configured network", fmt::format("another one: {}", fmt::join(others, ", ")),
-             "Resume with the saved configuration, or choose another --out");
+// Groups of images that a step looks at together, in so far as they depend on the number of ranks.
+std::vector<std::string> groups_of_ranks(const Config& before, const Config& now, int64_t ranks_before, int64_t ranks) {
+  std::vector<std::string> found;
+  const auto of_rank = [&](const std::string& key, const std::string& what) {
+    for (const Field& field : config_fields()) {
+      if (field.key != key || why_unread(field, now) || field.get(before) != "0" || field.get(now) != "0") continue;
+      const int64_t was = before.train->batch_size / ranks_before, is = now.train->batch_size / ranks;
+      if (was != is) found.push_back(fmt::format("{} = 0: {} is a rank's batch, {} images before and {} now", key, what, was, is));
+    }
+  };
+  of_rank("loss.koleo_group", "KoLeo's group");
+  of_rank("model.drop_path_group", "the group of stochastic depth");
+  for (const Field& field : config_fields())
+    if (field.key == "mask.group_size" && !why_unread(field, now) && field.get(before) != field.get(now))
+      found.push_back(fmt::format("mask.group_size was {} and is {}", field.get(before), field.get(now)));
+  return found;
 }
 
 }  // namespace
 
 fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState& state, const RunFacts& facts) {
   const json record = {{"position", state.position},
+                       {"progress",
+                        {{"samples", state.position},
+                         {"of_samples", facts.length},
+                         {"epochs", static_cast<double>(state.position) / static_cast<double>(std::max<uint64_t>(facts.images, 1))}}},
+                       {"branch", facts.branch},
+                       {"stays", facts.stays},
+                       {"resolved", facts.chosen},
                        {"config", facts.config_text},
                        {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
                        {"build", facts.build},
@@ -128,13 +137,12 @@ fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState&
 }
 
 std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoint, TrainState& state, const RunFacts& facts) {
-  json manifest;
-  Config before, now = default_config();
+  SavedRun run;
+  Config now = default_config();
   on_all_ranks(comm, [&] {
-    manifest = read_manifest(checkpoint);
-    before = saved_config(manifest, checkpoint);
+    run = read_saved_run(checkpoint);
     apply_settings(now, parse_settings(facts.config_text, "config.cfg"));
-    check_same_network(before, now, state, checkpoint);
+    check_same_run(run, now);
   });
   SavedTensors saved = saved_tensors(state);
   load_checkpoint(comm, checkpoint, saved.tensors);
@@ -143,15 +151,22 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   state.student_flat.publish();
   state.teacher_flat.publish();
   if (state.gram) state.gram->flat.publish();
-  state.step = manifest["step"];
-  state.position = manifest["position"];
+  state.step = run.step;
+  state.position = run.position;
 
+  const json& manifest = run.manifest;
+  const Config& before = run.settings.config;
+  const auto ranks_before = std::max<int64_t>(manifest["world_size"].get<int64_t>(), 1);
   std::vector<std::string> lost;
   const auto compare = [&](const std::string& what, const json& before, const json& now, const std::string& claim) {
     if (before != now) lost.push_back(fmt::format("{} was {} and is {}: {}", what, before.dump(), now.dump(), claim));
   };
   const std::string rounding = "results agree up to rounding, not bit for bit";
-  compare("world size", manifest["world_size"], comm.size(), rounding);
+  const std::vector<std::string> groups = groups_of_ranks(before, now, ranks_before, comm.size());
+  compare("world size", ranks_before, comm.size(),
+          groups.empty() ? rounding
+                         : fmt::format("from here on results differ by more than rounding, as groups of images are others ({})",
+                                       fmt::join(groups, "; ")));
   compare("communicator", manifest.value("communicator", json()), facts.communicator, rounding);
   compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
   compare("CPU", manifest.value("cpu", json()), facts.cpu, rounding);
@@ -160,7 +175,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   compare("build", manifest.value("build", json()), facts.build, rounding);
   compare("data set", manifest.value("dataset", json()).value("fingerprint", json()), facts.fingerprint,
           "images and their order differ: from here on it is a different run");
-  for (const std::string& difference : config_differences(before, now))
+  for (const std::string& difference : read_differences(before, now))
     lost.push_back(difference + ": from here on the configuration differs");
   return lost;
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -19,6 +20,10 @@ struct RunFacts {
   nlohmann::json build;
   std::string cpu, communicator;
   int64_t threads = 1, batch_size = 0;
+  uint64_t length = 0;                        ///< of the run, images
+  std::map<std::string, std::string> chosen;  ///< keys that were "auto", and the value that the run has
+  int64_t branch = 0;                         ///< of the run (RunHistory::branch)
+  bool stays = false;                         ///< this checkpoint is not to be removed when others are
 };
 
 /// Saves the state under the folder `checkpoints`, and weights for other programs beside it. Returns the checkpoint. Collective; an Error
@@ -26,7 +31,8 @@ struct RunFacts {
 std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& checkpoints, TrainState& state, const RunFacts& facts);
 
 /// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on
-/// as if it had never stopped. UsageError, with the keys, for a checkpoint of another network. Collective.
+/// as if it had never stopped. UsageError, with the keys, for a checkpoint of another network, another function of the same tensors, or
+/// another state of training (optimizer, centres, Gram teacher); DamagedCheckpoint's text where bytes are not as written. Collective.
 std::vector<std::string> load_state(Communicator& comm, const std::filesystem::path& checkpoint, TrainState& state, const RunFacts& facts);
 
 }  // namespace dinoxx
