@@ -63,14 +63,33 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   patch_temperature_ = {*teacher.patch_warmup_temp, *teacher.patch_temp, temp_warmup};
   freeze_ = optim.freeze_last_layer.value();
   freeze_steps_ = steps(freeze_);
+  const double last = rate(total_);
+  const int64_t more = steps(config.train->extend), warm_again = steps(config.train->extend_warmup);
+  if (warm_again > more)
+    fail_usage("train.extend_warmup", fmt::format("at most the {} steps of train.extend", more), fmt::format("{} steps", warm_again),
+               "Shorten it or extend the run further");
+  extension_ = {
+      total_, warm_again > 0, {last, peak, last, warm_again, more - warm_again}, {*teacher.momentum, teacher.momentum_end, 0.0, 0, more}};
+  total_ += more;
   const GramConfig& gram = *config.gram;
   gram_ = {gram.weight,          config.loss->local_weight, *config.loss->local_weight_end,
-           steps(gram.start),    steps(gram.ramp),         steps(gram.first),
-           steps(gram.every),    gram.max_updates,         gram.weight > 0 && gram.teacher != "ema",
+           steps(gram.start),    steps(gram.ramp),          steps(gram.first),
+           steps(gram.every),    gram.max_updates,          gram.weight > 0 && gram.teacher != "ema",
            !gram.teacher.empty()};
   if (gram_.own_teacher && !gram_.from_file && gram_.first > gram_.start)
     fail_usage("gram.first", fmt::format("at most gram.start = {} steps: the Gram teacher must be there when the loss begins", gram_.start),
                fmt::format("{} steps", gram_.first), "Change one of them, or name a gram.teacher");
+}
+
+double Schedules::rate(int64_t step) const {
+  return std::visit([&](const auto& schedule) { return schedule.at(step); }, lr_);
+}
+
+// Behind train.length the other schedules have come to their ends.
+void Schedules::extend(int64_t step, StepValues& values) const {
+  if (!extension_.again || step < extension_.begin) return;
+  values.lr = extension_.lr.at(step - extension_.begin);
+  values.momentum = extension_.momentum.at(step - extension_.begin);
 }
 
 double Schedules::gram_share(int64_t step) const {
@@ -90,9 +109,10 @@ bool Schedules::refreshes_gram(int64_t step) const {
 StepValues Schedules::at(int64_t step, uint64_t position) const {
   StepValues values;
   values.epoch = static_cast<int64_t>(position / images_);
-  values.lr = std::visit([&](const auto& schedule) { return schedule.at(step); }, lr_);
+  values.lr = rate(step);
   values.weight_decay = weight_decay_.at(step);
   values.momentum = momentum_.at(step);
+  extend(step, values);
   const int64_t moment = temperature_by_step_ ? step : values.epoch;
   values.teacher_temp = temperature_.at(moment);
   values.patch_teacher_temp = patch_temperature_.at(moment);

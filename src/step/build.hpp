@@ -23,6 +23,8 @@ class Schedules {
   StepValues at(int64_t step, uint64_t position) const;
 
  private:
+  double rate(int64_t step) const;
+  void extend(int64_t step, StepValues& values) const;
   double gram_share(int64_t step) const;  ///< of the ramp, in [0, 1]
   bool refreshes_gram(int64_t step) const;
 
@@ -37,6 +39,12 @@ class Schedules {
     int64_t start = 0, ramp = 0, first = 0, every = 0, updates = 0;
     bool own_teacher = false, from_file = false;
   } gram_;
+  struct Extension {
+    int64_t begin = 0;  // train.length
+    bool again = false;
+    PhaseSchedule lr;
+    CosineSchedule momentum;
+  } extension_;
   uint64_t images_;
   int64_t total_;
 };

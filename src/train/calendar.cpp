@@ -1,5 +1,7 @@
 #include "calendar.hpp"
 
+#include <cmath>
+
 #include "checkpoint/checkpoint_config.hpp"
 #include "eval/run/eval_config.hpp"
 #include "optim/optim_config.hpp"
@@ -7,7 +9,7 @@
 
 namespace dinoxx {
 
-Calendar::Calendar(const Config& config, uint64_t images, int64_t total_steps)
+Calendar::Calendar(const Config& config, uint64_t images, int64_t total_steps, int64_t step, uint64_t position)
     : evaluation_(config.eval->every),
       checkpoint_(config.checkpoint->every),
       keep_(config.checkpoint->keep_every),
@@ -16,10 +18,20 @@ Calendar::Calendar(const Config& config, uint64_t images, int64_t total_steps)
       batch_(config.train->batch_size),
       warmup_(config.optim->warmup->steps(images, config.train->batch_size)),
       total_(total_steps),
+      first_step_(step),
+      first_position_(static_cast<int64_t>(position)),
       images_(images) {}
 
 bool Calendar::period_ends(const Duration& every, int64_t step) const {
-  return every.ends_with(step, images_, batch_);
+  if (every.unit == Duration::Unit::kSteps) return every.ends_with(step, images_, batch_);
+  if (step <= 0 || every.value <= 0) return false;
+  const double period = every.value * (every.unit == Duration::Unit::kEpochs ? static_cast<double>(images_) : 1);
+  const auto periods = [&](int64_t images) { return std::floor(static_cast<double>(images) / period + 1e-9); };
+  return periods(images_after(step)) > periods(images_after(step) - batch_);
+}
+
+int64_t Calendar::images_after(int64_t step) const {
+  return first_position_ + (step - first_step_) * batch_;
 }
 
 bool Calendar::logs_after(int64_t step) const {
@@ -43,7 +55,7 @@ bool Calendar::keeps(int64_t step) const {
 }
 
 bool Calendar::warms_up(int64_t step) const {
-  return step <= warmup_;
+  return (images_after(step) + batch_ - 1) / batch_ <= warmup_;
 }
 
 }  // namespace dinoxx

@@ -9,8 +9,9 @@ namespace dinoxx {
 /// and all ranks agree.
 class Calendar {
  public:
-  /// `config` resolved, `images` of an epoch.
-  Calendar(const Config& config, uint64_t images, int64_t total_steps);
+  /// `config` resolved, `images` of an epoch. `step` and `position`: where the run goes on; with another batch before, epochs and images
+  /// count from there.
+  Calendar(const Config& config, uint64_t images, int64_t total_steps, int64_t step = 0, uint64_t position = 0);
 
   int64_t total_steps() const { return total_; }
   bool ends_with(int64_t step) const { return step >= total_; }
@@ -24,9 +25,10 @@ class Calendar {
 
  private:
   bool period_ends(const Duration& every, int64_t step) const;
+  int64_t images_after(int64_t step) const;
 
   Duration evaluation_, checkpoint_, keep_;
-  int64_t log_every_, check_every_, batch_, warmup_, total_;
+  int64_t log_every_, check_every_, batch_, warmup_, total_, first_step_, first_position_;
   uint64_t images_;
 };
 

@@ -13,7 +13,7 @@ StepRecorder::StepRecorder(const Training& training, Loader& loader, RunLog& log
     : training_(training), loader_(loader), log_(log), watch_(watch), recorded_step_(training.state.step) {}
 
 void StepRecorder::record(const StepMetrics& metrics, const StepValues& values, const Batch& batch) {
-  const int64_t step = training_.state.step, total = training_.schedules.total_steps();
+  const int64_t step = training_.state.step, total = training_.total_steps();
   const double seconds = watch_.seconds();
   const auto steps = static_cast<double>(step - recorded_step_);
   const LoaderStats stats = loader_.stats();
@@ -57,7 +57,7 @@ void StepRecorder::record(const StepMetrics& metrics, const StepValues& values, 
 }
 
 void StepRecorder::show() {
-  log_.show(progress_, recorded_step_ == training_.schedules.total_steps());
+  log_.show(progress_, recorded_step_ == training_.total_steps());
 }
 
 }  // namespace dinoxx

@@ -30,8 +30,6 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   TrainState& state = training.state;
   const Config& config = training.config;
   const uint64_t images = training.inputs.ids.size();
-  const Calendar calendar(config, images, training.schedules.total_steps());
-  const int64_t total = calendar.total_steps();
   RunHistory history(options.out);
   RunLog log(is_chief(comms), comms.job ? comms.job->student + ": " : "");
   print_start(training, options);
@@ -40,13 +38,15 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     start_check(training, options);
   else
     start_or_resume(training, options, history, log);
+  const Calendar calendar(config, images, training.total_steps(), state.step, state.position);
+  const int64_t total = calendar.total_steps();
 
   const EvalHook hook = make_hook(options, training);
   GradientSync sync(comms.gradients, state.layout, state.student.parameters(), state.student_flat);
   Loader loader(training.inputs.dataset, training.inputs.ids, training.spec.plans(), training.loading());
   if (state.step < total) loader.start(state.position);
   if (options.check) return check_steps(training, loader, sync, log);
-  if (state.step >= total) log.say(fmt::format("the run is complete: {} of {} steps are done", state.step, total));
+  if (state.step >= total) log.say(fmt::format("the run is complete: {} of {} steps are done", state.step, std::max(total, state.step)));
 
   Stopwatch watch;  // of the steps alone: evaluation and saving pause it
   SkippedSteps skipped(*comms.control, config.train->max_skipped, log);
@@ -67,7 +67,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
                        (log.chief() && limit.is_up(step_seconds, evaluation.seconds_behind(state.step + 1), saver.seconds()));
 
     // 2. to 6. forward, loss, backward, optimize, average the teacher: train_step numbers them in its own way
-    const StepValues values = training.schedules.at(state.step, state.position);
+    const StepValues values = training.schedules.at(training.schedule_step(), state.position);
     const Stopwatch took;
     const StepMetrics metrics = training.step(input, values, sync);
     step_seconds = took.seconds();

@@ -44,7 +44,7 @@ struct TrainComms {
 struct TrainOptions {
   Config config;  ///< not resolved yet
   std::filesystem::path data, out;
-  std::string resume = "auto";   ///< "auto", "never" or a checkpoint folder; empty: from the start, whatever is there
+  std::string resume = "auto";   ///< "auto", "strict", "never" or a checkpoint folder; empty: from the start, whatever is there
   bool check = false;            ///< start-up and a step or two, then say what the run will take; leaves nothing behind
   double max_seconds = 0;        ///< of this process; 0: no limit
   at::Device device = at::kCPU;  ///< of the networks

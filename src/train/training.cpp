@@ -5,6 +5,7 @@
 
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
+#include "config/config_fields.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
@@ -31,7 +32,8 @@ void on_everyone(const TrainComms& comms, const std::function<void()>& work) {
 
 Training::Training(const TrainOptions& options, const TrainComms& comms)
     : comms(comms),
-      inputs(open_inputs(options, *comms.control)),
+      origin(find_origin(*comms.control, options.resume, RunHistory(options.out))),
+      inputs(open_inputs(options, *comms.control, origin)),
       config(inputs.config),
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
@@ -40,6 +42,9 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
   ops::set_fused(config.train->fused_kernels);
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),       options.build, cpu_model(),
            comms.gradients->name(), config.train->threads.value(), config.train->batch_size};
+  facts.length = static_cast<uint64_t>(schedules.total_steps() * facts.batch_size);
+  for (const Field& field : config_fields())
+    if (inputs.chosen.contains(field.key)) facts.chosen[field.key] = field.get(config);
   ranks_must_agree(*comms.control, fmt::format("{:016x}", state.layout.hash), "parameter layout");
   on_all_ranks(*comms.control, [&] { check_batch(spec, config.train->batch_size / comms.control->size(), comms.control->size()); });
   // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures
@@ -50,6 +55,14 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
     state.teacher.set_statistics_group(group);
   }
   if (comms.job) shared_teacher = std::make_unique<SharedTeacher>(comms.job->teacher, comms.job->ranks, config.train->batch_size);
+}
+
+int64_t Training::schedule_step() const {
+  return (static_cast<int64_t>(state.position) + config.train->batch_size - 1) / config.train->batch_size;
+}
+
+int64_t Training::total_steps() const {
+  return state.step - schedule_step() + schedules.total_steps();
 }
 
 StepInput Training::input_of(const Batch& batch) const {

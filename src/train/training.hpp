@@ -31,8 +31,14 @@ struct Training {
   StepMetrics step(const StepInput& input, const StepValues& values, GradientSync& sync);
   /// How this rank reads the data.
   LoaderConfig loading() const;
+  /// Steps of this batch that the images seen are, a part counting as one: where the schedules stand. Other than state.step after a change
+  /// of the batch.
+  int64_t schedule_step() const;
+  /// The count of steps at which the run ends.
+  int64_t total_steps() const;
 
   TrainComms comms;
+  Origin origin;
   Inputs inputs;
   const Config& config;  // of inputs
   MethodSpec spec;

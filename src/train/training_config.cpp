@@ -1,6 +1,7 @@
 #include "training_config.hpp"
 
 #include "config/config.hpp"
+#include "config/config_conditions.hpp"
 #include "config/field_kinds.hpp"
 
 namespace dinoxx {
@@ -13,6 +14,14 @@ std::vector<Field> train_fields() {
   return {
       shapes_network(name<train, &TrainingConfig::method>("train.method", "dino", "recipe")),
       field<train, &TrainingConfig::length>("train.length", "100ep", "length of the run"),
+      field<train, &TrainingConfig::extend>("train.extend", "0it",
+                                            "how long the run goes on behind train.length, for one that was finished: schedules keep the "
+                                            "values of their end, unlike with a larger train.length, which stretches them"),
+      when({where::extended()},
+           field<train, &TrainingConfig::extend_warmup>(
+               "train.extend_warmup", "0it",
+               "in train.extend: the learning rate rises in this time to optim.lr again and falls to its end by half a cosine, and "
+               "teacher.momentum runs its way again; 0: both keep the values of their end")),
       field<train, &TrainingConfig::batch_size>("train.batch_size", "256",
                                                 "images of one step over all ranks; the number of ranks must divide it", positive),
       field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),

@@ -29,7 +29,7 @@ usage_*)
   refused train --config small.cfg --data nowhere --out run "no nowhere"
   refused "${base[@]}" "expected a run folder"
   refused "${base[@]}" --out run --train.batch_size 960 "at most the 192 training images"
-  refused "${base[@]}" --out run --resume nowhere "auto, never or a checkpoint folder"
+  refused "${base[@]}" --out run --resume nowhere "auto, strict, never or a checkpoint folder"
   refused "${base[@]}" --out run --max-time soon "11h"
   refused "${base[@]}" --out run --model.heads 5 "divisor"
   if [ "$ranks" != 1 ]; then refused "${base[@]}" --out run --train.batch_size 25 "a multiple of the $ranks ranks"; fi
@@ -73,27 +73,36 @@ full_disk)
   expect 0
   ;;
 damaged)
+  # the newest is damaged on one of two ranks' files: strict refuses, auto says so, goes on from the one before and keeps it aside
   run 2 "${base[@]}" --out run
   expect 0
   file=run/checkpoints/step_00000008/rank_00001_of_00002.safetensors
-  cp $file keep
+  cp -r run whole
   printf 'x' | dd of=$file bs=1 seek=$(($(stat -c %s $file) - 3)) conv=notrunc 2>/dev/null
-  run 2 "${base[@]}" --out run --train.length 12it
+  cp -r run flipped
+  run 2 "${base[@]}" --out run --resume strict
   expect 1
   says "CRC32C"
   says "$file"
-  head -c 1000 keep >$file
-  run 2 "${base[@]}" --out run --train.length 12it
-  expect 1
-  says "damaged"
-  rm run/checkpoints/step_00000008/manifest.json        # as an interrupted save or removal: not a checkpoint, the one before counts
+  [ -e run/damaged ] && die "a refusal moved something"
   run 2 "${base[@]}" --out run
   expect 0
+  says "DAMAGED"
   says "step_00000004 at step 4"
+  same_state whole run step_00000008
+  cmp $file "flipped/${file#run/}" && die "the damaged one is still there"
+  cmp "run/damaged/${file#run/checkpoints/}" "flipped/${file#run/}" || die "the damaged one was not kept"
+  # one that was named is not exchanged for another
+  head -c 1000 "flipped/${file#run/}" >$file
+  run 2 "${base[@]}" --out run --resume run/checkpoints/step_00000008
+  expect 1
+  says "damaged"
   printf '{"format": "another program"}' >run/checkpoints/step_00000008/manifest.json
   run 2 "${base[@]}" --out run
-  expect 1
+  expect 0
   says "a dinoxx checkpoint"
+  says "step_00000004 at step 4"
+  [ -e run/damaged/step_00000008.2 ] || die "the second one was not kept"
   ;;
 other_model)
   run 1 "${base[@]}" --out run

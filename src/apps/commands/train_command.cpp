@@ -23,7 +23,7 @@ namespace po = boost::program_options;
 constexpr const char* kUsage = R"(dinoxx train: learns features from images without labels.
 
   dinoxx train --config FILE --data DATA --out RUN [options]               one process
-  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN [options]   eight ranks, the same result to rounding
+  mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN [options]   eight ranks
   mpirun -n 8 dinoxx train --config FILE --data DATA --out RUN --check     start-up and first steps only: will it work, how long, how much memory
   mpirun -n 8 dinoxx train --config FILE --students small.cfg:2,base.cfg:6 --data DATA --out RUN   two students of one frozen teacher
 
@@ -48,9 +48,10 @@ Line parse(int argc, char** argv) {
                                                                      "run folder, made if need be")(
       "students", po::value(&students)->value_name("A.cfg:2,B.cfg:6"),
       "with a frozen teacher: several students in one job, each in a run folder RUN/NAME and on its number of ranks; a file says what is "
-      "a student's own, --config what they share")("resume",
-                                                   po::value(&options.resume)->default_value("auto")->value_name("auto|never|PATH"),
-                                                   "go on from the newest checkpoint in RUN, from none, or from this one")(
+      "a student's own, --config what they share")(
+      "resume", po::value(&options.resume)->default_value("auto")->value_name("auto|strict|never|PATH"),
+      "go on from the newest checkpoint in RUN (auto: the newest that is whole; strict: refuse a "
+      "damaged one), from none, or from this one: later steps are then set aside")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
       "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
   const ConfigLine parsed = parse_config_line(argc, argv, run, [](const Field& field) { return describe(field); });
@@ -73,7 +74,8 @@ Line parse(int argc, char** argv) {
   }
   if (data.empty()) fail_usage("--data", "a folder made by \"dinoxx pack\"", "nothing", "See \"dinoxx train --help\"");
   if (out.empty()) fail_usage("--out", "a run folder", "nothing", "See \"dinoxx train --help\"");
-  if (options.resume.empty()) fail_usage("--resume", "auto, never or a checkpoint folder", "nothing", "See \"dinoxx train --help\"");
+  if (options.resume.empty())
+    fail_usage("--resume", "auto, strict, never or a checkpoint folder", "nothing", "See \"dinoxx train --help\"");
   options.data = data;
   options.out = out;
   try {

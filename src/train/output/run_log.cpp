@@ -6,10 +6,10 @@ void RunLog::lock(const RunHistory& history) {
   if (chief_) folder_ = std::make_unique<RunFolder>(history.folder());
 }
 
-void RunLog::open(const RunHistory& history) {
+void RunLog::open(const RunHistory& history, int64_t step) {
   if (!chief_) return;
   folder_->open_metrics(history.metrics_file());
-  tensorboard_ = std::make_unique<TensorBoardFile>(history.folder());
+  tensorboard_ = std::make_unique<TensorBoardFile>(history.folder(), step);
 }
 
 void RunLog::write(const nlohmann::json& record) {

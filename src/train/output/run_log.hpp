@@ -22,8 +22,8 @@ class RunLog {
 
   /// Makes the run folder and locks it. Errors as RunFolder. From here to open() a refusal leaves no folder behind that this made.
   void lock(const RunHistory& history);
-  /// Opens metrics.jsonl and TensorBoard's file. Error when they cannot be written.
-  void open(const RunHistory& history);
+  /// Opens metrics.jsonl and TensorBoard's file for steps behind `step`. Error when they cannot be written.
+  void open(const RunHistory& history, int64_t step);
 
   void write(const nlohmann::json& record);  ///< a line of metrics.jsonl
   void scalars(int64_t step, const std::vector<std::pair<std::string, double>>& values);

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 
@@ -35,7 +37,7 @@ std::string field(unsigned number, Wire wire, const std::string& payload) {
   return wire == Wire::kBytes ? key + varint(payload.size()) + payload : key + payload;
 }
 
-// Event: wall_time = 1, step = 2, file_version = 3, summary = 5. Summary: value = 1. Value: tag = 1, simple_value = 2.
+// Event: wall_time = 1, step = 2, file_version = 3, summary = 5, session_log = 7. Summary: value = 1. Value: tag = 1, simple_value = 2.
 std::string event(const std::string& rest) {
   const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   return field(1, Wire::kFixed64, bytes_of(now)) + rest;
@@ -47,14 +49,31 @@ uint32_t masked_crc(const std::string& data) {
   return std::rotr(crc, 15) + 0xa282ead8u;
 }
 
+constexpr const char* kFilePrefix = "events.out.tfevents.";
+
+// Of the clock, or one more than the latest file's name has.
+int64_t next_seconds(const std::filesystem::path& folder) {
+  int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  std::error_code code;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
+    const std::string name = entry.path().filename().string(), prefix = kFilePrefix;
+    int64_t there = 0;
+    if (!name.starts_with(prefix)) continue;
+    const auto [end, error] = std::from_chars(name.data() + prefix.size(), name.data() + name.size(), there);
+    if (error == std::errc() && there < 9'999'999'999) seconds = std::max(seconds, there + 1);
+  }
+  return seconds;
+}
+
 }  // namespace
 
-TensorBoardFile::TensorBoardFile(const std::filesystem::path& folder) {
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  path_ = folder / fmt::format("events.out.tfevents.{}.dinoxx.{}", seconds, ::getpid());
+TensorBoardFile::TensorBoardFile(const std::filesystem::path& folder, int64_t step) {
+  path_ = folder / fmt::format("{}{:010}.dinoxx.{}", kFilePrefix, next_seconds(folder), ::getpid());
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) fail(path_.string(), "to write the file", std::strerror(errno), "Choose a folder that you may write to");
   write_record(event(field(3, Wire::kBytes, "brain.Event:2")));
+  const std::string start = field(1, Wire::kVarint, varint(1));  // SessionLog: status = 1, START = 1
+  write_record(event(field(2, Wire::kVarint, varint(static_cast<uint64_t>(step) + 1)) + field(7, Wire::kBytes, start)));
 }
 
 TensorBoardFile::~TensorBoardFile() {

@@ -8,11 +8,12 @@
 namespace dinoxx {
 
 /// Scalars as TensorBoard reads them: a file of TFRecords, each a tensorflow.Event (tensorflow/core/util/event.proto, summary.proto). Every
-/// process of a run begins a file of its own; where steps are written again after a resume, TensorBoard takes the later file.
+/// process of a run begins a file of its own with a session start, at which TensorBoard drops what earlier files have from that step on.
 class TensorBoardFile {
  public:
-  /// Makes `folder`/events.out.tfevents.SECONDS.dinoxx.PID. Error when it cannot be written.
-  explicit TensorBoardFile(const std::filesystem::path& folder);
+  /// Makes `folder`/events.out.tfevents.SECONDS.dinoxx.PID for a session behind `step`. SECONDS are more than those of every file that is
+  /// there, whatever the clock says: TensorBoard reads files in the order of their names. Error when it cannot be written.
+  TensorBoardFile(const std::filesystem::path& folder, int64_t step);
   ~TensorBoardFile();
   TensorBoardFile(const TensorBoardFile&) = delete;
   TensorBoardFile& operator=(const TensorBoardFile&) = delete;

@@ -2,28 +2,24 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/files.hpp"
 #include "comm/agree.hpp"
 #include "kernels/cpu_level.hpp"
 #include "loss/gram_config.hpp"
 #include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
 #include "other_weights.hpp"
 #include "parallel/gradient_sync.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
-
-// The checkpoint that all ranks found; empty: the run begins.
-std::string agreed_resume_point(const Training& training, const std::string& resume, const RunHistory& history) {
-  std::string chosen;
-  on_all_ranks(*training.comms.control, [&] {
-    if (const auto path = history.resume_point(resume)) chosen = path->string();
-  });
-  ranks_must_agree(*training.comms.control, chosen, "checkpoint to resume from");
-  return chosen;
-}
 
 // Random weights, or others where the configuration names some; rank 0's everywhere.
 void begin_anew(Training& training, RunLog& log) {
@@ -36,6 +32,30 @@ void begin_anew(Training& training, RunLog& log) {
   broadcast_parameters(*training.comms.gradients, state.student_flat);
   broadcast_parameters(*training.comms.gradients, state.teacher_flat);
   if (state.gram) broadcast_parameters(*training.comms.gradients, state.gram->flat);
+}
+
+// What the schedules gave the checkpoint's step and give it now: a longer run or another batch makes them jump.
+std::vector<std::string> jumps(const Training& training) {
+  const SavedRun& from = *training.origin.from;
+  const Config& before = from.settings.config;
+  const uint64_t images = from.manifest.value("dataset", json()).value("images", training.inputs.ids.size());
+  std::vector<std::string> lines;
+  const auto compare = [&](const char* what, double was, double is) {
+    if (std::abs(is - was) > 0.02 * std::max(std::abs(is), std::abs(was)))
+      lines.push_back(fmt::format("{} goes from {:.4g} to {:.4g}", what, was, is));
+  };
+  const StepValues was = Schedules(before, images).at(static_cast<int64_t>(from.position) / before.train->batch_size, from.position),
+                   is = training.schedules.at(training.schedule_step(), from.position);
+  compare("the learning rate", was.lr, is.lr);
+  compare("weight decay", was.weight_decay, is.weight_decay);
+  if (training.spec.teacher == TeacherPolicy::kEma && (was.momentum == 1) != (is.momentum == 1))
+    lines.push_back(fmt::format("the teacher's momentum goes from {:.6g} to {:.6g}", was.momentum, is.momentum));
+  if (training.spec.centre) compare("the teacher's temperature", was.teacher_temp, is.teacher_temp);
+  if (!lines.empty() && before.train->length != training.config.train->length)
+    lines.push_back(
+        "another train.length stretches every schedule; train.extend goes on behind the former length with the values of its end, "
+        "train.extend_warmup with a second rise of the learning rate");
+  return lines;
 }
 
 json start_record(const Training& training, const TrainOptions& options, const std::string& resumed_from,
@@ -54,6 +74,10 @@ json start_record(const Training& training, const TrainOptions& options, const s
                 {"data", options.data.string()},
                 {"fingerprint", facts.fingerprint},
                 {"images", facts.images},
+                {"batch_size", facts.batch_size},
+                {"samples", training.state.position},
+                {"total_steps", training.total_steps()},
+                {"branch", facts.branch},
                 {"resumed_from", resumed_from},
                 {"lost_claims", lost},
                 {"auto", training.inputs.notes}};
@@ -65,30 +89,55 @@ json start_record(const Training& training, const TrainOptions& options, const s
 
 void start_or_resume(Training& training, const TrainOptions& options, RunHistory& history, RunLog& log) {
   const TrainComms& comms = training.comms;
+  const Origin& origin = training.origin;
+  const fs::path from = origin.from ? origin.from->folder : fs::path();
   on_everyone(comms, [&] {
-    history.resume_point(options.resume);  // a wrong --resume must not make a folder
     log.lock(history);
+    if (!log.chief()) return;
+    std::vector<fs::path> points = history.resume_points(options.resume);  // without the lock another process may have gone on
+    std::erase_if(points, [&](const fs::path& point) { return std::ranges::count(origin.damaged, point) > 0; });
+    if ((points.empty() ? fs::path() : points.front()) != from)
+      fail(history.folder().string(), fmt::format("\"{}\" as the place to go on from, as when this start began", from.string()),
+           points.empty() ? "nothing" : points.front().string(), "Another process has used the folder: start again");
   });
-  const std::string chosen = agreed_resume_point(training, options.resume, history);
   std::vector<std::string> lost;
-  if (chosen.empty())
+  if (!origin.from) {
     begin_anew(training, log);
-  else
-    lost = load_state(*comms.control, chosen, training.state, training.facts);
+  } else {
+    lost = load_state(*comms.control, from, training.state, training.facts);
+    for (const std::string& jump : jumps(training)) lost.push_back(jump);
+  }
   const int64_t step = training.state.step;
-  at::Tensor evaluated = at::full({1}, -1, at::kLong);
+  at::Tensor told = at::full({2}, -1, at::kLong);  // last evaluation, branch
   on_all_ranks(*comms.control, [&] {
     if (!log.chief()) return;
-    evaluated.fill_(history.set_back(step));
-    log.open(history);
+    for (const std::string& damage : origin.told) log.say("DAMAGED: " + damage);
+    log.say(history.set_damaged_aside(origin.damaged));
+    const std::vector<std::string> moved = history.make_way(from, step);
+    log.say(moved);
+    told[0] = history.set_back(step);
+    told[1] = training.facts.branch = history.branch();
+    log.open(history, step);
     write_file_atomically(history.config_file(), training.facts.config_text);
-    log.write(start_record(training, options, chosen, lost));
-    if (!chosen.empty()) log.say(fmt::format("resumed from {} at step {}", chosen, step));
+    json start = start_record(training, options, from.string(), lost);
+    if (!moved.empty()) start["set_aside"] = moved;
+    if (!origin.told.empty()) start["damaged"] = origin.told;
+    log.write(start);
+    if (const StepValues last = training.schedules.at(training.schedules.total_steps() - 1, training.state.position);
+        training.config.train->extend.value > 0 && training.spec.teacher == TeacherPolicy::kEma && last.momentum == 1)
+      log.say("  note: in train.extend the teacher stands still, as teacher.momentum_end is 1; train.extend_warmup lets it move");
+    if (!origin.from) return;
+    log.say(fmt::format("resumed from {} at step {}", from.string(), step));
+    if (!origin.from->note.empty()) log.say("  note: " + origin.from->note);
     for (const std::string& claim : lost) log.say("  resume differs: " + claim);
+    if (origin.from->settings.config.train->batch_size != training.config.train->batch_size)
+      log.say(fmt::format("  {} images are done in {} steps; the {} images of the run end at step {}", training.state.position, step,
+                          training.facts.length, training.total_steps()));
   });
   ranks_must_agree(everyone(comms), std::to_string(step), "step to go on from");
-  comms.control->broadcast(evaluated, 0)->wait();
-  history.go_on(step, !chosen.empty(), evaluated.item<int64_t>());
+  comms.control->broadcast(told, 0)->wait();
+  training.facts.branch = told[1].item<int64_t>();
+  history.go_on(step, history.owns(from), told[0].item<int64_t>());
 }
 
 }  // namespace dinoxx

@@ -5,13 +5,16 @@
 
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
+#include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method/methods.hpp"
+#include "method/settings/at_resume.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "other_weights.hpp"
+#include "step/build.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx {
@@ -29,7 +32,39 @@ std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem
   return ids;
 }
 
-Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
+namespace {
+
+// As given, with the checkpoint's values for what is open.
+Config continued_config(const SavedRun& from, const Config& given, uint64_t images, int cores, int ranks, Inputs& inputs) {
+  const auto fits = [&](const Config& config) {
+    const Config resolved = resolve_config(config, images, cores, nullptr, ranks);
+    const Schedules schedules(resolved, images);
+    check_batch(make_method(resolved), resolved.train->batch_size / ranks, ranks);
+  };
+  const Continued run = continued(from.settings, given, fits);
+  std::vector<std::string> others;
+  try {
+    others = other_state(from.settings.config, resolve_unchecked(run.config, images, cores, ranks));
+  } catch (const UsageError&) {  // values that do not go together: refused below
+  }
+  if (!others.empty()) refuse_other_run(from.folder, others);
+  inputs.notes = run.renewed;
+  inputs.chosen = run.chosen;
+  return run.config;
+}
+
+// Values that a run without the checkpoint would have got.
+void note_kept(const Config& given, const Config& resolved, uint64_t images, int cores, int ranks, Inputs& inputs) {
+  const Config anew = resolve_unchecked(given, images, cores, ranks);
+  for (const Field& field : config_fields())
+    if (inputs.chosen.contains(field.key) && !why_unread(field, resolved) && field.get(anew) != field.get(resolved))
+      inputs.notes.push_back(
+          fmt::format("{} = {} (as in the checkpoint; a run that begins now gets {})", field.key, field.get(resolved), field.get(anew)));
+}
+
+}  // namespace
+
+Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin& origin) {
   Inputs inputs;
   on_all_ranks(comm, [&] {
     inputs.dataset = open_dataset(options.data);
@@ -38,8 +73,16 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm) {
     if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() &&
         !config.head->weight_norm)
       config.head->weight_norm = frozen_teacher_has_weight_norm(config.teacher->distill);
+    if (origin.from)
+      if (const auto others = other_network(origin.from->settings, config); !others.empty()) refuse_other_run(origin.from->folder, others);
     refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());
-    inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &inputs.notes, comm.size());
+    const Config given = config;
+    if (origin.from) config = continued_config(*origin.from, given, inputs.ids.size(), options.cores, comm.size(), inputs);
+    std::vector<std::string> notes;
+    inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &notes, comm.size());
+    inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());
+    if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
+    inputs.chosen.merge(chosen_keys(options.config, inputs.config));
     if (inputs.config.train->batch_size % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()),
                  std::to_string(inputs.config.train->batch_size),

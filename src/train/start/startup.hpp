@@ -1,9 +1,11 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "origin.hpp"
 #include "train/train.hpp"
 
 namespace dinoxx {
@@ -13,11 +15,14 @@ struct Inputs {
   std::shared_ptr<const Dataset> dataset;
   std::vector<uint64_t> ids;
   Config config;
+  std::set<std::string> chosen;    ///< keys whose value the program chose, now or where the run began
   std::vector<std::string> notes;  ///< values chosen for "auto"
 };
 std::shared_ptr<const Dataset> open_dataset(const std::filesystem::path& data);
 /// Of the split "train"; UsageError when it is empty.
 std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem::path& data);
-Inputs open_inputs(const TrainOptions& options, Communicator& comm);
+/// Opens the data and resolves the configuration: where the run goes on, what is open has the value of the checkpoint. UsageError where the
+/// configuration cannot go on from it. Collective.
+Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin& origin);
 
 }  // namespace dinoxx

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 
+#include "checkpoint/saved_run.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
@@ -30,9 +31,9 @@ constexpr const char* kForm = "FILE:RANKS with commas between, such as small.cfg
 
 // What the teacher's answers depend on, and what keeps the students in step.
 bool shared_by_all(const std::string& key) {
-  static const std::set<std::string> keys{"model.patch_size", "model.fit",        "teacher.distill",      "train.method",
-                                          "train.batch_size", "train.length",     "train.seed",           "train.precision",
-                                          "train.device",     "checkpoint.every", "checkpoint.keep_every"};
+  static const std::set<std::string> keys{
+      "model.patch_size",    "model.fit",  "teacher.distill", "train.method", "train.batch_size", "train.length",         "train.extend",
+      "train.extend_warmup", "train.seed", "train.precision", "train.device", "checkpoint.every", "checkpoint.keep_every"};
   return keys.contains(key) || key.starts_with("views.") || key.starts_with("mask.");
 }
 
@@ -74,6 +75,25 @@ void drop_unread_keys(std::vector<Student>& students, uint64_t images, int cores
       key.field->set(student.config, key.field->default_text);
     }
   }
+}
+
+// The newest of these steps at which the checkpoints of all runs are whole; -1 for none. Collective.
+int64_t newest_whole_step(Communicator& job, const std::vector<RunHistory>& runs, const std::vector<int64_t>& steps,
+                          const std::string& resume) {
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    std::string damage;
+    for (const RunHistory& run : runs)
+      if (damage.empty()) damage = damage_of(job, run.checkpoint_folder(*step));
+    if (damage.empty()) return *step;
+    if (resume == "strict") throw AgreedError(damage, ExitCode::kFailed);
+    if (job.rank() == 0) fmt::print("DAMAGED: {} All students go on from an earlier step.\n", damage);
+  }
+  if (!steps.empty())
+    throw AgreedError(
+        fmt::format("{}: expected a step at which the checkpoints of all students are whole, found none. Begin anew with another --out.",
+                    runs.front().folder().parent_path().string()),
+        ExitCode::kFailed);
+  return -1;
 }
 
 }  // namespace
@@ -127,7 +147,7 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
     const int64_t given_group = config.mask->group_size;
     if (config.mask->group_size == 0)
       config.mask->group_size = std::accumulate(students.begin(), students.end(), int64_t{16},
-                                               [&](int64_t d, const Student& other) { return std::gcd(d, batch / other.ranks); });
+                                                [&](int64_t d, const Student& other) { return std::gcd(d, batch / other.ranks); });
     try {
       resolved.push_back(resolve_config(config, images, cores, nullptr, student.ranks));
       if (resolved.back().mask->scheme == "none") config.mask->group_size = given_group;
@@ -144,17 +164,18 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
 
 void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& comms) {
   const std::shared_ptr<Communicator> job = comms.control;
-  int64_t step = -1;
+  std::vector<RunHistory> runs;
+  std::vector<int64_t> steps;
   on_all_ranks(*job, [&] {
-    if (!options.resume.empty() && options.resume != "auto" && options.resume != "never")
-      fail_usage("--resume", "auto or never for several students, which have a checkpoint each", fmt::format("\"{}\"", options.resume),
-                 "Remove the later checkpoints of all of them, or go on with each by itself");
+    if (!options.resume.empty() && options.resume != "auto" && options.resume != "strict" && options.resume != "never")
+      fail_usage("--resume", "auto, strict or never for several students, which have a checkpoint each",
+                 fmt::format("\"{}\"", options.resume), "Remove the later checkpoints of all of them, or go on with each by itself");
     resolve_students(students, job->size(), training_ids(*open_dataset(options.data), options.data).size(), options.cores);
-    std::vector<RunHistory> runs;
     for (const Student& student : students) runs.emplace_back(options.out / student.name);
-    step = newest_common_step(runs);
+    steps = common_steps(runs);
   });
-  ranks_must_agree(*job, std::to_string(step), "newest step that all students have saved");
+  ranks_must_agree(*job, fmt::format("{}", fmt::join(steps, ",")), "steps that all students have saved");
+  const int64_t step = options.resume == "never" ? -1 : newest_whole_step(*job, runs, steps, options.resume);
   int student = 0, first = 0;
   while (first + students[static_cast<size_t>(student)].ranks <= job->rank()) first += students[static_cast<size_t>(student++)].ranks;
   JobPart part{students[static_cast<size_t>(student)].name, student, {}, job, comms.statistics};
@@ -163,7 +184,7 @@ void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& 
   comms = {group(job), group(comms.gradients), group(comms.statistics), part};
   options.config = students[static_cast<size_t>(student)].config;
   options.out /= part.student;
-  if (options.resume == "auto") options.resume = step < 0 ? "" : RunHistory(options.out).checkpoint_folder(step).string();
+  if (options.resume != "never") options.resume = step < 0 ? "" : RunHistory(options.out).checkpoint_folder(step).string();
 }
 
 }  // namespace dinoxx

@@ -12,7 +12,7 @@ resume_*)
   expect 0
   mkdir -p halves/checkpoints
   cp -r whole/checkpoints/step_00000004 halves/checkpoints/
-  head -n 7 whole/metrics.jsonl >halves/metrics.jsonl       # as after a crash at step 6: two lines too many
+  head -n 8 whole/metrics.jsonl >halves/metrics.jsonl       # as after a crash at step 6: two lines too many
   printf '{"step":7,"lo' >>halves/metrics.jsonl              # and a torn one
   run "$n" "${base[@]}" --out halves
   expect 0
@@ -24,7 +24,7 @@ resume_*)
   # nothing is left to do
   run "$n" "${base[@]}" --out halves
   expect 0
-  says "complete"
+  says "complete: 8 of 8"
   same_state whole halves step_00000008
   ;;
 ranks)
@@ -42,6 +42,17 @@ ranks)
     paste -d ' ' <(figures four | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') <(figures "on$n" | tail -n 4 | sed -E 's/.*"loss":([0-9.e+-]+).*/\1/') |
       awk '{d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || d > 1e-3 * $1) bad = 1} END {exit bad || NR != 4}' || die "losses on $n ranks are others"
   done
+  grep -q "mask.group_size" log && die "dino has no masks: their groups are no difference"
+  # KoLeo looks at a rank's batch: with other ranks it is another loss
+  run 4 "${base[@]}" --train.method dinov2 --model.style dinov2 --out koleo
+  expect 0
+  mkdir -p koleo2/checkpoints
+  cp -r koleo/checkpoints/step_00000004 koleo2/checkpoints/
+  run 2 "${base[@]}" --train.method dinov2 --model.style dinov2 --out koleo2
+  expect 0
+  says "world size was 4 and is 2: from here on results differ by more than rounding"
+  says "KoLeo's group is a rank's batch, 6 images before and 12 now"
+  grep -q "mask.group_size was" log && die "the groups of masks still fit: they stay"
   ;;
 usr1_*)
   # USR1: saved, exit code 85, resumed to the same bits as a run that was never stopped

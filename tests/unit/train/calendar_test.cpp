@@ -54,5 +54,26 @@ TEST(Calendar, LogsComparesRanksAndWarmsUp) {
   EXPECT_THAT(steps_of(calendar({{"train.check_every", "0", ""}}, 11), &Calendar::compares_ranks_after), IsEmpty());
 }
 
+// 12 steps of 2 images came before, then batches of 4: epochs and images go on at image 24, lengths in steps at step 12.
+TEST(Calendar, AfterAnotherBatchEpochsCountImages) {
+  Config config = default_config();
+  apply_settings(config, {{"train.batch_size", "4", ""},
+                          {"optim.warmup", "7it", ""},
+                          {"eval.every", "1ep", ""},
+                          {"checkpoint.every", "5it", ""},
+                          {"checkpoint.keep_every", "20samples", ""}});
+  const Calendar c(config, 10, 20, /*step=*/12, /*position=*/24);
+  const auto after = [&](bool (Calendar::*due)(int64_t) const) {
+    std::vector<int64_t> steps = steps_of(c, due);
+    std::erase_if(steps, [](int64_t step) { return step <= 12; });
+    return steps;
+  };
+  EXPECT_THAT(after(&Calendar::evaluates_after), ElementsAre(14, 16, 19, 20)) << "images 30, 40 and 50, and the end";
+  EXPECT_THAT(after(&Calendar::keeps), ElementsAre(16)) << "image 40";
+  EXPECT_THAT(after(&Calendar::saves_after), ElementsAre(15, 16, 20));
+  EXPECT_TRUE(c.warms_up(13)) << "image 28 is step 7 of this batch";
+  EXPECT_FALSE(c.warms_up(14));
+}
+
 }  // namespace
 }  // namespace dinoxx

@@ -324,8 +324,9 @@ TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
     crc_at(at + 12 + size, at + 12, size);
     at += 16 + size;
   }
-  ASSERT_EQ(events.size(), 1u + 6u) << "a header and six steps";
+  ASSERT_EQ(events.size(), 2u + 6u) << "a header, a session start and six steps";
   EXPECT_THAT(events[0], HasSubstr("brain.Event:2"));
+  EXPECT_EQ(events[1].substr(9), std::string("\x10\x01\x3a\x02\x08\x01")) << "step 1, session_log with status START";
   std::vector<json> lines = metrics();
   std::erase_if(lines, [](const json& line) { return !line.contains("loss"); });
   ASSERT_EQ(lines.size(), 6u);
@@ -337,10 +338,10 @@ TEST_F(TrainTest, TensorBoardGetsWhatMetricsGet) {
     std::memcpy(&v, event.data() + at + 1, 4);
     return v;
   };
-  for (size_t i = 1; i < events.size(); ++i) {
-    EXPECT_EQ(value(events[i], "train/loss"), static_cast<float>(lines[i - 1]["loss"].get<double>()));
-    EXPECT_EQ(value(events[i], "train/lr"), static_cast<float>(lines[i - 1]["lr"].get<double>()));
-    EXPECT_EQ(static_cast<int>(events[i].at(10)), lines[i - 1]["step"].get<int>()) << "behind nine bytes of time and a key";
+  for (size_t i = 1; i + 1 < events.size(); ++i) {
+    EXPECT_EQ(value(events[i + 1], "train/loss"), static_cast<float>(lines[i - 1]["loss"].get<double>()));
+    EXPECT_EQ(value(events[i + 1], "train/lr"), static_cast<float>(lines[i - 1]["lr"].get<double>()));
+    EXPECT_EQ(static_cast<int>(events[i + 1].at(10)), lines[i - 1]["step"].get<int>()) << "behind nine bytes of time and a key";
   }
 }
 
