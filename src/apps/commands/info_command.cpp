@@ -4,6 +4,7 @@
 #include <boost/program_options.hpp>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 #include <thread>
 
 #include "apps/build_info.hpp"
@@ -82,12 +83,13 @@ void print_data(const fs::path& path, bool verify) {
     fail(path.string(), "an undamaged data folder", fmt::format("{} problems", report.problems.size()), "Copy it again, or pack again");
 }
 
-/// The last complete line of a file that another process may be writing.
-std::string last_line(const std::string& text) {
-  const size_t end = text.find_last_of('\n');
-  if (end == std::string::npos || end == 0) return text.substr(0, end == std::string::npos ? text.size() : 0);
-  const size_t begin = text.find_last_of('\n', end - 1);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1));
+/// The last line of the journal that is whole and has figures, of a file that another process may be writing.
+std::string last_figures(const std::string& text) {
+  std::istringstream lines(text.substr(0, text.rfind('\n') + 1));
+  std::string last;
+  for (std::string line; std::getline(lines, line);)
+    if (const json record = json::parse(line, nullptr, false); !record.is_object() || !record.contains("event")) last = line;
+  return last;
 }
 
 void print_run(const fs::path& run) {
@@ -95,13 +97,16 @@ void print_run(const fs::path& run) {
   if (!fs::is_directory(run, code)) fail_usage(run.string(), "a run folder", "nothing there", "Name the --out of dinoxx train");
   const RunHistory history(run);
   const bool has_config = history.has_config(), has_metrics = history.has_metrics();
-  if (!has_config && !has_metrics) fail_usage(run.string(), "a run folder with config.cfg or metrics.jsonl", "neither", "Name the --out of dinoxx train");
+  if (!has_config && !has_metrics)
+    fail_usage(run.string(), "a run folder with config.cfg or metrics.jsonl", "neither", "Name the --out of dinoxx train");
   if (has_config) fmt::print("--- {}\n{}", history.config_file().string(), read_text(history.config_file()));
   const std::vector<SavedCheckpoint> checkpoints = history.checkpoints();
   fmt::print("--- checkpoints: {}{}\n", checkpoints.empty() ? "none" : std::to_string(checkpoints.size()),
              checkpoints.empty() ? "" : ", newest " + checkpoints.back().folder.string());
+  for (const fs::path& left : history.left_branches())
+    fmt::print("--- a branch that was left: {}, {} checkpoints\n", left.string(), RunHistory(left).checkpoints().size());
   if (has_metrics) {
-    const std::string line = last_line(read_text(history.metrics_file()));
+    const std::string line = last_figures(read_text(history.metrics_file()));
     const json parsed = json::parse(line, nullptr, false);
     fmt::print("--- last metrics\n{}\n", parsed.is_discarded() ? line : parsed.dump(2));
   }

@@ -50,7 +50,7 @@ void add_up_seconds(RunRecord& run) {
     for (const json& start : run.starts)
       if (journal::step_of(start) < run.steps[i]) since = std::max(since, journal::step_of(start));
     const double rate = rates == run.columns.end() ? kNone : rates->second[i];
-    if (const auto images = static_cast<double>(run.images_seen(run.steps[i] - since)); rate > 0) {
+    if (const auto images = static_cast<double>(run.images_seen(run.steps[i]) - run.images_seen(since)); rate > 0) {
       sum += images / rate;
       run.images_timed += images;
     }
@@ -66,8 +66,17 @@ int64_t RunRecord::batch() const {
 }
 
 int64_t RunRecord::total_steps() const {
+  if (!starts.empty() && starts.back().contains("total_steps")) return journal::whole_number(starts.back(), "total_steps");
   if (!config || starts.empty() || batch() == 0) return 0;
   return config->train->length.steps(static_cast<uint64_t>(journal::whole_number(starts.back(), "images")), batch());
+}
+
+int64_t RunRecord::images_seen(int64_t step) const {
+  // starts stand in the order of writing: the last one at or before the step is the one that made it
+  for (auto start = starts.rbegin(); start != starts.rend(); ++start)
+    if (start->contains("batch_size") && journal::step_of(*start) <= step)
+      return journal::whole_number(*start, "samples") + (step - journal::step_of(*start)) * journal::whole_number(*start, "batch_size");
+  return step * batch();  // an older release wrote the journal
 }
 
 double RunRecord::last(const std::string& column) const {

@@ -22,9 +22,9 @@ struct RunRecord : RunJournal {
   std::vector<double> seconds;  ///< training time up to the logged step, without evaluations and checkpoints
   double images_timed = 0;      ///< in that time; steps between the last record before a stop and the resume have no time
 
-  int64_t batch() const;        ///< images of a step, 0 when not known
-  int64_t total_steps() const;  ///< that the run is to have, 0 when not known
-  int64_t images_seen(int64_t step) const { return step * batch(); }
+  int64_t batch() const;                         ///< images of a step, 0 when not known
+  int64_t total_steps() const;                   ///< that the run is to have, 0 when not known
+  int64_t images_seen(int64_t step) const;       ///< in the steps up to this one, also where the batch has changed
   double last(const std::string& column) const;  ///< the last value that is a number; NaN without one
   double images_per_second() const;              ///< over all logged steps; NaN without any
 };
