@@ -65,11 +65,13 @@ std::vector<int> stratified_folds(std::span<const uint64_t> ids, std::span<const
 }
 
 std::vector<int64_t> draw_shots(std::span<const uint64_t> ids, std::span<const int32_t> labels, int classes, int64_t shots, uint64_t seed,
-                                uint64_t draw) {
+                                uint64_t draw, const std::vector<bool>& eligible) {
   std::vector<std::vector<std::pair<uint64_t, int64_t>>> members(classes);
-  for (size_t row = 0; row < ids.size(); ++row)
+  for (size_t row = 0; row < ids.size(); ++row) {
+    if (!eligible.empty() && !eligible[row]) continue;
     members[labels[row]].emplace_back(CounterRng(seed, ids[row], lane(Lane::kShots, draw), Purpose::kEval).next_u64(),
                                       static_cast<int64_t>(row));
+  }
   std::vector<int64_t> rows;
   for (auto& of_class : members) {
     const size_t take = std::min<size_t>(of_class.size(), static_cast<size_t>(shots));

@@ -12,9 +12,9 @@ namespace dinoxx::eval {
 std::vector<int> stratified_folds(std::span<const uint64_t> ids, std::span<const int32_t> labels, std::span<const uint64_t> groups,
                                   int classes, int folds, uint64_t seed, uint64_t repeat = 0);
 
-/// For each class at most `shots` rows, all of them where it has fewer: those with the smallest draws of (seed, id, draw), so that fewer
-/// shots of one draw are a part of more. Ascending.
+/// For each class at most `shots` rows out of `eligible` (rows; empty: all), all of them where it has fewer: those with the smallest draws
+/// of (seed, id, draw), so that fewer shots of one draw are a part of more. Ascending.
 std::vector<int64_t> draw_shots(std::span<const uint64_t> ids, std::span<const int32_t> labels, int classes, int64_t shots, uint64_t seed,
-                                uint64_t draw);
+                                uint64_t draw, const std::vector<bool>& eligible = {});
 
 }  // namespace dinoxx::eval

@@ -9,6 +9,7 @@
 #include "dense.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/folds.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
 #include "eval/features/sample_rows.hpp"
@@ -165,18 +166,16 @@ std::vector<Fit> fit_all(const ProtocolInput& input, const std::vector<Question>
   std::vector<uint8_t> held_rows(train.targets.size());
   if (!validation) {
     Images with_mask;
-    std::vector<uint64_t> groups;
     std::vector<int> fold_of(images.ids.size(), -1);
     std::vector<size_t> place;
     for (size_t i = 0; i < images.ids.size(); ++i) {
       if (!train.of_images[i]) continue;
       with_mask.ids.push_back(images.ids[i]);
       with_mask.labels.push_back(images.labels[i]);
-      groups.push_back(input.dataset.meta(images.ids[i]).group);
       place.push_back(i);
     }
-    const std::vector<int> folds =
-        stratified_folds(with_mask.ids, with_mask.labels, groups, input.data.classes, kFolds, input.seed, kFolds);
+    const std::vector<int> folds = stratified_folds(with_mask.ids, with_mask.labels, units_of(input.dataset, with_mask.ids),
+                                                    input.data.classes, kFolds, input.seed, kFolds);
     for (size_t i = 0; i < place.size(); ++i) fold_of[place[i]] = folds[i];
     for (size_t row = 0; row < held_rows.size(); ++row) held_rows[row] = fold_of[train.image[row]] == 0 ? 1 : 0;
   }

@@ -8,6 +8,7 @@
 
 #include "comm/agree.hpp"
 #include "dense.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/protocols/logistic_parts.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -273,12 +274,12 @@ ProtocolResult segmentation_protocol(const ProtocolInput& input) {
   at::Tensor rows = answer(input, questions, fits, shape, table);
   std::vector<int64_t> masked;
   std::vector<int32_t> labels;
-  std::vector<uint64_t> groups;
+  std::vector<uint64_t> ids;
   for (int64_t i = 0; i < rows.size(0); ++i) {
     if (rows.data_ptr<double>()[i * table.width()] == 0) continue;
     masked.push_back(i);
     labels.push_back(data.query_labels[i]);
-    groups.push_back(input.dataset.meta(data.queries[i]).group);
+    ids.push_back(data.queries[i]);
   }
   if (masked.empty()) return left_out("no test image has a mask");
   rows = rows.index_select(0, at::tensor(masked, at::kLong));
@@ -307,7 +308,7 @@ ProtocolResult segmentation_protocol(const ProtocolInput& input) {
     result.scores["attention"] = attention_json(table, rows, once);
   else
     result.scores["attention"] = {{"left_out", "these features have no attention"}};
-  result.figures = resampled(input, questions, table, rows, labels, groups);
+  result.figures = resampled(input, questions, table, rows, labels, groups_of(input.dataset, ids));
   for (const ResampledFigure& figure : result.figures) put(result.scores["bootstrap95"], figure.name, percentile_interval(figure.values));
   result.scores["patches"] = {{"grid", {shape.side, shape.side}}, {"dim", shape.dim}};
   result.scores["images"] = {{"train", sample.images()},

@@ -10,6 +10,7 @@
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/protocols/logistic_parts.hpp"
 #include "eval/statistics/calibration.hpp"
@@ -55,7 +56,7 @@ TuneData plan_tuning(const ProtocolInput& input) {
   } else {
     data.by = fmt::format("1 of {} stratified folds of the memory, groups kept together, which is not learned from", kFolds);
     const std::vector<int> fold_of =
-        stratified_folds(all.memory, all.memory_labels, groups_of(input.dataset, all.memory), all.classes, kFolds, input.seed);
+        stratified_folds(all.memory, all.memory_labels, units_of(input.dataset, all.memory), all.classes, kFolds, input.seed);
     std::vector<int64_t> train_rows, validation_rows;
     for (size_t row = 0; row < fold_of.size(); ++row) {
       if (fold_of[row] == 0)

@@ -10,6 +10,7 @@
 #include "eval/classify/logistic.hpp"
 #include "eval/classify/nearest_mean.hpp"
 #include "eval/classify/transductive.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -61,8 +62,12 @@ std::vector<int64_t> dirichlet_counts(size_t ways, int64_t total, CounterRng& rn
 /// Episodes of one number of shots: a function of (seed, number, lane) and the labels.
 class Episodes {
  public:
-  Episodes(const EvalData& data, int64_t shots, uint64_t seed) : shots_(shots), seed_(seed), memory_(data.classes), queries_(data.classes) {
-    for (size_t i = 0; i < data.memory_labels.size(); ++i) memory_[data.memory_labels[i]].push_back(static_cast<int64_t>(i));
+  Episodes(const ProtocolInput& input, int64_t shots)
+      : shots_(shots), seed_(input.seed), memory_(input.data.classes), queries_(input.data.classes) {
+    const EvalData& data = input.data;
+    const std::vector<bool> distinct = first_copies(input.dataset, data.memory);
+    for (size_t i = 0; i < data.memory_labels.size(); ++i)
+      if (distinct[i]) memory_[data.memory_labels[i]].push_back(static_cast<int64_t>(i));
     for (size_t i = 0; i < data.query_labels.size(); ++i) queries_[data.query_labels[i]].push_back(static_cast<int64_t>(i));
     for (int c = 0; c < data.classes; ++c)
       if (static_cast<int64_t>(memory_[c].size()) >= shots && !queries_[c].empty()) able_.push_back(c);
@@ -122,7 +127,7 @@ bool begin(json& result, const Episodes& source, int64_t shots, std::initializer
 }
 
 json one_setting(const ProtocolInput& input, const Prepared& prepared, int64_t shots, uint64_t number) {
-  const Episodes source(input.data, shots, input.seed);
+  const Episodes source(input, shots);
   json result = {{"queries_of_each_class", kQueries}};
   constexpr const char* kNames[] = {"nearest_mean", "simpleshot"};
   if (!begin(result, source, shots, {kNames[0], kNames[1]})) return result;
@@ -156,7 +161,7 @@ constexpr Method kMethod[kMethods] = {
 
 // `number` of the balanced episodes is that of one_setting(), so that both tables speak about the same tasks.
 json transductive_setting(const ProtocolInput& input, const Prepared& prepared, int64_t shots, uint64_t number, bool unequal) {
-  const Episodes source(input.data, shots, input.seed);
+  const Episodes source(input, shots);
   json result = {{"query_shares", unequal ? "dirichlet" : "equal"}};
   if (!begin(result, source, shots, {kMethod[0].name, kMethod[1].name, kMethod[2].name})) return result;
   const int ways = static_cast<int>(source.ways());

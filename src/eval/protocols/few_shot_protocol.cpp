@@ -9,6 +9,7 @@
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/classify/nearest_mean.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/protocols.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -91,9 +92,17 @@ std::string too_large(double size) {
   return fmt::format("a fit would take {:.1e} multiplications an iteration, more than {:.1e}", size, kLargestFit);
 }
 
+// Images of each class, copies counted once.
+std::vector<int64_t> distinct_counts(const EvalData& data, const std::vector<bool>& distinct) {
+  std::vector<int64_t> counts(static_cast<size_t>(data.classes));
+  for (size_t row = 0; row < distinct.size(); ++row) counts[static_cast<size_t>(data.memory_labels[row])] += distinct[row];
+  return counts;
+}
+
 json shots_curve(const ProtocolInput& input, const Prepared& prepared) {
   const EvalData& data = input.data;
-  const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
+  const std::vector<bool> distinct = first_copies(input.dataset, data.memory);
+  const std::vector<int64_t> counts = distinct_counts(data, distinct);
   const int64_t largest = *std::max_element(counts.begin(), counts.end());
   const auto present = static_cast<double>(std::count_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; }));
   std::vector<int64_t> shots;
@@ -110,7 +119,7 @@ json shots_curve(const ProtocolInput& input, const Prepared& prepared) {
       run_tasks(input.comm, static_cast<int64_t>(shots.size()) * kDraws, kMethods * kScores, input.threads, [&](int64_t task, double* row) {
         const int64_t k = shots[task / kDraws];
         const std::vector<int64_t> chosen =
-            draw_shots(data.memory, data.memory_labels, data.classes, k, input.seed, static_cast<uint64_t>(task % kDraws));
+            draw_shots(data.memory, data.memory_labels, data.classes, k, input.seed, static_cast<uint64_t>(task % kDraws), distinct);
         for (int m = 0; m < kMethods; ++m) {
           if (m == 2 && fit_of(k) > kLargestFit) continue;
           const auto scores = resampled_scores(data.query_labels, classify(input, prepared, m, chosen), once, data.classes);
@@ -176,7 +185,8 @@ json few_shot_settings(const EvalData&, const KnnConfig&) {
       {"shots", kShots},
       {"draws", kDraws},
       {"drawn",
-       "K images of each class from the memory, all of a class that has fewer; the same test images every time; fewer shots of one draw "
+       "K images of each class from the memory, copies of one image counted once, all of a class that has fewer; the same test images "
+       "every time; fewer shots of one draw "
        "are a part of more"},
       {"nearest_mean", "Euclidean distance to the class mean of the normalised features"},
       {"simpleshot", "features minus the mean of the memory (no labels), normalised, then nearest mean"},

@@ -11,6 +11,7 @@
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
@@ -43,7 +44,7 @@ Parts plan_parts(const ProtocolInput& input) {
   if (!data.validation.empty()) return {data.memory, data.validation, data.memory_labels, data.validation_labels, "val split", ""};
   parts.by = fmt::format("one of {} stratified folds of the memory, not learned from", kFolds);
   const std::vector<int> fold_of =
-      stratified_folds(data.memory, data.memory_labels, groups_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
+      stratified_folds(data.memory, data.memory_labels, units_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
   for (size_t row = 0; row < fold_of.size(); ++row) {
     const bool held = fold_of[row] == 0;
     (held ? parts.held : parts.learned).push_back(data.memory[row]);

@@ -1,13 +1,11 @@
 #include "eval_data.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 #include <set>
 #include <utility>
 
-#include "base/rng.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/sample_rows.hpp"
 
 namespace dinoxx::eval {
@@ -28,44 +26,29 @@ void labelled(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, s
   }
 }
 
-// Images of one patient, plot or video must not stand on both sides: what shares a group with a query leaves the memory. Group 0 is "no
-// group".
-void drop_groups_of_queries(const Dataset& dataset, EvalData& data) {
-  std::set<uint64_t> groups;
-  for (const uint64_t id : data.queries) groups.insert(dataset.meta(id).group);
-  groups.erase(0);
-  if (groups.empty()) return;
-  size_t kept = 0;
-  for (size_t row = 0; row < data.memory.size(); ++row) {
-    if (groups.contains(dataset.meta(data.memory[row]).group)) continue;
-    data.memory[kept] = data.memory[row];
-    data.memory_labels[kept++] = data.memory_labels[row];
-  }
-  const size_t dropped = data.memory.size() - kept;
-  data.memory.resize(kept);
-  data.memory_labels.resize(kept);
-  if (kept == 0) fail_usage("evaluation", "images of other groups than those held out", "none", "Add a val split that keeps groups apart.");
-  if (dropped > 0) data.notes.push_back(fmt::format("{} memory images left out because they share a group with a query", dropped));
-}
-
 void hold_out(const Dataset& dataset, EvalData& data, double share, uint64_t seed) {
-  const std::vector<size_t> rows = held_out_rows(data.memory, data.memory_labels, share, seed);
+  const std::vector<uint64_t> units = units_of(dataset, data.memory);
+  const std::vector<size_t> rows = held_out_rows(data.memory, data.memory_labels, units, share, seed);
   if (rows.empty()) {
-    fail_usage("evaluation", "a val split, or a class with at least two labelled images to hold one out", "neither",
-               "Pack more images, or add a val split.");
+    fail_usage(
+        "evaluation",
+        "a val split, or a class with at least two labelled images (of different groups, and not copies of each other) to hold one out",
+        "neither", "Pack more images, or add a val split.");
   }
   std::vector<uint64_t> memory;
   std::vector<int32_t> memory_labels;
   size_t next = 0;
+  bool whole_units = false;
   for (size_t row = 0; row < data.memory.size(); ++row) {
     const bool held = next < rows.size() && rows[next] == row;
     next += held ? 1 : 0;
+    whole_units |= held && units[row] != 0;
     (held ? data.queries : memory).push_back(data.memory[row]);
     (held ? data.query_labels : memory_labels).push_back(data.memory_labels[row]);
   }
   data.memory = std::move(memory);
   data.memory_labels = std::move(memory_labels);
-  drop_groups_of_queries(dataset, data);
+  if (whole_units) data.notes.push_back("held out by whole groups; copies of one image count as a group");
   data.memory_source = "train without its held-out part";
   data.query_source = "part of train held out of the memory";
 }
@@ -113,6 +96,15 @@ void note_other_columns(const Dataset& dataset, EvalData& data) {
   data.notes.push_back(fmt::format("{} label columns: \"{}\", the first, is used; not used: {}", columns.size(), columns[0].name, others));
 }
 
+// Whether the split is there and any of its images has a label. A split that has none is not scored on, with a note.
+bool can_be_scored(const Dataset& dataset, Split split, EvalData& data) {
+  if (!dataset.has_split(split)) return false;
+  const std::vector<uint64_t> ids = dataset.ids(split);
+  if (std::any_of(ids.begin(), ids.end(), [&](uint64_t id) { return dataset.meta(id).label >= 0; })) return true;
+  data.notes.push_back(fmt::format("the {} split has no labels ({} images): not scored on", split_name(split), ids.size()));
+  return false;
+}
+
 // Classes, and the checks that need both halves.
 void finish(const Dataset& dataset, EvalData& data) {
   std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
@@ -149,23 +141,6 @@ void drop_unseen_validation(EvalData& data) {
   data.validation_labels.resize(kept);
 }
 
-std::vector<size_t> held_out_rows(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, double share, uint64_t seed) {
-  std::map<int32_t, std::vector<std::pair<uint64_t, size_t>>> by_class;  // (draw, row)
-  for (size_t row = 0; row < ids.size(); ++row) {
-    by_class[labels[row]].emplace_back(CounterRng(seed, ids[row], 0, Purpose::kSplit).next_u64(), row);
-  }
-  std::vector<size_t> rows;
-  for (auto& [label, members] : by_class) {
-    if (members.size() < 2) continue;
-    const size_t take =
-        std::clamp<size_t>(static_cast<size_t>(std::lround(share * static_cast<double>(members.size()))), 1, members.size() - 1);
-    std::sort(members.begin(), members.end());
-    for (size_t i = 0; i < take; ++i) rows.push_back(members[i].second);
-  }
-  std::sort(rows.begin(), rows.end());
-  return rows;
-}
-
 EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, uint64_t seed) {
   EvalData data = memory_of(dataset);
   if (split && *split == Split::kTrain) {
@@ -177,15 +152,16 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
   }
   if (split) {
     use_queries(dataset, *split, data);
-  } else if (dataset.has_split(Split::kTest)) {
+  } else if (can_be_scored(dataset, Split::kTest, data)) {
     use_queries(dataset, Split::kTest, data);
-  } else if (dataset.has_split(Split::kVal)) {
+  } else if (can_be_scored(dataset, Split::kVal, data)) {
     use_queries(dataset, Split::kVal, data);
-    data.notes.push_back("no test split: scored on val");
+    data.notes.push_back("no test split with labels: scored on val");
   } else {
     hold_out(dataset, data, kHeldOutShare, seed);
     data.notes.push_back(
-        "no test or val split: scored on a tenth of train that is held out; pre-training has seen these images (without labels)");
+        "no test or val split with labels: scored on a tenth of train that is held out; pre-training has seen these images (without "
+        "labels)");
   }
   if (data.query_source == split_name(Split::kTest)) {
     int64_t unlabelled_of_val = 0;
@@ -199,7 +175,7 @@ EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, ui
 
 EvalData choose_probe_data(const Dataset& dataset, uint64_t seed, double held_out, int64_t max_memory) {
   EvalData data = memory_of(dataset);
-  if (dataset.has_split(Split::kVal)) {
+  if (can_be_scored(dataset, Split::kVal, data)) {
     use_queries(dataset, Split::kVal, data);
   } else if (held_out > 0) {
     hold_out(dataset, data, held_out, seed);

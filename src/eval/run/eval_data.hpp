@@ -28,16 +28,13 @@ inline constexpr double kHeldOutShare = 0.1;
 void drop_unseen_validation(EvalData& data);
 
 /// For the eval command: memory = train; queries = `split`, or by default test, else val, else a held-out part of train (each fallback is a
-/// note). UsageError: no train split, a requested split that is empty, no labels, one class only.
+/// note; a split without any label is passed over). The held-out part is cut by units (units.hpp): no group and no picture is on both
+/// sides. UsageError: no train split, a requested split that is empty or has no labels, one class only.
 EvalData choose_eval_data(const Dataset& dataset, std::optional<Split> split, uint64_t seed);
 
-/// For evaluation inside training: memory = train, queries = val, or else the share `held_out` of each class of train (0: UsageError).
-/// Never looks at test. A memory above `max_memory` images (0: no limit) is thinned out to that many, chosen by (seed, id) alone, and a
-/// note says so. Errors as above.
+/// For evaluation inside training: memory = train, queries = val, or else about the share `held_out` of each class of train, cut in the
+/// same way (0: UsageError). Never looks at test. A memory above `max_memory` images (0: no limit) is thinned out to that many, chosen by
+/// (seed, id) alone, and a note says so. Errors as above.
 EvalData choose_probe_data(const Dataset& dataset, uint64_t seed, double held_out = kHeldOutShare, int64_t max_memory = 0);
-
-/// Rows (indices into `labels`) that are held out: of each class with n >= 2 members round(share * n), at least 1 and at most n - 1. Which
-/// ones is a function of (seed, id) alone (Purpose::kSplit), so it is the same in every process and after a restart. Ascending.
-std::vector<size_t> held_out_rows(const std::vector<uint64_t>& ids, const std::vector<int32_t>& labels, double share, uint64_t seed);
 
 }  // namespace dinoxx::eval

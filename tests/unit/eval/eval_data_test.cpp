@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "eval/classify/units.hpp"
 #include "support/memory_dataset.hpp"
 
 namespace dinoxx::eval {
@@ -36,7 +37,7 @@ TEST(EvalData, CommandTakesTestThenValThenAHeldOutPart) {
   chosen = choose_eval_data(data, std::nullopt, 1);
   EXPECT_THAT(chosen.queries, ElementsAre(20));
   EXPECT_EQ(chosen.memory.size(), 20u);
-  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("no test split")));
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("no test split with labels")));
 
   data.add(Split::kTest, 1);
   chosen = choose_eval_data(data, std::nullopt, 1);
@@ -103,9 +104,9 @@ TEST(EvalData, HeldOutPartIsStratifiedDeterministicAndDisjoint) {
       labels.push_back(label);
     }
   }
-  const std::vector<size_t> rows = held_out_rows(ids, labels, 0.1, 5);
-  EXPECT_EQ(rows, held_out_rows(ids, labels, 0.1, 5));
-  EXPECT_NE(rows, held_out_rows(ids, labels, 0.1, 6));
+  const std::vector<size_t> rows = held_out_rows(ids, labels, {}, 0.1, 5);
+  EXPECT_EQ(rows, held_out_rows(ids, labels, {}, 0.1, 5));
+  EXPECT_NE(rows, held_out_rows(ids, labels, {}, 0.1, 6));
   EXPECT_EQ(std::set<size_t>(rows.begin(), rows.end()).size(), rows.size());
   EXPECT_TRUE(std::is_sorted(rows.begin(), rows.end()));
   std::map<int32_t, int> held;
@@ -121,10 +122,10 @@ TEST(EvalData, WhichAreHeldOutDependsOnTheIdsNotOnTheirCompany) {
     ids.push_back(id);
     labels.push_back(id < 50 ? 0 : 1);
   }
-  const std::vector<size_t> both = held_out_rows(ids, labels, 0.1, 9);
+  const std::vector<size_t> both = held_out_rows(ids, labels, {}, 0.1, 9);
   ids.resize(50);
   labels.resize(50);
-  const std::vector<size_t> one = held_out_rows(ids, labels, 0.1, 9);
+  const std::vector<size_t> one = held_out_rows(ids, labels, {}, 0.1, 9);
   EXPECT_EQ(one, std::vector<size_t>(both.begin(), both.begin() + 5));
 }
 
@@ -140,7 +141,101 @@ TEST(EvalData, AGroupIsNeverOnBothSides) {
   EXPECT_GT(groups.size(), 1u);
   for (const uint64_t id : chosen.memory) EXPECT_TRUE(data.meta(id).group == 0 || !groups.contains(data.meta(id).group)) << id;
   for (size_t i = 0; i < chosen.memory.size(); ++i) EXPECT_EQ(chosen.memory_labels[i], data.meta(chosen.memory[i]).label);
-  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("share a group")));
+  EXPECT_EQ(chosen.memory.size() + chosen.queries.size(), 100u);
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("held out by whole groups")));
+}
+
+// A tenth held out by image touches nearly every group: the memory would be left with those few that it did not touch.
+TEST(EvalData, GroupsAreHeldOutWholeAndNoImageIsLost) {
+  for (const bool mixed : {true, false}) {  // patients with images of both classes, or of one
+    MemoryDataset data;
+    for (uint64_t i = 0; i < 96; ++i) {
+      data.add(Split::kTrain, static_cast<int32_t>(mixed ? i % 2 : i / 48));
+      data.set_group(i, 1 + i / 8);  // twelve of eight
+    }
+    const EvalData chosen = choose_eval_data(data, std::nullopt, 3);
+    EXPECT_EQ(chosen.memory.size() + chosen.queries.size(), 96u);
+    EXPECT_EQ(chosen.queries.size(), mixed ? 8u : 16u);
+    std::set<uint64_t> memory, queries;
+    for (const uint64_t id : chosen.memory) memory.insert(data.meta(id).group);
+    for (const uint64_t id : chosen.queries) queries.insert(data.meta(id).group);
+    EXPECT_EQ(memory.size() + queries.size(), 12u);
+    EXPECT_EQ(chosen.queries, choose_probe_data(data, 3).queries);
+    EXPECT_NE(chosen.queries, choose_eval_data(data, std::nullopt, 4).queries);
+  }
+}
+
+TEST(EvalData, CopiesOfAPictureAreHeldOutTogether) {
+  MemoryDataset data;
+  for (uint64_t i = 0; i < 60; ++i) {
+    data.add(Split::kTrain, static_cast<int32_t>(i % 2));
+    data.set_content_id(i, {1 + i % 20, 7});  // twenty pictures, each three times
+  }
+  const EvalData chosen = choose_eval_data(data, std::nullopt, 1);
+  std::set<uint64_t> learned;
+  for (const uint64_t id : chosen.memory) learned.insert(data.content_id(id)[0]);
+  ASSERT_GE(chosen.queries.size(), 6u);
+  EXPECT_EQ(chosen.queries.size() % 3, 0u);
+  for (const uint64_t id : chosen.queries) EXPECT_FALSE(learned.contains(data.content_id(id)[0])) << id;
+}
+
+TEST(EvalData, AClassOfOneGroupStaysInTheMemory) {
+  MemoryDataset data;
+  for (uint64_t i = 0; i < 40; ++i) {
+    data.add(Split::kTrain, static_cast<int32_t>(i / 20));
+    data.set_group(i, i < 20 ? 99 : 1 + i / 5);
+  }
+  const EvalData chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_THAT(chosen.queries, testing::SizeIs(5));
+  for (const int32_t label : chosen.query_labels) EXPECT_EQ(label, 1);
+  for (uint64_t i = 20; i < 40; ++i) data.set_group(i, 98);
+  EXPECT_THAT(usage_error([&] { choose_eval_data(data, std::nullopt, 1); }), HasSubstr("of different groups"));
+}
+
+TEST(EvalData, GroupsThatAreLargerThanTheirShareAreStillHeldOut) {
+  MemoryDataset data;
+  for (uint64_t i = 0; i < 30; ++i) {
+    data.add(Split::kTrain, static_cast<int32_t>(i % 2));
+    data.set_group(i, i < 8 ? 1 : i < 18 ? 2 : 3);
+  }
+  EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).queries, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7));  // the smallest
+}
+
+TEST(Units, GroupsAndCopiesJoinAcrossEachOther) {
+  MemoryDataset data;
+  for (int i = 0; i < 8; ++i) data.add(Split::kTrain, 0);
+  data.set_group(1, 5);
+  data.set_group(3, 5);
+  data.set_content_id(3, {9, 9});  // 1 - 3 by group, 3 - 6 by pixels
+  data.set_content_id(6, {9, 9});
+  data.set_content_id(7, {8, 8});
+  data.set_group(4, 6);
+  const std::vector<uint64_t> ids{0, 1, 3, 4, 6, 7};
+  const std::vector<uint64_t> units = units_of(data, ids);
+  ASSERT_EQ(units.size(), 6u);
+  EXPECT_NE(units[1], 0u);
+  EXPECT_EQ(units[1], units[2]);
+  EXPECT_EQ(units[1], units[4]);
+  for (const size_t alone : {0, 3, 5}) EXPECT_EQ(units[alone], 0u) << alone;
+  EXPECT_THAT(first_copies(data, ids), ElementsAre(true, true, true, true, false, true));
+}
+
+TEST(EvalData, ASplitWithoutLabelsIsPassedOver) {
+  MemoryDataset data;
+  for (int i = 0; i < 20; ++i) data.add(Split::kTrain, i % 2);
+  for (int i = 0; i < 3; ++i) data.add(Split::kTest, -1);
+  EvalData chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_EQ(chosen.queries.size(), 2u);
+  EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("the test split has no labels (3 images): not scored on"), HasSubstr("held out")));
+  data.add(Split::kVal, -1);
+  EXPECT_EQ(choose_eval_data(data, std::nullopt, 1).queries.size(), 2u);
+  EXPECT_EQ(choose_probe_data(data, 1).queries.size(), 2u);
+  data.add(Split::kVal, 1);
+  chosen = choose_eval_data(data, std::nullopt, 1);
+  EXPECT_THAT(chosen.queries, ElementsAre(24));
+  EXPECT_THAT(chosen.notes,
+              ElementsAre(HasSubstr("the test split has no labels"), HasSubstr("scored on val"), HasSubstr("1 images without")));
+  EXPECT_THAT(usage_error([&] { choose_eval_data(data, Split::kTest, 1); }), HasSubstr("labels in the test split"));
 }
 
 TEST(EvalData, ProbeMemoryCanBeLimited) {
@@ -192,7 +287,7 @@ TEST(EvalData, BadDataIsRefusedWithAdvice) {
   MemoryDataset queries_unlabelled;
   for (int i = 0; i < 4; ++i) queries_unlabelled.add(Split::kTrain, i % 2);
   queries_unlabelled.add(Split::kTest, -1);
-  EXPECT_THAT(usage_error([&] { choose_eval_data(queries_unlabelled, std::nullopt, 0); }), HasSubstr("labels in the test split"));
+  EXPECT_THAT(usage_error([&] { choose_eval_data(queries_unlabelled, Split::kTest, 0); }), HasSubstr("labels in the test split"));
 
   EXPECT_THAT(usage_error([&] { choose_probe_data(no_val, 0, 0.0); }), HasSubstr("Pack a val split"));
 

@@ -70,6 +70,9 @@ TEST(Shots, FewerShotsOfADrawArePartOfMoreAndClassesGiveWhatTheyHave) {
   EXPECT_TRUE(std::includes(four.begin(), four.end(), two.begin(), two.end()));
   EXPECT_NE(two, draw_shots(ids, labels, 4, 2, 0, 4));
   EXPECT_EQ(draw_shots(ids, labels, 4, 100, 0, 0).size(), labels.size());
+  std::vector<bool> eligible(labels.size());
+  eligible[two[0]] = true;  // all others are copies of images that come first
+  EXPECT_THAT(draw_shots(ids, labels, 4, 2, 0, 3, eligible), ElementsAre(two[0]));
 }
 
 // x^4 + 1000 (y - x)^2 + y, convex; the least value is where 4 x^3 = -1.
