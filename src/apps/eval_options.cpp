@@ -13,12 +13,6 @@ namespace po = boost::program_options;
 constexpr double kGigabyte = 1e9;
 constexpr std::pair<const char*, const char*> kOldOptions[] = {{"--suite", "--protocol"}, {"--sweep-views", "--linear-probe-views"}};
 
-// Beside the results: there the user has chosen a place with room, and other evaluations go there too.
-std::filesystem::path cache_folder(const std::string& asked, const std::string& out) {
-  if (asked == "none") return {};
-  return asked.empty() ? (std::filesystem::absolute(out) / ".." / "dinoxx_features").lexically_normal() : std::filesystem::path(asked);
-}
-
 Split parse_split(const std::string& text) {
   if (text == "test") return Split::kTest;
   if (text == "val") return Split::kVal;
@@ -27,10 +21,17 @@ Split parse_split(const std::string& text) {
 
 }  // namespace
 
+std::filesystem::path cache_folder(const std::string& asked, const std::filesystem::path& beside) {
+  if (asked == "none") return {};
+  return asked.empty() ? (beside / "dinoxx_features").lexically_normal() : std::filesystem::path(asked);
+}
+
 void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& options) {
   own.add_options()("out", po::value(&out_)->value_name("DIR"), "where results.json goes")(
       "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
       "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
+      "merge-class-names", po::bool_switch(&options.merge_class_names),
+      "classes whose names differ only in case, blanks, hyphens or underscores are one")(
       "baselines", po::value(&baselines_)->default_value("untrained,raw")->value_name("NAMES|none"),
       "scored beside: a network of the same shape before training, raw pixels")(
       "linear-probe-views", po::value(&linear_probe_views_)->default_value(eval::kProbeViews)->value_name("N"),
@@ -57,7 +58,7 @@ void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Settin
   options.finetune = finetune_.options();
   if (!(cache_limit_ > 0 && cache_limit_ < 1e9))
     fail_usage("--cache-limit", "gigabytes", fmt::format("{}", cache_limit_), "To keep nothing: --cache none.");
-  options.cache = cache_folder(cache_, out_);
+  options.cache = cache_folder(cache_, std::filesystem::absolute(out_) / "..");
   options.cache_limit = static_cast<uint64_t>(cache_limit_ * kGigabyte);
   if (settings.empty()) return;
   Config config = default_config();

@@ -1,5 +1,6 @@
 #pragma once
 #include <boost/program_options.hpp>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,10 @@
 #include "finetune_options.hpp"
 
 namespace dinoxx {
+
+/// Where features and fitted heads stay: what --cache asked for, else dinoxx_features in the folder `beside`, where the user has chosen a
+/// place with room and other evaluations go too. Empty: nowhere.
+std::filesystem::path cache_folder(const std::string& asked, const std::filesystem::path& beside);
 
 /// The options of "dinoxx eval": --protocol, --out, --cache and so on, and those of fine-tuning.
 class EvalLine {

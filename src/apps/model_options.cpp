@@ -16,7 +16,7 @@ namespace po = boost::program_options;
 
 // What is typed for any network.
 struct Typed {
-  std::string checkpoint, data, precision;
+  std::string checkpoint, data, precision, fit;
   int64_t step = 0, image_size = 0, threads = 0;
 
   void add_to(po::options_description& own, bool with_data) {
@@ -27,7 +27,10 @@ struct Typed {
                   : "short side of the network's input; without it as said above")(
         "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
         "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
-    if (with_data) own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images");
+    if (!with_data) return;
+    own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images")(
+        "fit", po::value(&fit)->default_value("crop")->value_name("crop|whole"),
+        "crop: short side to 256/224 of the input and its centre, as published; whole: all of the image, resized to a square");
   }
 };
 
@@ -77,11 +80,15 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores) {
   if (typed.precision != "fp32" && typed.precision != "bf16")
     fail_usage("--precision", "fp32 or bf16", fmt::format("\"{}\"", typed.precision), "fp32 is the published protocol.");
 
+  if (with_data && typed.fit != "crop" && typed.fit != "whole")
+    fail_usage("--fit", "crop or whole", fmt::format("\"{}\"", typed.fit), "crop is the published protocol.");
+
   eval::NetworkRun& run = command.network_run();
   run.model.checkpoint = typed.checkpoint;
   if (parsed.variables.count("checkpoint-step")) run.model.step = typed.step;
   run.model.dtype = typed.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   if (typed.image_size > 0) run.image_size = static_cast<int>(typed.image_size);
+  run.whole = typed.fit == "whole";
   run.threads = typed.threads > 0 ? static_cast<int>(typed.threads) : cores;
   run.command_line = command_line(argc, argv);
   run.build = build_info();

@@ -56,6 +56,7 @@ class EmbedCommand : public ModelCommand {
     if (comm.rank() == 0) options_.progress = [&](int64_t done, int64_t total) { line.show_images("embed", done, total); };
     const eval::EmbedReport report = eval::embed(options_, comm);
     if (comm.rank() != 0) return;
+    if (!report.note.empty()) line.say("note: " + report.note);
     fmt::print("{}: {} images, {} features each, {}; {}; {:.1f} s, {:.1f} images/s\n", options_.out.string(), report.images, report.dim,
                options_.normalize ? "rows of length 1" : "not normalised", report.transform, report.seconds,
                static_cast<double>(report.images) / report.seconds);

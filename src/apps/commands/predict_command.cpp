@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/commands.hpp"
+#include "apps/eval_options.hpp"
 #include "apps/model_options.hpp"
 #include "base/progress_line.hpp"
 #include "dinoxx/base/error.hpp"
@@ -20,7 +21,9 @@ constexpr const char* kUsage = R"(dinoxx predict: classes of a folder of images,
 Fits the classifier of "dinoxx eval --protocol logistic" on the labelled train images of DATA and applies it to every JPEG and PNG below
 FOLDER. One line for each image: path, predicted class, its probability, how many training images that class has, and the probability of each
 class. An image that cannot be read has a line with the reason. predictions.json beside it says where the numbers are from. The probabilities
-are valid for images like those of DATA; for an image of some other class they say nothing.
+are valid for images like those of DATA. An image that is less like every training image than nearly all of these are like each other is
+"unknown": it has no predicted class, and the column "closest" has what it would have been. The fitted head stays on disk (--cache): the
+next call with the same weights and DATA embeds the images of FOLDER alone.
 )";
 
 class PredictCommand : public ModelCommand {
@@ -36,7 +39,10 @@ class PredictCommand : public ModelCommand {
         "method", po::value(&options_.method)->default_value(options_.method)->value_name("plain|class_weighted|logit_adjusted|finetuned"),
         "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
         "classes are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --protocol finetune\", nothing is "
-        "fitted");
+        "fitted")("merge-class-names", po::bool_switch(&options_.merge_class_names),
+                  "classes whose names differ only in case, blanks, hyphens or underscores are one")(
+        "cache", po::value(&cache_)->value_name("DIR|none"),
+        "where the fitted head stays for the next call, which then embeds no training image; without it dinoxx_features beside --out");
   }
 
   void check(const std::vector<Setting>&) override {
@@ -51,6 +57,7 @@ class PredictCommand : public ModelCommand {
     }
     options_.images = images_;
     options_.out = out_;
+    options_.cache = cache_folder(cache_, std::filesystem::absolute(out_).parent_path());
   }
 
   void run(Communicator& comm) override {
@@ -62,7 +69,7 @@ class PredictCommand : public ModelCommand {
 
  private:
   eval::PredictOptions options_;
-  std::string images_, out_;
+  std::string images_, out_, cache_;
 };
 
 }  // namespace

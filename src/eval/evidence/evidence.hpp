@@ -20,8 +20,8 @@ nlohmann::json neighbour_evidence(const ProtocolInput& input, const std::string&
 /// least as much as images of that class give it on average (the thresholds of confident learning, Northcutt et al. 2021). Classes of fewer
 /// than 5 images are neither suspected nor suggested. At most 2e12 multiplications: of a larger memory evenly spaced images are examined.
 /// {"rule", "neighbours", "examined", "of", "classes_too_small", "right_without_itself", "suspected", "pairs": [{label, suggested,
-/// images}], "images": [{id, image, label, suggested, share_of_label, share_of_suggested, neighbours}]} with the strongest first.
-/// Collective.
-nlohmann::json label_suspicions(const ProtocolInput& input);
+/// images}], "file": "suspects.csv", "images": [{id, image, label, suggested, share_of_label, share_of_suggested, neighbours}]} with the
+/// strongest first. `csv`, where given, gets a line for each of them: image, split, label, suggested, why, other_image. Collective.
+nlohmann::json label_suspicions(const ProtocolInput& input, std::string* csv = nullptr);
 
 }  // namespace dinoxx::eval

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <map>
 
+#include "base/csv.hpp"
 #include "comm/agree.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
-#include "eval/protocols/logistic_parts.hpp"
+#include "eval/run/protocols.hpp"
 #include "evidence.hpp"
 
 namespace dinoxx::eval {
@@ -37,7 +39,7 @@ std::vector<int64_t> examined_rows(int64_t memory, int64_t dim) {
 
 std::vector<Voters> voters_of(const ProtocolInput& input, const std::vector<int64_t>& examined) {
   const at::Tensor& memory = input.features.memory;
-  const std::vector<uint64_t> groups = groups_of(input.dataset, input.data.memory);
+  const std::vector<uint64_t> groups = units_of(input.dataset, input.data.memory);
   const bool grouped = std::any_of(groups.begin(), groups.end(), [](uint64_t g) { return g != 0; });
   const int64_t total = static_cast<int64_t>(examined.size()), k = std::min<int64_t>(memory.size(0), kVoters + 1 + (grouped ? kSpare : 0));
   const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
@@ -104,7 +106,7 @@ struct Suspicion {
 
 }  // namespace
 
-json label_suspicions(const ProtocolInput& input) {
+json label_suspicions(const ProtocolInput& input, std::string* csv) {
   const EvalData& data = input.data;
   const std::vector<int64_t> counts = class_counts(data.memory_labels, data.classes);
   const std::vector<int64_t> examined = examined_rows(input.features.memory.size(0), input.features.memory.size(1));
@@ -134,6 +136,20 @@ json label_suspicions(const ProtocolInput& input) {
   std::stable_sort(suspicions.begin(), suspicions.end(), [](const Suspicion& a, const Suspicion& b) { return a.margin < b.margin; });
 
   const auto name = [&](int32_t label) { return class_name(input.dataset, label); };
+  for (const auto& [margin, place, suggested] : suspicions) {
+    if (!csv) break;
+    const uint64_t id = data.memory[static_cast<size_t>(examined[place])];
+    const auto nearest = std::find_if(voters[place].rows.begin(), voters[place].rows.end(),
+                                      [&](int64_t row) { return data.memory_labels[static_cast<size_t>(row)] == suggested; });
+    const std::string fields[] = {input.dataset.key(id),
+                                  "train",
+                                  name(label_of(place)),
+                                  name(suggested),
+                                  fmt::format("neighbours, share {:.2f} against {:.2f}", share_of(shares[place], suggested),
+                                              share_of(shares[place], label_of(place))),
+                                  input.dataset.key(data.memory[static_cast<size_t>(*nearest)])};
+    *csv += csv_row(fields);
+  }
   json images = json::array();
   for (size_t s = 0; s < std::min(suspicions.size(), kImages); ++s) {
     const auto& [margin, place, suggested] = suspicions[s];

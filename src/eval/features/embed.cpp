@@ -50,11 +50,14 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     dataset = Dataset::open(options.data);
     model = load_model(options.model);
     ids = ids_of(*dataset, options.split, options.limit);
-    transform = choose_transform(*dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size));
+    transform = choose_transform(*dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size), options.whole);
     const int blocks = offered_blocks(*model.network);
     if (options.last_blocks > blocks)
-      fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks), "Ask for as many as the network has.");
-    report = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(), describe(transform)};
+      fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks),
+                 "Ask for as many as the network has.");
+    report = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(),
+              describe(transform, options.whole)};
+    report.note = note_on_crop(*dataset, ids, transform);
     if (comm.rank() != 0) return;
     file = create_feature_file(options.out, {*dataset,
                                              ids,

@@ -83,7 +83,7 @@ std::string entry_name(const Embedder& embedder, std::span<const uint64_t> ids) 
 
 // Of anything else it is unknown what its features depend on.
 bool is_known(const Embedder& embedder) {
-  return embedder.network || embedder.name == "raw";
+  return embedder.network || embedder.name == "raw" || embedder.name == "hash";
 }
 
 // All that features depend on besides the images.

@@ -81,7 +81,8 @@ Embedder pixel_embedder(int image_size, const Backbone* grid_of) {
           [](const at::Tensor& images) { return at::adaptive_avg_pool2d(images, {kReducedPixels, kReducedPixels}).flatten(1); }};
 }
 
-EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size) {
+EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size, bool whole) {
+  if (whole) return {0, image_size};
   const bool fits = std::all_of(ids.begin(), ids.end(), [&](uint64_t id) {
     const SampleMeta& meta = dataset.meta(id);
     return static_cast<int>(meta.width) == image_size && static_cast<int>(meta.height) == image_size;
@@ -89,7 +90,23 @@ EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t>
   return fits ? EvalTransform{0, image_size} : EvalTransform{static_cast<int>(std::lround(image_size * 256.0 / 224.0)), image_size};
 }
 
-std::string describe(const EvalTransform& transform) {
+std::string note_on_crop(const Dataset& dataset, std::span<const uint64_t> ids, const EvalTransform& transform) {
+  if (transform.resize == 0 || ids.empty()) return "";
+  const double kept = static_cast<double>(transform.crop) / static_cast<double>(transform.resize);
+  double seen = 0;
+  for (const uint64_t id : ids) {
+    const SampleMeta& meta = dataset.meta(id);
+    const double shorter = std::min(meta.width, meta.height), longer = std::max(meta.width, meta.height);
+    seen += longer > 0 ? kept * kept * shorter / longer : 1;
+  }
+  seen /= static_cast<double>(ids.size());
+  if (seen >= kEnoughSeen) return "";
+  return fmt::format("the centre crop shows {:.0f} % of the images' area: what lies outside is not seen; --fit whole shows all of each image",
+                     100 * seen);
+}
+
+std::string describe(const EvalTransform& transform, bool whole) {
+  if (whole) return fmt::format("whole image resized to {0} x {0} (bicubic)", transform.crop);
   if (transform.resize == 0) return fmt::format("{0} x {0} as stored", transform.crop);
   return fmt::format("short side to {} (bicubic), centre crop {}", transform.resize, transform.crop);
 }

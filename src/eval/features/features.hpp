@@ -39,12 +39,17 @@ struct ExtractOptions {
   EvalTransform transform;
   Normalization normalization;  ///< the network's own, LoadedModel::normalization
   int threads = 1;              ///< decoding and forward, one block of images each
+  bool whole = false;           ///< `transform` shows whole images, resized to the input's square
 };
 
 /// How images become network input: untouched when every image of `ids` is image_size x image_size already, else short side to image_size * 256 / 224 and
-/// centre crop (the published proportion).
-EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size);
-std::string describe(const EvalTransform& transform);
+/// centre crop (the published proportion); `whole`: the whole image resized to image_size x image_size, whatever its aspect.
+EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size, bool whole = false);
+std::string describe(const EvalTransform& transform, bool whole = false);
+/// Share of the images' area from which on a centre crop is no cause for a warning; a square image shows (224 / 256)^2 = 0.766 of itself.
+inline constexpr double kEnoughSeen = 0.7;
+/// A warning where the centre crop shows less than kEnoughSeen of the images (mean); else "".
+std::string note_on_crop(const Dataset& dataset, std::span<const uint64_t> ids, const EvalTransform& transform);
 
 /// Network input of some images, [ids, 3, crop, crop]. Error with the key of an image that cannot be read.
 at::Tensor read_images(const Dataset& dataset, std::span<const uint64_t> ids, const ExtractOptions& options);

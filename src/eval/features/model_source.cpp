@@ -41,8 +41,8 @@ fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
   std::vector<int64_t> steps;
   for (const SavedCheckpoint& saved : history.checkpoints())
     if (saved.step >= 0) steps.push_back(saved.step);
-  fail_usage("--checkpoint-step", fmt::format("one of the checkpoints in {} ({})", run.string(), fmt::join(steps, ", ")), std::to_string(*step),
-             "Name one of these, or none for the newest.");
+  fail_usage("--checkpoint-step", fmt::format("one of the checkpoints in {} ({})", run.string(), fmt::join(steps, ", ")),
+             std::to_string(*step), "Name one of these, or none for the newest.");
 }
 
 /// A folder of a published model.
@@ -100,7 +100,16 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   load_named(file, model.file.string(), stored_state(*model.network), options);
 }
 
-/// A backbone from elsewhere. A size that is named for the positions is the size to look at.
+/// The input that a network was published with: the size of its positions, but for those that were last trained larger than they are used.
+int published_size(const VitConfig& vit, std::vector<std::string>& notes) {
+  constexpr int kPositions = 518, kPatch = 14, kUsed = 224;  // DINOv2's: positions for 518 pixels, all of its tables from 224
+  if (vit.image_size != kPositions || vit.patch_size != kPatch) return static_cast<int>(vit.image_size);
+  notes.push_back(
+      fmt::format("input of {0} pixels, as DINOv2 was published with; its positions are for {1} (--image-size {1})", kUsed, kPositions));
+  return kUsed;
+}
+
+/// A backbone from elsewhere.
 void load_foreign(const ModelRequest& request, LoadedModel& model) {
   RecognizeOptions which = request.which;
   for (const Setting& setting : request.model_settings) {
@@ -113,7 +122,7 @@ void load_foreign(const ModelRequest& request, LoadedModel& model) {
   ImportedBackbone imported = import_backbone(model.file, request.dtype, which);
   model.network = std::move(imported.backbone);
   model.notes = imported.recognized.notes;
-  if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) model.image_size = vit->image_size;
+  if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) model.image_size = published_size(*vit, model.notes);
 }
 
 uint32_t checksum(const WeightFile& file) {

@@ -38,6 +38,7 @@ nlohmann::json describe(const InputNormalization& normalization);
 struct NetworkRun {
   ModelRequest model;
   std::optional<int> image_size;  ///< short side of the input, pixels; default: what training showed
+  bool whole = false;             ///< images are shown whole, resized to a square; else their centre crop
   int threads = 1;                ///< of each rank
   std::string command_line;
   nlohmann::json build;  ///< what the program was built of

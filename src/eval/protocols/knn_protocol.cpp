@@ -10,6 +10,7 @@
 #include "eval/features/blocks.hpp"
 #include "eval/statistics/metrics.hpp"
 #include "eval/statistics/statistics.hpp"
+#include "repeated_folds.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -21,13 +22,19 @@ json interval(int64_t correct, int64_t count) {
   return json::array({low, high});
 }
 
-json summary(const Scores& scores, int k, bool with_top5) {
+json summary(const Scores& scores, int k, bool with_top5, bool in_training) {
   json result = {{"k", k},
                  {"accuracy", scores.accuracy()},
                  {"interval95", interval(scores.correct, scores.count)},
                  {"balanced_accuracy", scores.balanced_accuracy()},
                  {"correct", scores.correct},
                  {"count", scores.count}};
+  const auto tested =
+      std::count_if(scores.classes.begin(), scores.classes.end(), [](const ClassScore& score) { return score.support > 0; });
+  if (tested == 1 && !in_training) {  // a curve of training is wanted all the same
+    for (const char* key : {"accuracy", "balanced_accuracy"}) put(result, key, Stat::undefined("all test images are of one class"));
+    result["interval95"] = {nullptr, nullptr};
+  }
   if (with_top5) result["top5"] = scores.top5();
   return result;
 }
@@ -94,7 +101,7 @@ Summary summarize(const ProtocolInput& input, const KnnPlan& plan, const at::Ten
       std::copy(from, from + kTopClasses, predictions.begin() + q * kTopClasses);
     }
     const Scores scores = score(data.query_labels, predictions, kTopClasses, data.classes);
-    const json entry = summary(scores, plan.ks[i], data.classes >= 10);
+    const json entry = summary(scores, plan.ks[i], data.classes >= 10, input.in_training);
     result.by_k[std::to_string(plan.ks[i])] = entry;
     if (plan.ks[i] != plan.headline_k) continue;
     result.headline = entry;
@@ -102,6 +109,25 @@ Summary summarize(const ProtocolInput& input, const KnnPlan& plan, const at::Ten
     for (int64_t q = 0; q < queries; ++q) result.predictions.push_back(predictions[q * kTopClasses]);
   }
   return result;
+}
+
+json repeated_folds_of_votes(const ProtocolInput& input) {
+  const int classes = input.data.classes;
+  return repeated_folds(input, {"vote", "balanced_vote"}, [&](const FoldTask& task) {
+    const Part& part = task.part;
+    KnnPlan plan = plan_knn(input.knn, part.train.size(0));
+    plan.ks = {plan.headline_k};
+    const Neighbors neighbors = nearest_neighbors(part.test, part.train, plan.headline_k);
+    std::vector<double> weights;
+    for (const int64_t n : part.train_counts) weights.push_back(1 / static_cast<double>(std::max<int64_t>(n, 1)));
+    std::vector<std::vector<int32_t>> answers(2);
+    for (int balanced = 0; balanced < 2; ++balanced) {
+      const std::vector<int32_t> ranked =
+          vote(neighbors, part.train_labels, classes, plan, balanced ? std::span<const double>(weights) : std::span<const double>());
+      for (size_t q = 0; q < ranked.size(); q += kTopClasses) answers[balanced].push_back(ranked[q]);
+    }
+    return answers;
+  });
 }
 
 }  // namespace
@@ -135,6 +161,7 @@ ProtocolResult knn_protocol(const ProtocolInput& input) {
                    {"headline", std::move(plain.headline)},
                    {"classes", std::move(plain.classes)},
                    {"balanced_vote", {{"by_k", std::move(balanced.by_k)}, {"headline", std::move(balanced.headline)}}}};
+  if (wants_repeated_folds(input)) result.scores["repeated_folds"] = repeated_folds_of_votes(input);
   result.predictions.push_back({"vote", std::move(plain.predictions), {}, {{"k", plan.headline_k}}});
   result.predictions.push_back({"balanced_vote", std::move(balanced.predictions), {}, {{"k", plan.headline_k}}});
   return result;

@@ -14,7 +14,6 @@ namespace dinoxx::eval {
 inline constexpr double kLowestC = 1e-6, kHighestC = 1e5;
 inline constexpr int kSteps = 12;
 inline constexpr int kFolds = 5;
-inline constexpr int64_t kSmallSet = 500;  // training images below which one choice of folds says little
 // Of the fits that C is chosen by, and of those that answer.
 inline constexpr double kPathTolerance = 1e-6, kTolerance = 1e-8;
 
@@ -41,10 +40,5 @@ void count_correct(const std::vector<int32_t>& labels, const std::vector<int32_t
 double mean_recall(std::span<const double> correct, std::span<const int64_t> support);
 // Place of the largest value; equal: the first, which is the smallest C.
 int best_of(std::span<const double> values);
-
-std::vector<uint64_t> groups_of(const Dataset& dataset, const std::vector<uint64_t>& ids);
-
-// Small sets: how much the number depends on which images were there. 5 x 5 folds of the memory, C chosen anew inside each. Collective.
-nlohmann::json repeated_folds(const ProtocolInput& input);
 
 }  // namespace dinoxx::eval

@@ -9,10 +9,12 @@
 #include "comm/agree.hpp"
 #include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "logistic_parts.hpp"
+#include "repeated_folds.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -71,8 +73,7 @@ Trial plan_trial(const ProtocolInput& input) {
   }
   trial.folds = kFolds;
   trial.by = fmt::format("{} stratified folds of the memory", kFolds);
-  trial.fold_of =
-      stratified_folds(data.memory, data.memory_labels, groups_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
+  trial.fold_of = stratified_folds(data.memory, data.memory_labels, units_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
   std::vector<int32_t> tried;
   for (size_t row = 0; row < trial.fold_of.size(); ++row)
     if (trial.fold_of[row] >= 0) tried.push_back(data.memory_labels[row]);
@@ -273,10 +274,16 @@ ProtocolResult logistic_protocol(const ProtocolInput& input) {
   for (int v = 0; v < kVariants; ++v) {
     const double* row = models.data_ptr<double>() + v * (layout.model() + 2);
     const LinearModel model = read_model(row, layout.classes, layout.dim);
+    result.models.push_back(
+        {model.weight, scores_of({at::zeros_like(model.weight), model.bias}, at::zeros({1, layout.dim}), kVariant[v], counts)[0]});
     result.predictions.push_back(conclude(input, kVariant[v], choices[v], query_scores(input, model, kVariant[v], counts),
                                           static_cast<int>(row[layout.model()]), row[layout.model() + 1] != 0));
   }
-  if (static_cast<int64_t>(data.memory.size()) < kSmallSet) result.scores["repeated_folds"] = repeated_folds(input);
+  // 25 parts with 3 inner folds take eight times the fits above
+  constexpr double kFolded = kLargestFit / 8;
+  const bool affordable =
+      size_of_fit(static_cast<double>(data.memory.size()), data.classes, static_cast<double>(input.embedder.dim)) <= kFolded;
+  if (wants_repeated_folds(input) && affordable) result.scores["repeated_folds"] = repeated_folds_of_logistic(input);
   return result;
 }
 

@@ -39,9 +39,44 @@ Prediction majority(const EvalData& data) {
   return {"majority", std::vector<int32_t>(data.queries.size(), most), {}, {}};
 }
 
+template <typename T>
+std::vector<T> kept(const std::vector<T>& values, const std::vector<bool>& leaked) {
+  std::vector<T> rest;
+  for (size_t q = 0; q < values.size(); ++q)
+    if (!leaked[q]) rest.push_back(values[q]);
+  return rest;
+}
+
+// Scores of the same answers on the queries that are no leaks.
+void add_without_leaks(const Dataset& dataset, const EvalData& data, const std::vector<bool>& leaked,
+                       std::span<const std::vector<int32_t>* const> predictions, std::span<json* const> scores,
+                       const EvaluateOptions& options, Communicator& comm) {
+  if (std::find(leaked.begin(), leaked.end(), true) == leaked.end()) return;
+  EvalData clean = data;
+  clean.queries = kept(data.queries, leaked);
+  clean.query_labels = kept(data.query_labels, leaked);
+  if (clean.queries.empty()) {
+    for (json* own : scores)
+      put(*own, "without_leaks", Stat::undefined("every test image, a copy of it or its group is among those learned from"));
+    return;
+  }
+  std::vector<std::vector<int32_t>> answers;
+  for (const std::vector<int32_t>* of_method : predictions) answers.push_back(kept(*of_method, leaked));
+  std::vector<const std::vector<int32_t>*> pointers;
+  for (const std::vector<int32_t>& of_method : answers) pointers.push_back(&of_method);
+  const BootstrapReport report = bootstrap_methods(dataset, clean, pointers, {}, options.seed, options.threads, comm);
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const json all = method_scores(dataset, clean, {"", answers[i], {}, {}});
+    json& own = (*scores[i])["without_leaks"];
+    own = {{"bootstrap95", report.intervals[i]}};
+    for (const char* key : {"count", "correct", "accuracy", "interval95", "balanced_accuracy", "macro_f1", "undefined"})
+      if (all.contains(key)) own[key] = all[key];
+  }
+}
+
 }  // namespace
 
-void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+void add_intervals(const Dataset& dataset, const EvalData& data, const std::vector<bool>& leaked, std::span<const Embedder> embedders,
                    std::vector<ProtocolAnswers>& answered, json& results, const EvaluateOptions& options, Communicator& comm) {
   struct Place {
     json name;
@@ -88,6 +123,9 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
     (*places[i].scores)["bootstrap95"] = report.intervals[i];
     if (!report.interval_notes[i].empty()) (*places[i].scores)["bootstrap95_note"] = report.interval_notes[i];
   }
+  std::vector<json*> scores;
+  for (const Place& place : places) scores.push_back(place.scores);
+  add_without_leaks(dataset, data, leaked, predictions, scores, options, comm);
   results["comparisons"] = json::array();
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto [first, second] = pairs[i];

@@ -23,8 +23,9 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::s
 /// Bootstrap intervals of all methods and of what is worth comparing: the checkpoint's headline method of each protocol against the same
 /// method on the baselines and against the headline method of the first protocol; every other method of the checkpoint against its
 /// protocol's headline; the first protocol's headline against the majority class. The scores go into the sections of `answered`, the
-/// majority class and the comparisons into `results`. Collective.
-void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
+/// majority class and the comparisons into `results`. Where `leaked` (per query) is true for any, all scores get "without_leaks": count,
+/// correct, accuracy, balanced_accuracy and macro_f1 of the other queries, with their intervals. Collective.
+void add_intervals(const Dataset& dataset, const EvalData& data, const std::vector<bool>& leaked, std::span<const Embedder> embedders,
                    std::vector<ProtocolAnswers>& answered, nlohmann::json& results, const EvaluateOptions& options, Communicator& comm);
 
 }  // namespace dinoxx::eval

@@ -9,6 +9,7 @@
 
 #include "comm/agree.hpp"
 #include "eval/classify/nearest_mean.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/sample_rows.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -52,15 +53,23 @@ json identical(const Dataset& dataset, const Pictures& first, const std::vector<
 
 json overlap_of_groups(const Dataset& dataset, const std::vector<uint64_t>& memory, const std::vector<uint64_t>& queries) {
   std::unordered_set<uint64_t> known, shared;
-  for (const uint64_t id : memory) known.insert(dataset.meta(id).group);
-  known.erase(0);
+  for (const uint64_t id : memory)
+    if (const auto group = group_of(dataset, id)) known.insert(*group);
   int64_t images = 0;
   for (const uint64_t id : queries) {
-    if (!known.contains(dataset.meta(id).group)) continue;
+    const auto group = group_of(dataset, id);
+    if (!group || !known.contains(*group)) continue;
     ++images;
-    shared.insert(dataset.meta(id).group);
+    shared.insert(*group);
   }
   return {{"groups", shared.size()}, {"queries", images}};
+}
+
+// Whether scores of the test images can be a headline.
+json size_of_test(const EvalData& data) {
+  const std::unordered_set<int32_t> classes(data.query_labels.begin(), data.query_labels.end());
+  const double per_class = static_cast<double>(data.queries.size()) / static_cast<double>(classes.size());
+  return {{"images", data.queries.size()}, {"classes", classes.size()}, {"per_class", per_class}, {"few", per_class < kFewTestImages}};
 }
 
 json shift_of_labels(const Dataset& dataset, const EvalData& data) {
@@ -78,6 +87,28 @@ json shift_of_labels(const Dataset& dataset, const EvalData& data) {
 }
 
 }  // namespace
+
+std::vector<int64_t> rows_within_limit(const std::vector<uint64_t>& ids, int64_t numbers, uint64_t seed) {
+  const auto most = static_cast<size_t>(std::max(1.0, kMostMultiplications / static_cast<double>(numbers)));
+  return sample_rows(ids, most, seed, lane(Lane::kCopies, 1));
+}
+
+at::Tensor nearest_images(const at::Tensor& queries, const at::Tensor& memory, int threads, Communicator& comm) {
+  const int64_t total = queries.size(0);
+  const ItemRange mine = rank_items(total, comm.rank(), comm.size());
+  const at::Tensor local = at::empty({mine.size(), 2}, at::kDouble);
+  on_all_ranks(comm, [&] {
+    for_each_block(total, mine, threads, [&](int64_t, ItemRange items) {
+      const Neighbors nearest = nearest_neighbors(queries.narrow(0, items.begin, items.size()), memory, 1);
+      double* out = local.data_ptr<double>() + (items.begin - mine.begin) * 2;
+      for (int64_t q = 0; q < items.size(); ++q) {
+        *out++ = nearest.similarity[q];
+        *out++ = static_cast<double>(nearest.rows[q]);
+      }
+    });
+  });
+  return gather_blocks(comm, local, total).contiguous();
+}
 
 json check_splits(const Dataset& dataset, const EvalData& data) {
   json warnings = json::array();
@@ -118,6 +149,7 @@ json check_splits(const Dataset& dataset, const EvalData& data) {
     checks["groups"] = nullptr;
     checks["undefined"]["groups"] = "this data set has no groups";
   }
+  checks["test_size"] = size_of_test(data);
   checks["labels"] = shift_of_labels(dataset, data);
   if (const json& missing = checks["labels"]["classes_not_in_memory"]; !missing.empty())
     warnings.push_back(
@@ -133,30 +165,12 @@ struct Side {
   const std::vector<uint64_t>& ids;
 };
 
-// Rows to look at: as many as the limit allows.
-at::Tensor rows_within_limit(const ProtocolInput& input, const std::vector<uint64_t>& ids, const at::Tensor& others) {
-  const auto most = static_cast<size_t>(std::max(1.0, kMostMultiplications / static_cast<double>(others.numel())));
-  return at::tensor(sample_rows(ids, most, input.seed, lane(Lane::kCopies, 1)), at::kLong);
-}
-
 // Images of `asked` whose nearest image of `memory` is nearly the same.
 json near_identical(const ProtocolInput& input, const Side& memory, const Side& asked) {
-  const at::Tensor chosen = rows_within_limit(input, asked.ids, memory.features);
+  const at::Tensor chosen = at::tensor(rows_within_limit(asked.ids, memory.features.numel(), input.seed), at::kLong);
   const int64_t total = chosen.size(0);
   const at::Tensor queries = total == asked.features.size(0) ? asked.features : asked.features.index_select(0, chosen);
-  const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
-  const at::Tensor local = at::empty({mine.size(), 2}, at::kDouble);
-  on_all_ranks(input.comm, [&] {
-    for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
-      const Neighbors nearest = nearest_neighbors(queries.narrow(0, items.begin, items.size()), memory.features, 1);
-      double* out = local.data_ptr<double>() + (items.begin - mine.begin) * 2;
-      for (int64_t q = 0; q < items.size(); ++q) {
-        *out++ = nearest.similarity[q];
-        *out++ = static_cast<double>(nearest.rows[q]);
-      }
-    });
-  });
-  const at::Tensor rows = gather_blocks(input.comm, local, total).contiguous();
+  const at::Tensor rows = nearest_images(queries, memory.features, input.threads, input.comm);
   std::vector<std::pair<double, int64_t>> order;  // falling cosine, then query
   std::vector<double> cosines;
   int64_t near = 0;

@@ -13,11 +13,17 @@
 #include "base/machine.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
+#include "data_pipeline/format/manifest.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/evidence/evidence.hpp"
 #include "eval/evidence/feature_health.hpp"
 #include "eval/evidence/feature_pictures.hpp"
+#include "eval/evidence/label_checks.hpp"
+#include "eval/evidence/leaks.hpp"
 #include "eval/features/baselines.hpp"
+#include "eval/features/embed_rows.hpp"
+#include "eval/features/perceptual_hash.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "method_scores.hpp"
@@ -34,9 +40,14 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 // Examples and diagnostics for a person to look at: of the checkpoint's features and the method that the verdict speaks of.
-json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnswers>& answered, std::map<std::string, std::string>& files) {
+json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnswers>& answered, std::string suspects,
+                      std::map<std::string, std::string>& files) {
   constexpr size_t kPictures = 6;
-  json evidence = {{"labels", label_suspicions(input)}};
+  json evidence = {{"labels", label_suspicions(input, &suspects)}};
+  if (!suspects.empty()) {
+    files["suspects.csv"] = kSuspectsHeading + suspects;
+    evidence["labels"]["file"] = "suspects.csv";
+  }
   for (const VerdictMethod& wanted : kVerdictOrder) {
     for (const ProtocolAnswers& answers : answered) {
       if (answers.protocol->key != wanted.protocol) continue;
@@ -56,6 +67,19 @@ json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnsw
   return evidence;
 }
 
+// What the data were packed from, as a person calls it; else the folder's own name.
+std::string data_name(const fs::path& path) {
+  try {
+    const json from = json::parse(read_data_manifest(path).provenance);
+    if (from.value("kind", "") == "toy") return "the toy set";
+    if (const fs::path source = fs::path(from.value("path", "")).lexically_normal(); !source.empty())
+      return (source.has_filename() ? source : source.parent_path()).stem().string();
+  } catch (const std::exception&) {  // a manifest of another form: only the path is left
+  }
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
+}
+
 json describe_data(const Dataset& dataset, const fs::path& path) {
   std::vector<uint32_t> widths, heights;
   std::map<std::string, int64_t> splits;
@@ -65,22 +89,16 @@ json describe_data(const Dataset& dataset, const fs::path& path) {
     widths.push_back(meta.width);
     heights.push_back(meta.height);
     ++splits[std::string(split_name(meta.split))];
-    groups.insert(meta.group);
+    if (const auto group = group_of(dataset, id)) groups.insert(*group);
   }
-  groups.erase(0);
   const auto range = [](std::vector<uint32_t>& sizes) -> json {
     if (sizes.empty()) return nullptr;
     std::sort(sizes.begin(), sizes.end());
     return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
   };
-  return {{"path", path.string()},
-          {"fingerprint", dataset.fingerprint()},
-          {"images", dataset.size()},
-          {"classes", dataset.class_names()},
-          {"splits", splits},
-          {"groups", groups.size()},
-          {"masks", dataset.has_masks()},
-          {"width", range(widths)},
+  return {{"path", path.string()},    {"name", data_name(path)},          {"fingerprint", dataset.fingerprint()},
+          {"images", dataset.size()}, {"classes", dataset.class_names()}, {"splits", splits},
+          {"groups", groups.size()},  {"masks", dataset.has_masks()},     {"width", range(widths)},
           {"height", range(heights)}};
 }
 
@@ -176,27 +194,29 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   EvalData data;
   std::optional<OutputFolder> out;
   json checks;
+  int image_size = 0;
+  std::string suspects;  // lines of suspects.csv
   on_all_ranks(comm, [&] {
     if (!fs::exists(options.data)) {
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
     }
     dataset = Dataset::open(options.data);
+    if (options.merge_class_names) dataset = merge_class_names(std::move(dataset));
     model = load_model(options.model);
     data = choose_eval_data(*dataset, options.split, model.seed);
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
-    if (options.image_size && *options.image_size % side_multiple(model.network->config()) != 0) {
-      fail_usage("--image-size", fmt::format("a multiple of the patch size {}", side_multiple(model.network->config())),
-                 std::to_string(*options.image_size), "Change it.");
-    }
+    image_size = network_side(model, options.image_size);
     checks = check_splits(*dataset, data);
+    check_labels(*dataset, data, checks, suspects);
     if (comm.rank() == 0) out.emplace(options.out);
   });
 
-  const int image_size = options.image_size.value_or(model.image_size);
   std::vector<uint64_t> all = data.memory;
   all.insert(all.end(), data.queries.begin(), data.queries.end());
   if (with_validation) all.insert(all.end(), data.validation.begin(), data.validation.end());
-  const ExtractOptions extract{choose_transform(*dataset, all, image_size), model.normalization.value().values, options.threads};
+  const ExtractOptions extract{choose_transform(*dataset, all, image_size, options.whole), model.normalization.value().values,
+                               options.threads, options.whole};
+  if (const std::string note = note_on_crop(*dataset, all, extract.transform); !note.empty()) checks["warnings"].push_back(note);
 
   std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};
   std::unique_ptr<Backbone> untrained;
@@ -240,12 +260,21 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
   const ProgressScope progress(options.progress, options.progress_seconds);
   size_t number = 0;
-  LocalFeatures local = embed_all(*dataset, data, with_validation, embedders, extract, comm, cache ? &*cache : nullptr);
+  std::vector<Embedder> embedded = embedders;
+  embedded.push_back(hash_embedder());
+  LocalFeatures local = embed_all(*dataset, data, with_validation, embedded, extract, comm, cache ? &*cache : nullptr);
   record_seconds("extract");
   if (cache) {
     seconds["cache"] = cache->seconds();
     seconds["extract"] = seconds["extract"].get<double>() - cache->seconds();
   }
+  const Leaks leaks =
+      find_leaks(*dataset, data, take_features(local, embedders.size(), data, comm), options.seed, options.threads, comm, checks);
+  if (!leaks.list.empty()) {
+    files["leaks.csv"] = leaks_csv(*dataset, leaks);
+    checks["leaks"]["file"] = "leaks.csv";
+  }
+  record_seconds("checks");
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
     const ProtocolInput input{*dataset,        data,
@@ -275,12 +304,12 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
-    if (e == 0) results["evidence"] = collect_evidence(input, answered, files);
+    if (e == 0) results["evidence"] = collect_evidence(input, answered, suspects, files);
     record_seconds("evidence");
   }
   results["checks"] = checks;
   progress_phase("bootstrap intervals");
-  add_intervals(*dataset, data, embedders, answered, results, options, comm);
+  add_intervals(*dataset, data, leaks.queries, embedders, answered, results, options, comm);
   record_seconds("intervals");
   std::vector<std::string> names;
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);

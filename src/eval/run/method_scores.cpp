@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/statistics/metrics.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -99,6 +100,11 @@ json method_scores(const Dataset& dataset, const EvalData& data, const Predictio
   put_share(scores, "accuracy", "interval95", correct, t.count, accuracy(t));
   put(scores, "balanced_accuracy", balanced_accuracy(t));
   put(scores, "macro_f1", macro_f1(t));
+  if (std::count_if(t.support.begin(), t.support.end(), [](int64_t n) { return n > 0; }) == 1) {
+    const Stat none = Stat::undefined("all test images are of one class: always predicting it would be right");
+    for (const char* key : {"accuracy", "balanced_accuracy", "macro_f1"}) put(scores, key, none);
+    scores.erase("interval95");
+  }
   put(scores, "mcc", matthews(t));
   const ShotRecall by_count = recall_by_training_count(t, memory);
   put(scores, "recall_many", by_count.many);
@@ -125,9 +131,7 @@ json method_scores(const Dataset& dataset, const EvalData& data, const Predictio
 
 BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, std::span<const std::vector<int32_t>* const> predictions,
                                   std::span<const MethodPair> pairs, uint64_t seed, int threads, Communicator& comm) {
-  std::vector<uint64_t> groups;
-  for (const uint64_t id : data.queries) groups.push_back(dataset.meta(id).group);
-  const Resampler resampler(data.query_labels, groups, data.classes, seed);
+  const Resampler resampler(data.query_labels, groups_of(dataset, data.queries), data.classes, seed);
   const int64_t methods = static_cast<int64_t>(predictions.size());
   const at::Tensor rows = run_tasks(comm, kResamples, methods * kResampledScores, threads, [&](int64_t task, double* row) {
     const std::vector<uint32_t> counts = resampler.counts(task);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -15,11 +14,13 @@
 #include "comm/agree.hpp"
 #include "data_pipeline/codec/image_files.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/evidence/label_checks.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/embed_rows.hpp"
 #include "eval/finetune/finetuned_head.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "protocols.hpp"
+#include "stored_head.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -29,6 +30,9 @@ using nlohmann::json;
 
 constexpr size_t kListed = 10;  // unreadable images on the terminal
 constexpr const char* kFinetuned = "finetuned";
+constexpr const char* kKnownRule =
+    "cosine with the most similar training image, their mean taken off; an image is unknown below the value that 99 of 100 training images "
+    "reach with another of a different group";
 
 void labelled_of(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, std::vector<int32_t>& labels) {
   for (const uint64_t id : dataset.ids(split)) {
@@ -61,8 +65,8 @@ EvalData head_data(const Dataset& dataset, size_t images) {
 // The images to be classified. One that cannot be read leaves a reason and an input of zeros, whose prediction is discarded.
 class Folder {
  public:
-  Folder(const fs::path& path, const EvalTransform& transform, const Normalization& normalization)
-      : files_(list_images(path)), transform_(transform), normalization_(normalization), reasons_(files_.size()) {}
+  Folder(const fs::path& path, const EvalTransform& transform, bool whole, const Normalization& normalization)
+      : files_(list_images(path)), transform_(transform), whole_(whole), normalization_(normalization), reasons_(files_.size()) {}
 
   int64_t size() const { return static_cast<int64_t>(files_.size()); }
   const std::string& key(size_t item) const { return files_[item].key; }
@@ -76,7 +80,7 @@ class Folder {
       const ImageInfo info = inspect_image(encoded);
       const int side = transform_.crop;
       const bool fits = info.width == side && info.height == side;
-      eval::make_input(encoded, transform_.resize == 0 && !fits ? EvalTransform{side, side} : transform_, normalization_, input);
+      eval::make_input(encoded, transform_.resize == 0 && !fits && !whole_ ? EvalTransform{side, side} : transform_, normalization_, input);
     } catch (const Error& e) {
       reasons_[i] = e.what();
       std::fill_n(input, int64_t{3} * transform_.crop * transform_.crop, 0.0f);
@@ -107,45 +111,13 @@ class Folder {
  private:
   std::vector<ImageFile> files_;
   EvalTransform transform_;
+  bool whole_;
   Normalization normalization_;
   std::vector<std::string> reasons_;
 };
 
-// Softmax of logits / T from that of the logits: the logarithm of a probability is its logit but for what a row has in common.
-std::vector<double> calibrated(std::vector<double> probabilities, int classes, const json& temperature) {
-  if (!temperature.is_number()) return probabilities;
-  for (double& p : probabilities) p = std::log(p);
-  return softmax_rows(probabilities, classes, temperature.get<double>());
-}
-
-std::string table_of(const Folder& folder, const Dataset& dataset, const EvalData& data, const Prediction& prediction,
-                     const std::vector<double>& probabilities, std::span<const int64_t> training_images) {
-  std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
-  for (int c = 0; c < data.classes; ++c) fields.push_back("p:" + class_name(dataset, c));
-  std::string text = csv_row(fields);
-  for (size_t i = 0; i < data.queries.size(); ++i) {
-    const double* row = probabilities.data() + i * static_cast<size_t>(data.classes);
-    const int32_t answer = prediction.classes[i];
-    const bool read = folder.reason(i).empty();
-    fields = {folder.key(i), "", "", "", folder.reason(i)};
-    if (read) {
-      fields[1] = class_name(dataset, answer);
-      fields[2] = fmt::format("{:.6g}", row[answer]);
-      fields[3] = std::to_string(training_images[static_cast<size_t>(answer)]);
-    }
-    for (int c = 0; c < data.classes; ++c) fields.push_back(read ? fmt::format("{:.6g}", row[c]) : "");
-    text += csv_row(fields);
-  }
-  return text;
-}
-
-struct Answer {
-  Prediction prediction;
-  json head;
-};
-
 // That of the protocol logistic. Collective.
-Answer by_fitted_head(const ProtocolInput& input, const std::string& method) {
+StoredHead fit_head(const ProtocolInput& input, const std::string& method) {
   const ProtocolResult fitted = logistic_protocol(input);
   if (fitted.scores.contains("left_out"))
     fail_usage("the head", "one that can be fitted in reasonable time", fitted.scores["left_out"].get<std::string>(), "Use fewer classes.");
@@ -153,24 +125,79 @@ Answer by_fitted_head(const ProtocolInput& input, const std::string& method) {
                                    [&](const Prediction& prediction) { return prediction.method == method; });
   if (chosen == fitted.predictions.end())
     fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), method, "Change it.");
-  Answer answer{*chosen, chosen->details};
-  answer.head.erase("calibration");  // these images have no labels
-  if (answer.head.contains("selection")) answer.head["mean_recall_by_C"] = answer.head["selection"];
-  answer.head.update(fitted.scores);
-  return answer;
+  StoredHead head;
+  head.model = fitted.models.at(static_cast<size_t>(chosen - fitted.predictions.begin()));
+  head.about = chosen->details;
+  head.about.erase("calibration");  // these images have no labels
+  if (head.about.contains("selection")) head.about["mean_recall_by_C"] = head.about["selection"];
+  head.about.update(fitted.scores);
+  return head;
 }
 
 // That of the file, tuned together with the network.
-Answer by_tuned_head(const FinetunedHead& tuned, const at::Tensor& features, const EvalData& data) {
-  const at::Tensor logits = tuned.model.logits(features).contiguous();
-  Answer answer;
-  answer.prediction.classes = predict(logits);
-  answer.prediction.probabilities = softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, data.classes);
-  answer.head["finetuned"] = tuned.about;
-  put(answer.head, "temperature",
+StoredHead tuned_head(const FinetunedHead& tuned) {
+  StoredHead head;
+  head.model = tuned.model;
+  head.about["finetuned"] = tuned.about;
+  put(head.about, "temperature",
       tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>())
                                     : Stat::undefined("none fitted the validation images of the tuning"));
-  return answer;
+  return head;
+}
+
+// A disk that is full loses the head for the next call, not the answers of this one.
+void keep_head(const fs::path& file, const json& key, const StoredHead& head, json& record) {
+  try {
+    write_head(file, key, head);
+  } catch (const std::exception& error) {
+    record["not_kept"] = error.what();
+  }
+}
+
+// What is said of each image.
+struct Answers {
+  std::vector<int32_t> classes;
+  std::vector<double> probabilities;  // [images, classes]
+  std::vector<double> similarity;     // to the most similar training image
+  std::vector<bool> unknown;
+};
+
+// Collective.
+Answers answer(const StoredHead& head, const at::Tensor& features, int classes, int threads, Communicator& comm) {
+  const at::Tensor logits = head_logits(head.model, features, threads, comm);
+  const json temperature = head.about.value("temperature", json());
+  Answers answers{predict(logits),
+                  softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, classes,
+                               temperature.is_number() ? temperature.get<double>() : 1.0),
+                  similarity_to_training(head, features, threads, comm),
+                  {}};
+  for (const double cosine : answers.similarity) answers.unknown.push_back(head.known_from && cosine < *head.known_from);
+  return answers;
+}
+
+std::string table_of(const Folder& folder, const Dataset& dataset, const EvalData& data, const Answers& answers,
+                     std::span<const int64_t> training_images) {
+  std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
+  for (int c = 0; c < data.classes; ++c) fields.push_back("p:" + class_name(dataset, c));
+  fields.insert(fields.end(), {"unknown", "similarity", "closest"});
+  std::string text = csv_row(fields);
+  for (size_t i = 0; i < data.queries.size(); ++i) {
+    const double* row = answers.probabilities.data() + i * static_cast<size_t>(data.classes);
+    const int32_t answer = answers.classes[i];
+    const bool read = folder.reason(i).empty();
+    fields = {folder.key(i), "", "", "", folder.reason(i)};
+    if (read && !answers.unknown[i]) {
+      fields[1] = class_name(dataset, answer);
+      fields[2] = fmt::format("{:.6g}", row[answer]);
+      fields[3] = std::to_string(training_images[static_cast<size_t>(answer)]);
+    }
+    for (int c = 0; c < data.classes; ++c) fields.push_back(read ? fmt::format("{:.6g}", row[c]) : "");
+    fields.push_back(read && answers.unknown[i] ? "yes" : "");
+    fields.push_back(read ? fmt::format("{:.4f}", answers.similarity[i]) : "");
+    fields.push_back(read ? class_name(dataset, answer) : "");
+    text += csv_row(fields);
+  }
+  return text;
 }
 
 }  // namespace
@@ -195,19 +222,33 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     const fs::path above = fs::absolute(options.out).parent_path();
     if (!fs::is_directory(above)) fail_usage("--out", "a folder that is there", fmt::format("no {}", above.string()), "Make it first.");
     dataset = Dataset::open(options.data);
+    if (options.merge_class_names) dataset = merge_class_names(std::move(dataset));
     model = load_model(options.model);
     std::vector<uint64_t> all(dataset->size());
     std::iota(all.begin(), all.end(), uint64_t{0});
-    transform = choose_transform(*dataset, all, network_side(model, options.image_size));
-    folder.emplace(options.images, transform, model.normalization.value().values);
+    transform = choose_transform(*dataset, all, network_side(model, options.image_size), options.whole);
+    folder.emplace(options.images, transform, options.whole, model.normalization.value().values);
     data = head_data(*dataset, static_cast<size_t>(folder->size()));
     if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);
     if (comm.rank() == 0) table.emplace(options.out);
   });
 
   const Normalization normalization = model.normalization.value().values;
+  const json key =
+      head_key(*dataset, data, model, {transform, normalization, 1, options.whole}, options.model.dtype, options.method, options.seed);
+  const fs::path file = options.cache.empty() ? fs::path() : head_file(options.cache, key);
+  std::optional<StoredHead> head;
+  if (!file.empty()) head = read_head(file, key, comm);
+  const bool stored = head.has_value();
+  // what has to be embedded besides FOLDER: all of train and val for a head that is to be fitted, references for one that is there
+  std::vector<uint64_t> learned;
+  if (!stored && !tuned) learned = data.memory;
+  if (!stored && tuned)
+    for (const int64_t row : reference_rows(data, options.seed)) learned.push_back(data.memory[static_cast<size_t>(row)]);
+  const std::vector<uint64_t> validation = stored || tuned ? std::vector<uint64_t>{} : data.validation;
+
   const Embedder embedder = backbone_embedder("teacher", "", *model.network);
-  const int64_t total = static_cast<int64_t>((tuned ? 0 : data.memory.size() + data.validation.size()) + data.queries.size());
+  const int64_t total = static_cast<int64_t>(learned.size() + validation.size() + data.queries.size());
   std::atomic<int64_t> of_this_rank{0};
   const auto embedded = [&](int64_t count, const std::function<void(int64_t, float*)>& input) {
     return embed_rows(
@@ -224,27 +265,37 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     });
   };
   SplitFeatures features;
-  if (!tuned) features.memory = of_data(data.memory);
-  if (!tuned && !data.validation.empty()) features.validation = of_data(data.validation);
+  if (!learned.empty()) features.memory = of_data(learned);
+  if (!validation.empty()) features.validation = of_data(validation);
   features.queries = embedded(folder->size(), [&](int64_t item, float* input) { folder->make_input(item, input); });
   folder->share_reasons(comm);
 
-  const Answer answer =
-      tuned ? by_tuned_head(*tuned, features.queries, data)
-            : by_fitted_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
-  json head = answer.head;
-  head["method"] = options.method;
-  head["training_images"] = data.memory.size();
-  const std::vector<double> probabilities = calibrated(answer.prediction.probabilities, data.classes, head["temperature"]);
+  if (!stored) {
+    head = tuned ? tuned_head(*tuned)
+                 : fit_head({*dataset, data, embedder, features, KnnConfig{}, options.seed, options.threads, comm}, options.method);
+    head->about["method"] = options.method;
+    head->about["training_images"] = data.memory.size();
+    if (tuned) {
+      take_references(*head, *dataset, learned, features.memory);
+    } else {
+      std::vector<uint64_t> ids;
+      const std::vector<int64_t> rows = reference_rows(data, options.seed);
+      for (const int64_t row : rows) ids.push_back(data.memory[static_cast<size_t>(row)]);
+      take_references(*head, *dataset, ids, features.memory.index_select(0, at::tensor(rows, at::kLong)));
+    }
+  }
+  const Answers answers = answer(*head, features.queries, data.classes, options.threads, comm);
 
   const std::vector<int64_t> training_images = class_counts(data.memory_labels, data.classes);
   std::vector<int64_t> predicted(static_cast<size_t>(data.classes));
-  json unreadable = json::array();
+  json unreadable = json::array(), unknown = json::array();
   for (size_t i = 0; i < data.queries.size(); ++i) {
-    if (folder->reason(i).empty())
-      ++predicted[static_cast<size_t>(answer.prediction.classes[i])];
-    else
+    if (!folder->reason(i).empty())
       unreadable.push_back({{"path", folder->key(i)}, {"error", folder->reason(i)}});
+    else if (answers.unknown[i])
+      unknown.push_back({{"path", folder->key(i)}, {"similarity", answers.similarity[i]}});
+    else
+      ++predicted[static_cast<size_t>(answers.classes[i])];
   }
   json classes = json::array(), untrusted = json::array();
   for (int c = 0; c < data.classes; ++c) {
@@ -263,10 +314,15 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                   {"data", {{"path", options.data.string()}, {"fingerprint", dataset->fingerprint()}}},
                   {"images",
                    {{"folder", options.images.string()},
-                    {"transform", describe(transform)},
+                    {"transform", describe(transform, options.whole)},
                     {"read", data.queries.size() - unreadable.size()},
-                    {"unreadable", unreadable}}},
-                  {"head", head},
+                    {"unreadable", unreadable},
+                    {"unknown", unknown}}},
+                  {"head", head->about},
+                  {"known",
+                   {{"from_cosine", head->known_from ? json(*head->known_from) : json(nullptr)},
+                    {"training_images", head->reference.size(0)},
+                    {"rule", kKnownRule}}},
                   {"classes", classes},
                   {"untrusted", untrusted},
                   {"run",
@@ -274,10 +330,12 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                     {"ranks", comm.size()},
                     {"threads", options.threads},
                     {"build", options.build},
+                    {"head", {{"file", file.empty() ? json(nullptr) : json(file.string())}, {"stored_before", stored}}},
                     {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}}}};
   on_all_ranks(comm, [&] {
     if (!table) return;
-    table->write(table_of(*folder, *dataset, data, answer.prediction, probabilities, training_images));
+    if (!stored && !file.empty()) keep_head(file, key, *head, summary["run"]["head"]);
+    table->write(table_of(*folder, *dataset, data, answers, training_images));
     write_file_atomically(fs::path(options.out).replace_extension(".json"),
                           summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
     table->commit();
@@ -297,11 +355,21 @@ std::string prediction_text(const json& summary) {
   } else {
     text += fmt::format("\nprobabilities are not calibrated: {}\n", head["undefined"]["temperature"].get<std::string>());
   }
-  if (head.contains("repeated_folds") && head["repeated_folds"]["mean"].is_number()) {
+  if (head.contains("repeated_folds") && head["repeated_folds"]["interval95"].is_array()) {
     const json& range = head["repeated_folds"]["interval95"];
     text += fmt::format("balanced accuracy in cross-validation of these training images: {:.1f} % ({:.1f} to {:.1f})\n",
                         100 * head["repeated_folds"]["mean"].get<double>(), 100 * range[0].get<double>(), 100 * range[1].get<double>());
   }
+  if (summary["run"]["head"]["stored_before"] == true)
+    text += fmt::format("the head is that of an earlier call: {}\n", summary["run"]["head"]["file"].get<std::string>());
+  if (summary["run"]["head"].contains("not_kept"))
+    text += fmt::format("the head is not kept for the next call: {}\n", summary["run"]["head"]["not_kept"].get<std::string>());
+  const json& unknown = summary["images"]["unknown"];
+  for (size_t i = 0; i < std::min(kListed, unknown.size()); ++i)
+    text += fmt::format("unknown: {}: unlike every training image (similarity {:.3f}), not answered\n",
+                        unknown[i]["path"].get<std::string>(), unknown[i]["similarity"].get<double>());
+  if (unknown.size() > kListed) text += fmt::format("unknown: {} more, in the table\n", unknown.size() - kListed);
+  if (summary["known"]["from_cosine"].is_null()) text += "unknown images are not recognised: too few training images to tell by\n";
   const json& unreadable = summary["images"]["unreadable"];
   for (size_t i = 0; i < std::min(kListed, unreadable.size()); ++i)
     text += fmt::format("unreadable: {}: {}\n", unreadable[i]["path"].get<std::string>(), unreadable[i]["error"].get<std::string>());

@@ -12,8 +12,10 @@ namespace dinoxx::eval {
 
 struct PredictOptions : NetworkRun {
   std::filesystem::path data, images, out;  ///< out: FILE.csv
-  std::string method = "plain";  ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
-  uint64_t seed = 0;             ///< of the folds; that of evaluate(), so that both fit the same head
+  std::string method = "plain";    ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  bool merge_class_names = false;  ///< as for evaluate()
+  uint64_t seed = 0;               ///< of the folds; that of evaluate(), so that both fit the same head
+  std::filesystem::path cache;     ///< folder of fitted heads, so that a second call embeds no training image; empty: none
   std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads
 };
 
@@ -21,18 +23,20 @@ struct PredictOptions : NetworkRun {
 const std::vector<std::string>& predict_methods();
 
 /// Fits the head of the protocol logistic ( C and temperature chosen on val where there is one, else on folds) on the labelled
-/// train images of `data`, and classifies every image below `images`. Writes `out`, a line per image: path, predicted (class), probability
-/// (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing else), and p:CLASS for each
-/// class; and beside it, with the ending .json, where it is from. Both by rename, `out` last. Images become network input as those of
-/// `data` do; where all of these are stored in the network's size, others are fitted to it by their short side.
+/// train images of `data`, or takes it from `cache`, and classifies every image below `images`. Writes `out`, a line per image: path,
+/// predicted (class), probability (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing
+/// else), p:CLASS for each class, unknown ("yes": unlike all training images, stored_head.hpp; then it has no predicted class), similarity
+/// (cosine with the most similar training image) and closest (the most probable class also of an unknown image); and beside it, with the
+/// ending .json, where it is from. Both by rename, `out` last. Images become network input as those of `data` do; where all of these are
+/// stored in the network's size, others are fitted to it by their short side.
 ///
 /// With method "finetuned" nothing is fitted: head and temperature are those of a merged file of fine-tuning, and `data` only names the
 /// classes and counts their training images.
 ///
-/// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}]}, head: {method, C, temperature
-/// (null with the reason under "undefined": then probabilities are not calibrated), ...}, classes: [{name, training_images, predicted}],
-/// untrusted: [names of classes with fewer than kFewBelow training images], run}. The same but for "run" at any number of ranks.
-/// Collective. UsageError: no labelled train images of two classes, no images, a head that would be too large to fit.
+/// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}], unknown: [{path, similarity}]},
+/// head: {method, C, temperature (null with the reason under "undefined": then probabilities are not calibrated), ...}, classes: [{name,
+/// training_images, predicted}], untrusted: [names of classes with fewer than kFewBelow training images], run}. The same but for "run" at
+/// any number of ranks. Collective. UsageError: no labelled train images of two classes, no images, a head that would be too large to fit.
 nlohmann::json predict_folder(const PredictOptions& options, Communicator& comm);
 
 /// For the terminal.

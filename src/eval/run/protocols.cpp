@@ -104,7 +104,7 @@ const std::vector<Protocol>& protocols() {
 }
 
 json describe_images(const EvalData& data, const ExtractOptions& options) {
-  json images = {{"transform", describe(options.transform)},
+  json images = {{"transform", describe(options.transform, options.whole)},
                  {"mean", options.normalization.mean},
                  {"std", options.normalization.std},
                  {"memory", {{"source", data.memory_source}, {"images", data.memory.size()}}},

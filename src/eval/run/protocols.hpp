@@ -8,6 +8,7 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/classify/knn.hpp"
+#include "eval/classify/logistic.hpp"
 #include "eval/features/features.hpp"
 #include "eval/finetune/finetune.hpp"
 #include "eval/protocols/linear_probe.hpp"
@@ -36,6 +37,7 @@ struct ProtocolInput {
   int linear_probe_views = kProbeViews;    ///< new crops of each training image that the linear probe learns from; 0: the evaluation's own
   const FinetuneOptions* finetune = nullptr;               ///< of the protocol finetune; none: its defaults
   std::optional<FinetuneOffer>* finetune_offer = nullptr;  ///< what it decided for the first embedder: holds for all; none: each by itself
+  bool in_training = false;                                ///< on the way of a run: what costs time for an interval is left out
 };
 
 /// A method that has an answer for each query.
@@ -55,6 +57,7 @@ struct ProtocolFile {
 struct ProtocolResult {
   nlohmann::json scores;                ///< of this embedder, beside the methods' scores
   std::vector<Prediction> predictions;  ///< the first is the protocol's headline
+  std::vector<LinearModel> models;      ///< of `predictions`, where these are linear in the features; else empty
   nlohmann::json run;                   ///< times and what depends on them: into results.json's "run"
   std::vector<ProtocolFile> files;
   std::vector<ResampledFigure> figures;  ///< in which embedders are compared by paired_differences

@@ -23,7 +23,7 @@ std::string interval(const json& value) {
   return fmt::format("{}-{}", percent(value[0]), percent(value[1]));
 }
 
-std::string knn_table(const json& knn) {
+std::string knn_table(const json& knn, const json& majority) {
   const json& protocol = knn["protocol"];
   const auto count = [](const json& part) {
     return fmt::format("{} ({} images)", part["source"].get<std::string>(), part["images"].get<int64_t>());
@@ -40,6 +40,7 @@ std::string knn_table(const json& knn) {
     for (const json& k : protocol["k"]) text += fmt::format("{:>9}", percent(result["by_k"][std::to_string(k.get<int>())]["accuracy"]));
     text += fmt::format("{:>16}{:>12}\n", interval(result["headline"]["interval95"]), percent(result["headline"]["balanced_accuracy"]));
   }
+  if (majority.is_object()) text += fmt::format("  always predicting the most frequent class: {}\n", percent(majority["accuracy"]));
   text += fmt::format("  * headline; its 95 % interval and its mean over classes follow\n");
 
   const json& classes = knn["results"][0]["classes"];
@@ -213,6 +214,54 @@ std::string methods_table(const json& results) {
   return text;
 }
 
+// Cross-validation of the memory, where there is any: what it says beside few test images.
+std::string folds_table(const json& results) {
+  std::string text;
+  const bool few = results.value("checks", json::object()).value("test_size", json::object()).value("few", false);
+  for (const auto& [key, suite] : results["suites"].items()) {
+    for (const json& result : suite["results"]) {
+      const json folds = result.value("repeated_folds", json::object());
+      if (!folds.contains("methods")) continue;
+      if (text.empty()) {
+        text = fmt::format("{} x {}-fold cross-validation of the {} training images{}, in %{}\n", folds["repeats"].get<int>(),
+                           folds["folds"].get<int>(), folds["images"].get<int64_t>(), folds["units"] == "groups" ? " by whole groups" : "",
+                           few ? ": the headline, because the test images are few" : "");
+        text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", "protocol", "method", "", "accuracy", "balanced", "95 %");
+      }
+      const auto line = [&](const std::string& method, const std::string& name, const json& of) {
+        const json range = of["balanced_accuracy"].value("interval95", json());
+        text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", protocol_word(key), method, name, percent(of["accuracy"]["mean"]),
+                            percent(of["balanced_accuracy"]["mean"]), range.is_array() ? interval(range) : "-");
+      };
+      const std::string name = result["name"].get<std::string>();
+      if (name == suite["results"][0]["name"]) line("majority class", "", folds["majority"]);
+      for (const auto& [method, scores] : folds["methods"].items()) line(method, name, scores);
+    }
+  }
+  return text;
+}
+
+// The checkpoint's methods once more, on the test images that are nowhere in the memory.
+std::string leak_free_table(const json& results) {
+  const json leaks = results.value("checks", json::object()).value("leaks", json::object());
+  if (leaks.value("queries", int64_t{0}) == 0) return "";
+  std::string text = fmt::format("without the {} of {} test images that are leaks (leaks.csv lists them), in %\n",
+                                 leaks["queries"].get<int64_t>(), leaks["of"].get<int64_t>());
+  text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>10}{:>16}\n", "protocol", "method", "", "images", "accuracy", "balanced", "95 %");
+  const auto line = [&](const std::string& protocol, const std::string& method, const json& scores) {
+    const json own = scores.value("without_leaks", json());
+    if (!own.is_object()) return;
+    const json range = own["bootstrap95"]["balanced_accuracy"];
+    text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>10}{:>16}\n", protocol, method, "", own["count"].get<int64_t>(),
+                        percent(own["accuracy"]), percent(own["balanced_accuracy"]), range.is_null() ? "-" : interval(range));
+  };
+  line("", "majority class", results["majority"]);
+  for (const auto& [key, suite] : results["suites"].items())
+    for (const auto& [method, scores] : suite["results"][0].value("methods", json::object()).items())
+      line(protocol_word(key), method, scores);
+  return text;
+}
+
 // That some intervals of the first embedder's methods are known to be too narrow.
 json interval_notes(const json& suites) {
   for (const json& suite : suites)
@@ -250,10 +299,10 @@ std::string finetune_table(const json& finetune, const json& run) {
 std::string results_table(const json& results) {
   const json& suites = results["suites"];
   std::string text;
-  if (suites.contains("knn")) text += knn_table(suites["knn"]);
+  if (suites.contains("knn")) text += knn_table(suites["knn"], results.value("majority", json()));
   if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
   if (suites.contains("few")) text += few_shot_table(suites["few"]);
-  if (results.contains("majority")) text += methods_table(results);
+  if (results.contains("majority")) text += methods_table(results) + leak_free_table(results) + folds_table(results);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);
   if (suites.contains("linseg")) text += segmentation_table(suites["linseg"]);
@@ -266,7 +315,8 @@ std::string results_table(const json& results) {
   };
   if (results.contains("checks")) {
     add(results["checks"]["warnings"]);
-    add(results["checks"].value("near_identical", json::object()).value("notes", json::array()));
+    for (const char* check : {"near_identical", "near_copies", "near_copies_validation", "near_copies_validation_queries"})
+      add(results["checks"].value(check, json::object()).value("notes", json::array()));
   }
   add(interval_notes(suites));
   for (const auto& [key, suite] : suites.items()) {

@@ -81,7 +81,8 @@ json TrainProbe::operator()(const Backbone& teacher, int64_t step) const {
     const Embedder embedder = backbone_embedder("teacher", "teacher of this run", teacher);
     LocalFeatures local = embed_all(*dataset_, *data_, /*with_validation=*/false, {&embedder, 1}, *extract_, *comm_);
     const SplitFeatures features = take_features(local, 0, *data_, *comm_);
-    const ProtocolInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &*extract_};
+    ProtocolInput input{*dataset_, *data_, embedder, features, config_.knn, config_.seed, config_.threads, *comm_, &*extract_};
+    input.in_training = true;
     result["queries"] = data_->query_source;
     result["count"] = data_->queries.size();
     for (const Protocol& protocol : protocols()) {

@@ -165,7 +165,7 @@ TEST_F(FolderOfPictures, PredictClassifiesAFolderAndNamesWhatItCannotRead) {
   const auto table = read_table(file("one.csv"));
   const size_t classes = data->class_names().size();
   ASSERT_FALSE(table.empty());
-  ASSERT_EQ(table[0].size(), 5 + classes);
+  ASSERT_EQ(table[0].size(), 8 + classes);
   const json summary = json_file(file("one.json"));
   EXPECT_EQ(summary["images"]["read"], table.size() - 3);
   EXPECT_EQ(summary["images"]["unreadable"].size(), 2u);
@@ -180,7 +180,7 @@ TEST_F(FolderOfPictures, PredictClassifiesAFolderAndNamesWhatItCannotRead) {
       EXPECT_NE(fields[4], "");
       continue;
     }
-    ASSERT_EQ(fields.size(), 5 + classes) << "row " << row;
+    ASSERT_EQ(fields.size(), 8 + classes) << "row " << row;
     double sum = 0, largest = 0;
     size_t answer = 0;
     for (size_t c = 0; c < classes; ++c) {
@@ -191,6 +191,12 @@ TEST_F(FolderOfPictures, PredictClassifiesAFolderAndNamesWhatItCannotRead) {
       largest = std::max(largest, p);
     }
     EXPECT_NEAR(sum, 1, 1e-4);
+    EXPECT_EQ(fields[7 + classes], data->class_names()[answer]);
+    if (fields[0] == "large.png" && fields[5 + classes] == "yes") {
+      EXPECT_EQ(fields[1] + fields[2] + fields[3], "");
+      continue;
+    }
+    EXPECT_EQ(fields[5 + classes], "");  // learned from: known
     EXPECT_EQ(fields[1], data->class_names()[answer]);
     EXPECT_NEAR(std::stod(fields[2]), largest, 1e-6);
     EXPECT_EQ(fields[3], std::to_string(training[answer]));
@@ -238,8 +244,63 @@ TEST_F(FolderOfPictures, PredictAnswersAsLogisticRegressionOfEvalDoes) {
     ASSERT_FALSE(answers.empty());
     const auto column = std::find(answers[0].begin(), answers[0].end(), "teacher:" + method) - answers[0].begin();
     ASSERT_EQ(table.size(), answers.size());
-    for (size_t row = 1; row < table.size(); ++row) EXPECT_EQ(table[row].at(1), answers[row].at(static_cast<size_t>(column))) << method;
+    const auto closest = std::find(table[0].begin(), table[0].end(), "closest") - table[0].begin();
+    for (size_t row = 1; row < table.size(); ++row)
+      EXPECT_EQ(table[row].at(static_cast<size_t>(closest)), answers[row].at(static_cast<size_t>(column))) << method;
   }
+}
+
+// With the fitted head on disk no image of DATA is read: here all of its training images are damaged.
+TEST_F(FolderOfPictures, PredictKeepsTheHeadForTheNextCall) {
+  const auto data = Dataset::open(shop_.data());
+  std::vector<uint8_t> bytes;
+  for (const uint64_t id : data->ids(Split::kTest)) {
+    if (fs::exists(file("four/3.png"))) break;
+    data->read(id, bytes);
+    for (int i = 0; i < 4; ++i)
+      if (const std::string name = "four/" + std::to_string(i) + ".png"; !fs::exists(file(name))) {
+        write(name, bytes);
+        break;
+      }
+  }
+  const std::string pictures = " --images " + file("four"), cache = " --cache " + file("heads");
+  const RunResult first = dinoxx_run("predict" + model() + pictures + cache + " --out " + file("first.csv"), 2);
+  ASSERT_EQ(first.code, 0) << first.output;
+  EXPECT_EQ(json_file(file("first.json"))["run"]["head"]["stored_before"], false);
+
+  fs::copy(shop_.data(), file("ruined"), fs::copy_options::recursive);
+  for (const auto& entry : fs::directory_iterator(file("ruined"))) {
+    if (entry.path().extension() != ".h5") continue;
+    std::string shard = read_text(entry.path());
+    for (const uint64_t id : data->ids(Split::kTrain)) {
+      data->read(id, bytes);
+      const size_t at = shard.find(std::string(bytes.begin(), bytes.end()));
+      if (at != std::string::npos) shard[at + bytes.size() / 2] ^= 0x10;
+    }
+    std::ofstream(entry.path(), std::ios::binary | std::ios::trunc) << shard;
+  }
+  const std::string line = "predict --checkpoint " + shop_.run().string() + " --data " + file("ruined") + pictures;
+  const RunResult second = dinoxx_run(line + cache + " --out " + file("second.csv"));
+  ASSERT_EQ(second.code, 0) << second.output;
+  EXPECT_THAT(second.output, HasSubstr("the head is that of an earlier call"));
+  EXPECT_EQ(read_text(file("second.csv")), read_text(file("first.csv")));
+  EXPECT_EQ(dinoxx_run(line + " --cache none --out " + file("third.csv")).code, 1);                     // has to read them
+  EXPECT_EQ(dinoxx_run(line + cache + " --method logit_adjusted --out " + file("third.csv")).code, 1);  // another head
+}
+
+TEST_F(FolderOfPictures, AWholePictureIsSeenWhenAsked) {
+  write("wide/a/1.png", encode_png({90, 40, std::vector<uint8_t>(90 * 40 * 3, 90)}));
+  write("wide/b/2.png", encode_png({90, 40, std::vector<uint8_t>(90 * 40 * 3, 190)}));
+  ASSERT_EQ(dinoxx_run("pack --from-folder " + file("wide") + " --out " + file("wide_data")).code, 0);
+  const std::string line = "embed --checkpoint " + shop_.run().string() + " --data " + file("wide_data");
+  const RunResult crop = dinoxx_run(line + " --out " + file("crop.npy")),
+                  whole = dinoxx_run(line + " --fit whole --out " + file("whole.npy"));
+  ASSERT_EQ(crop.code, 0) << crop.output;
+  ASSERT_EQ(whole.code, 0) << whole.output;
+  EXPECT_THAT(crop.output, HasSubstr("the centre crop shows 34 % of the images' area"));
+  EXPECT_THAT(whole.output, HasSubstr("whole image resized to 32 x 32"));
+  EXPECT_THAT(whole.output, testing::Not(HasSubstr("centre crop shows")));
+  expect_refusal(dinoxx_run(line + " --fit pad --out " + file("no.npy")), 2, {"crop or whole"}, file("no.npy"));
 }
 
 TEST_F(FolderOfPictures, PredictRefusesWhatItCannotUse) {

@@ -11,9 +11,12 @@
 
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "eval/evidence/label_checks.hpp"
 #include "eval/run/checks.hpp"
 #include "eval/run/method_scores.hpp"
+#include "eval/run/stored_head.hpp"
 #include "ladder_sets.hpp"
+#include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
 
 namespace dinoxx::eval {
@@ -202,6 +205,142 @@ TEST(Checks, IdenticalPicturesSharedGroupsAndShiftedLabelsAreCounted) {
   EXPECT_EQ(checks["groups"]["groups"], 1);
   EXPECT_DOUBLE_EQ(checks["labels"]["total_variation"].get<double>(), 0.25);
   EXPECT_EQ(checks["warnings"].size(), 2u);
+}
+
+// Labels by lot, every picture twice: whoever has one copy among the images learned from knows the label of the other.
+TEST(Ladder, CopiesOfAPictureAreInOneFold) {
+  Set set = make_set({40, 40}, {2, 2});
+  const auto copies = [&](bool known) {
+    for (size_t i = 0; i < 80; ++i) set.dataset.set_content_id(set.data.memory[i], {known ? 1 + i % 40 / 2 + 100 * (i / 40) : 1 + i, 0});
+    SplitFeatures f = features_of(set.data, 1);
+    for (int64_t i = 0; i < 80; ++i) {
+      CounterRng rng(3, static_cast<uint64_t>(i / 2), 0, Purpose::kEval);
+      for (int64_t j = 0; j < 12; ++j) f.memory[i][j] = rng.normal();
+    }
+    f.memory = normalize_rows(f.memory);
+    const auto comm = make_self_communicator();
+    return climb(set.dataset, set.data, f, *comm, 1, "linear").scores["linear"]["repeated_folds"]["mean"].get<double>();
+  };
+  EXPECT_GT(copies(false), 0.65);
+  EXPECT_LT(copies(true), 0.6);
+}
+
+TEST(Checks, PicturesUnderTwoLabelsAndNamesThatAreOneAreTold) {
+  Set set = make_set({6, 4, 2}, {2, 2, 2});
+  set.dataset.set_class_names({"Cat", "dog", "cat "});
+  for (uint64_t id = 0; id < set.dataset.size(); ++id) set.dataset.set_content_id(id, {id + 1, 0});
+  json checks = {{"warnings", json::array()}};
+  std::string csv;
+  check_labels(set.dataset, set.data, checks, csv);
+  EXPECT_EQ(checks["class_names"]["pairs"], json({{"Cat", "cat "}}));
+  EXPECT_EQ(checks["label_conflicts"]["pictures"], 0);
+  ASSERT_EQ(checks["warnings"].size(), 1u);
+  EXPECT_THAT(checks["warnings"].at(0).get<std::string>(), HasSubstr("--merge-class-names"));
+  set.dataset.set_content_id(7, {1, 0});                    // of class 1, with the pixels of image 0
+  set.dataset.set_content_id(set.data.queries[1], {3, 0});  // the same label twice is no conflict
+  checks = {{"warnings", json::array()}};
+  check_labels(set.dataset, set.data, checks, csv);
+  EXPECT_EQ(checks["label_conflicts"]["pictures"], 1);
+  EXPECT_EQ(checks["label_conflicts"]["images"], 2);
+  EXPECT_EQ(csv,
+            "image0.png,train,Cat,dog,identical pixels under another label,image7.png\n"
+            "image7.png,train,dog,Cat,identical pixels under another label,image0.png\n");
+}
+
+TEST(Checks, ClassesOfOneNameAreMerged) {
+  Set set = make_set({3, 4, 5}, {1, 1, 1});
+  set.dataset.set_class_names({"Cat", "dog", "cat "});
+  const auto merged = merge_class_names(std::make_shared<MemoryDataset>(set.dataset));
+  EXPECT_THAT(merged->class_names(), testing::ElementsAre("cat ", "dog"));  // the one of more images
+  const EvalData data = choose_eval_data(*merged, std::nullopt, 0);
+  EXPECT_EQ(class_counts(data.memory_labels, data.classes), (std::vector<int64_t>{8, 4}));
+  set.dataset.set_class_names({"cat", "dog", "cats"});
+  const auto other = std::make_shared<MemoryDataset>(set.dataset);
+  EXPECT_EQ(merge_class_names(other), other);
+}
+
+TEST(Checks, OneTestedClassIsNoScore) {
+  Set set = make_set({6, 4}, {5, 0});
+  json checks = {{"warnings", json::array()}};
+  std::string csv;
+  check_labels(set.dataset, set.data, checks, csv);
+  ASSERT_EQ(checks["warnings"].size(), 1u);
+  EXPECT_THAT(checks["warnings"].at(0).get<std::string>(), HasSubstr("all 5 test images are of one class, class0"));
+  const Outcome outcome = climb(set, 0.1, "knn");
+  const json& scores = outcome.scores.at("knn");
+  EXPECT_TRUE(scores["headline"]["accuracy"].is_null());
+  EXPECT_TRUE(scores["methods"]["vote"]["accuracy"].is_null());
+  EXPECT_TRUE(scores["methods"]["vote"]["balanced_accuracy"].is_null());
+  EXPECT_EQ(scores["methods"]["vote"]["correct"], 5);
+  EXPECT_THAT(scores["methods"]["vote"]["undefined"]["accuracy"].get<std::string>(), HasSubstr("one class"));
+}
+
+// Fewer than thirty test images a class: cross-validation of the memory, whole groups, for k-NN and for logistic regression.
+TEST(Ladder, FewTestImagesBringCrossValidation) {
+  Set small = make_set({300, 300}, {8, 8});
+  for (size_t i = 0; i < 600; ++i) small.dataset.set_group(small.data.memory[i], 1 + i / 20);
+  const auto comm = make_self_communicator();
+  const SplitFeatures f = features_of(small.data, 0.4);
+  for (const auto& [key, method] : {std::pair{"knn", "vote"}, std::pair{"linear", "logit_adjusted"}}) {
+    const json scores = climb(small.dataset, small.data, f, *comm, 1, key).scores.at(key);
+    ASSERT_TRUE(scores.contains("repeated_folds")) << key;
+    const json& folds = scores["repeated_folds"];
+    EXPECT_EQ(folds["units"], "groups");
+    const json& own = folds["methods"][method];
+    EXPECT_GT(own["balanced_accuracy"]["mean"].get<double>(), 0.7);
+    EXPECT_LT(own["balanced_accuracy"]["interval95"][0].get<double>(), own["balanced_accuracy"]["mean"].get<double>());
+    EXPECT_NEAR(folds["majority"]["balanced_accuracy"]["mean"].get<double>(), 0.5, 1e-12);
+  }
+  EXPECT_TRUE(check_splits(small.dataset, small.data)["test_size"]["few"].get<bool>());
+  const Set large = make_set({300, 300}, {30, 30});
+  EXPECT_FALSE(check_splits(large.dataset, large.data)["test_size"]["few"].get<bool>());
+  EXPECT_FALSE(climb(large, 0.4, "knn").scores.at("knn").contains("repeated_folds"));
+  // training is spared it
+  const KnnConfig knn;
+  ProtocolInput input{small.dataset, small.data, kEmbedder, f, knn, 0, 1, *comm};
+  input.in_training = true;
+  EXPECT_FALSE(protocols().front().run(input).scores.contains("repeated_folds"));
+}
+
+// Images of the kind that was learned from are known, others are not, however sure the classifier is.
+TEST(StoredHead, WhatIsUnlikeAllTrainingImagesIsUnknown) {
+  const Set set = make_set({150, 150}, {20, 20});
+  const SplitFeatures f = features_of(set.data, 0.15);
+  StoredHead head;
+  take_references(head, set.dataset, set.data.memory, f.memory);
+  ASSERT_TRUE(head.known_from.has_value());
+  const auto comm = make_self_communicator();
+  const auto unknown = [&](const at::Tensor& features) {
+    const std::vector<double> cosines = similarity_to_training(head, normalize_rows(features), 1, *comm);
+    return std::count_if(cosines.begin(), cosines.end(), [&](double cosine) { return cosine < *head.known_from; });
+  };
+  EXPECT_LE(unknown(f.queries), 2);
+  EXPECT_EQ(unknown(f.memory), 0);
+  at::Tensor others = at::zeros({10, 12});  // another class of the same world: as far from both
+  for (int64_t i = 0; i < 10; ++i) others[i][5 + i % 5] = 1.0;
+  EXPECT_EQ(unknown(others + 0.3), 10);
+  take_references(head, set.dataset, {0, 1, 2}, f.memory.narrow(0, 0, 3));
+  EXPECT_FALSE(head.known_from.has_value());  // too few to tell by
+}
+
+TEST(StoredHead, IsReadForTheSameKeyAlone) {
+  const TemporaryFolder folder;
+  const Set set = make_set({30, 30}, {2, 2});
+  StoredHead head{{at::rand({2, 12}, at::kDouble), at::rand({2}, at::kDouble)}, {{"C", 0.5}}, {}, {}, std::nullopt};
+  take_references(head, set.dataset, set.data.memory, features_of(set.data, 0.5).memory);
+  const json key = {{"format", "x"}, {"mean", {0.485f, 0.1}}};
+  const auto file = head_file(folder.path() / "heads", key);
+  const auto comm = make_self_communicator();
+  EXPECT_FALSE(read_head(file, key, *comm).has_value());
+  write_head(file, key, head);
+  const auto found = read_head(file, key, *comm);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_TRUE(at::equal(found->model.weight, head.model.weight) && at::equal(found->reference, head.reference));
+  EXPECT_EQ(found->about, head.about);
+  EXPECT_EQ(found->known_from, head.known_from);
+  EXPECT_FALSE(read_head(file, {{"format", "y"}}, *comm).has_value());
+  std::filesystem::resize_file(file, 200);
+  EXPECT_FALSE(read_head(file, key, *comm).has_value());
 }
 
 TEST(Checks, NearIdenticalFeaturesAreFoundAndTheOthersAreNot) {

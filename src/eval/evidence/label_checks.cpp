@@ -1,0 +1,145 @@
+#include "label_checks.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <set>
+
+#include "base/csv.hpp"
+#include "eval/run/protocols.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+using nlohmann::json;
+using ContentId = std::array<uint64_t, 2>;
+
+constexpr size_t kExamples = 20;
+
+// What two names have in common that a person would take for one.
+std::string plain_name(const std::string& name) {
+  std::string plain;
+  for (const char c : name)
+    if (!std::isspace(static_cast<unsigned char>(c)) && c != '-' && c != '_')
+      plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return plain.empty() ? name : plain;
+}
+
+json same_names(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> first;
+  json pairs = json::array();
+  for (const std::string& name : names)
+    if (const auto [at, fresh] = first.try_emplace(plain_name(name), name); !fresh) pairs.push_back({at->second, name});
+  return {{"pairs", std::move(pairs)}};
+}
+
+json conflicts(const Dataset& dataset, std::string& csv) {
+  std::map<ContentId, std::vector<uint64_t>> images;
+  for (uint64_t id = 0; id < dataset.size(); ++id)
+    if (const ContentId content = dataset.content_id(id); content != ContentId{} && dataset.meta(id).label >= 0)
+      images[content].push_back(id);
+  std::vector<std::vector<uint64_t>> found;
+  for (auto& [content, ids] : images) {
+    const bool one = std::all_of(ids.begin(), ids.end(), [&](uint64_t id) { return dataset.meta(id).label == dataset.meta(ids[0]).label; });
+    if (!one) found.push_back(std::move(ids));
+  }
+  std::sort(found.begin(), found.end());
+  int64_t count = 0;
+  json examples = json::array();
+  for (const std::vector<uint64_t>& ids : found) {
+    count += static_cast<int64_t>(ids.size());
+    json example = json::array();
+    for (const uint64_t id : ids) {
+      const SampleMeta& meta = dataset.meta(id);
+      const uint64_t other = *std::find_if(ids.begin(), ids.end(), [&](uint64_t o) { return dataset.meta(o).label != meta.label; });
+      example.push_back({{"image", dataset.key(id)}, {"split", split_name(meta.split)}, {"label", class_name(dataset, meta.label)}});
+      const std::string fields[] = {dataset.key(id),
+                                    std::string(split_name(meta.split)),
+                                    class_name(dataset, meta.label),
+                                    class_name(dataset, dataset.meta(other).label),
+                                    "identical pixels under another label",
+                                    dataset.key(other)};
+      csv += csv_row(fields);
+    }
+    if (examples.size() < kExamples) examples.push_back(std::move(example));
+  }
+  return {{"pictures", found.size()}, {"images", count}, {"examples", std::move(examples)}};
+}
+
+class MergedClasses final : public Dataset {
+ public:
+  explicit MergedClasses(std::shared_ptr<const Dataset> whole) : whole_(std::move(whole)) {
+    const std::vector<std::string>& names = whole_->class_names();
+    std::vector<int64_t> images(names.size());
+    for (uint64_t id = 0; id < whole_->size(); ++id) {
+      metas_.push_back(whole_->meta(id));
+      if (const int32_t label = metas_.back().label; label >= 0) ++images[static_cast<size_t>(label)];
+    }
+    std::map<std::string, int32_t> place_of;
+    std::vector<int64_t> most;
+    std::vector<int32_t> today;
+    for (size_t c = 0; c < names.size(); ++c) {
+      const auto [at, fresh] = place_of.try_emplace(plain_name(names[c]), static_cast<int32_t>(names_.size()));
+      if (fresh) {
+        names_.push_back(names[c]);
+        most.push_back(images[c]);
+      } else if (const auto place = static_cast<size_t>(at->second); images[c] > most[place]) {
+        names_[place] = names[c];
+        most[place] = images[c];
+      }
+      today.push_back(at->second);
+    }
+    for (SampleMeta& meta : metas_)
+      if (meta.label >= 0) meta.label = today[static_cast<size_t>(meta.label)];
+    columns_ = whole_->label_columns();
+    if (!columns_.empty()) columns_.front().classes = names_;
+  }
+  uint64_t size() const override { return whole_->size(); }
+  const std::string& fingerprint() const override { return whole_->fingerprint(); }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  const SampleMeta& meta(uint64_t id) const override { return metas_.at(id); }
+  std::string key(uint64_t id) const override { return whole_->key(id); }
+  void read(uint64_t id, std::vector<uint8_t>& bytes) const override { whole_->read(id, bytes); }
+  void read_mask(uint64_t id, std::vector<uint8_t>& bytes) const override { whole_->read_mask(id, bytes); }
+  bool has_split(Split split) const override { return whole_->has_split(split); }
+  std::vector<uint64_t> ids(Split split) const override { return whole_->ids(split); }
+  const std::vector<LabelColumn>& label_columns() const override { return columns_; }
+  int32_t label(uint64_t id, size_t column) const override { return column == 0 ? meta(id).label : whole_->label(id, column); }
+  bool has_masks() const override { return whole_->has_masks(); }
+  bool has_groups() const override { return whole_->has_groups(); }
+  std::array<uint64_t, 2> content_id(uint64_t id) const override { return whole_->content_id(id); }
+
+ private:
+  std::shared_ptr<const Dataset> whole_;
+  std::vector<std::string> names_;
+  std::vector<SampleMeta> metas_;
+  std::vector<LabelColumn> columns_;
+};
+
+}  // namespace
+
+void check_labels(const Dataset& dataset, const EvalData& data, json& checks, std::string& csv) {
+  json& warnings = checks["warnings"];
+  checks["class_names"] = same_names(dataset.class_names());
+  for (const json& pair : checks["class_names"]["pairs"])
+    warnings.push_back(
+        fmt::format("classes \"{}\" and \"{}\" differ only in case, blanks, hyphens or underscores: --merge-class-names counts them as one",
+                    pair[0].get<std::string>(), pair[1].get<std::string>()));
+  checks["label_conflicts"] = conflicts(dataset, csv);
+  if (const json& found = checks["label_conflicts"]; found["pictures"] > 0)
+    warnings.push_back(fmt::format("{} pictures (identical pixels, {} images) have several labels: suspects.csv lists them",
+                                   found["pictures"].get<int64_t>(), found["images"].get<int64_t>()));
+  const std::set<int32_t> tested(data.query_labels.begin(), data.query_labels.end());
+  if (tested.size() == 1)
+    warnings.push_back(fmt::format("all {} test images are of one class, {}: no score tells classes apart", data.queries.size(),
+                                   class_name(dataset, *tested.begin())));
+}
+
+std::shared_ptr<const Dataset> merge_class_names(std::shared_ptr<const Dataset> dataset) {
+  if (same_names(dataset->class_names())["pairs"].empty()) return dataset;
+  return std::make_shared<MergedClasses>(std::move(dataset));
+}
+
+}  // namespace dinoxx::eval

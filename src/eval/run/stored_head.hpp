@@ -1,0 +1,53 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dinoxx/comm/communicator.hpp"
+#include "eval/classify/logistic.hpp"
+#include "eval/features/model_source.hpp"
+#include "protocols.hpp"
+
+namespace dinoxx::eval {
+
+/// A classifier on frozen features, and what tells whether an image is of a kind that it has learned from.
+struct StoredHead {
+  LinearModel model;     ///< of features of unit length
+  nlohmann::json about;  ///< method, C, temperature, ...: "head" of predictions.json
+  at::Tensor reference;  ///< [n, D] float32: training images, minus their mean, of unit length; at most kReferences
+  at::Tensor centre;     ///< [D] float32: that mean
+  /// Cosine with the most similar reference below which an image is unlike all that was learned from: 99 of 100 training images have a
+  /// more similar one (none of their own group or pixels). Nothing where there are fewer than kFewReferences to tell by.
+  std::optional<double> known_from;
+};
+
+inline constexpr size_t kReferences = 5000, kFewReferences = 20;
+inline constexpr double kUnlikeShare = 0.01;
+
+/// Everything that a head depends on: weights, input, images, labels, method and seed.
+nlohmann::json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input,
+                        at::ScalarType precision, const std::string& method, uint64_t seed);
+
+/// FOLDER/head_HASH.safetensors.
+std::filesystem::path head_file(const std::filesystem::path& folder, const nlohmann::json& key);
+/// Nothing where there is no such file, or one that is damaged or of another key. Collective: all ranks read it, or none.
+std::optional<StoredHead> read_head(const std::filesystem::path& file, const nlohmann::json& key, Communicator& comm);
+/// By rename. The folder is made. Error as write_safetensors.
+void write_head(const std::filesystem::path& file, const nlohmann::json& key, const StoredHead& head);
+
+/// Rows of the memory that become references: all, or kReferences chosen by (seed, id).
+std::vector<int64_t> reference_rows(const EvalData& data, uint64_t seed);
+/// Fills in reference, centre and known_from from the features [n, D] of the memory's images `ids`.
+void take_references(StoredHead& head, const Dataset& dataset, const std::vector<uint64_t>& ids, const at::Tensor& features);
+
+/// Cosine of each row of `features` with its most similar reference. [N] on every rank. Collective.
+std::vector<double> similarity_to_training(const StoredHead& head, const at::Tensor& features, int threads, Communicator& comm);
+
+/// Logits of all rows on every rank, in blocks, so that they are those of evaluation bit for bit. Collective.
+at::Tensor head_logits(const LinearModel& model, const at::Tensor& features, int threads, Communicator& comm);
+
+}  // namespace dinoxx::eval
