@@ -54,7 +54,6 @@ Html class_table(const std::string& caption, const std::vector<const json*>& row
   Table table(caption,
               {"class", "training images", "test images", "recall", "0 to 100 %", "precision", "F1", "AUROC", "AUPRC", "reliable"});
   for (const json* row : rows) {
-    const Trust trust = trust_of(*row);
     table.add({words(text_of(*row, "name")),
                count(*row, "memory"),
                count(*row, "queries"),
@@ -64,7 +63,7 @@ Html class_table(const std::string& caption, const std::vector<const json*>& row
                share(*row, "f1"),
                share(*row, "auroc"),
                share(*row, "auprc"),
-               {text(trust_text(trust)), false, trust == Trust::kGood ? "good" : "bad"}});
+               {text(doubts_text(*row)), false, doubts_of(*row).empty() ? "good" : "bad"}});
   }
   return table.html();
 }

@@ -141,6 +141,20 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
                                  figure(number_of(check, "queries"), 9), figure(number_of(check, "looked_at"), 9),
                                  figure(number_of(near, "cosine")), text_of(near, "embedder"), figure(number_of(check, "median_cosine")))));
   };
+  const auto copies = [&](const char* key, const char* what) {
+    const json& check = at(checks, {key});
+    if (!check.is_object()) return;
+    std::string words =
+        fmt::format("{} of {}; hashes of ordinary images have a cosine of {}, copies {} or more", figure(number_of(check, "images"), 9),
+                    figure(number_of(check, "looked_at"), 9), figure(number_of(check, "usual_cosine")), figure(number_of(check, "cosine")));
+    if (at(check, {"tells_apart"}) == false) words += ": they do not tell images of this set apart, and are not counted as leaks";
+    rows.emplace_back(what, text(words));
+  };
+  copies("near_copies", "test images with a near copy in train (encoded again, resized, mirrored)");
+  copies("near_copies_validation", "validation images with a near copy in train");
+  copies("near_copies_validation_queries", "test images with a near copy in validation");
+  if (const std::string file = text_of(at(checks, {"leaks"}), "file"); !file.empty())
+    rows.emplace_back("all leaks with their paths", element("code", text(file)));
   nearly(near, "test images with a near neighbour in train");
   nearly(at(near, {"validation"}), "validation images with a near neighbour in train");
   nearly(at(near, {"validation_queries"}), "test images with a near neighbour in validation");
@@ -161,6 +175,7 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
   rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
   return facts("Overlap between the splits for training, selection and test", rows) +
          pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
+         pairs("Near copies", at(checks, {"near_copies", "examples"}), pictures) +
          pairs("The most similar pairs. Where features hardly differ between images, a high cosine alone proves nothing",
                at(near, {"examples"}), pictures);
 }

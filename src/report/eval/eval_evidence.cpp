@@ -15,8 +15,8 @@ Html small_text(const std::string& words) {
 // One image and those nearest to it, as images where there are any, else by name.
 Html case_item(const std::string& heading, const json& image, const Thumbnails& pictures, const std::string& under_image) {
   const auto item = [&](const std::string& key, const std::string& caption, const char* css) {
-    const Html shown = pictures.available() ? pictures.image(key) : element("code", text(key));
-    return element("li", shown + small_text(caption), css);
+    const Html shown = pictures.available() ? pictures.image(key) : Html{};
+    return element("li", shown + element("code", text(key)) + small_text(caption), css);
   };
   Html items = item(text_of(image, "image"), under_image, "class=\"query\"");
   const std::string label = text_of(image, "label");
@@ -62,6 +62,8 @@ Html suspicions_section(const Results& results, const Thumbnails& pictures) {
       "means.",
       figure(number_of(found, "suspected"), 9), figure(number_of(found, "examined"), 9),
       share_text(at(found, {"right_without_itself"}), json())));
+  if (const std::string file = text_of(found, "file"); !file.empty())
+    body += paragraph(fmt::format("All of them, with their paths: {} beside this page.", file));
   Html items;
   for (const json& image : elements(at(found, {"images"})))
     items += case_item(fmt::format("labelled {}, neighbours suggest {} (share of the vote {} against {})", text_of(image, "label"),

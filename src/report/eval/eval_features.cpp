@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "eval_sections.hpp"
 #include "report/run/run_charts.hpp"
@@ -12,11 +12,13 @@ using nlohmann::json;
 // The alarms of training.
 constexpr double kNoSpread = 0.01, kOneLine = 1.05;
 
+// Beyond those of training: so few directions, or so little angle between images, that a method sees hardly more than which of a handful of
+// images it has.
+constexpr double kFewDirections = 3, kOneDirection = 0.98;
+
 Cell reading(const json& health) {
-  const double deviation = number_of(health, "deviation"), rank = number_of(health, "effective_rank");
-  if (deviation < kNoSpread) return {text("alarm: nearly the same feature for all images"), false, "bad"};
-  if (rank < kOneLine) return {text("alarm: features lie on one line"), false, "bad"};
-  return words("no alarm");
+  const std::string alarm = health_alarm(health);
+  return alarm.empty() ? words("no alarm") : Cell{text(alarm), false, "bad"};
 }
 
 std::string panel_words(const std::string& kind, const std::string& image) {
@@ -37,6 +39,18 @@ std::string caption_of(const std::string& kind) {
 }
 
 }  // namespace
+
+std::string health_alarm(const json& health) {
+  const double deviation = number_of(health, "deviation"), rank = number_of(health, "effective_rank"),
+               cosine = number_of(health, "mean_cosine"), dim = number_of(health, "dim");
+  if (deviation < kNoSpread) return "alarm: nearly the same feature for all images";
+  if (rank < kOneLine) return "alarm: features lie on one line";
+  std::vector<std::string> signs;
+  if (rank < kFewDirections && dim > 2 * kFewDirections)
+    signs.push_back(fmt::format("effective rank {} of {} dimensions", figure(rank, 2), figure(dim)));
+  if (cosine >= kOneDirection) signs.push_back(fmt::format("mean cosine {} between any two images", figure(cosine, 3)));
+  return signs.empty() ? "" : fmt::format("alarm: features are near collapse: {}", fmt::join(signs, ", "));
+}
 
 Html health_section(const Results& results) {
   Table table("Statistics of the features, without labels",

@@ -170,6 +170,11 @@ Html knn_section(const Results& results) {
     row("plain", at(result, {"by_k"}));
     if (at(result, {"balanced_vote", "by_k"}).is_object()) row("balanced", at(result, {"balanced_vote", "by_k"}));
   }
+  if (const json& majority = at(results.all(), {"majority"}); majority.is_object()) {
+    std::vector<Cell> cells{words("majority class"), words("")};
+    for (size_t i = 0; i < ks.size(); ++i) cells.push_back(share(majority, "accuracy", at(majority, {"interval95"})));
+    table.add(cells);
+  }
   return table.html();
 }
 

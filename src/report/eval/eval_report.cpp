@@ -39,6 +39,13 @@ void each_string(const json& value, const std::function<void(const std::string&)
     for (const json& item : value) each_string(item, visit);
 }
 
+// What the data were packed from, else the folder's own name.
+std::string data_name(const json& data) {
+  if (const std::string name = text_of(data, "name"); !name.empty()) return name;
+  const fs::path path = fs::path(text_of(data, "path")).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
 }  // namespace
 
 std::string eval_report_html(const json& content, std::shared_ptr<const Dataset> dataset,
@@ -47,12 +54,13 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   const Results results(content);
   const Thumbnails pictures(std::move(dataset));
   const auto own = predictions.find(results.chosen() ? results.chosen()->protocol : "");
-  const std::string data = fs::path(text_of(at(results.all(), {"data"}), "path")).filename().string();
+  const std::string data = data_name(at(results.all(), {"data"}));
   Page page("Evaluation" + (data.empty() ? "" : " on " + data), text_of(at(results.all(), {"checkpoint"}), "file"));
   const auto section = [&](const char* id, const char* heading, const Html& body) {
     page.section(id, heading, body.code.empty() ? paragraph("Not run: results.json has no such results.") : body);
   };
   section("verdict", "Verdict", verdict_section(results));
+  section("next", "What to do next", next_section(results));
   section("data", "Data", data_section(results, pictures));
   section("checks", "Leak checks", checks_section(results, pictures));
   section("methods", "Methods", methods_section(results) + knn_section(results));

@@ -9,6 +9,8 @@
 namespace dinoxx::report {
 
 Html verdict_section(const Results& results);
+/// What to label, to look at, to merge, to collect; which protocol was worth its time.
+Html next_section(const Results& results);
 Html data_section(const Results& results, const Thumbnails& pictures);
 Html checks_section(const Results& results, const Thumbnails& pictures);
 
@@ -41,17 +43,25 @@ Html misses_section(const Results& results, const Thumbnails& pictures, const st
 Html protocol_section(const Results& results);
 Html provenance_section(const Results& results);
 
-/// What the verdict says of a class: the first of these that holds, from kUntrained on.
-enum class Trust {
-  kGood,             ///< nothing below speaks against it
+/// What speaks against predictions of a class.
+enum class Doubt {
   kUntrained,        ///< no training image
-  kUnmeasured,       ///< no test image
   kLowRecall,        ///< recall below one half
-  kUnsureRecall,     ///< so few test images that recall may be below one half
   kLowPrecision,     ///< precision below one half
+  kUnmeasured,       ///< no test image
+  kUnsureRecall,     ///< so few test images that recall may be below one half
   kUnsurePrecision,  ///< so few predictions of the class that precision may be below one half
 };
-Trust trust_of(const nlohmann::json& row);
-std::string trust_text(Trust trust);
+/// All that hold, in the order of Doubt; none: the class can be relied on.
+std::vector<Doubt> doubts_of(const nlohmann::json& row);
+std::string doubt_text(Doubt doubt);
+/// All of a class in words, "yes" for none: what stands under "reliable".
+std::string doubts_text(const nlohmann::json& row);
+
+/// Why the features of a row of feature_health are suspect; "" for no alarm.
+std::string health_alarm(const nlohmann::json& health);
+
+/// The one class that has test images, when no other has; "" else: no score tells classes apart then.
+std::string only_tested_class(const nlohmann::json& scores);
 
 }  // namespace dinoxx::report

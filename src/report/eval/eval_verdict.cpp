@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <map>
 
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
@@ -66,6 +67,68 @@ Html beside(const Results& results, const Method& chosen) {
   return items.empty() ? Html{} : paragraph("For comparison, balanced accuracy:") + list(items);
 }
 
+// "; always predicting the most frequent class: 80.00 %" of the same score, or nothing.
+std::string majority_text(const json& majority, const char* score) {
+  const json& value = at(majority, {score});
+  return value.is_number() ? fmt::format(" (always predicting the most frequent class: {} %)", percent(value.get<double>())) : "";
+}
+
+// Cross-validation of the method's protocol on the checkpoint's features, or null.
+const json& folds_of(const Results& results, const Method& method) {
+  static const json none;
+  for (const json& result : elements(at(results.all(), {"suites", method.protocol.c_str(), "results"})))
+    if (text_of(result, "name") == method.embedder) return at(result, {"repeated_folds"});
+  return none;
+}
+
+std::string folds_text(const json& folds, const json& method) {
+  const auto value = [&](const char* score) {
+    return share_text(at(method, {score, "mean"}), at(method, {score, "interval95"})) +
+           fmt::format(" (majority class: {})", share_text(at(folds, {"majority", score, "mean"}), json()));
+  };
+  return fmt::format("balanced accuracy {}, accuracy {} in {} x {}-fold cross-validation of the {} training images{}",
+                     value("balanced_accuracy"), value("accuracy"), figure(number_of(folds, "repeats")), figure(number_of(folds, "folds")),
+                     figure(number_of(folds, "images"), 9), text_of(folds, "units") == "groups" ? ", by whole groups" : "");
+}
+
+Html headline(const Results& results, const Method& chosen) {
+  const json &scores = *chosen.scores, &majority = at(results.all(), {"majority"});
+  const std::string what = fmt::format("{} on features of the {}: ", chosen.name(), features_name(chosen.embedder));
+  if (const std::string only = only_tested_class(scores); !only.empty())
+    return element("p",
+                   element("strong", text(what + fmt::format("no verdict, because all {} test images are of one class, {}. A program that "
+                                                             "always says {} would be right every time",
+                                                             figure(number_of(scores, "count"), 9), only, only)))) +
+           paragraph(fmt::format("{} of them were predicted as {}. Test images of the other classes are needed.",
+                                 figure(number_of(scores, "correct"), 9), only));
+  const std::string worst = text_of(at(scores, {"worst_class"}), "name");
+  const json& folds = folds_of(results, chosen);
+  const json& folded = at(folds, {"methods", chosen.method.c_str()});
+  const bool by_folds = at(results.all(), {"checks", "test_size", "few"}) == true && at(folded, {"balanced_accuracy", "mean"}).is_number();
+  const std::string on_test = "balanced accuracy " + balanced(scores);
+  Html body = element("p", element("strong", text(what + (by_folds ? folds_text(folds, folded) : on_test))));
+  if (by_folds)
+    body += paragraph(fmt::format("The {} test images ({} a class) are too few for a headline. On them: {}.",
+                                  figure(number_of(scores, "count"), 9),
+                                  figure(number_of(at(results.all(), {"checks", "test_size"}), "per_class"), 3), on_test));
+  body += paragraph(fmt::format("Accuracy {} on {} test images{}; macro F1 {}; lowest recall: class {} with {}.",
+                                share_text(at(scores, {"accuracy"}), at(scores, {"interval95"})), figure(number_of(scores, "count"), 9),
+                                majority_text(majority, "accuracy"), percent(number_of(scores, "macro_f1")),
+                                worst.empty() ? "unknown" : worst, share_text(at(scores, {"worst_class", "recall"}), json())));
+  const json& leaks = at(results.all(), {"checks", "leaks"});
+  if (!(number_of(leaks, "queries") > 0)) return body;
+  const json& clean = at(scores, {"without_leaks"});
+  const std::string without = fmt::format("Without the {} test images that are leaks (of which training images have a copy or the group): ",
+                                          figure(number_of(leaks, "queries"), 9));
+  return body + element("p", element("strong",
+                                     text(without + (clean.is_object()
+                                                         ? fmt::format("balanced accuracy {}, accuracy {} on {} images{}.", balanced(clean),
+                                                                       share_text(at(clean, {"accuracy"}), at(clean, {"interval95"})),
+                                                                       figure(number_of(clean, "count"), 9),
+                                                                       majority_text(at(majority, {"without_leaks"}), "accuracy"))
+                                                         : why_undefined(scores, "without_leaks") + "."))));
+}
+
 // Did the last doubling of the labels still help?
 Html more_labels(const Results& results) {
   const json& curve = elements(at(results.all(), {"suites", "few", "results"}));
@@ -95,27 +158,22 @@ Html more_labels(const Results& results) {
 }
 
 Html distrusted(const Method& chosen) {
-  std::vector<std::pair<Trust, std::vector<std::string>>> lists;
-  for (const Trust trust :
-       {Trust::kUntrained, Trust::kLowRecall, Trust::kUnsureRecall, Trust::kLowPrecision, Trust::kUnsurePrecision, Trust::kUnmeasured})
-    lists.push_back({trust, {}});
+  std::map<Doubt, std::vector<std::string>> lists;
   size_t classes = 0, good = 0;
   for (const json& row : elements(at(*chosen.scores, {"classes"}))) {
     ++classes;
-    const Trust trust = trust_of(row);
-    good += trust == Trust::kGood;
-    for (auto& [kind, names] : lists)
-      if (kind == trust) names.push_back(text_of(row, "name"));
+    const std::vector<Doubt> doubts = doubts_of(row);
+    good += doubts.empty();
+    for (const Doubt doubt : doubts) lists[doubt].push_back(text_of(row, "name"));
   }
   if (classes == 0) return paragraph("results.json has no scores per class.");
   constexpr size_t kNamed = 30;
   std::vector<Html> items;
   for (auto& [kind, names] : lists) {
-    if (names.empty()) continue;
     const size_t all = names.size();
     if (all > kNamed) names.resize(kNamed);
     items.push_back(
-        element("strong", text(trust_text(kind) + ": ")) +
+        element("strong", text(doubt_text(kind) + ": ")) +
         text(fmt::format("{}{}", fmt::join(names, ", "), all > kNamed ? fmt::format(" and {} more (table below)", all - kNamed) : "")));
   }
   if (items.empty()) return paragraph("The 95 % interval of recall and precision lies above 50 % for every class.");
@@ -124,53 +182,61 @@ Html distrusted(const Method& chosen) {
 
 }  // namespace
 
-Trust trust_of(const json& row) {
+std::vector<Doubt> doubts_of(const json& row) {
   const auto low = [&](const char* key) {
     return at(row, {key}).is_array() && !at(row, {key}).empty() ? number_or_nan(at(row, {key})[0]) : NAN;
   };
-  if (number_of(row, "memory") == 0) return Trust::kUntrained;
-  const double recall = number_of(row, "recall");
-  if (std::isnan(recall)) return Trust::kUnmeasured;
-  if (recall < 0.5) return Trust::kLowRecall;
-  if (low("interval95") < 0.5) return Trust::kUnsureRecall;
-  if (number_of(row, "precision") < 0.5) return Trust::kLowPrecision;
-  if (low("precision95") < 0.5) return Trust::kUnsurePrecision;
-  return Trust::kGood;
+  if (number_of(row, "memory") == 0) return {Doubt::kUntrained};  // it is never predicted: the rest follows
+  std::vector<Doubt> doubts;
+  const double recall = number_of(row, "recall"), precision = number_of(row, "precision");
+  if (recall < 0.5) doubts.push_back(Doubt::kLowRecall);
+  if (precision < 0.5) doubts.push_back(Doubt::kLowPrecision);
+  if (std::isnan(recall)) doubts.push_back(Doubt::kUnmeasured);
+  if (recall >= 0.5 && low("interval95") < 0.5) doubts.push_back(Doubt::kUnsureRecall);
+  if (precision >= 0.5 && low("precision95") < 0.5) doubts.push_back(Doubt::kUnsurePrecision);
+  return doubts;
 }
 
-std::string trust_text(Trust trust) {
-  switch (trust) {
-    case Trust::kGood:
-      return "yes";
-    case Trust::kUntrained:
+std::string doubt_text(Doubt doubt) {
+  switch (doubt) {
+    case Doubt::kUntrained:
       return "no training image";
-    case Trust::kUnmeasured:
+    case Doubt::kUnmeasured:
       return "no test image";
-    case Trust::kLowRecall:
+    case Doubt::kLowRecall:
       return "recall below 50 %: more than half of its images are missed";
-    case Trust::kUnsureRecall:
+    case Doubt::kUnsureRecall:
       return "too few test images: the 95 % interval of recall reaches below 50 %";
-    case Trust::kLowPrecision:
+    case Doubt::kLowPrecision:
       return "precision below 50 %: more than half of the images given this label are wrong";
-    case Trust::kUnsurePrecision:
+    case Doubt::kUnsurePrecision:
       return "too few predictions: the 95 % interval of precision reaches below 50 %";
   }
   return "";
+}
+
+std::string doubts_text(const json& row) {
+  std::vector<std::string> words;
+  for (const Doubt doubt : doubts_of(row)) words.push_back(doubt_text(doubt));
+  return words.empty() ? "yes" : fmt::format("{}", fmt::join(words, "; "));
+}
+
+std::string only_tested_class(const json& scores) {
+  std::string name;
+  int64_t tested = 0;
+  for (const json& row : elements(at(scores, {"classes"}))) {
+    if (!(number_of(row, "queries") > 0)) continue;
+    name = text_of(row, "name");
+    ++tested;
+  }
+  return tested == 1 ? name : "";
 }
 
 Html verdict_section(const Results& results) {
   const Method* chosen = results.chosen();
   if (!chosen) return paragraph("None of the methods that a verdict is based on was run. The other sections show the results that exist.");
   const json& scores = *chosen->scores;
-  std::string headline =
-      fmt::format("{} on features of the {}: balanced accuracy {}", chosen->name(), features_name(chosen->embedder), balanced(scores));
-  Html body = element("p", element("strong", text(headline)));
-  body +=
-      paragraph(fmt::format("Accuracy {} on {} test images; macro F1 {}; lowest recall: class {} with {}.",
-                            share_text(at(scores, {"accuracy"}), at(scores, {"interval95"})), figure(number_of(scores, "count"), 9),
-                            percent(number_of(scores, "macro_f1")),
-                            text_of(at(scores, {"worst_class"}), "name").empty() ? "unknown" : text_of(at(scores, {"worst_class"}), "name"),
-                            share_text(at(scores, {"worst_class", "recall"}), json())));
+  Html body = headline(results, *chosen);
   for (const std::string& note : notes_on_interval(scores)) body += paragraph(note);
   body += beside(results, *chosen);
   std::vector<std::string> order;
@@ -188,6 +254,9 @@ Html verdict_section(const Results& results) {
   body = element("div", body, "class=\"verdict\"");
   std::vector<Html> warnings;
   for (const json& warning : elements(at(results.all(), {"checks", "warnings"}))) warnings.push_back(value_text(warning));
+  for (const json& health : elements(at(results.all(), {"feature_health"})))
+    if (const std::string alarm = health_alarm(health); !alarm.empty() && text_of(health, "name") == results.checkpoint())
+      warnings.push_back(text("features of the checkpoint: " + alarm));
   if (!warnings.empty())
     body += element("div", element("strong", text("Before you believe these numbers")) + list(warnings), "class=\"verdict warn\"");
   return body + distrusted(*chosen) + more_labels(results);

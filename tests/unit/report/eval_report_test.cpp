@@ -48,6 +48,12 @@ std::vector<std::string> numbers_shown(const std::string& page) {
   return numbers;
 }
 
+// The text between a heading and the next section.
+std::string section_of(const std::string& page, const std::string& id) {
+  const size_t begin = page.find("id=\"" + id + "\"");
+  return begin == std::string::npos ? "" : page.substr(begin, page.find("</section>", begin) - begin);
+}
+
 TEST(EvalReport, EveryNumberIsOneOfTheResults) {
   const json results = small_results();
   std::set<std::string> known;
@@ -106,12 +112,161 @@ TEST(EvalReport, TheVerdictNamesClassesThatCannotBeTrusted) {
 
 TEST(EvalReport, APrecisionBelowHalfAndOneThatMayBeAreTold) {
   const auto of = [](double precision, double low) {
-    return trust_text(
-        trust_of({{"memory", 9}, {"recall", 0.9}, {"interval95", {0.7, 1}}, {"precision", precision}, {"precision95", {low, 1}}}));
+    return doubts_text({{"memory", 9}, {"recall", 0.9}, {"interval95", {0.7, 1}}, {"precision", precision}, {"precision95", {low, 1}}});
   };
   EXPECT_EQ(of(0.49, 0.3), "precision below 50 %: more than half of the images given this label are wrong");
   EXPECT_EQ(of(0.5, 0.3), "too few predictions: the 95 % interval of precision reaches below 50 %");
   EXPECT_EQ(of(0.6, 0.5), "yes");
+}
+
+TEST(EvalReport, AllThatSpeaksAgainstAClassIsTold) {
+  const json row = {{"name", "elm"},
+                    {"memory", 9},
+                    {"queries", 4},
+                    {"recall", 0.75},
+                    {"interval95", {0.3, 0.95}},
+                    {"precision", 0.08},
+                    {"precision95", {0.02, 0.2}}};
+  EXPECT_EQ(doubts_of(row), (std::vector{Doubt::kLowPrecision, Doubt::kUnsureRecall}));
+  EXPECT_EQ(
+      doubts_text(row),
+      "precision below 50 %: more than half of the images given this label are wrong; too few test images: the 95 % interval of recall "
+      "reaches below 50 %");
+  json results = small_results();
+  json& classes = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["classes"];
+  classes.push_back(row);
+  classes.back()["name"] = "yew";
+  const std::string verdict = section_of(eval_report_html(results), "verdict");
+  EXPECT_THAT(verdict, HasSubstr("more than half of the images given this label are wrong: </strong>elm, yew<"));
+  EXPECT_THAT(verdict, HasSubstr("the 95 % interval of recall reaches below 50 %: </strong>ash, yew<"));
+}
+
+TEST(EvalReport, TheMajorityClassStandsBesideTheAccuracy) {
+  const std::string page = eval_report_html(small_results());
+  EXPECT_THAT(section_of(page, "verdict"), HasSubstr("on 153 test images (always predicting the most frequent class: 36.04 %)"));
+  EXPECT_THAT(section_of(page, "methods"), HasSubstr("<th scope=\"row\">majority class</th><td></td>"));  // of the table of k, too
+}
+
+TEST(EvalReport, OneTestedClassHasNoVerdict) {
+  json results = small_results();
+  json& scores = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"];
+  for (json& row : scores["classes"])
+    if (row["name"] != "oak") row["queries"] = 0;
+  const std::string verdict = section_of(eval_report_html(results), "verdict");
+  EXPECT_THAT(verdict, HasSubstr("no verdict, because all 153 test images are of one class, oak"));
+  EXPECT_THAT(verdict, Not(HasSubstr("Accuracy 66.04 %")));
+}
+
+TEST(EvalReport, WithLeaksTheNumberWithoutThemStandsBeside) {
+  json results = small_results();
+  results["checks"]["leaks"] = {{"queries", 22}, {"of", 153}, {"file", "leaks.csv"}};
+  json& scores = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"];
+  scores["without_leaks"] = {{"count", 131},
+                             {"accuracy", 0.4141},
+                             {"interval95", {0.3131, 0.5151}},
+                             {"balanced_accuracy", 0.3232},
+                             {"bootstrap95", {{"balanced_accuracy", {0.2121, 0.4343}}}}};
+  results["majority"]["without_leaks"] = {{"accuracy", 0.2929}};
+  std::string page = eval_report_html(results);
+  expect_good_page(page);
+  EXPECT_THAT(
+      section_of(page, "verdict"),
+      HasSubstr("Without the 22 test images that are leaks (of which training images have a copy or the group): balanced accuracy 32.32 % "
+                "[21.21, 43.43], accuracy 41.41 % [31.31, 51.51] on 131 images (always predicting the most frequent class: 29.29 %)."));
+  EXPECT_THAT(section_of(page, "checks"), HasSubstr("<code>leaks.csv</code>"));
+  EXPECT_THAT(section_of(page, "next"), HasSubstr("22 of 153 are copies of training images"));
+  scores["without_leaks"] = nullptr;
+  scores["undefined"]["without_leaks"] = "none is left";
+  EXPECT_THAT(section_of(eval_report_html(results), "verdict"), HasSubstr("the group): none is left."));
+}
+
+TEST(EvalReport, FewTestImagesAreNoHeadlineWhereThereAreFolds) {
+  json results = small_results();
+  results["checks"]["test_size"] = {{"images", 16}, {"per_class", 8}, {"few", true}};
+  const auto of = [](double mean) { return json{{"mean", mean}, {"interval95", {mean - 0.1, mean + 0.1}}}; };
+  json& result = results["suites"]["linear"]["results"][0];
+  result["repeated_folds"] = {{"folds", 5},
+                              {"repeats", 5},
+                              {"images", 808},
+                              {"units", "groups"},
+                              {"majority", {{"balanced_accuracy", of(0.25)}, {"accuracy", of(0.6262)}}},
+                              {"methods", {{"logit_adjusted", {{"balanced_accuracy", of(0.6363)}, {"accuracy", of(0.7373)}}}}}};
+  const std::string verdict = section_of(eval_report_html(results), "verdict");
+  EXPECT_THAT(verdict,
+              HasSubstr("<strong>logistic regression, logit-adjusted on features of the checkpoint: balanced accuracy 63.63 % [53.63, "
+                        "73.63] (majority class: 25.00 %), accuracy 73.73 % [63.73, 83.73] (majority class: 62.62 %) in 5 x 5-fold "
+                        "cross-validation of the 808 training images, by whole groups</strong>"));
+  EXPECT_THAT(verdict, HasSubstr("The 153 test images (8 a class) are too few for a headline. On them: balanced accuracy 58.88 %"));
+  results["checks"]["test_size"]["few"] = false;
+  EXPECT_THAT(section_of(eval_report_html(results), "verdict"), HasSubstr("checkpoint: balanced accuracy 58.88 %"));
+}
+
+TEST(EvalReport, FeaturesNearCollapseAreAnAlarmInTheVerdict) {
+  json results = small_results();
+  EXPECT_THAT(section_of(eval_report_html(results), "verdict"), Not(HasSubstr("alarm")));
+  json& health = results["feature_health"][0];
+  health["dim"] = 128;
+  health["effective_rank"] = 1.6;
+  health["mean_cosine"] = 0.997;
+  const std::string page = eval_report_html(results);
+  const std::string alarm =
+      "alarm: features are near collapse: effective rank 1.6 of 128 dimensions, mean cosine 0.997 between any two images";
+  EXPECT_THAT(section_of(page, "health"), HasSubstr(alarm));
+  EXPECT_THAT(section_of(page, "verdict"), HasSubstr("features of the checkpoint: " + alarm));
+  health["effective_rank"] = 11;
+  EXPECT_THAT(section_of(eval_report_html(results), "health"), HasSubstr("near collapse: mean cosine 0.997"));
+}
+
+TEST(EvalReport, TheTitleNamesTheData) {
+  json results = small_results();
+  const auto title = [&] {
+    const std::string page = eval_report_html(results);
+    const size_t begin = page.find("<title>") + 7;
+    return page.substr(begin, page.find("</title>", begin) - begin);
+  };
+  EXPECT_THAT(title(), HasSubstr("Evaluation on trees"));
+  results["data"]["path"] = "data/trees/";
+  EXPECT_THAT(title(), HasSubstr("Evaluation on trees"));
+  results["data"]["name"] = "birds of the garden";  // what was packed
+  EXPECT_THAT(title(), HasSubstr("Evaluation on birds of the garden"));
+}
+
+TEST(EvalReport, WhatToDoNextIsSaid) {
+  json results = small_results();
+  results["checks"]["class_names"]["pairs"] = {{"Oak", "oak "}};
+  results["checks"]["label_conflicts"]["pictures"] = 3;
+  results["evidence"]["labels"]["file"] = "suspects.csv";
+  const std::string next = section_of(eval_report_html(results), "next");
+  EXPECT_THAT(next, HasSubstr("nothing is known about fir: no test image"));
+  EXPECT_THAT(next, HasSubstr("&quot;Oak&quot; and &quot;oak &quot;"));
+  EXPECT_THAT(next, HasSubstr("3 pictures stand in the data under two labels"));
+  EXPECT_THAT(next, HasSubstr("suspects.csv"));
+  json& scores = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"];
+  scores["confusion"].push_back({{"class", "elm"}, {"predicted", "oak"}, {"images", 12}});
+  scores["classes"][2]["recall"] = 0.3;
+  const std::string more = section_of(eval_report_html(results), "next");
+  EXPECT_THAT(more, HasSubstr("elm taken for oak (12 of 29)"));
+  EXPECT_THAT(more, Not(HasSubstr("oak taken for elm")));  // 19 of 113
+  EXPECT_THAT(more, HasSubstr("Label more images: </strong>ash (17 training images)"));
+}
+
+TEST(EvalReport, WhatAProtocolWasWorthStandsBesideItsTime) {
+  json results = small_results();
+  results["run"]["seconds"]["linear"] = 77.5;
+  results["comparisons"].push_back({{"first", {"linear", "teacher", "logit_adjusted"}},
+                                    {"second", {"knn", "teacher", "vote"}},
+                                    {"mcnemar", {{"only_first_right", 41}, {"only_second_right", 6}, {"p", 2.7e-07}}},
+                                    {"difference95", {{"balanced_accuracy", {-0.0222, 0.0333}}}}});
+  const auto row = [&] {
+    const std::string next = section_of(eval_report_html(results), "next");
+    const size_t begin = next.find("<th scope=\"row\">logistic</th>");
+    return begin == std::string::npos ? "" : next.substr(begin, next.find("</tr>", begin) - begin);
+  };
+  EXPECT_THAT(row(), HasSubstr("77.5"));
+  EXPECT_THAT(row(), HasSubstr("[-2.22, 3.33]"));
+  EXPECT_THAT(row(), HasSubstr("not on these test images"));
+  results["comparisons"].back()["difference95"]["balanced_accuracy"] = {0.0111, 0.0333};
+  EXPECT_THAT(row(), HasSubstr("<td>yes</td>"));
 }
 
 TEST(EvalReport, TheVerdictSaysWhetherTheCheckpointIsBetterThanItsBaselines) {
@@ -193,12 +348,6 @@ TEST(EvalReport, SweepAndFineTuningAloneHaveAVerdictOfTheirOwnOrder) {
   for (const char* step : {"sweep", "finetune"}) results["suites"].erase(step);
   results["suites"]["novel"]["results"] = {{{"name", "teacher"}, {"methods", {{"trick", scores}}}}};
   EXPECT_THAT(eval_report_html(results), HasSubstr("None of the methods that a verdict is based on"));
-}
-
-// The text between a heading and the next section.
-std::string section_of(const std::string& page, const std::string& id) {
-  const size_t begin = page.find("id=\"" + id + "\"");
-  return begin == std::string::npos ? "" : page.substr(begin, page.find("</section>", begin) - begin);
 }
 
 TEST(EvalReport, LeaksAreLookedForBetweenAllThreeSplits) {
