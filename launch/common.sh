@@ -11,12 +11,13 @@ fi
 die() { echo "${0##*/}: $*" >&2; exit 2; }
 
 # The cores that this process may use (a container or a batch system may allow fewer than the machine has).
-cores() { nproc; }
+# nproc would give OMP_NUM_THREADS, which says how many threads a rank has.
+cores() { env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc; }
 
 # Parallel compilations: as many as cores, but each may take 1.5 GB.
 build_jobs() {
   local n available
-  n=$(nproc)
+  n=$(cores)
   available=$(awk '/MemAvailable/ {print int($2 / 1572864)}' /proc/meminfo)
   [ "$available" -ge 1 ] || available=1
   echo $((n < available ? n : available))

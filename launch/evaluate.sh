@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # From a folder of images in class folders and a file of weights to the numbers of all protocols, and the report.
 #
-#   launch/evaluate.sh FOLDER WEIGHTS [OUT]
+#   launch/evaluate.sh FOLDER WEIGHTS [OUT] [--image-size PIXELS] [--fit crop|whole]
 #
 #   FOLDER   JPEG or PNG images in class folders, with or without train, val and test folders above them (without: 10 % val, 20 % test of each class)
 #   WEIGHTS  a run folder, or weights that dinoxx knows (safetensors, .pth, a model folder)
 #   OUT      default: run/evaluate-<name of FOLDER>
+#   --image-size, --fit: of the network's input, as for "dinoxx eval"
 #
 # Says what it will take before it begins; what would take longer than EVALUATE_MINUTES (default 30) is left out and offered with its command. Run it again
 # and it takes the packed images of OUT/data as long as FOLDER is unchanged. EVALUATE_RANKS names another number of ranks
@@ -13,7 +14,22 @@
 set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-case ${1:-} in -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+line=("$@") given=() input=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --image-size | --fit)
+      [ $# -ge 2 ] || die "$1 needs a value; see --help"
+      input+=("$1" "$2")
+      shift
+      ;;
+    --image-size=* | --fit=*) input+=("$1") ;;
+    -*) die "unknown option $1; see --help" ;;
+    *) given+=("$1") ;;
+  esac
+  shift
+done
+set -- "${given[@]}"
 case $# in 2 | 3) ;; *) die "expected FOLDER WEIGHTS [OUT], found $# arguments; see --help" ;; esac
 [ -d "$1" ] || die "'$1' is not a folder"
 [ -e "$2" ] || die "'$2': no such weights"
@@ -57,7 +73,7 @@ fi
 # ---------------------------------------------------------------- what it will take
 sample=$(mktemp -d)
 trap 'rm -rf "$sample"' EXIT
-measured=$("$launch_dir/local.sh" "${on_ranks[@]}" embed --checkpoint "$weights" --data "$data" --limit 128 --out "$sample/features.npy") || exit $?
+measured=$("$launch_dir/local.sh" "${on_ranks[@]}" embed --checkpoint "$weights" --data "$data" "${input[@]}" --limit 128 --out "$sample/features.npy") || exit $?
 read -r width rate < <(sed -n 's/.* images, \([0-9]*\) features.* \([0-9.]*\) images\/s$/\1 \2/p' <<<"$measured")
 [ -n "${rate:-}" ] || die "no rate in what embed says: $measured"
 about=$("$program" info --data "$data")
@@ -78,10 +94,13 @@ estimate() {
       print int(networks * images / rate + fits * 60 * n * size * classes / 1e7 / cores) + 1
     }'
 }
+# Fine-tuning by 5 methods: 10 epochs of 70 % of the images, each a forward and a backward of three times its cost, 10 % for choosing after each, and the
+# test images; for the network and, which takes no longer, for the untrained one.
+tuning=$(awk -v n="$total" -v queries="$queries" -v rate="$rate" 'BEGIN { print int(2 * 5 * (10 * 3 * 0.7 * n + 11 * 0.1 * n + queries) / rate) + 1 }')
 as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
 protocols=all baselines=untrained,raw crops=5
 seconds=$(estimate 2 1 1 5)
-whole=$seconds
+whole=$((seconds + tuning))
 limit=$((60 * minutes))
 if [ "$seconds" -gt $limit ]; then
   crops=1 seconds=$(estimate 2 1 1 1)
@@ -100,16 +119,20 @@ if [ "$seconds" -gt $limit ]; then
 fi
 say "$total images, $classes classes; $rate images/s here"
 if [ "$whole" -gt $limit ]; then
-  say "all of it would take about $(as_time "$whole"), more than $minutes min; for that: EVALUATE_MINUTES=$((whole / 60 + 1)) ${BASH_SOURCE[0]} $*"
+  say "all of it, with fine-tuning ($(as_time "$tuning")), would take about $(as_time "$whole"), more than $minutes min; for that: EVALUATE_MINUTES=$((whole / 60 + 1)) ${BASH_SOURCE[0]} ${line[*]}"
 fi
 if [ "$seconds" -gt $limit ]; then
   die "embedding the images alone takes about $(as_time "$seconds"). Use fewer images, a smaller network or more cores (launch/cluster.sh)."
 fi
-say "now: --protocol $protocols --baselines $baselines, about $(as_time "$seconds")"
+said="about $(as_time "$seconds")"
+if [ $protocols = all ]; then
+  if [ "$whole" -le $limit ]; then said="about $(as_time "$whole"), fine-tuning included"; else said+=" without fine-tuning"; fi
+fi
+say "now: --protocol $protocols --baselines $baselines, $said"
 
 # ---------------------------------------------------------------- evaluate
 # fine-tuning of the network, and of the untrained one, which takes no longer, where there is time left for both; else eval says how long it would take
-"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" --protocol "$protocols" --baselines "$baselines" --linear-probe-views "$crops" \
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" "${input[@]}" --protocol "$protocols" --baselines "$baselines" --linear-probe-views "$crops" \
   --finetune.max_minutes $(((limit - seconds) / 120)) --out "$out"
 echo
 say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"
