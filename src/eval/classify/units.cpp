@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <type_traits>
 
 #include "base/rng.hpp"
 
@@ -59,8 +60,9 @@ std::vector<Unit> drawn_units(std::span<const uint64_t> ids, std::span<const int
 }  // namespace
 
 std::optional<uint64_t> group_of(const Dataset& dataset, uint64_t id) {
-  const uint64_t group = dataset.meta(id).group;
-  if (group == 0) return std::nullopt;
+  const auto& group = dataset.meta(id).group;
+  if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(group)>>)
+    if (group == 0) return std::nullopt;  // 0 is no group as long as it is a plain number
   return group;
 }
 
