@@ -76,7 +76,9 @@ TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
     fs::copy(shop_.run(), shop_.folder / name, fs::copy_options::recursive);
     return shop_.folder / name;
   };
-  const auto resume = [&](const fs::path& run, int ranks) { return dinoxx_run(train_line(shop_.data(), run, "--train.length 9it"), ranks); };
+  const auto resume = [&](const fs::path& run, int ranks, const std::string& how) {
+    return dinoxx_run(train_line(shop_.data(), run, "--train.length 9it --resume " + how), ranks);
+  };
   const fs::path damaged = copy_of_run("damaged");
   const fs::path part = damaged / "checkpoints" / "step_00000006" / "rank_00001_of_00002.safetensors";
   {
@@ -84,9 +86,15 @@ TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
     bytes.seekp(-5, std::ios::end);
     bytes.put('\x55');
   }
-  expect_refusal(resume(damaged, 2), 1, {"rank_00001_of_00002.safetensors", "CRC32C"}, damaged / "checkpoints" / "step_00000009");
+  expect_refusal(resume(damaged, 2, "strict"), 1, {"rank_00001_of_00002.safetensors", "CRC32C"}, damaged / "checkpoints" / "step_00000009");
   fs::remove(part);
-  expect_refusal(resume(damaged, 0), 1, {"rank_00001_of_00002.safetensors"}, damaged / "checkpoints" / "step_00000009");
+  expect_refusal(resume(damaged, 0, "strict"), 1, {"rank_00001_of_00002.safetensors"}, damaged / "checkpoints" / "step_00000009");
+  const RunResult before = resume(damaged, 2, "auto");
+  EXPECT_EQ(before.code, 0) << before.output;
+  EXPECT_NE(before.output.find("DAMAGED: " + part.string()), std::string::npos) << before.output;
+  EXPECT_NE(before.output.find("step_00000003 at step 3"), std::string::npos) << before.output;
+  EXPECT_TRUE(fs::exists(damaged / "damaged" / "step_00000006"));
+  EXPECT_TRUE(fs::exists(damaged / "checkpoints" / "step_00000009" / "manifest.json"));
 
   // a finished run is not begun again over itself
   const fs::path again = copy_of_run("again");

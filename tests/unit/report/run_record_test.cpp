@@ -15,6 +15,29 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+// 20 steps of 10 images, then batches of 20: the starts know.
+TEST(RunRecord, ImagesSeenWhereTheBatchHasChanged) {
+  const TemporaryFolder folder;
+  FakeRun run_folder(folder / "a");
+  const auto start = [&](int64_t step, int64_t samples, int64_t batch, int64_t total) {
+    run_folder.raw(
+        nlohmann::json{
+            {"event", "start"}, {"step", step}, {"samples", samples}, {"batch_size", batch}, {"total_steps", total}, {"images", 100}}
+            .dump() +
+        "\n");
+  };
+  start(0, 0, 10, 40);
+  run_folder.step(10, 3.0).step(20, 2.0);
+  start(20, 200, 20, 30);
+  run_folder.step(25, 1.0);
+  const RunRecord run = read_run(folder / "a");
+  EXPECT_EQ(run.images_seen(10), 100);
+  EXPECT_EQ(run.images_seen(20), 200);
+  EXPECT_EQ(run.images_seen(25), 300);
+  EXPECT_EQ(run.total_steps(), 30);
+  EXPECT_THAT(run.seconds, ElementsAre(2.0, 4.0, 6.0)) << "50 images a second";
+}
+
 TEST(RunRecord, StepsEvaluationsAndFigures) {
   const TemporaryFolder folder;
   FakeRun(folder / "a")
