@@ -73,17 +73,24 @@ double chance_cosine(const at::Tensor& hashes) {
 // Adds near copies to the leaks of `asked` that no record explains.
 json near_copies(const Dataset& dataset, const Images& asked, const Images& known, std::vector<Leak>& leaks, uint64_t seed, int threads,
                  Communicator& comm) {
-  const std::vector<int64_t> looked_at = rows_within_limit(asked.ids, 2 * known.hashes.numel(), seed);
+  const at::Tensor others = hash_of_window(known.hashes, kMiddle);
+  const std::vector<int64_t> looked_at = rows_within_limit(asked.ids, (1 + kHashWindows) * others.numel(), seed);
   const at::Tensor hashes = asked.hashes.index_select(0, at::tensor(looked_at, at::kLong));
-  const at::Tensor straight = nearest_images(hashes, known.hashes, threads, comm),
-                   mirrored = nearest_images(mirrored_hashes(hashes), known.hashes, threads, comm);
+  const at::Tensor straight = nearest_images(hash_of_window(hashes, kMiddle), others, threads, comm);
+  std::vector<at::Tensor> mirrored;
+  for (int64_t window = 0; window < kHashWindows; ++window)
+    mirrored.push_back(nearest_images(mirrored_hashes(hash_of_window(hashes, window)), others, threads, comm));
   std::vector<std::pair<double, size_t>> order;  // falling cosine
   std::vector<double> ordinary;
   std::vector<Leak> found;
   for (size_t i = 0; i < looked_at.size(); ++i) {
-    const double *as_is = straight.const_data_ptr<double>() + 2 * i, *turned = mirrored.const_data_ptr<double>() + 2 * i;
-    const bool better_mirrored = turned[0] > as_is[0];
-    const double* best = better_mirrored ? turned : as_is;
+    const double* best = straight.const_data_ptr<double>() + 2 * i;
+    bool better_mirrored = false;
+    for (const at::Tensor& of_window : mirrored) {
+      const double* turned = of_window.const_data_ptr<double>() + 2 * i;
+      better_mirrored |= turned[0] > best[0];
+      if (turned[0] > best[0]) best = turned;
+    }
     Leak leak = leaks[static_cast<size_t>(looked_at[i])];
     leak.kind = better_mirrored ? kMirrored : kCopy;
     leak.other = known.ids[static_cast<size_t>(best[1])];
@@ -95,7 +102,7 @@ json near_copies(const Dataset& dataset, const Images& asked, const Images& know
   std::sort(order.begin(), order.end());
   std::sort(ordinary.begin(), ordinary.end());
   const bool enough = ordinary.size() >= kOrdinary;
-  const double usual = enough ? quantile(ordinary, 0.5) : chance_cosine(known.hashes);
+  const double usual = enough ? quantile(ordinary, 0.5) : chance_cosine(others);
   const bool alike = usual >= (enough ? kAlike : kAlikeByChance);
   json record = {{"looked_at", looked_at.size()},
                  {"cosine", kNearCopy},

@@ -4,11 +4,14 @@
 
 #include <cmath>
 #include <numbers>
+#include <vector>
+
+#include "eval/classify/knn.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
-constexpr int64_t kSide = 32, kFrequencies = 8;
+constexpr int64_t kSide = 32, kFrequencies = 8, kWindows = kHashWindows, kHash = kFrequencies * kFrequencies - 1;
 // Below this length, in units of the normalised pixels, only rounding is left.
 constexpr double kNoStructure = 1e-3;
 
@@ -30,19 +33,33 @@ at::Tensor of_frequencies(F&& value) {
   return row;
 }
 
-at::Tensor hashes_of(const at::Tensor& images) {
+// [B, 3, S, S'] -> [B, 63]
+at::Tensor hash_of(const at::Tensor& images) {
   static const at::Tensor waves = cosines(), weights = of_frequencies([](double v, double u) { return std::hypot(v, u); });
-  const at::Tensor small = at::adaptive_avg_pool2d(images.to(at::kCPU, at::kFloat), {kSide, kSide}).mean(1);
+  const at::Tensor small = at::adaptive_avg_pool2d(images, {kSide, kSide}).mean(1);
   const at::Tensor transformed = at::matmul(at::matmul(waves, small), waves.t()) / static_cast<double>(kSide);
   const at::Tensor rows = transformed.flatten(1).narrow(1, 1, kFrequencies * kFrequencies - 1) * weights;
   return rows * (rows.norm(2, {1}, /*keepdim=*/true) > kNoStructure);
 }
 
+// The centre crop of a mirrored image lies a pixel beside the mirrored crop where the margin is odd: three windows, each a pixel on.
+at::Tensor hashes_of(const at::Tensor& images) {
+  const at::Tensor pixels = images.to(at::kCPU, at::kFloat);
+  std::vector<at::Tensor> windows;
+  for (int64_t left = 0; left < kWindows; ++left) windows.push_back(hash_of(pixels.narrow(3, left, pixels.size(3) - kWindows + 1)));
+  return at::cat(windows, 1);
+}
+
 }  // namespace
 
 Embedder hash_embedder() {
-  return {"hash", fmt::format("brightness at {0} x {0}, {1} x {1} lowest frequencies, version 1", kSide, kFrequencies),
-          kFrequencies * kFrequencies - 1, hashes_of};
+  return {"hash",
+          fmt::format("brightness at {0} x {0}, {1} x {1} lowest frequencies, {2} windows, version 1", kSide, kFrequencies, kWindows),
+          kWindows * kHash, hashes_of};
+}
+
+at::Tensor hash_of_window(const at::Tensor& rows, int64_t window) {
+  return normalize_rows(rows.narrow(1, window * kHash, kHash));
 }
 
 at::Tensor mirrored_hashes(const at::Tensor& hashes) {

@@ -13,8 +13,11 @@ inline constexpr double kNearCopy = 0.95;
 
 /// The hash as an embedder, "hash": brightness averaged down to 32 x 32, its discrete cosine transform without the mean up to the frequency
 /// of 7 half waves in each direction, each weighted by its frequency (natural images have amplitudes that fall with it). Rows of images
-/// without structure are 0, and so are like no other.
+/// without structure are 0, and so are like no other. Of each image three hashes side by side, of windows that begin a pixel further on.
 Embedder hash_embedder();
+inline constexpr int64_t kHashWindows = 3, kMiddle = 1;
+/// The hashes of one window, of unit length. [N, 3 * 63] -> [N, 63]
+at::Tensor hash_of_window(const at::Tensor& rows, int64_t window);
 
 /// The hashes of the mirrored pictures. [N, 63]
 at::Tensor mirrored_hashes(const at::Tensor& hashes);

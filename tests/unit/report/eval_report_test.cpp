@@ -233,7 +233,7 @@ TEST(EvalReport, TheTitleNamesTheData) {
 
 TEST(EvalReport, WhatToDoNextIsSaid) {
   json results = small_results();
-  results["checks"]["class_names"]["pairs"] = {{"Oak", "oak "}};
+  results["checks"]["class_names"]["pairs"] = json::array({json::array({"Oak", "oak "})});
   results["checks"]["label_conflicts"]["pictures"] = 3;
   results["evidence"]["labels"]["file"] = "suspects.csv";
   const std::string next = section_of(eval_report_html(results), "next");
