@@ -119,6 +119,26 @@ TEST(LoadModel, ShapesSayWhatTheNetworkIs) {
   }
 }
 
+// Positions for 518 pixels, and every table of the publication from 224: five times the work for other numbers.
+TEST(LoadModel, DinoV2IsLookedAtAsItWasPublished) {
+  const TemporaryFolder folder;
+  for (const auto& [positions, size] : {std::pair{518, 224}, std::pair{392, 392}, std::pair{98, 98}}) {
+    VitConfig config = shape("patch");
+    config.image_size = positions;
+    config.patch_size = 14;
+    config.dim = 64;
+    config.depth = config.heads = 1;
+    VisionTransformer network(config, at::kFloat);
+    network.initialize(3);
+    write_network(folder / "weights.safetensors", network, "");
+    ModelRequest request;
+    request.checkpoint = folder / "weights.safetensors";
+    const LoadedModel model = load_model(request);
+    EXPECT_EQ(model.image_size, size) << positions;
+    if (size != positions) EXPECT_THAT(model.notes, testing::Contains(HasSubstr("as DINOv2 was published with")));
+  }
+}
+
 TEST(LoadModel, ForeignFilesAndEmptyFoldersAreRefused) {
   const TemporaryFolder folder;
   ModelRequest request;
