@@ -6,6 +6,8 @@
 #include <cctype>
 #include <numeric>
 
+#include "utf8.hpp"
+
 namespace dinoxx {
 namespace {
 
@@ -16,7 +18,7 @@ std::string compose(std::string_view subject, std::string_view expected, std::st
     text += advice;
     if (advice.back() != '.' && advice.back() != '?') text += '.';
   }
-  return text;
+  return without_controls(text, /*lines=*/true);  // names come from strangers' files
 }
 
 // '-' and '_' and upper and lower case are the usual slips: they cost nothing.

@@ -27,13 +27,34 @@ inline bool is_utf8(std::string_view text) {
   return true;
 }
 
-/// `text` if it is UTF-8, otherwise with every other byte than ASCII as '?': for messages and JSON.
+/// `text` with every control character (ASCII's, U+0080 to U+009F, and those that turn the direction of writing) as "\x1b" and the like, so
+/// that what comes from a stranger's file cannot steer a terminal. Lines and tabulators stay where `lines` says so.
+inline std::string without_controls(std::string_view text, bool lines = false) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto at = [&](size_t k) { return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u; };
+    size_t bytes = 0;  // of a control character
+    if (at(0) < 0x20 || at(0) == 0x7F)
+      bytes = lines && (text[i] == '\n' || text[i] == '\t') ? 0 : 1;
+    else if (at(0) == 0xC2 && at(1) >= 0x80 && at(1) <= 0x9F)
+      bytes = 2;
+    else if (at(0) == 0xE2 && ((at(1) == 0x80 && at(2) >= 0xAA && at(2) <= 0xAE) || (at(1) == 0x81 && at(2) >= 0xA6 && at(2) <= 0xA9)))
+      bytes = 3;
+    if (bytes == 0) result += text[i];
+    constexpr std::string_view digits = "0123456789abcdef";
+    for (size_t k = 0; k < bytes; ++k) result.append({'\\', 'x', digits[at(k) >> 4], digits[at(k) & 15]});
+    if (bytes > 1) i += bytes - 1;
+  }
+  return result;
+}
+
+/// `text` if it is UTF-8, otherwise with every other byte than ASCII as '?', without control characters: for messages and JSON.
 inline std::string printable(std::string_view text) {
   std::string result(text);
   if (!is_utf8(text))
     for (char& c : result)
       if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  return result;
+  return without_controls(result);
 }
 
 }  // namespace dinoxx

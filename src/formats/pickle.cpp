@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <unordered_map>
@@ -14,7 +15,6 @@ namespace dinoxx::pickle {
 namespace {
 
 constexpr size_t max_bytes = size_t{64} << 20;  // the largest published ones have 300 kB
-constexpr size_t max_stack = 1'000'000;         // and as many names in the memo
 constexpr size_t max_marks = 1000;              // Python's own recursion limit keeps writers below
 
 // Instructions that protocols 2 to 5 write, by their names in pickletools.
@@ -67,6 +67,7 @@ enum Opcode : uint8_t {
   kEmptySet = 0x8f,
   kAddItems = 0x90,
   kFrozenSet = 0x91,
+  kNewObjEx = 0x92,
   kStackGlobal = 0x93,
   kMemoize = 0x94,
   kFrame = 0x95,
@@ -75,10 +76,11 @@ enum Opcode : uint8_t {
 
 class Machine {
  public:
-  Machine(std::span<const std::byte> bytes, const std::string& subject, Tree& tree) : bytes_(bytes), builder_(tree, subject) {}
+  Machine(std::span<const std::byte> bytes, const std::string& subject, Tree& tree, const TensorsById* tensors = nullptr)
+      : bytes_(bytes), builder_(tree, subject, std::min(bytes.size(), max_bytes), tensors) {}
 
+  /// To the end of the first pickle.
   const Value* run() {
-    if (bytes_.size() > max_bytes) refuse(fmt::format("a pickle of at most {} bytes", max_bytes), std::to_string(bytes_.size()));
     if (byte() != kProto) refuse("a pickle of protocol 2 to 5", "no protocol at its start");
     if (const uint8_t protocol = byte(); protocol < 2 || protocol > 5)
       refuse("a pickle of protocol 2 to 5", fmt::format("protocol {}", protocol));
@@ -86,11 +88,16 @@ class Machine {
       const uint8_t code = byte();
       if (code == kStop) break;
       step(code);
-      if (stack_.size() > max_stack || memo_.size() > max_stack) refuse(fmt::format("at most {} open values", max_stack), "more");
+      if (at_ > max_bytes) refuse(fmt::format("a pickle of at most {} bytes", max_bytes), "a longer one");
+      if (const size_t most = builder_.max_values(); stack_.size() > most || memo_.size() > most)
+        refuse(fmt::format("at most {} open values", most), "more");
     }
     if (stack_.size() != 1 || !marks_.empty()) refuse("one value at the end of the pickle", fmt::format("{}", stack_.size()));
-    if (at_ != bytes_.size()) refuse("the end of data behind the pickle", fmt::format("{} more bytes", bytes_.size() - at_));
     return stack_[0];
+  }
+  size_t used() const { return at_; }
+  void require_end() const {
+    if (at_ != bytes_.size()) refuse("the end of data behind the pickle", fmt::format("{} more bytes", bytes_.size() - at_));
   }
 
  private:
@@ -154,8 +161,9 @@ class Machine {
     return value;
   }
   void append(Kind kind, std::string_view what, const std::vector<Value*>& items) {
-    auto& into = top_of(kind, what)->items();
     if (kind == Kind::kDict && items.size() % 2 != 0) refuse("pairs of key and value", "an odd number of values");
+    if (top()->kind == Kind::kObject && is_unknown(*top())) return builder_.put_into(*top(), kind, items);
+    auto& into = top_of(kind, what)->items();
     builder_.spend(items.size());
     into.insert(into.end(), items.begin(), items.end());
   }
@@ -309,10 +317,16 @@ class Machine {
       case kStackGlobal:
         return push(global_from_stack());
       case kBinPersId:
-        return push(builder_.storage(pop()));
+        return push(builder_.persistent(pop()));
       case kReduce:
       case kNewObj: {
         const auto items = pop_count(2);
+        return push(builder_.call(items[0], items[1]));
+      }
+      case kNewObjEx: {  // with arguments by name, which no class of the table has
+        const auto items = pop_count(3);
+        if (!is_unknown(*items[0]))
+          refuse("instructions that make data", fmt::format("instruction 0x{:02x} on {}", code, describe(*items[0])));
         return push(builder_.call(items[0], items[1]));
       }
       case kBuild: {
@@ -334,9 +348,19 @@ class Machine {
 
 }  // namespace
 
-Tree parse(std::span<const std::byte> bytes, const std::string& subject) {
+Tree parse(std::span<const std::byte> bytes, const std::string& subject, const TensorsById* tensors) {
   Tree tree;
-  tree.root = Machine(bytes, subject, tree).run();
+  Machine machine(bytes, subject, tree, tensors);
+  tree.root = machine.run();
+  machine.require_end();
+  return tree;
+}
+
+Tree parse_first(std::span<const std::byte>& bytes, const std::string& subject) {
+  Tree tree;
+  Machine machine(bytes, subject, tree);
+  tree.root = machine.run();
+  bytes = bytes.subspan(machine.used());
   return tree;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,9 +13,11 @@
 #include "safetensors.hpp"
 
 /// Pickles as data. Python's pickle is a program for a stack machine that may call anything that can be imported; this reader runs the
-/// machine's data instructions and calls nothing. A name is accepted when it stands in a table of what PyTorch checkpoints contain, and
-/// becomes a value that says what was meant: a tensor's description, a namespace with its fields, a NumPy scalar with its bytes.
-/// The instructions: Python's pickletools documentation (Lib/pickletools.py), protocols 2 to 5.
+/// machine's data instructions and calls nothing. A name that stands in a table of what PyTorch checkpoints contain becomes a value that
+/// says what was meant: a tensor's description, a namespace with its fields, a NumPy scalar with its bytes. Any other name is kept as a
+/// name, and what a pickle would make of it as an object of an unknown class, which nobody looks into; names that no checkpoint needs and
+/// that run programs (os, subprocess, eval, ...) are refused. The instructions: Python's pickletools documentation (Lib/pickletools.py),
+/// protocols 2 to 5.
 namespace dinoxx::pickle {
 
 enum class Kind : uint8_t {
@@ -30,10 +33,11 @@ enum class Kind : uint8_t {
   kTuple,
   kSet,
   kDict,    ///< items() alternate key, value; a later pair of the same key is kept beside the earlier
-  kGlobal,  ///< a name from the table
+  kGlobal,  ///< a name
   kStorage,
   kTensor,
-  kObject,  ///< items(): the global, its arguments (a tuple), and its state if one was set
+  kObject,  ///< items(): the global, its arguments (a tuple), and its state if one was set; of an unknown class: the global, the arguments,
+            ///< what was put into it (a list, a set or a dict; else None), and its state if one was set
 };
 
 /// What a name of the table stands for.
@@ -63,6 +67,7 @@ enum class Role : uint8_t {
   kNumpyArrayClass,
   kNumpyDType,
   kEncode,
+  kUnknown,  ///< a name that is not in the table
 };
 
 struct Global {
@@ -105,13 +110,27 @@ struct Value {
 /// Values may be shared and may contain themselves: whoever walks the tree bounds depth and number of visits.
 struct Tree {
   std::deque<Value> values;
+  std::deque<Global> unknown;  ///< names that the table does not have; views of the pickle, in UTF-8
   const Value* root = nullptr;
 };
 
-/// Reads one pickle that fills `bytes`, which have to outlive the tree: texts are views. Error names `subject`.
-Tree parse(std::span<const std::byte> bytes, const std::string& subject);
+/// The tensors of a file that keeps them outside its pickles, by the text or number that stands for them there.
+using TensorsById = std::map<std::string, Tensor, std::less<>>;
+
+/// Reads one pickle that fills `bytes`, which have to outlive the tree: texts are views. Error names `subject`. `tensors`: what persistent
+/// ids stand for, when they are not the storages themselves.
+Tree parse(std::span<const std::byte> bytes, const std::string& subject, const TensorsById* tensors = nullptr);
+
+/// The same for the first of several pickles in a row; `bytes` becomes what follows it.
+Tree parse_first(std::span<const std::byte>& bytes, const std::string& subject);
+
+/// Whether the value is a name that the table does not have, or was made of one.
+bool is_unknown(const Value& value);
 
 /// The table's row, nullptr for a name that is not in it.
 const Global* find_global(std::string_view module, std::string_view name);
+
+/// Whether a name that the table does not have is one whose call would run a program or load code: no checkpoint holds it by accident.
+bool runs_programs(std::string_view module, std::string_view name);
 
 }  // namespace dinoxx::pickle

@@ -5,15 +5,17 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx::pickle {
 namespace {
 
-// A value takes up to a hundred bytes and an instruction one: this bounds the memory that a small hostile file can ask for.
-constexpr size_t max_values = 1'000'000;
-constexpr size_t max_places = 2 * max_values;
+// A value takes up to a hundred bytes and an instruction one: this bounds the memory that a small hostile file can ask for. Large honest
+// pickles, which list the parts of sharded checkpoints, spend more than four bytes on a value.
+constexpr size_t least_max_values = 1'000'000, bytes_of_value = 4;
 constexpr size_t max_dimensions = 64;
+constexpr size_t max_shown = 200;  // of a name
 
 bool is_int(const Value& value) {
   return value.kind == Kind::kInt;
@@ -28,14 +30,23 @@ bool is_nothing(const Value& value) {
 
 }  // namespace
 
+bool is_unknown(const Value& value) {
+  if (value.kind == Kind::kObject) return is_role(*value.items()[0], Role::kUnknown);
+  return is_role(value, Role::kUnknown);
+}
+
 std::string describe(const Value& value) {
   static constexpr std::array<std::string_view, 15> names{"None",   "a bool", "an integer", "a large integer", "a float",
                                                           "a text", "bytes",  "bytes",      "a list",          "a tuple",
                                                           "a set",  "a dict", "",           "a storage",       "a tensor"};
-  if (value.kind == Kind::kGlobal) return fmt::format("{}.{}", value.global().module, value.global().name);
+  if (value.kind == Kind::kGlobal)
+    return printable(fmt::format("{}.{}", value.global().module.substr(0, max_shown), value.global().name.substr(0, max_shown)));
   if (value.kind == Kind::kObject) return fmt::format("a {}", describe(*value.items().at(0)));
   return std::string(names.at(static_cast<size_t>(value.kind)));
 }
+
+Builder::Builder(Tree& tree, const std::string& subject, size_t bytes, const TensorsById* tensors)
+    : tree_(tree), subject_(subject), tensors_(tensors), max_values_(std::max(least_max_values, bytes / bytes_of_value)) {}
 
 void Builder::refuse(std::string_view expected, std::string_view found) const {
   fail(subject_, expected, found,
@@ -45,11 +56,11 @@ void Builder::refuse(std::string_view expected, std::string_view found) const {
 
 void Builder::spend(size_t places) {
   places_ += places;
-  if (places_ > max_places) refuse(fmt::format("at most {} places in lists and dicts", max_places), "more");
+  if (places_ > 2 * max_values_) refuse(fmt::format("at most {} places in lists and dicts", 2 * max_values_), "more");
 }
 
 Value* Builder::add(Kind kind) {
-  if (tree_.values.size() >= max_values) refuse(fmt::format("at most {} values", max_values), "more");
+  if (tree_.values.size() >= max_values_) refuse(fmt::format("at most {} values", max_values_), "more");
   Value* value = &tree_.values.emplace_back();
   value->kind = kind;
   return value;
@@ -68,9 +79,11 @@ Value* Builder::boolean(bool value) {
 
 Value* Builder::global(std::string_view module, std::string_view name) {
   const Global* row = find_global(module, name);
-  if (!row)
-    refuse("only names that stand for data (tensors, dicts, argparse.Namespace, NumPy scalars, ...)",
-           fmt::format("the global \"{}.{}\", which a pickle could call", module.substr(0, 200), name.substr(0, 200)));
+  if (!row && runs_programs(module, name))
+    refuse("names that stand for data",
+           fmt::format("the global \"{}.{}\", which a pickle could call to run programs: the file may be hostile",
+                       module.substr(0, max_shown), name.substr(0, max_shown)));
+  if (!row) row = &tree_.unknown.emplace_back(Global{module, name, Role::kUnknown, std::nullopt});
   return make(Kind::kGlobal, row);
 }
 
@@ -85,9 +98,23 @@ std::vector<int64_t> Builder::integers(const Value& value, std::string_view what
   return numbers;
 }
 
+Value* Builder::unknown_object(const Value& of, Value* arguments) {
+  Value* name = const_cast<Value*>(&of);
+  if (of.kind == Kind::kObject) name = of.items()[0];
+  return make_items(Kind::kObject, {name, arguments, none()});
+}
+
+void Builder::put_into(Value& object, Kind kind, const std::vector<Value*>& items) {
+  spend(items.size());
+  Value*& content = object.items()[2];
+  if (content->kind == Kind::kNone) content = make_items(kind, {});
+  if (content->kind == kind) content->items().insert(content->items().end(), items.begin(), items.end());  // else of another kind: dropped
+}
+
 Value* Builder::call(Value* callee, Value* arguments) {
-  if (callee->kind != Kind::kGlobal) refuse("a name to be called", describe(*callee));
+  if (callee->kind != Kind::kGlobal && !is_unknown(*callee)) refuse("a name to be called", describe(*callee));
   if (arguments->kind != Kind::kTuple) refuse("a tuple of arguments", describe(*arguments));
+  if (is_unknown(*callee)) return unknown_object(*callee, arguments);
   const Global& global = callee->global();
   const std::vector<Value*>& items = arguments->items();
   switch (global.role) {
@@ -140,6 +167,7 @@ Value* Builder::call(Value* callee, Value* arguments) {
     case Role::kStorage:
     case Role::kDType:
     case Role::kNumpyArrayClass:
+    case Role::kUnknown:
       break;
   }
   refuse("a call that stands for data", fmt::format("{} called with {} arguments", describe(*callee), items.size()));
@@ -150,7 +178,8 @@ Value* Builder::call_dict(const Global& global, const std::vector<Value*>& argum
   dict->attributes = true;
   const Value* content = nullptr;
   if (global.role == Role::kDefaultDict) {
-    if (arguments.size() > 1 || (!arguments.empty() && arguments[0]->kind != Kind::kGlobal && arguments[0]->kind != Kind::kNone))
+    if (arguments.size() > 1 ||
+        (!arguments.empty() && arguments[0]->kind != Kind::kGlobal && arguments[0]->kind != Kind::kNone && !is_unknown(*arguments[0])))
       refuse("defaultdict with the type of its values", fmt::format("{} arguments", arguments.size()));
   } else if (arguments.size() == 1) {
     content = arguments[0];
@@ -181,6 +210,8 @@ Value* Builder::call_tensor(const Global& global, const std::vector<Value*>& arg
   const size_t least = global.role == Role::kRebuildTensor ? 4 : v3 ? 7 : 6;
   const size_t most = global.role == Role::kRebuildTensor ? 4 : least + 1;
   if (count < least || count > most) refuse(fmt::format("{} with {} arguments", global.name, least), std::to_string(count));
+  for (const size_t i : {size_t{0}, v3 ? size_t{6} : size_t{0}})
+    if (is_unknown(*arguments[i])) return unknown_object(*arguments[i], none());
   if (arguments[0]->kind != Kind::kStorage) refuse("a tensor of a storage", describe(*arguments[0]));
   Tensor tensor{arguments[0]->storage(), DType::kF32, 0, integers(*arguments[2], "a shape"), integers(*arguments[3], "strides")};
   if (!is_int(*arguments[1]) || arguments[1]->integer() < 0) refuse("a storage offset >= 0", describe(*arguments[1]));
@@ -204,6 +235,7 @@ Value* Builder::call_tensor(const Global& global, const std::vector<Value*>& arg
 Value* Builder::call_parameter(const Global& global, const std::vector<Value*>& arguments) {
   const size_t expected = global.role == Role::kRebuildParameter ? 3 : 4;
   if (arguments.size() != expected) refuse(fmt::format("{} with {} arguments", global.name, expected), std::to_string(arguments.size()));
+  if (is_unknown(*arguments[0])) return arguments[0];
   if (arguments[0]->kind != Kind::kTensor) refuse("a parameter made of a tensor", describe(*arguments[0]));
   if (!is_nothing(*arguments[2])) refuse("a parameter without backward hooks", describe(*arguments[2]));
   return arguments[0];
@@ -213,6 +245,8 @@ Value* Builder::call_parameter(const Global& global, const std::vector<Value*>& 
 Value* Builder::call_from_type(const std::vector<Value*>& arguments) {
   if (arguments.size() != 4) refuse("_rebuild_from_type_v2 with 4 arguments", std::to_string(arguments.size()));
   const Value& function = *arguments[0];
+  for (const size_t i : {size_t{0}, size_t{1}})
+    if (is_unknown(*arguments[i])) return unknown_object(*arguments[i], none());
   const bool rebuilds = is_role(function, Role::kRebuildTensorV2) || is_role(function, Role::kRebuildTensorV3) ||
                         is_role(function, Role::kRebuildParameter) || is_role(function, Role::kRebuildParameterWithState);
   if (!rebuilds) refuse("a function that rebuilds a tensor", describe(function));
@@ -243,6 +277,10 @@ void Builder::set_state(Value* object, Value* state) {
     if (state->kind != Kind::kDict) refuse("the attributes of a dict as a dict", describe(*state));
     return;
   }
+  if (object->kind == Kind::kObject && is_unknown(*object)) {  // the first of several is as good as another: nobody looks into it
+    if (object->items().size() == 3) object->items().push_back(state);
+    return;
+  }
   if (object->kind != Kind::kObject || object->items().size() > 2) refuse("the state of an object that has none yet", describe(*object));
   const Role role = object->items()[0]->global().role;
   if (role == Role::kNamespace && state->kind != Kind::kDict) refuse("the fields of a namespace as a dict", describe(*state));
@@ -253,12 +291,22 @@ void Builder::set_state(Value* object, Value* state) {
   object->items().push_back(state);
 }
 
-Value* Builder::storage(Value* id) {
+Value* Builder::persistent(Value* id) {
+  if (tensors_) {
+    const std::string key = id->kind == Kind::kText ? std::string(id->text()) : id->kind == Kind::kInt ? std::to_string(id->integer()) : "";
+    if (const auto found = tensors_->find(key); found != tensors_->end())
+      return make(Kind::kTensor, std::make_unique<Tensor>(found->second));
+    if (id->kind == Kind::kTuple && id->items().size() == 3 && id->items()[0]->kind == Kind::kGlobal) return id->items()[0];
+    refuse("the id of a tensor of the file", key.empty() ? describe(*id) : printable(key.substr(0, max_shown)));
+  }
+  // whole modules of old files: the class, its source file and the text of it
+  if (id->kind == Kind::kTuple && id->items().size() == 4 && id->items()[1]->kind == Kind::kGlobal) return id->items()[1];
   if (id->kind != Kind::kTuple || id->items().size() < 5 || id->items()[0]->kind != Kind::kText || id->items()[0]->text() != "storage")
     refuse("a persistent id (\"storage\", type, key, device, count)", describe(*id));
   const auto& items = id->items();
   // files of PyTorch 1.6 to 1.12 may carry a sixth item, the description of a view, which is None
   if (items.size() > 6 || (items.size() == 6 && items[5]->kind != Kind::kNone)) refuse("a storage that is no view", "a view");
+  if (is_unknown(*items[1])) return unknown_object(*items[1], none());
   if (!is_role(*items[1], Role::kStorage)) refuse("a type of storage", describe(*items[1]));
   if (items[2]->kind != Kind::kText) refuse("the key of a storage as text", describe(*items[2]));
   if (items[3]->kind != Kind::kText) refuse("the device of a storage as text", describe(*items[3]));

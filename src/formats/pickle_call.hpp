@@ -8,7 +8,9 @@ namespace dinoxx::pickle {
 /// Makes the values of one tree, and turns what a pickle asks to be called into data.
 class Builder {
  public:
-  Builder(Tree& tree, const std::string& subject) : tree_(tree), subject_(subject) {}
+  /// `bytes`: length of the pickle, by which the number of values is bounded.
+  Builder(Tree& tree, const std::string& subject, size_t bytes, const TensorsById* tensors);
+  size_t max_values() const { return max_values_; }
 
   template <class T>
   Value* make(Kind kind, T data) {
@@ -25,14 +27,16 @@ class Builder {
   Value* none() { return constant(none_, Kind::kNone); }
   Value* boolean(bool value);
 
-  /// A name from the table; Error for any other.
+  /// A name. Error for one that runs programs.
   Value* global(std::string_view module, std::string_view name);
   /// The data that `callee(*arguments)` would make.
   Value* call(Value* callee, Value* arguments);
-  /// What BUILD asks for: fields of a namespace, the state of a NumPy object, attributes that a dict drops.
+  /// What an object of an unknown class is asked to hold: appended items, pairs or members.
+  void put_into(Value& object, Kind kind, const std::vector<Value*>& items);
+  /// What BUILD asks for: fields of a namespace, the state of a NumPy object or of one of an unknown class, attributes that a dict drops.
   void set_state(Value* object, Value* state);
-  /// ("storage", type, key, device, count)
-  Value* storage(Value* id);
+  /// ("storage", type, key, device, count), ("module", class, file, text), or the id of a tensor
+  Value* persistent(Value* id);
 
   [[noreturn]] void refuse(std::string_view expected, std::string_view found) const;
 
@@ -46,10 +50,12 @@ class Builder {
   Value* call_device(const std::vector<Value*>& arguments);
   Value* call_encode(const std::vector<Value*>& arguments);
   std::vector<int64_t> integers(const Value& value, std::string_view what) const;
+  Value* unknown_object(const Value& of, Value* arguments);
 
   Tree& tree_;
   const std::string& subject_;
-  size_t places_ = 0;
+  const TensorsById* tensors_;
+  size_t max_values_, places_ = 0;
   Value *none_ = nullptr, *true_ = nullptr, *false_ = nullptr;
 };
 

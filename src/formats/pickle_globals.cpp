@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "pickle.hpp"
@@ -103,7 +104,31 @@ constexpr auto table = std::to_array<Global>({
     {"numpy._core.numeric", "_frombuffer", Role::kNumpyArray, none},
 });
 
+// Nothing of a pickle is ever called; a file that asks for one of these was not made by saving a model.
+constexpr auto program_modules =
+    std::to_array<std::string_view>({"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pty", "runpy", "importlib", "ctypes",
+                                     "webbrowser", "pdb", "timeit", "marshal", "pip", "cProfile", "torch.hub"});
+// Of these modules only the names below.
+constexpr auto mixed_modules = std::to_array<std::string_view>(
+    {"builtins", "__builtin__", "io", "_io", "torch", "torch.jit", "torch.serialization", "pickle", "_pickle"});
+constexpr auto program_names = std::to_array<std::string_view>({"eval", "exec", "execfile", "compile", "open", "open_code", "__import__",
+                                                                "input", "breakpoint", "file", "load", "loads", "Unpickler"});
+
+template <size_t n>
+bool contains(const std::array<std::string_view, n>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
+
+bool runs_programs(std::string_view module, std::string_view name) {
+  // "os.path" belongs to os; a dotted name reaches into the module
+  if (contains(mixed_modules, module)) return contains(program_names, name.substr(0, name.find('.')));
+  for (std::string_view part = module;; part = part.substr(0, part.rfind('.'))) {
+    if (contains(program_modules, part)) return true;
+    if (part.find('.') == std::string_view::npos) return false;
+  }
+}
 
 const Global* find_global(std::string_view module, std::string_view name) {
   for (const Global& row : table)

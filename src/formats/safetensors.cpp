@@ -11,6 +11,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/files.hpp"
+#include "base/regular_file.hpp"
 #include "dinoxx/base/error.hpp"
 #include "strict_json.hpp"
 
@@ -82,7 +83,9 @@ Entry parse_entry(const std::string& path, const std::string& name, const nlohma
   if (!dtype.is_string()) defect(subject, "a dtype name", excerpt(dtype));
   const auto row =
       std::find_if(dtype_rows.begin(), dtype_rows.end(), [&](const DTypeRow& r) { return r.name == dtype.get_ref<const std::string&>(); });
-  if (row == dtype_rows.end()) defect(subject, "a dtype of " + known_dtypes(), excerpt(dtype));
+  if (row == dtype_rows.end())
+    fail(subject, "a dtype of " + known_dtypes(), excerpt(dtype),
+         "A quantised or newer type: convert the weights to float32 or bfloat16 with the program that made them");
   entry.view.dtype = row->dtype;
   if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), [](const auto& n) { return n.is_number_unsigned(); }))
     defect(subject, "a shape of integers >= 0", excerpt(shape));
@@ -232,7 +235,7 @@ SafetensorsContent parse_safetensors(std::span<const std::byte> head, uint64_t f
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, FileAccess access) : path_(path.string()) {
-  const FileDescriptor file(path);
+  const FileDescriptor file = open_regular(path);
   size_ = file.size();
   uint64_t length = 0;
   if (access == FileAccess::kHeader && size_ >= 8) {

@@ -42,15 +42,21 @@ class Records {
              fmt::format("{:08x}: the file is damaged", zip_crc32(pickle.bytes)));
   }
 
-  const ZipEntry* find(std::string_view name) const {
-    const auto found = entries_.find(prefix_ + std::string(name));
-    return found == entries_.end() ? nullptr : &found->second;
+  pickle::Tree tree() const {
+    check();
+    return pickle::parse(find("data.pkl")->bytes, subject_ + ", data.pkl");
   }
 
   std::span<const std::byte> storage(std::string_view key) const {
     const ZipEntry* entry = find("data/" + std::string(key.substr(0, 1000)));
     if (!entry) refuse(fmt::format("a record data/{} with the numbers of a tensor", printable(key.substr(0, 100))), "none");
     return entry->bytes;
+  }
+
+ private:
+  const ZipEntry* find(std::string_view name) const {
+    const auto found = entries_.find(prefix_ + std::string(name));
+    return found == entries_.end() ? nullptr : &found->second;
   }
 
   void check() const {
@@ -68,7 +74,6 @@ class Records {
     }
   }
 
- private:
   [[noreturn]] void refuse(std::string_view expected, std::string_view found) const {
     fail(subject_, expected, found, "Copy or download the file again, or save it again with torch.save or as safetensors");
   }
@@ -81,11 +86,16 @@ class Records {
 
 TorchContent read_torch_archive(std::span<const std::byte> archive, const std::string& subject) {
   const Records records(archive, subject);
-  records.check();
-  const pickle::Tree tree = pickle::parse(records.find("data.pkl")->bytes, subject + ", data.pkl");
-  const uint64_t budget = budget_constant + budget_factor * archive.size();
   return flatten_checkpoint(
-      tree, [&](std::string_view key) { return records.storage(key); }, budget, subject);
+      records.tree(), [&](std::string_view key) { return records.storage(key); }, budget_constant + budget_factor * archive.size(),
+      subject);
+}
+
+WeightEntry read_torch_tensor(std::span<const std::byte> archive, const std::string& subject) {
+  const Records records(archive, subject);
+  return single_tensor(
+      records.tree(), [&](std::string_view key) { return records.storage(key); }, budget_constant + budget_factor * archive.size(),
+      subject);
 }
 
 }  // namespace dinoxx

@@ -26,6 +26,7 @@ constexpr int max_depth = 100;
 constexpr size_t max_name = 1024;
 constexpr size_t max_text = size_t{32} << 20;  // of all names and settings
 constexpr size_t max_tensors = 200'000;
+constexpr size_t max_unread = 1000;
 
 constexpr const char* advice = "Save the state_dict alone, with torch.save or as safetensors, if the file is yours";
 
@@ -104,10 +105,20 @@ class Flattener {
       refuse("a state dict or a checkpoint (a dict)", describe(root));
     if (auto rest = walk(root, "", 0)) content_.settings = std::move(*rest);
     if (!content_.settings.is_object() && !content_.settings.is_array()) content_.settings = json::object();
+    if (content_.tensors.empty() && !content_.unread.empty())
+      refuse("tensors in dicts and lists", "none outside of objects that only their own program can build: " + content_.unread.front());
     std::unordered_set<std::string_view> names;
     for (const WeightEntry& entry : content_.tensors)
       if (!names.insert(entry.name).second) refuse("a name once", fmt::format("two tensors of the path \"{}\"", entry.name));
     return std::move(content_);
+  }
+
+  WeightEntry single(const Value& root) {
+    if (root.kind != Kind::kTensor) refuse("one tensor", describe(root));
+    add_tensor(root.tensor(), "tensor");
+    WeightEntry entry = std::move(content_.tensors.front());
+    entry.name.clear();
+    return entry;
   }
 
  private:
@@ -133,6 +144,7 @@ class Flattener {
       case Kind::kLatin1:
         return json{{"class", value.kind == Kind::kBigInt ? "int" : "bytes"}, {"bytes", value.text().size()}};
       case Kind::kGlobal:
+        if (is_unknown(value)) leave_unread(value, path);
         return json(describe(value));
       case Kind::kStorage:
         return json{{"class", "storage"}, {"elements", value.storage().count}};
@@ -167,7 +179,7 @@ class Flattener {
     json object = json::object();
     bool rest = items.empty();
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
-      const std::string key = keep(key_text(*items[i], 0));
+      const std::string key = keep(key_text(*items[i], i / 2));
       auto item = walk(*items[i + 1], join(path, key), depth + 1);
       if (!item) continue;
       rest = true;
@@ -178,6 +190,12 @@ class Flattener {
   }
 
   std::optional<json> walk_object(const Value& value, const std::string& path, int depth) {
+    if (is_unknown(value)) {
+      leave_unread(value, path);
+      const Value& content = *value.items()[2];  // of a class derived from dict or list
+      if (content.kind == Kind::kNone) return json{{"class", describe(*value.items()[0])}};
+      return walk(content, path, depth + 1);
+    }
     const pickle::Global& global = value.items()[0]->global();
     const auto& arguments = value.items()[1]->items();
     if (global.role == Role::kNamespace) {
@@ -198,7 +216,14 @@ class Flattener {
     return json{{"class", fmt::format("{}.{}", global.module, global.name)}};  // an array, or a scalar of another type: kept unread
   }
 
-  std::string key_text(const Value& key, int depth) {
+  void leave_unread(const Value& value, const std::string& path) {
+    if (content_.unread.size() >= max_unread) return;
+    const Value& of = value.kind == Kind::kObject ? *value.items()[0] : value;
+    content_.unread.push_back(keep(fmt::format("{} ({})", path.empty() ? "all of it" : printable(path), describe(of))));
+  }
+
+  // Of keys that are no texts: `place` tells two of a class apart.
+  std::string key_text(const Value& key, size_t place, int depth = 0) {
     switch (key.kind) {
       case Kind::kText:
         return std::string(key.text().substr(0, max_name + 1));
@@ -212,10 +237,16 @@ class Flattener {
         return fmt::format("{}", key.real());
       case Kind::kGlobal:
         return describe(key);
+      case Kind::kBigInt:
+      case Kind::kBytes:
+      case Kind::kLatin1:
+      case Kind::kObject:
+        return fmt::format("{} #{}", describe(key), place);
       case Kind::kTuple: {
         if (depth > 4 || key.items().size() > 16) break;
         std::string joined = "(";
-        for (const Value* item : key.items()) joined += (joined.size() > 1 ? ", " : "") + key_text(*item, depth + 1).substr(0, max_name);
+        for (const Value* item : key.items())
+          joined += (joined.size() > 1 ? ", " : "") + key_text(*item, place, depth + 1).substr(0, max_name);
         return joined + ")";
       }
       default:
@@ -251,7 +282,7 @@ class Flattener {
              fmt::format("a record of {} bytes", record.size()));
 
     if (content_.tensors.size() >= max_tensors) refuse(fmt::format("at most {} tensors", max_tensors), "more");
-    WeightEntry entry{keep(path), tensor.dtype, tensor.shape, tensor.strides, {}, {}};
+    WeightEntry entry{keep(path), tensor.dtype, tensor.shape, tensor.strides, {}, {}, {}};
     const uint64_t copy = contiguous_bytes(subject, tensor.dtype, tensor.shape);
     used_ = used_ > budget_ || copy > budget_ ? budget_ + 1 : used_ + copy;
     if (used_ > budget_)
@@ -288,6 +319,11 @@ class Flattener {
 TorchContent flatten_checkpoint(const pickle::Tree& tree, const std::function<std::span<const std::byte>(std::string_view)>& storage,
                                 uint64_t budget, const std::string& subject) {
   return Flattener(storage, budget, tree.values.size(), subject).run(*tree.root);
+}
+
+WeightEntry single_tensor(const pickle::Tree& tree, const std::function<std::span<const std::byte>(std::string_view)>& storage,
+                          uint64_t budget, const std::string& subject) {
+  return Flattener(storage, budget, tree.values.size(), subject).single(*tree.root);
 }
 
 }  // namespace dinoxx

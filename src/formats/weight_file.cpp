@@ -6,12 +6,16 @@
 #include <cstring>
 #include <utility>
 
+#include "base/regular_file.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "torch_archive.hpp"
 #include "weight_file_state.hpp"
 
 namespace dinoxx {
 namespace {
+
+constexpr const char* distributed_metadata = ".metadata";
 
 // Files that are mistaken for weights, by their first bytes: what they are and what to do.
 struct Mistaken {
@@ -25,22 +29,57 @@ constexpr Mistaken mistaken[] = {
     {"GGUF", "a GGUF file", "Take the safetensors file of the same model"},
 };
 
-[[noreturn]] void refuse_legacy(const std::string& path, std::string_view what) {
-  fail(path, "a zip archive of torch.save (PyTorch 1.6 and later) or safetensors", what,
-       fmt::format("Convert it in Python: torch.save(torch.load(\"{}\", map_location=\"cpu\", weights_only=True), \"new.pth\")", path));
-}
-
 void refuse_mistaken(std::span<const std::byte> bytes, const std::string& path) {
   const std::string_view start(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 512));
   if (start.empty()) fail(path, "a file of weights", "an empty file", "Copy or download it again");
   for (const Mistaken& kind : mistaken)
     if (start.starts_with(kind.start)) fail(path, "a file of weights (safetensors or torch.save)", kind.what, kind.advice);
-  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 1 && start[1] <= 5) {
-    // a length of safetensors may begin so too, but then its header follows
-    if (start.size() < 9 || start[8] != '{') refuse_legacy(path, "a pickle without archive, as PyTorch before 1.6 wrote it");
-  }
-  if (start.size() >= 262 && start.substr(257, 5) == "ustar") refuse_legacy(path, "a tar archive, as PyTorch before 0.1.10 wrote it");
 }
+
+/// Which reader of torch_archive.hpp takes a file that begins so; nullptr: none of them.
+using TorchReader = TorchContent (*)(std::span<const std::byte>, const std::string&);
+TorchReader torch_reader(std::span<const std::byte> bytes) {
+  const std::string_view start(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (start.starts_with("PK\3\4")) return read_torch_archive;
+  // a length of safetensors may begin so too, but then its header follows
+  if (start.size() >= 2 && start[0] == '\x80' && start[1] >= 1 && start[1] <= 5 && (start.size() < 9 || start[8] != '{'))
+    return read_torch_pickles;
+  if (start.size() >= 262 && start.substr(257, 5) == "ustar") return read_torch_tar;
+  return nullptr;
+}
+
+/// Advice for a folder without weights: a checkpoint below it, where the official code of DINOv3 puts them.
+std::string near_folder(const std::filesystem::path& folder) {
+  std::error_code code;
+  std::vector<std::string> found;
+  for (const std::filesystem::path& parent : {folder, folder / "ckpt"})
+    for (const auto& entry : std::filesystem::directory_iterator(parent, code))
+      if (std::filesystem::exists(entry.path() / distributed_metadata, code)) found.push_back(entry.path().string());
+  if (found.empty()) return "Name the file of weights itself";
+  std::sort(found.begin(), found.end());
+  return fmt::format("Name one of the checkpoints in it: {}{}", printable(found.front()), found.size() > 1 ? ", ..." : "");
+}
+
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+  if (const auto file = weights_in_folder(folder)) return *file;
+  fail_usage(folder.string(),
+             "a folder with model.safetensors, pytorch_model.bin, an index of one of them, or .metadata of torch.distributed.checkpoint",
+             "none of these", near_folder(folder));
+}
+
+/// Copies a piece of `shape`, whose first element is at from[0] and to[0]; strides in elements.
+void copy_strided(const std::byte* from, std::span<const int64_t> from_strides, std::byte* to, std::span<const int64_t> to_strides,
+                  std::span<const int64_t> shape, size_t element) {
+  if (shape.empty() || (shape.size() == 1 && from_strides[0] == 1 && to_strides[0] == 1)) {
+    std::memcpy(to, from, element * (shape.empty() ? 1 : static_cast<size_t>(shape[0])));
+    return;
+  }
+  for (int64_t i = 0; i < shape[0]; ++i)
+    copy_strided(from + static_cast<size_t>(i * from_strides[0]) * element, from_strides.subspan(1),
+                 to + static_cast<size_t>(i * to_strides[0]) * element, to_strides.subspan(1), shape.subspan(1), element);
+}
+
+}  // namespace
 
 std::vector<int64_t> row_major(std::span<const int64_t> shape) {
   std::vector<int64_t> strides(shape.size(), 1);
@@ -51,16 +90,25 @@ std::vector<int64_t> row_major(std::span<const int64_t> shape) {
   return strides;
 }
 
-std::filesystem::path file_in(const std::filesystem::path& folder) {
-  static constexpr std::string_view names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                                               "pytorch_model.bin.index.json"};
-  for (const std::string_view name : names)
-    if (std::filesystem::exists(folder / name)) return folder / name;
-  fail_usage(folder.string(), "a folder with model.safetensors, pytorch_model.bin or an index of one of them", "none of these",
-             "Name the file of weights itself");
+std::string_view format_name(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kSafetensors:
+      return "safetensors";
+    case WeightFormat::kTorchArchive:
+      return "archive of torch.save";
+    case WeightFormat::kDistributed:
+      return "folder of torch.distributed.checkpoint";
+  }
+  return "";
 }
 
-}  // namespace
+std::optional<std::filesystem::path> weights_in_folder(const std::filesystem::path& folder) {
+  std::error_code code;
+  for (const char* name :
+       {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", distributed_metadata})
+    if (std::filesystem::exists(folder / name, code)) return folder / name;
+  return std::nullopt;
+}
 
 uint64_t WeightEntry::element_count() const {
   return byte_count() / dtype_size(dtype);
@@ -80,7 +128,7 @@ bool WeightEntry::contiguous() const {
 }
 
 WeightFile::State WeightFile::open_single(const std::filesystem::path& path, FileAccess access) {
-  const FileDescriptor file(path);
+  const FileDescriptor file = open_regular(path);
   State state;
   state.path = path;
   state.file_bytes = file.size();
@@ -88,13 +136,13 @@ WeightFile::State WeightFile::open_single(const std::filesystem::path& path, Fil
   std::vector<std::byte> start(std::min<uint64_t>(state.file_bytes, 512));
   file.read_at(start, 0);
   refuse_mistaken(start, path.string());
-  const bool zip = start.size() >= 4 && std::memcmp(start.data(), "PK\3\4", 4) == 0;
-  if (zip) {
+  if (const TorchReader reader = torch_reader(start)) {
     state.format = WeightFormat::kTorchArchive;
     state.maps.emplace_back(file);
-    TorchContent content = read_torch_archive(state.maps.back().bytes(), path.string());
+    TorchContent content = reader(state.maps.back().bytes(), path.string());
     state.entries = std::move(content.tensors);
     state.settings = std::move(content.settings);
+    state.unread = std::move(content.unread);
     for (WeightEntry& entry : state.entries) entry.shard = state.shards[0];
   } else {
     uint64_t head = state.file_bytes;
@@ -107,21 +155,30 @@ WeightFile::State WeightFile::open_single(const std::filesystem::path& path, Fil
     SafetensorsContent content = parse_safetensors(state.maps.back().bytes(), state.file_bytes, path.string());
     for (auto& [name, view] : content.tensors) {
       std::vector<int64_t> strides = row_major(view.shape);
-      state.entries.push_back({name, view.dtype, std::move(view.shape), std::move(strides), view.bytes, state.shards[0]});
+      state.entries.push_back({name, view.dtype, std::move(view.shape), std::move(strides), view.bytes, state.shards[0], {}});
     }
     for (auto& [key, value] : content.metadata) state.settings[key] = std::move(value);
   }
-  if (access == FileAccess::kHeader) {
-    for (WeightEntry& entry : state.entries) entry.bytes = {};
-    state.maps.clear();
-  }
+  drop_data(state, access);
   return state;
+}
+
+void WeightFile::drop_data(State& state, FileAccess access) {
+  if (access != FileAccess::kHeader) return;
+  for (WeightEntry& entry : state.entries) {
+    entry.bytes = {};
+    entry.pieces.clear();
+  }
+  state.maps.clear();
 }
 
 WeightFile WeightFile::open(const std::filesystem::path& path, FileAccess access) {
   std::error_code code;
   const std::filesystem::path found = std::filesystem::is_directory(path, code) ? file_in(path) : path;
-  auto state = std::make_shared<State>(found.extension() == ".json" ? open_index(found, access) : open_single(found, access));
+  auto state = std::make_shared<State>(found.filename() == distributed_metadata ? open_distributed(found, access)
+                                       : found.extension() == ".json"           ? open_index(found, access)
+                                                                                : open_single(found, access));
+  for (WeightEntry& entry : state->entries) entry.name = printable(entry.name);  // what reaches a terminal; no network has such names
   for (size_t i = 0; i < state->entries.size(); ++i)
     if (!state->index.emplace(state->entries[i].name, i).second)
       fail(found.string(), "a tensor name once", fmt::format("\"{}\" twice", state->entries[i].name), "Make or download the file again");
@@ -147,6 +204,10 @@ const nlohmann::json& WeightFile::settings() const {
   return state_->settings;
 }
 
+const std::vector<std::string>& WeightFile::unread() const {
+  return state_->unread;
+}
+
 const WeightEntry* WeightFile::find(std::string_view name) const {
   const auto found = state_->index.find(name);
   return found == state_->index.end() ? nullptr : &state_->entries[found->second];
@@ -166,23 +227,19 @@ void copy_contiguous(const WeightEntry& entry, std::span<std::byte> out) {
   if (out.size() != bytes)
     fail(entry.name, fmt::format("room for {} bytes", bytes), fmt::format("{}", out.size()), "Pass a buffer of byte_count()");
   if (bytes == 0) return;
-  if (entry.bytes.empty()) fail(entry.name, "a file opened with its data", "one opened for its header", "Open it with FileAccess::kData");
-  if (entry.contiguous()) {
+  if (!entry.has_data()) fail(entry.name, "a file opened with its data", "one opened for its header", "Open it with FileAccess::kData");
+  const size_t element = dtype_size(entry.dtype);
+  const std::vector<int64_t> strides = row_major(entry.shape);
+  for (const WeightPiece& piece : entry.pieces) {
+    int64_t first = 0;
+    for (size_t i = 0; i < strides.size(); ++i) first += piece.at[i] * strides[i];
+    copy_strided(piece.bytes.data(), piece.strides, out.data() + static_cast<size_t>(first) * element, strides, piece.shape, element);
+  }
+  if (!entry.pieces.empty()) return;
+  if (entry.contiguous())
     std::memcpy(out.data(), entry.bytes.data(), bytes);
-    return;
-  }
-  const size_t element = dtype_size(entry.dtype), dimensions = entry.shape.size();
-  std::vector<int64_t> at(dimensions, 0);
-  uint64_t from = 0;  // element
-  for (uint64_t to = 0; to < bytes; to += element) {
-    std::memcpy(out.data() + to, entry.bytes.data() + from * element, element);
-    for (size_t i = dimensions; i-- > 0;) {
-      from += static_cast<uint64_t>(entry.strides[i]);
-      if (++at[i] < entry.shape[i]) break;
-      from -= static_cast<uint64_t>(entry.strides[i]) * static_cast<uint64_t>(entry.shape[i]);
-      at[i] = 0;
-    }
-  }
+  else
+    copy_strided(entry.bytes.data(), entry.strides, out.data(), strides, entry.shape, element);
 }
 
 }  // namespace dinoxx

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,12 @@
 
 namespace dinoxx {
 
+/// A part of a tensor that was saved by several processes.
+struct WeightPiece {
+  std::vector<int64_t> at, shape, strides;  ///< place of its first element in the tensor, extents, strides in elements
+  std::span<const std::byte> bytes;         ///< from its first to its last element
+};
+
 /// One tensor of a weight file. The bytes belong to the WeightFile and its copies.
 struct WeightEntry {
   std::string name;  ///< path of keys, joined by dots: "teacher.backbone.blocks.0.attn.qkv.weight"
@@ -19,22 +26,28 @@ struct WeightEntry {
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;      ///< in elements, >= 0; 0 where a dimension was expanded
   std::span<const std::byte> bytes;  ///< from the tensor's first to its last element (storage offset applied); may be unaligned
-  std::string shard;                 ///< file name that holds it
+  std::string shard;                 ///< file name that holds it, or its first piece
+  std::vector<WeightPiece> pieces;   ///< of a sharded checkpoint: they cover the tensor, and `bytes` is empty
 
-  bool contiguous() const;  ///< then `bytes` are the tensor, row-major
+  bool has_data() const { return !bytes.empty() || !pieces.empty(); }
+  bool contiguous() const;  ///< then `bytes` are the tensor, row-major, where there are no pieces
   uint64_t element_count() const;
   uint64_t byte_count() const;  ///< of a contiguous copy
 };
 
-enum class WeightFormat { kSafetensors, kTorchArchive };
+enum class WeightFormat { kSafetensors, kTorchArchive, kDistributed };
+/// "safetensors", "archive of torch.save", "folder of torch.distributed.checkpoint"
+std::string_view format_name(WeightFormat format);
 
 /// Read-only view of published weights, memory-mapped: nothing is copied, and no tensor is read before somebody looks at it.
 /// Understands by content, not by name
 ///   - safetensors (parse_safetensors);
-///   - zip archives of torch.save since PyTorch 1.6 (.pth, .pt, .bin), by an unpickler that executes nothing: the names that state
-///     dicts and training checkpoints contain are a table, and each is data; any other name is refused;
+///   - files of torch.save (.pth, .pt, .bin): zip archives since PyTorch 1.6, pickles in a row since 0.1.10, tar archives before. By an
+///     unpickler that executes nothing: the names that state dicts and training checkpoints contain are a table, and each is data; objects
+///     of other classes are left unread and named (unread());
+///   - folders of torch.distributed.checkpoint (.metadata and *.distcp), from any number of ranks;
 ///   - model.safetensors.index.json and pytorch_model.bin.index.json: all shards, each tensor in the shard that the map says;
-///   - a folder with model.safetensors, its index, pytorch_model.bin or its index (the first that is there, in this order).
+///   - a folder with one of them (weights_in_folder).
 /// What is damaged, hostile or of another kind is refused with an Error: what was expected, what was found, what to do. Sizes, counts and
 /// depths are bounded by the size of the file.
 class WeightFile {
@@ -58,13 +71,22 @@ class WeightFile {
   /// index files. Objects are rendered as data: argparse.Namespace as an object, NumPy scalars as numbers.
   const nlohmann::json& settings() const;
 
+  /// Objects of a checkpoint whose classes this reader does not know, and what they hold is left unread: "path (class)".
+  const std::vector<std::string>& unread() const;
+
  private:
   struct State;
   static State open_single(const std::filesystem::path& path, FileAccess access);
   static State open_index(const std::filesystem::path& path, FileAccess access);
+  static State open_distributed(const std::filesystem::path& path, FileAccess access);
+  static void drop_data(State& state, FileAccess access);
   explicit WeightFile(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;  // what copies share
 };
+
+/// The file that stands for a folder: model.safetensors, its index, pytorch_model.bin, its index, or .metadata of
+/// torch.distributed.checkpoint, the first that is there in this order.
+std::optional<std::filesystem::path> weights_in_folder(const std::filesystem::path& folder);
 
 /// Copies a tensor of any strides to row-major order. Error when `out` is not byte_count() long or the file was opened with kHeader.
 void copy_contiguous(const WeightEntry& entry, std::span<std::byte> out);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/regular_file.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "strict_json.hpp"
 #include "weight_file_state.hpp"
@@ -17,13 +19,16 @@ constexpr const char* advice = "Copy or download the index and its shards again,
 
 void check_shard_name(const std::string& name, const std::string& subject) {
   const auto ends = [&](std::string_view ending) { return name.size() > ending.size() && name.ends_with(ending); };
-  const bool plain = name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos && name.find("..") == std::string::npos &&
-                     name.front() != '.' && name.size() <= 255;
-  if (!plain || !(ends(".safetensors") || ends(".bin") || ends(".pth") || ends(".pt")))
+  if (!plain_file_name(name) || !(ends(".safetensors") || ends(".bin") || ends(".pth") || ends(".pt")))
     fail(subject, "names of files beside the index, ending in .safetensors or .bin", fmt::format("\"{}\"", name.substr(0, 200)), advice);
 }
 
 }  // namespace
+
+bool plain_file_name(const std::string& name) {
+  return !name.empty() && name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos && name.find("..") == std::string::npos &&
+         name.front() != '.' && name.size() <= 255 && without_controls(name) == name;
+}
 
 std::map<std::string, std::string> parse_weight_map(std::string_view text, const std::string& subject, nlohmann::json& settings) {
   if (text.size() > max_index) fail(subject, fmt::format("an index of at most {} bytes", max_index), std::to_string(text.size()), advice);
@@ -46,7 +51,7 @@ std::map<std::string, std::string> parse_weight_map(std::string_view text, const
 }
 
 WeightFile::State WeightFile::open_index(const std::filesystem::path& path, FileAccess access) {
-  const MappedFile text{FileDescriptor(path)};
+  const MappedFile text{open_regular(path)};
   State state;
   state.path = path;
   const auto map =
@@ -69,6 +74,7 @@ WeightFile::State WeightFile::open_index(const std::filesystem::path& path, File
     state.format = shard.format;
     state.shards.push_back(name);
     state.file_bytes += shard.file_bytes;
+    state.unread.insert(state.unread.end(), shard.unread.begin(), shard.unread.end());
     std::move(shard.maps.begin(), shard.maps.end(), std::back_inserter(state.maps));
   }
   if (found == map.size()) return state;

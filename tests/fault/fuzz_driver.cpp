@@ -91,6 +91,13 @@ constexpr std::string_view words[] = {"PK\3\4",
                                       "cnumpy.core.multiarray\nscalar\n",
                                       "c_codecs\nencode\n",
                                       "cos\nsystem\n",
+                                      "ca.program\nThing\n",
+                                      "\x92",
+                                      "MetadataIndex",
+                                      "_StorageInfo",
+                                      "__0_0.distcp",
+                                      "../__0_0.distcp",
+                                      "ustar",
                                       "cbuiltins\nset\n",
                                       "ctorch\nSize\n",
                                       "ctorch._utils\n_rebuild_parameter\n",
@@ -204,6 +211,13 @@ Input pickle_in(const Input& archive) {
   return archive.substr(begin, end + 1 - begin);
 }
 
+std::string_view kind_of(const Input& content) {
+  if (content.starts_with("PK")) return "torch_archive";
+  if (content.starts_with("\x80\x02\x8a\x0a\x6c\xfc") || content.substr(0, 512).find("ustar") != Input::npos) return "torch_legacy";
+  if (content.starts_with("\x80")) return content.find("TensorStorageMetadata") != Input::npos ? "distributed" : "torch_pickle";
+  return "safetensors";
+}
+
 // The checksum that a central directory says for data.pkl, corrected, so that mutations of the pickle get past it.
 void mend_checksum(Input& archive) {
   const size_t name = archive.rfind("/data.pkl");
@@ -269,6 +283,8 @@ int main(int argc, char** argv) {
   const auto entry = target == "safetensors"     ? dinoxx::fuzz::safetensors
                      : target == "torch_archive" ? dinoxx::fuzz::torch_archive
                      : target == "torch_pickle"  ? dinoxx::fuzz::torch_pickle
+                     : target == "torch_legacy"  ? dinoxx::fuzz::torch_legacy
+                     : target == "distributed"   ? dinoxx::fuzz::distributed
                                                  : nullptr;
   uint64_t runs = UINT64_MAX, seed = 1;
   double seconds = 1e9;
@@ -290,15 +306,16 @@ int main(int argc, char** argv) {
       std::ifstream file{std::string(option), std::ios::binary};
       Input content{std::istreambuf_iterator<char>(file), {}};
       // seeds of this target's kind alone
-      const bool archive = content.starts_with("PK");
-      if (target == "torch_pickle" && archive) content = pickle_in(content);
-      if (target == "torch_pickle" ? !content.starts_with("\x80") : archive != (target == "torch_archive")) content.clear();
+      const std::string_view kind = kind_of(content);
+      if (target == "torch_pickle" && kind == "torch_archive") content = pickle_in(content);
+      if (target == "torch_pickle" ? !content.starts_with("\x80") : kind != target) content.clear();
       if (file && !content.empty()) corpus.push_back(std::move(content));
     }
   }
   if (!entry || corpus.empty()) {
     std::fprintf(stderr,
-                 "fuzz_weights: expected safetensors, torch_archive or torch_pickle, then options and at least one readable seed\n");
+                 "fuzz_weights: expected safetensors, torch_archive, torch_pickle, torch_legacy or distributed, then options and at least "
+                 "one readable seed\n");
     return 2;
   }
 

@@ -1,5 +1,5 @@
 // What the parsers of weight files do with bytes that nobody meant: an Error or a result whose every tensor can be copied, nothing else.
-// Three entry points, one of which DINOXX_FUZZ_ENTRY makes LLVMFuzzerTestOneInput for libFuzzer; fuzz_driver.cpp calls all of them.
+// Five entry points, one of which DINOXX_FUZZ_ENTRY makes LLVMFuzzerTestOneInput for libFuzzer; fuzz_driver.cpp calls all of them.
 #include "fuzz_weights.hpp"
 
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dinoxx/base/error.hpp"
+#include "formats/distributed_checkpoint.hpp"
 #include "formats/pickle.hpp"
 #include "formats/torch_archive.hpp"
 #include "formats/weight_file.hpp"
@@ -37,6 +38,7 @@ void use(const TorchContent& content, uint64_t file_bytes) {
   }
   require(total <= (uint64_t{64} << 20) + 4 * file_bytes, "a sum within the budget");
   (void)content.settings.dump().size();  // throws on text that is not UTF-8
+  for (const std::string& unread : content.unread) (void)nlohmann::json(unread).dump().size();
 }
 
 }  // namespace
@@ -99,6 +101,35 @@ int torch_pickle(const uint8_t* data, size_t size) {
       return found == records.end() ? std::span<const std::byte>() : std::span<const std::byte>(found->second);
     };
     use(flatten_checkpoint(tree, find, uint64_t{64} << 20, "fuzz"), size);
+  } catch (const Error&) {
+  }
+  return 0;
+}
+
+int torch_legacy(const uint8_t* data, size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  for (const auto reader : {read_torch_pickles, read_torch_tar}) {
+    try {
+      use(reader(bytes, "fuzz"), size);
+    } catch (const Error&) {
+    }
+  }
+  return 0;
+}
+
+int distributed(const uint8_t* data, size_t size) {
+  try {
+    for (const DistributedTensor& tensor : parse_distributed_metadata(std::as_bytes(std::span(data, size)), "fuzz")) {
+      uint64_t covered = 0;
+      for (const StoredPiece& piece : tensor.pieces) {
+        require(plain_file_name(piece.file), "files inside the folder");
+        require(piece.at.size() == tensor.shape.size() && piece.shape.size() == tensor.shape.size(), "pieces of the tensor's dimensions");
+        for (size_t i = 0; i < piece.at.size(); ++i)
+          require(piece.at[i] >= 0 && piece.shape[i] >= 0 && piece.at[i] <= tensor.shape[i] - piece.shape[i], "pieces inside the tensor");
+        covered += contiguous_bytes("fuzz", DType::kU8, piece.shape);
+      }
+      require(covered == contiguous_bytes("fuzz", DType::kU8, tensor.shape), "pieces that cover the tensor");
+    }
   } catch (const Error&) {
   }
   return 0;

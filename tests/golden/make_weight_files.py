@@ -9,15 +9,22 @@ call, so load them with nothing but a reader under test.
 """
 import argparse
 import collections
+import datetime
+import enum
+import functools
+import io
 import json
 import os
 import pathlib
 import pickle
 import struct
 import sys
+import tarfile
+import types
 
 import numpy as np
 import torch
+import torch.distributed.checkpoint
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from golden_common import fnv1a64, versions
@@ -46,7 +53,7 @@ class Manifest:
     def __init__(self):
         self.files = {}
 
-    def add(self, file, tensors, settings=None, format="torch"):
+    def add(self, file, tensors, settings=None, format="torch", unread=()):
         """tensors: {name in the file: (tensor, name of its values, period or None)} or {name: tensor}."""
         rows = {}
         for name, row in tensors.items():
@@ -54,7 +61,7 @@ class Manifest:
             rows[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "strides": list(tensor.stride()), "values": source}
             if period:
                 rows[name]["period"] = period
-        self.files[file] = {"format": format, "tensors": rows, "settings": settings if settings is not None else {}}
+        self.files[file] = {"format": format, "tensors": rows, "settings": settings if settings is not None else {}, "unread": list(unread)}
         path = os.path.join(OUT, file)
         if os.path.isfile(path):
             print(f"{file}: {os.path.getsize(path)} bytes")
@@ -89,8 +96,8 @@ def state_dicts(manifest):
     manifest.add("without_checksums.pth", state)
 
 
-def checkpoint(manifest, protocol):
-    """As main_dino.py of DINO v1 saves it."""
+def checkpoint(manifest, protocol, zipped=True):
+    """As main_dino.py of DINO v1 saves it. Not `zipped`: as PyTorch before 1.6 wrote it."""
     student, teacher = filled_state("student.module.backbone."), filled_state("teacher.backbone.")
     student = {"module.backbone." + k: v for k, v in student.items()}
     teacher = {"backbone." + k: v for k, v in teacher.items()}
@@ -105,12 +112,12 @@ def checkpoint(manifest, protocol):
             state[key] = values(f"optimizer.state.{index}.{key}", tuple(tensor.shape))
     args = argparse.Namespace(arch="vit_small", patch_size=16, lr=0.0005, out_dim=65536, norm_last_layer=True, global_crops_scale=(0.4, 1.0),
                               data_path="/data/ümlaut", freeze=None, output_dir=pathlib.PurePosixPath("/tmp/out"))
-    file = f"v1_checkpoint_p{protocol}.pth"
+    file = f"v1_checkpoint_p{protocol}.pth" if zipped else f"before_1.6_p{protocol}.pth"
     data = {"student": student, "teacher": teacher, "optimizer": moments, "epoch": 100, "args": args,
             "dino_loss": {"center": values("dino_loss.center", (1, 6))}, "fp16_scaler": {"scale": 65536.0, "growth_interval": 2000},
             "best_acc": np.float64(0.75), "steps": np.int64(-12345678901), "flag": np.bool_(True), "half": np.float32(1.5),
             "history": np.arange(3.0), "seen": {3}, "big": 1 << 80, "nothing": None, "infinite": float("inf"), "blob": b"ab\xff"}
-    torch.save(data, path(file), pickle_protocol=protocol)
+    torch.save(data, path(file), pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     tensors = {"student." + k: v for k, v in student.items()} | {"teacher." + k: v for k, v in teacher.items()}
     for index, state in moments["state"].items():
         tensors |= {f"optimizer.state.{index}.{key}": tensor for key, tensor in state.items()}
@@ -124,6 +131,125 @@ def checkpoint(manifest, protocol):
         "fp16_scaler": {"scale": 65536.0, "growth_interval": 2000}, "best_acc": 0.75, "steps": -12345678901, "flag": True, "half": 1.5,
         "history": {"class": numpy_class}, "seen": [3], "big": {"class": "int", "bytes": 11}, "nothing": None, "infinite": "inf",
         "blob": {"class": "bytes", "bytes": 3 if protocol == 5 else 4}})
+
+
+def own_class(module, name, *bases, **members):
+    """A class that another program would import from `module`."""
+    parts = module.split(".")
+    for i in range(len(parts)):
+        sys.modules.setdefault(".".join(parts[:i + 1]), types.ModuleType(".".join(parts[:i + 1])))
+    cls = type(name, bases, members | {"__module__": module, "__qualname__": name})
+    setattr(sys.modules[module], name, cls)
+    return cls
+
+
+def unknown(manifest, protocol):
+    """What training frameworks put beside the tensors: objects that no table can list."""
+    state = {"backbone." + k: v for k, v in filled_state("unknown.").items()}
+    attributes = own_class("pytorch_lightning.utilities.parsing", "AttributeDict", dict)
+    config = own_class("omegaconf.dictconfig", "DictConfig", __setstate__=lambda self, state: self.__dict__.update(state))()
+    config.__dict__ = {"_content": {"lr": 0.1, "extra": values("unread", (2,))}, "_metadata": None}
+    pair = own_class("some.program", "Pair", tuple, __getnewargs_ex__=lambda self: (((1, 2),), {"named": 3}) if len(self) else ((), {}),
+                     __new__=lambda cls, items=(), named=0: tuple.__new__(cls, items))((1, 2))
+    numbers = own_class("some.program", "Numbers", list)([1, 2])
+    member = enum.Enum("Precision", {"HALF": 16, "FULL": 32}, module="some.program")
+    sys.modules["some.program"].Precision = member
+    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(small_net().parameters(), lr=0.1), 1)
+    data = {"epoch": 3, "pytorch-lightning_version": "2.4.0", "torch_version": torch.torch_version.TorchVersion("2.11.0"), "state_dict": state,
+            "hyper_parameters": attributes(lr=0.5, norm=functools.partial(torch.nn.LayerNorm, eps=1e-6), size=96), "cfg": config,
+            "saved": datetime.datetime(2026, 1, 2), "scheduler": scheduler, "class": torch.nn.GELU, "numbers": numbers,
+            "callbacks": {own_class("some.program", "Early"): {"best": 1}}, "by_member": {member.HALF: 1, member.FULL: 2},
+            "function": torch.nn.functional.gelu, "wrapped": collections.defaultdict(functools.partial(int, 0), {"a": 1})}
+    if protocol >= 4:
+        data["pair"] = pair
+    file = f"unknown_p{protocol}.pth"
+    torch.save(data, path(file), pickle_protocol=protocol)
+    manifest.add(file, {"state_dict." + k: v for k, v in state.items()}, UNKNOWN_SETTINGS(protocol), unread=UNKNOWN(protocol))
+
+
+def UNKNOWN_SETTINGS(protocol):
+    key = "builtins" if protocol > 2 else "__builtin__"
+    settings = {"epoch": 3, "pytorch-lightning_version": "2.4.0", "torch_version": {"class": "torch.torch_version.TorchVersion"},
+                "hyper_parameters": {"lr": 0.5, "norm": {"class": "functools.partial"}, "size": 96}, "cfg": {"class": "omegaconf.dictconfig.DictConfig"},
+                "saved": {"class": "datetime.datetime"}, "scheduler": {"class": "torch.optim.lr_scheduler.StepLR"},
+                "class": "torch.nn.modules.activation.GELU", "numbers": [1, 2], "callbacks": {"some.program.Early": {"best": 1}},
+                "by_member": {"a some.program.Precision #0": 1, "a some.program.Precision #1": 2}, "function": "torch._C._nn.gelu", "wrapped": {"a": 1}}
+    if protocol >= 4:
+        settings["pair"] = {"class": "some.program.Pair"}
+    return settings
+
+
+def UNKNOWN(protocol):
+    rows = ["torch_version (torch.torch_version.TorchVersion)", "hyper_parameters (pytorch_lightning.utilities.parsing.AttributeDict)",
+            "hyper_parameters.norm (functools.partial)", "cfg (omegaconf.dictconfig.DictConfig)", "saved (datetime.datetime)",
+            "scheduler (torch.optim.lr_scheduler.StepLR)", "class (torch.nn.modules.activation.GELU)", "numbers (some.program.Numbers)",
+            "function (torch._C._nn.gelu)"]
+    return rows + (["pair (some.program.Pair)"] if protocol >= 4 else [])
+
+
+def tarred(manifest):
+    """As PyTorch before 0.1.10 wrote it, by the reader of it in torch/serialization.py, which is asked at the end."""
+    def part(*objects):
+        return b"".join(o if isinstance(o, bytes) else pickle.dumps(o, protocol=2) for o in objects)
+
+    class Stand:  # for a tensor: its key
+        def __init__(self, key):
+            self.key = key
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return str(value.key) if isinstance(value, Stand) else None
+
+    root, words = values("tar", (3, 4)), values("tar words", (5,), torch.int64)
+    storages = part(2, (1, "cpu", torch.FloatStorage), struct.pack("<q", 12), root.numpy().tobytes(), (2, "cuda:0", torch.LongStorage),
+                    struct.pack("<q", 5), words.numpy().tobytes(), [(3, 1, 4, 4)])
+    rows = {10: (1, (3, 4), (4, 1), 0), 11: (1, (4, 3), (1, 4), 0), 12: (2, (5,), (1,), 0), 13: (3, (2,), (2,), 1)}
+    tensors = part(len(rows))
+    for key, (storage, shape, strides, offset) in rows.items():
+        tensors += part((key, storage, torch.FloatTensor)) + struct.pack(f"<ii{2 * len(shape)}qq", len(shape), 0, *shape, *strides, offset)
+    buffer = io.BytesIO()
+    Pickler(buffer, protocol=2).dump(collections.OrderedDict(weight=Stand(10), turned=Stand(11), words=Stand(12), part=Stand(13), epoch=4))
+    with tarfile.open(path("before_0.1.10.pth"), "w:", format=tarfile.PAX_FORMAT) as out:
+        for name, content in (("storages", storages), ("tensors", tensors), ("pickle", buffer.getvalue())):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            out.addfile(member, io.BytesIO(content))
+    read = torch.load(path("before_0.1.10.pth"), map_location="cpu", weights_only=False)
+    expected = {"weight": root, "turned": root.t(), "words": words, "part": root.flatten()[4:8][1::2]}
+    assert all(torch.equal(read[name], tensor) for name, tensor in expected.items())
+    manifest.add("before_0.1.10.pth", {"weight": (root, "tar", None), "turned": (root.t(), "tar^T", None), "words": (words, "tar words", None),
+                                       "part": (expected["part"], "tar[5::2]", None)}, {"epoch": 4})
+
+
+def distributed_rank(rank, world, folder):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29541", RANK=str(rank), WORLD_SIZE=str(world))
+    torch.distributed.init_process_group("gloo")
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (world,))
+    state = {"model": distributed_tensors()}
+    if world > 1:
+        for name, tensor in state["model"].items():
+            if name.startswith(("rows", "columns")):
+                where = torch.distributed.tensor.Shard(1 if name == "columns" else 0)
+                state["model"][name] = torch.distributed.tensor.distribute_tensor(tensor, mesh, [where])
+    torch.distributed.checkpoint.save(state | {"iteration": 12}, storage_writer=torch.distributed.checkpoint.filesystem.FileSystemWriter(folder))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def distributed_tensors():
+    shapes = {"rows.weight": (5, 3, 2), "rows.bias": (2,), "columns": (4, 7), "whole": (3, 2), "scalar": ()}
+    return {name: values("distributed." + name, shape) for name, shape in shapes.items()} | {
+        "rows.half": values("distributed.rows.half", (6, 2), torch.bfloat16)}
+
+
+def distributed(manifest):
+    """As the official code of DINOv3 saves: torch.distributed.checkpoint, here from one and from three processes."""
+    os.chdir(OUT)  # the metadata hold the path as given
+    for world in (1, 3):
+        folder = f"distributed_{world}"
+        torch.multiprocessing.spawn(distributed_rank, (world, folder), nprocs=world)
+        tensors = {"model." + name: (tensor, "distributed." + name, None) for name, tensor in distributed_tensors().items()}
+        manifest.add(folder, tensors, format="distributed")
 
 
 def strided(manifest):
@@ -239,7 +365,6 @@ def hostile():
     torch.save({"a": tensor, "b": Built()}, path("hostile/own_class.pth"))
     torch.save(torch.nn.Linear(2, 2), path("hostile/whole_module.pth"))
     torch.save({"a": tensor.to_sparse()}, path("hostile/sparse.pth"))
-    torch.save({"a": tensor}, path("hostile/legacy.pth"), _use_new_zipfile_serialization=False)
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path("hostile/torchscript.pt"))
     torch.save({"a": torch.randn(2, dtype=torch.complex64).conj()}, path("hostile/conjugate.pth"))
     torch.save({"a.b": tensor, "a": {"b": tensor}}, path("hostile/same_path.pth"))
@@ -263,6 +388,10 @@ def main():
     state_dicts(manifest)
     for protocol in (2, 5):
         checkpoint(manifest, protocol)
+        unknown(manifest, protocol)
+    checkpoint(manifest, 2, zipped=False)
+    tarred(manifest)
+    distributed(manifest)
     strided(manifest)
     dtypes(manifest)
     parameters(manifest)
@@ -273,4 +402,5 @@ def main():
         out.write("\n")
 
 
-main()
+if __name__ == "__main__":  # also read by the processes of distributed()
+    main()

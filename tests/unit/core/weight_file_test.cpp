@@ -34,6 +34,12 @@ uint64_t bits(std::string_view name, uint64_t index) {
 // The row-major bytes of a tensor of the manifest.
 std::vector<std::byte> expected_bytes(const json& row, DType dtype, uint64_t count) {
   std::string name = row["values"];
+  uint64_t first = 0, step = 1;  // "name[5::2]"
+  if (const size_t slice = name.find('['); slice != std::string::npos) {
+    first = std::stoull(name.substr(slice + 1));
+    step = std::stoull(name.substr(name.find("::") + 2));
+    name.resize(slice);
+  }
   const bool transposed = name.ends_with("^T");
   if (transposed) name.resize(name.size() - 2);
   const uint64_t period = row.value("period", uint64_t{0});
@@ -42,7 +48,7 @@ std::vector<std::byte> expected_bytes(const json& row, DType dtype, uint64_t cou
   for (uint64_t i = 0; i < count; ++i) {
     uint64_t index = period ? i % period : i;
     if (transposed) index = i % row["shape"][1].get<uint64_t>() * row["shape"][0].get<uint64_t>() + i / row["shape"][1].get<uint64_t>();
-    uint64_t value = bits(name, index);
+    uint64_t value = bits(name, first + step * index);
     if (dtype == DType::kBool) value &= 1;
     std::memcpy(bytes.data() + i * size, &value, size);
   }
@@ -61,7 +67,10 @@ TEST(WeightFileGolden, EveryTensorBitForBit) {
   for (const auto& [name, row] : files.items()) {
     SCOPED_TRACE(name);
     const WeightFile file = WeightFile::open(golden / name);
-    EXPECT_EQ(file.format(), row["format"] == "torch" ? WeightFormat::kTorchArchive : WeightFormat::kSafetensors);
+    EXPECT_EQ(file.format(), row["format"] == "torch"         ? WeightFormat::kTorchArchive
+                             : row["format"] == "distributed" ? WeightFormat::kDistributed
+                                                              : WeightFormat::kSafetensors);
+    EXPECT_EQ(json(file.unread()), row["unread"]);
     EXPECT_EQ(file.entries().size(), row["tensors"].size());
     EXPECT_EQ(file.settings(), row["settings"]) << file.settings().dump(1);
     for (const auto& [tensor, expected] : row["tensors"].items()) {
@@ -74,7 +83,7 @@ TEST(WeightFileGolden, EveryTensorBitForBit) {
       std::vector<std::byte> copy(entry->byte_count());
       copy_contiguous(*entry, copy);
       EXPECT_TRUE(copy == expected_bytes(expected, entry->dtype, entry->element_count()));
-      EXPECT_TRUE(!entry->contiguous() || entry->bytes.size() == entry->byte_count());
+      EXPECT_TRUE(!entry->contiguous() || !entry->pieces.empty() || entry->bytes.size() == entry->byte_count());
       ++tensors;
     }
   }
@@ -108,6 +117,30 @@ TEST(WeightFileGolden, ShardsSayWhereEachTensorIs) {
   EXPECT_GT(file.file_bytes(), 72u);
 }
 
+// Tensors that three processes saved a part of each, along either dimension, and what one of them saved whole.
+TEST(WeightFileGolden, PiecesOfADistributedCheckpointAreJoined) {
+  const WeightFile file = WeightFile::open(golden / "distributed_3");
+  EXPECT_EQ(file.path().filename(), ".metadata");
+  EXPECT_THAT(file.shards(), testing::UnorderedElementsAre("__0_0.distcp", "__1_0.distcp", "__2_0.distcp"));
+  EXPECT_EQ(file.at("model.rows.weight").pieces.size(), 3u);
+  EXPECT_EQ(file.at("model.rows.bias").pieces.size(), 2u) << "the third process had none of it";
+  EXPECT_EQ(file.at("model.columns").pieces.size(), 3u);
+  EXPECT_TRUE(file.at("model.whole").pieces.empty());
+  EXPECT_EQ(WeightFile::open(golden / "distributed_3" / ".metadata").entries().size(), file.entries().size());
+}
+
+TEST(WeightFileGolden, AFolderOfDistributedCheckpointsNamesThem) {
+  const testing_support::TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "ckpt");
+  std::filesystem::copy(golden / "distributed_1", folder / "ckpt" / "199");
+  try {
+    WeightFile::open(folder.path());
+    FAIL();
+  } catch (const UsageError& error) {
+    EXPECT_THAT(error.what(), HasSubstr((folder / "ckpt" / "199").string()));
+  }
+}
+
 TEST(WeightFileGolden, OutlivesTheObjectThatOpenedIt) {
   WeightFile copy = WeightFile::open(golden / "dtypes.pth");
   const WeightEntry* entry = nullptr;
@@ -123,13 +156,14 @@ TEST(WeightFileGolden, OutlivesTheObjectThatOpenedIt) {
 }
 
 TEST(WeightFileGolden, HeaderAloneHasEverythingButBytes) {
-  for (const char* name : {"dtypes.pth", "dtypes.safetensors", "sharded", "sharded_bin"}) {
+  for (const char* name : {"dtypes.pth", "dtypes.safetensors", "sharded", "sharded_bin", "unknown_p2.pth", "before_1.6_p2.pth",
+                           "before_0.1.10.pth", "distributed_1", "distributed_3"}) {
     const WeightFile header = WeightFile::open(golden / name, FileAccess::kHeader), full = WeightFile::open(golden / name);
     ASSERT_EQ(header.entries().size(), full.entries().size());
     for (size_t i = 0; i < full.entries().size(); ++i) {
       EXPECT_EQ(header.entries()[i].name, full.entries()[i].name);
       EXPECT_EQ(header.entries()[i].shape, full.entries()[i].shape);
-      EXPECT_TRUE(header.entries()[i].bytes.empty());
+      EXPECT_FALSE(header.entries()[i].has_data());
       std::vector<std::byte> bytes(full.entries()[i].byte_count());
       EXPECT_THROW(copy_contiguous(header.entries()[i], bytes), Error);
     }
