@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "apps/commands.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/model_source.hpp"
 #include "history/run_history.hpp"
@@ -26,8 +27,8 @@ constexpr const char* kUsage = R"(dinoxx weights: backbones from and for other p
   dinoxx weights export FILE --naming N --out DIR     for other tools: official, timm or transformers
   dinoxx weights diff FILE FILE                       do two files hold the same network?
 
-FILE is a safetensors file, a .pth/.pt/.bin of torch.save (read by an unpickler that executes nothing), an index of several of these, a
-folder with one of them, or a run folder's checkpoint (its teacher). Known: ViTs of DINO v1, v2, v3, ConvNeXt and ResNet under the names of
+FILE is a safetensors file, a .pth/.pt/.bin of torch.save of any age (read by an unpickler that executes nothing), an index of several of
+these, a folder with one of them or of torch.distributed.checkpoint, or a run folder's checkpoint (its teacher). Known: ViTs of DINO v1, v2, v3, ConvNeXt and ResNet under the names of
 facebookresearch, timm, transformers and torchvision, bare or inside training checkpoints. Exit codes: 0 done, 1 failed or different, 2 bad usage.
 )";
 
@@ -48,7 +49,7 @@ Options parse(int argc, char** argv) {
   po::options_description own("options", 140, 70), hidden, all;
   own.add_options()("help,h", "this text")("tensors", po::bool_switch(&o.tensors), "inspect: every tensor with its type and shape")(
       "key", po::value(&o.which.key)->value_name("PREFIX"),
-      "which network of a training checkpoint: teacher (the default), student, or a prefix")(
+      "which network of a training checkpoint: student, teacher, or a prefix; without it model_ema, else the teacher")(
       "heads", po::value(&heads)->value_name("N"), "attention heads, where the file does not say")(
       "image-size", po::value(&image_size)->value_name("PIXELS"), "size of the images to come, for what the file does not say")(
       "channels", po::value(&o.channels)->value_name("N"), "input channels: the first convolution is adapted")(
@@ -137,7 +138,7 @@ int inspect(const Options& o) {
   std::vector<std::string> counts;
   for (const auto& [type, count] : types) counts.push_back(fmt::format("{} {}", count, type));
   fmt::print("file       {}, {}, {}{}\n", file.path().string(),
-             file.format() == WeightFormat::kSafetensors ? "safetensors" : "archive of torch.save", size_text(file.file_bytes()),
+             format_name(file.format()), size_text(file.file_bytes()),
              file.shards().size() > 1 ? fmt::format(" in {} files", file.shards().size()) : "");
   fmt::print("tensors    {} ({}), {} elements\n", file.entries().size(), fmt::join(counts, ", "), elements);
   bool known = true;
@@ -149,7 +150,8 @@ int inspect(const Options& o) {
     known = false;
   }
   const std::string settings = file.settings().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  if (!file.settings().empty()) fmt::print("settings   {}{}\n", settings.substr(0, 600), settings.size() > 600 ? " ..." : "");
+  if (!file.settings().empty())
+    fmt::print("settings   {}{}\n", without_controls(settings.substr(0, 600)), settings.size() > 600 ? " ..." : "");
   if (o.tensors)
     for (const WeightEntry& entry : file.entries())
       fmt::print("  {}  {} [{}]{}\n", entry.name, dtype_name(entry.dtype), fmt::join(entry.shape, ", "),

@@ -45,22 +45,15 @@ fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
              std::to_string(*step), "Name one of these, or none for the newest.");
 }
 
-/// A folder of a published model.
-bool holds_weights(const fs::path& folder) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"})
-    if (fs::exists(folder / name)) return true;
-  return false;
-}
-
 fs::path weights_file(const ModelRequest& request) {
   const fs::path& path = request.checkpoint;
   if (!fs::exists(path))
     fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
-  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !holds_weights(path))
+  if (fs::is_directory(path) && !fs::exists(path / kManifest) && !weights_in_folder(path))
     return checkpoint_of_run(path, request.step) / kWeights;
   if (request.step)
     fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
-  if (fs::is_directory(path) && holds_weights(path)) return path;
+  if (fs::is_directory(path) && weights_in_folder(path)) return path;
   if (fs::is_directory(path) && !fs::exists(path / kWeights)) {
     fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file",
                fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
@@ -91,8 +84,11 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   apply_settings(config, request.model_settings);
   config = settled(config);
   model.image_size = static_cast<int>(config.views->global_size);
-  model.network = make_backbone(backbone_config(config), request.dtype);
   const SafetensorsFile file(model.file);
+  uint64_t numbers = 0;
+  for (const auto& [name, view] : file.tensors()) numbers += view.bytes.size() / dtype_size(view.dtype);
+  require_numbers(backbone_config(config), numbers, model.file.string());
+  model.network = make_backbone(backbone_config(config), request.dtype);
   const bool with_head =
       std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
   LoadOptions options;

@@ -64,8 +64,9 @@ void add_official_buffers(const VitConfig& c, const NamedTensors& state, Written
   }
 }
 
+/// Also a network of iBOT, which has a mask token in addition.
 bool dino_v1(const VitConfig& c) {
-  return c.positions == "learned" && c.layer_scale == 0 && c.registers == 0 && !c.mask_token;
+  return c.positions == "learned" && c.layer_scale == 0 && c.registers == 0;
 }
 
 /// transformers' configuration of the class that has these names.
@@ -142,15 +143,20 @@ void check_transformers(const BackboneConfig& config) {
   const auto* c = std::get_if<VitConfig>(&config);
   if (!c) return;
   if (c->positions == "rope") {
-    if (c->registers == 0) refuse("DINOv3 without registers");
     if (c->rope.coords != "separate" || c->rope.min_period) refuse("rotary positions of another form than base 100 and separate axes");
     if (c->untied_cls_norm) refuse("a final norm of its own for CLS");
     if (c->layer_scale == 0) refuse("DINOv3 without LayerScale");
     return;
   }
   if (dino_v1(*c)) return;
-  if (c->layer_scale == 0) refuse("registers or a mask token without LayerScale");
+  if (c->layer_scale == 0) refuse("registers without LayerScale");
   if (c->mlp_ratio != std::floor(c->mlp_ratio)) refuse(fmt::format("an MLP ratio of {}", c->mlp_ratio));
+}
+
+/// Tensors that transformers' class has always, or by default not.
+void fit_to_class(const VitConfig& c, at::ScalarType type, Written& written) {
+  if (c.positions == "rope" && c.registers == 0) written.tensors["embeddings.register_tokens"] = at::empty({1, 0, c.dim}, type);
+  if (dino_v1(c)) written.tensors.erase("embeddings.mask_token");  // ViTModel is built without it
 }
 
 json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
@@ -238,6 +244,7 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
   Written written = renamed(naming, config, state);
   const auto* vit = std::get_if<VitConfig>(&config);
   if (naming == Naming::kOfficial && vit) add_official_buffers(*vit, state, written);
+  if (naming == Naming::kTransformers && vit) fit_to_class(*vit, state.front().tensor.scalar_type(), written);
   // these classes have a mask token, which only training with masks uses
   const bool wants_mask_token =
       naming == Naming::kTransformers && vit && !vit->mask_token && (vit->positions == "rope" || vit->registers > 0);

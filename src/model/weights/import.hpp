@@ -32,6 +32,11 @@ struct ImportReport {
 ImportReport import_weights(const Recognized& recognized, const std::string& source, const NamedTensors& into,
                             const ImportOptions& options = {});
 
+/// UsageError when a file of so many numbers has by far too few for the network. Asked before a network is built, so that a file whose
+/// description of itself lies costs no memory.
+void require_numbers(const BackboneConfig& config, uint64_t numbers, const std::string& source);
+void require_numbers(const Recognized& recognized, const std::string& source);
+
 struct ImportedBackbone {
   std::unique_ptr<Backbone> backbone;
   Recognized recognized;  ///< its tensors are gone with the file
@@ -50,8 +55,8 @@ struct ExportOptions {
 /// Writes `folder`/model.safetensors under a naming, with the normalisation in its metadata, and config.json and
 /// preprocessor_config.json where the naming's tools want them (transformers: the model class's configuration and image processor; timm:
 /// architecture and arguments for timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two
-/// exceptions: timm adds the first position to CLS where registers are, and has no mask token, while transformers wants one (zeros where
-/// the network has none). Error when the folder already holds a model, or when the naming has no such network.
+/// exceptions: timm adds the first position to CLS where registers are, and has no mask token, nor has ViTModel of transformers, whose other
+/// classes want one (zeros where the network has none). Error when the folder already holds a model, or when the naming has no such network.
 void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const std::filesystem::path& folder,
                      const ExportOptions& options);
 

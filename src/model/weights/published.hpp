@@ -45,7 +45,7 @@ std::vector<StoredTensor> stored_tensors(Naming naming, const BackboneConfig& co
 std::optional<std::string> known_extra(const std::string& name);
 
 struct RecognizeOptions {
-  std::string key;                ///< which network of a training checkpoint: "teacher", "student" or a whole prefix; "": teacher, if there
+  std::string key;                ///< which network of a training checkpoint: "teacher", "student" or a whole prefix; "": chosen_backbone
   std::optional<int> heads;       ///< when the file does not say it
   std::optional<int> image_size;  ///< size of the images to come; default: that of the positions, or 224
 };
@@ -57,6 +57,7 @@ struct Recognized {
   std::string prefix;  ///< of the backbone's tensors in the file
   BackboneConfig config;
   std::vector<std::string> others;                    ///< prefixes of further backbones in the file
+  std::vector<std::string> unread;                    ///< objects of unknown classes in the file (WeightFile::unread)
   std::vector<std::string> notes;                     ///< what had to be assumed
   std::map<std::string, const WeightEntry*> tensors;  ///< the backbone's, by the name without prefix and wrappers
 };

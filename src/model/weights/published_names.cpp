@@ -49,7 +49,7 @@ std::string ending(const std::string& name) {  // ".weight", ".bias", or nothing
 enum class Style { kV1, kV2, kV3 };
 Style style_of(const VitConfig& c) {
   if (c.positions == "rope") return Style::kV3;
-  return c.layer_scale > 0 || c.registers > 0 || c.mask_token ? Style::kV2 : Style::kV1;
+  return c.layer_scale > 0 || c.registers > 0 ? Style::kV2 : Style::kV1;  // iBOT is v1 with a mask token
 }
 
 // facebookresearch/dino, dinov2, dinov3
@@ -99,7 +99,7 @@ StoredTensor transformers(const VitConfig& c, const NamedShape& t) {
   const std::string& name = t.name;
   const std::string end = ending(name);
   if (name == "cls_token" || name == "register_tokens") return same(t, "embeddings." + name);
-  if (name == "mask_token") return {t, {{"embeddings.mask_token", v3 ? Shape{1, 1, t.shape[1]} : t.shape}}};
+  if (name == "mask_token") return {t, {{"embeddings.mask_token", v1 || v3 ? Shape{1, 1, t.shape[1]} : t.shape}}};
   if (name == "pos_embed") return same(t, "embeddings.position_embeddings");
   if (name.starts_with("patch_embed.proj"))
     return same(t, (v3 ? "embeddings.patch_embeddings" : "embeddings.patch_embeddings.projection") + end);
@@ -231,7 +231,7 @@ std::optional<std::string> known_extra(const std::string& name) {
   if (name == "rope_embed.periods") return "rotary periods, part of the architecture";
   if (name == "mask_token" || name == "embeddings.mask_token") return "mask token, which this network does not use";
   if (name.starts_with("norms.")) return "norms of the stages, of which the last is the final norm";
-  for (const char* head : {"head.", "fc.", "classifier.", "pooler.", "dino_head.", "ibot_head.", "head_drop.", "linear_head."})
+  for (const char* head : {"head.", "fc.", "linear.", "classifier.", "pooler.", "dino_head.", "ibot_head.", "head_drop.", "linear_head."})
     if (name.starts_with(head)) return "head";
   return std::nullopt;
 }

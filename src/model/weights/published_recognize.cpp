@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backbone_json.hpp"
+#include "backbones_in_file.hpp"
 #include "base/files.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/layers/rope.hpp"
@@ -20,86 +21,10 @@ namespace dinoxx {
 namespace {
 
 using nlohmann::json;
-using Tensors = std::map<std::string, const WeightEntry*>;
+using Tensors = TensorsByName;
+using Kind = BackboneKind;
 
 constexpr const char* kBackboneKey = "dinoxx.backbone";  // metadata of the files that dinoxx writes
-
-enum class Kind { kVit, kVitTransformers, kVit3Transformers, kConvNext, kConvNextTimm, kConvNextTransformers, kResNet };
-struct Signature {
-  const char* name;  ///< a tensor that this kind alone has
-  Kind kind;
-};
-constexpr std::array<Signature, 7> kSignatures{{{"patch_embed.proj.weight", Kind::kVit},
-                                                {"embeddings.patch_embeddings.projection.weight", Kind::kVitTransformers},
-                                                {"embeddings.patch_embeddings.weight", Kind::kVit3Transformers},
-                                                {"downsample_layers.0.0.weight", Kind::kConvNext},
-                                                {"stages.0.blocks.0.conv_dw.weight", Kind::kConvNextTimm},
-                                                {"stages.0.layers.0.depthwise_conv.weight", Kind::kConvNextTransformers},
-                                                {"layer1.0.conv1.weight", Kind::kResNet}}};
-
-/// Names without what wrappers of PyTorch put into their middle, and blocks without their chunk ("blocks.2.17." -> "blocks.17.").
-std::string unwrapped(std::string name) {
-  for (const std::string_view wrapper : {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."})
-    for (size_t at = name.find(wrapper); at != std::string::npos; at = name.find(wrapper)) name.erase(at, wrapper.size());
-  const size_t blocks = name.find("blocks.");
-  if (blocks == std::string::npos || (blocks > 0 && name[blocks - 1] != '.')) return name;
-  const auto digits = [&](size_t from) {
-    size_t end = from;
-    while (end < name.size() && name[end] >= '0' && name[end] <= '9') ++end;
-    return end;
-  };
-  const size_t chunk = blocks + 7, chunk_end = digits(chunk);
-  if (chunk_end == chunk || chunk_end >= name.size() || name[chunk_end] != '.') return name;
-  const size_t block_end = digits(chunk_end + 1);
-  if (block_end > chunk_end + 1 && block_end < name.size() && name[block_end] == '.') name.erase(chunk, chunk_end + 1 - chunk);
-  return name;
-}
-
-struct Found {
-  std::string prefix;
-  Kind kind;
-};
-
-std::vector<Found> backbones(const Tensors& tensors) {
-  std::vector<Found> found;
-  for (const Signature& signature : kSignatures) {
-    for (const auto& [name, entry] : tensors) {
-      if (!name.ends_with(signature.name)) continue;
-      const std::string prefix = name.substr(0, name.size() - std::strlen(signature.name));
-      if (prefix.empty() || prefix.back() == '.') found.push_back({prefix, signature.kind});
-    }
-  }
-  return found;
-}
-
-/// Of several networks in one file the teacher is what is used, wherever its name stands in the prefix ("teacher.backbone.",
-/// "model.teacher.backbone."); a model_ema of a student comes next.
-Found choose(const std::vector<Found>& found, const std::string& key, const std::string& source) {
-  std::vector<std::string> prefixes;
-  for (const Found& f : found) prefixes.push_back("\"" + f.prefix + "\"");
-  const auto only_match = [&](const std::string& word) -> const Found* {
-    const std::string whole = "." + word + (word.ends_with('.') ? "" : ".");
-    const Found* match = nullptr;
-    for (const Found& f : found) {
-      if (("." + f.prefix).find(whole) == std::string::npos) continue;
-      if (match) return nullptr;
-      match = &f;
-    }
-    return match;
-  };
-  if (!key.empty()) {
-    if (const Found* f = only_match(key)) return *f;
-    fail_usage("--key", fmt::format("a word that one alone of the prefixes {} in {} has", fmt::join(prefixes, ", "), source),
-               "\"" + key + "\"", "Name one of them");
-  }
-  if (found.size() == 1) return found.front();
-  for (const char* word : {"teacher", "model_ema", "ema", "model"})
-    if (const Found* f = only_match(word)) return *f;
-  for (const Found& f : found)
-    if (f.prefix.empty()) return f;
-  fail_usage(source, "one backbone, or a teacher among several", fmt::format("backbones under {}", fmt::join(prefixes, ", ")),
-             "Say which one by --key");
-}
 
 /// Shapes of the backbone's tensors by name, with errors that name the file.
 class Shapes {
@@ -178,7 +103,7 @@ void set_heads(Recognized& r, VitConfig& c, const RecognizeOptions& options, con
 /// Reads the periods of an official DINOv3 file, to see whether they are those of the configuration, exact or rounded to bfloat16.
 void set_periods(Recognized& r, VitConfig& c, const std::string& source) {
   const auto entry = r.tensors.find("rope_embed.periods");
-  if (entry == r.tensors.end() || entry->second->bytes.empty() ||
+  if (entry == r.tensors.end() || !entry->second->has_data() ||
       entry->second->element_count() * 4 != static_cast<uint64_t>(c.dim / c.heads))
     return;
   const at::Tensor stored = read_entry(*entry->second).to(at::kDouble);
@@ -224,7 +149,7 @@ VitConfig vit(Recognized& r, Kind kind, const RecognizeOptions& options, const j
   const bool learned = shapes.has(positions), eva = official && !learned && shapes.has(b0 + "gamma_1");
   c.layer_scale = shapes.has(b0 + "ls1.gamma") || shapes.has(b0 + "gamma_1") || shapes.has(b0 + "layer_scale1.lambda1") ? 1e-5 : 0;
   for (const char* name : {"register_tokens", "storage_tokens", "reg_token", "embeddings.register_tokens"})
-    if (shapes.has(name)) c.registers = static_cast<int>(shapes.of(name, 3)[1]);
+    if (shapes.has(name) && r.tensors.at(name)->element_count() > 0) c.registers = static_cast<int>(shapes.of(name, 3)[1]);
   const bool timm_names = eva || shapes.has("reg_token") ||
                           (official && learned && c.layer_scale > 0 && !shapes.has("mask_token") && !shapes.has("register_tokens"));
   const bool timm_swiglu_v2 = timm_names && !eva && shapes.has(b0 + "mlp.fc1.weight") &&
@@ -330,32 +255,34 @@ ResNetConfig resnet(Recognized& r, const std::string& source) {
   return c;
 }
 
+/// What the reader of a result should know about the rest of the file.
+void note_what_is_left(Recognized& r, const WeightFile& file, const std::string& key) {
+  if (!r.others.empty() && key.empty())
+    r.notes.push_back(fmt::format(
+        "of several backbones the one under \"{}\" is taken; the others: \"{}\" (dinoxx weights import --key PREFIX takes one of them out)",
+        r.prefix, fmt::join(r.others, "\", \"")));
+  r.unread = file.unread();
+  if (r.unread.empty()) return;
+  const std::vector<std::string>& unread = r.unread;
+  constexpr size_t kShown = 4;
+  const std::vector<std::string> head(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(std::min(unread.size(), kShown)));
+  r.notes.push_back(fmt::format("objects of unknown classes, which no tensor needs, were left unread: {}{}", fmt::join(head, ", "),
+                                unread.size() > kShown ? fmt::format(" and {} more", unread.size() - kShown) : ""));
+}
+
 }  // namespace
 
 Recognized recognize(const WeightFile& file, const RecognizeOptions& options) {
   const std::string source = file.path().string();
-  Tensors all;
-  for (const WeightEntry& entry : file.entries()) {
-    const std::string name = unwrapped(entry.name);
-    if (!all.emplace(name, &entry).second)
-      fail(source, "one tensor of a name, once wrappers and chunks are taken off", fmt::format("\"{}\" twice", name),
-           "Use a file of one network");
-  }
-  const std::vector<Found> found = backbones(all);
-  if (found.empty()) {
-    std::vector<std::string> known;
-    for (const Signature& signature : kSignatures) known.push_back(std::string("\"") + signature.name + "\"");
-    fail_usage(source, fmt::format("a backbone that dinoxx knows (one of the tensors {})", fmt::join(known, ", ")),
-               fmt::format("{} tensors, {}", all.size(), all.empty() ? "none" : "the first \"" + all.begin()->first + "\""),
-               "Give weights of a ViT of DINO v1, v2 or v3, a ConvNeXt or a ResNet");
-  }
-  const Found chosen = choose(found, options.key, source);
+  const Tensors all = unwrapped_tensors(file);
+  const std::vector<FoundBackbone> found = backbones_in(all, file);
+  const FoundBackbone chosen = chosen_backbone(found, options.key, source);
   Recognized r;
   r.prefix = chosen.prefix;
-  for (const Found& f : found)
+  for (const FoundBackbone& f : found)
     if (f.prefix != chosen.prefix) r.others.push_back(f.prefix);
-  for (const auto& [name, entry] : all)
-    if (name.starts_with(r.prefix)) r.tensors.emplace(name.substr(r.prefix.size()), entry);
+  r.tensors = tensors_of(chosen, all);
+  note_what_is_left(r, file, options.key);
 
   const json& metadata = file.settings();
   if (metadata.is_object() && metadata.contains(kBackboneKey) && metadata[kBackboneKey].is_string()) {

@@ -23,7 +23,12 @@ constexpr std::array<std::pair<DType, at::ScalarType>, 7> kTypes{{{DType::kF64, 
 at::ScalarType scalar_type(DType dtype) {
   for (const auto& [stored, type] : kTypes)
     if (stored == dtype) return type;
-  fail("element type", "a known one", std::to_string(static_cast<int>(dtype)), "This is a defect of the program");
+  fail("element type", "one of F64, F32, F16, BF16, I64, I32, U8", dtype_name(dtype),
+       "Convert the tensor with the program that made it; 8-bit types are quantised and want their factors");
+}
+
+bool is_floating(DType dtype) {
+  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
 DType dtype_of(at::ScalarType type) {

@@ -10,9 +10,12 @@
 
 namespace dinoxx {
 
-/// Element types of the file format as ATen's. Error for a scalar type that the format's writer does not know.
+/// Element types of the file format as ATen's. Error for one that ATen's CPU does not compute with, or that the format's writer does not
+/// know.
 at::ScalarType scalar_type(DType dtype);
 DType dtype_of(at::ScalarType type);
+/// F64, F32, F16, BF16: numbers as they are, where the 8-bit types want factors of their own.
+bool is_floating(DType dtype);
 
 /// A copy of a stored tensor, CPU, contiguous, in the stored type.
 at::Tensor to_tensor(const TensorView& view);

@@ -68,6 +68,7 @@ struct Published {
 Published published(const fs::path& path) {
   Published p{WeightFile::open(path), {}, {}, {}};
   p.recognized = recognize(p.file);
+  require_numbers(p.recognized, path.string());
   const std::string part = "backbone.";
   if (p.recognized.prefix.ends_with(part)) p.prefix = p.recognized.prefix.substr(0, p.recognized.prefix.size() - part.size());
   std::optional<HeadPlan> head;
@@ -146,6 +147,10 @@ std::vector<std::string> load_frozen_teacher(const fs::path& given, const Method
       fail_usage(kKey, "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
                  "Name a run of dino, ibot, dinov2, dinov3 or distill");
     check_fits(spec, teacher.network, path);
+    const WeightFile file = WeightFile::open(path, FileAccess::kHeader);
+    uint64_t numbers = 0;
+    for (const WeightEntry& entry : file.entries()) numbers += entry.element_count();
+    require_numbers(teacher.network.backbone, numbers, path.string());
     network = std::make_unique<Network>(teacher.network, compute);
     load_named(SafetensorsFile(path), path.string(), all_tensors(*network));
   } else {

@@ -11,10 +11,12 @@
 #include "base/files.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "data_pipeline/toy/toy_video.hpp"
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/correspondence/match.hpp"
 #include "eval/correspondence/propagate.hpp"
 #include "eval/dense/attend.hpp"
+#include "eval/features/model_source.hpp"
 #include "eval/run/predict.hpp"
 #include "model/weights/backbone_json.hpp"
 #include "model/weights/weights.hpp"
@@ -161,6 +163,17 @@ TEST_F(NormalizationOfCommands, Predict) {
     }
     return numbers;
   });
+}
+
+// A file of a few numbers that says it came from the training of the largest network is refused before that network is built.
+TEST(ForgedConfiguration, CostsNoMemory) {
+  const TemporaryFolder folder;
+  write_safetensors(folder / "teacher.safetensors", tensor_views({{"backbone.cls_token", at::zeros({1, 1, 8})}}),
+                    {{"dinoxx.config", "model.arch = vit_7b\n"}});
+  ModelRequest request;
+  request.checkpoint = folder / "teacher.safetensors";
+  EXPECT_THAT([&] { load_model(request); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("numbers for a vision transformer, width 4096")));
 }
 
 }  // namespace
