@@ -40,10 +40,10 @@ TEST(EvalCache, ResultsAreTheSameByteForByteAndTheSecondTimeNothingIsEmbedded) {
   const json first = run("first", "", 2);
   const fs::path features = folder / "dinoxx_features";
   EXPECT_EQ(first["cache"]["folder"], features.string());
-  EXPECT_EQ(first["cache"]["written"].size(), 9u);  // three embedders; memory, queries, validation
+  EXPECT_EQ(first["cache"]["written"].size(), 12u);  // three embedders and the hash; memory, queries, validation
   EXPECT_TRUE(first["cache"]["read"].empty());
   const json second = run("second", "", 0);
-  EXPECT_EQ(second["cache"]["read"].size(), 9u);
+  EXPECT_EQ(second["cache"]["read"].size(), 12u);
   EXPECT_TRUE(second["cache"]["written"].empty());
   EXPECT_TRUE(second["seconds"].contains("cache"));
   const std::string expected = results_without_run(folder / "without").dump();

@@ -83,7 +83,7 @@ TEST(FineTuning, WhatWasTunedAnswersAloneAndIsACheckpointForEveryCommand) {
   const RunResult predicted = dinoxx_run("predict --method finetuned --checkpoint " + merged.string() + " --data " + shop.data().string() +
                                          " --images " + pictures.string() + " --out " + table.string());
   ASSERT_EQ(predicted.code, 0) << predicted.output;
-  const auto expected = column_of(out / "predictions_finetune.csv", "id", "teacher:lora"), found = column_of(table, "path", "predicted");
+  const auto expected = column_of(out / "predictions_finetune.csv", "id", "teacher:lora"), found = column_of(table, "path", "closest");
   ASSERT_EQ(expected.size(), 32u);
   ASSERT_EQ(found.size(), 32u);
   for (const auto& [id, name] : expected) EXPECT_EQ(found.at(id + ".png"), name) << id;
