@@ -49,6 +49,9 @@ EXCEPTIONS = {
 GENERATED = {"git_version.hpp"}
 
 STANDARD_C = {"assert.h", "errno.h", "math.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h"}
+# A name that is no UTF-8 makes nlohmann's own writer throw, at the end of all work.
+JSON_WRITER = "src/base/json_text.cpp"
+DUMP = re.compile(r"\.dump\(")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 
 
@@ -136,7 +139,14 @@ class Layout:
                     other = self.graph.module_of(target) or "no module"
                     self.found("module", path, number, f"{module} includes {target} of {other}, which it does not link")
 
+    def json_is_written_by_one_function(self):
+        for path in self.files:
+            for number, line in enumerate(self.text(path).split("\n"), 1):
+                if DUMP.search(line) and path != JSON_WRITER:
+                    self.found("json", path, number, "writes JSON by dump(), which throws for text that is no UTF-8: use json_text() of base/json_text.hpp")
+
     def check(self):
+        self.json_is_written_by_one_function()
         self.public_headers()
         self.sizes()
         self.modules()

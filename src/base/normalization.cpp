@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dinoxx/base/error.hpp"
+#include "json_text.hpp"
 
 namespace dinoxx {
 namespace {
@@ -43,7 +44,7 @@ std::vector<double> decimals(const std::array<float, 3>& values) {
 }
 
 std::string to_text(const Normalization& normalization) {
-  return json{{"mean", decimals(normalization.mean)}, {"std", decimals(normalization.std)}}.dump();
+  return json_text({{"mean", decimals(normalization.mean)}, {"std", decimals(normalization.std)}});
 }
 
 Normalization parse_normalization(const std::string& text, const std::string& where) {

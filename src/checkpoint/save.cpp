@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
@@ -89,7 +90,7 @@ fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_
       facts["files"] = extra;
       for (int r = 0; r < size; ++r)
         facts["files"].push_back(file_record(partial / rank_file(r, size), static_cast<uint32_t>(crcs[r].item<int64_t>())));
-      write_file_atomically(partial / checkpoint::kManifest, facts.dump(1) + "\n");
+      write_file_atomically(partial / checkpoint::kManifest, json_text(facts, 1) + "\n");
       publish(partial, final_path);
     });
   } catch (...) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/json_text.hpp"
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
@@ -72,7 +73,7 @@ std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& fac
                  {},
                  {{"format", "pt"},
                   {"dinoxx.config", facts.config_text},
-                  {"dinoxx.backbone", to_json(state.teacher.backbone().config()).dump()},
+                  {"dinoxx.backbone", json_text(to_json(state.teacher.backbone().config()))},
                   {kNormalizationKey, to_text(trained_normalization(facts))}}};
   SideFile backbone{"backbone.safetensors", {}, whole.metadata};
   const std::string prefix = "backbone.";
@@ -159,7 +160,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
   const auto ranks_before = std::max<int64_t>(manifest["world_size"].get<int64_t>(), 1);
   std::vector<std::string> lost;
   const auto compare = [&](const std::string& what, const json& before, const json& now, const std::string& claim) {
-    if (before != now) lost.push_back(fmt::format("{} was {} and is {}: {}", what, before.dump(), now.dump(), claim));
+    if (before != now) lost.push_back(fmt::format("{} was {} and is {}: {}", what, json_text(before), json_text(now), claim));
   };
   const std::string rounding = "results agree up to rounding, not bit for bit";
   const std::vector<std::string> groups = groups_of_ranks(before, now, ranks_before, comm.size());

@@ -11,6 +11,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "base/regular_file.hpp"
 #include "dinoxx/base/error.hpp"
 #include "strict_json.hpp"
@@ -172,7 +173,7 @@ uint32_t write_safetensors_stream(const std::filesystem::path& path, const std::
     header[name] = {{"dtype", dtype_name(source.dtype)}, {"shape", source.shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data begins at a multiple of 8
   if (text.size() > max_header)
     fail(path.string(), fmt::format("a header of at most {} bytes", max_header), std::to_string(text.size()),

@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/json_text.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -63,7 +64,7 @@ nlohmann::json parse_strict_json(const std::string& subject, std::string_view te
 }
 
 std::string excerpt(const nlohmann::json& value) {
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 80);
+  return json_text(value).substr(0, 80);
 }
 
 }  // namespace dinoxx

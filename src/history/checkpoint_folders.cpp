@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 
 namespace dinoxx {
 namespace {
@@ -84,16 +85,16 @@ json read_manifest(const fs::path& checkpoint) {
   if (!manifest.contains("format") || manifest["format"] != checkpoint::kFormat)
     damaged("a manifest of a dinoxx checkpoint", "another file");
   if (!manifest.contains("version") || manifest["version"] != checkpoint::kVersion)
-    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), manifest.value("version", json()).dump(),
+    fail(path.string(), fmt::format("format version {}", checkpoint::kVersion), json_text(manifest.value("version", json())),
          "Use the version of dinoxx that wrote it");
   for (const char* key : {"step", "position", "world_size"})
     if (!manifest.contains(key) || !manifest[key].is_number_unsigned())
-      damaged(fmt::format("a number \"{}\"", key), manifest.value(key, json()).dump());
+      damaged(fmt::format("a number \"{}\"", key), json_text(manifest.value(key, json())));
   if (!manifest.contains("files") || !manifest["files"].is_array()) damaged("a list of files", "none");
   for (const json& file : manifest["files"]) {
     const bool good = file.is_object() && file.contains("name") && file["name"].is_string() && file.contains("bytes") &&
                       file["bytes"].is_number_unsigned() && file.contains("crc32c") && file["crc32c"].is_string();
-    if (!good) damaged("files with name, bytes and crc32c", file.dump().substr(0, 80));
+    if (!good) damaged("files with name, bytes and crc32c", json_text(file).substr(0, 80));
     const std::string name = file["name"];
     if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos) damaged("plain file names", name);
   }

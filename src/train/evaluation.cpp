@@ -1,5 +1,6 @@
 #include "evaluation.hpp"
 
+#include "base/json_text.hpp"
 #include "results/protocol_names.hpp"
 
 namespace dinoxx {
@@ -32,7 +33,7 @@ void Evaluation::record(const TrainState& state, double epoch, const json& resul
     for (const auto& [name, value] : figures.items()) {
       if (value.is_number()) scalars.emplace_back(fmt::format("eval/{}_{}", key, name), value.get<double>());
       text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
-                          value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : value.dump());
+                          value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : json_text(value));
     }
     log_.say(fmt::format("step {}: {}: {}", state.step, eval::protocol_word(key), text));
   }
@@ -40,7 +41,7 @@ void Evaluation::record(const TrainState& state, double epoch, const json& resul
   if (result.contains("error"))
     log_.say(fmt::format("evaluation at step {} failed (training goes on): {}", state.step, result["error"].get<std::string>()));
   else if (result.contains("accuracy"))
-    log_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state.step, result.value("k", json()).dump(),
+    log_.say(fmt::format("step {}: k-NN (k = {}) accuracy {:.2f} %", state.step, json_text(result.value("k", json())),
                          100 * result["accuracy"].get<double>()));
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "apps/commands.hpp"
+#include "base/json_text.hpp"
 #include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/model_source.hpp"
@@ -149,7 +150,7 @@ int inspect(const Options& o) {
     fmt::print("network    not recognised: {}\n", error.what());
     known = false;
   }
-  const std::string settings = file.settings().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string settings = json_text(file.settings());
   if (!file.settings().empty())
     fmt::print("settings   {}{}\n", without_controls(settings.substr(0, 600)), settings.size() > 600 ? " ..." : "");
   if (o.tensors)

@@ -4,11 +4,13 @@
 #include <chrono>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/baselines.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/image_input.hpp"
+#include "eval/run/results_so_far.hpp"
 #include "eval/statistics/paired.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "match.hpp"
@@ -109,6 +111,8 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
                     {"bootstrap", {{"resamples", kResamples}, {"what", "pairs"}}}}},
                   {"results", json::array()},
                   {"seed", options.seed}};
+  const ResultsSoFar so_far(comm.rank() == 0 ? options.out : std::filesystem::path(),
+                            [&] { return results["results"].empty() ? json() : results; });
   std::vector<std::vector<ResampledFigure>> figures;
   for (const Embedder& embedder : loaded.embedders) {
     const at::Tensor rows =
@@ -141,7 +145,7 @@ json match_pairs(const MatchOptions& options, Communicator& comm) {
                     {"build", options.build},
                     {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}};
   on_all_ranks(comm, [&] {
-    if (comm.rank() == 0) write_file_atomically(options.out / "results.json", results.dump(2) + "\n");
+    if (comm.rank() == 0) write_file_atomically(options.out / "results.json", json_text(results, 2) + "\n");
   });
   return results;
 }

@@ -9,11 +9,13 @@
 
 #include "base/csv.hpp"
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/baselines.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/image_input.hpp"
+#include "eval/run/results_so_far.hpp"
 #include "eval/statistics/paired.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "video_scores.hpp"
@@ -194,6 +196,8 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
                   {"protocol", protocol_of(options, multiple)},
                   {"results", json::array()},
                   {"seed", options.seed}};
+  const ResultsSoFar so_far(comm.rank() == 0 ? options.out : std::filesystem::path(),
+                            [&] { return results["results"].empty() ? json() : results; });
   std::string table = "features,film,object,J-mean,J-recall,J-decay,F-mean,F-recall,F-decay\n";
   std::vector<std::string> names;
   std::vector<std::vector<ResampledFigure>> figures;
@@ -226,7 +230,7 @@ json propagate(const PropagateOptions& options, Communicator& comm) {
   on_all_ranks(comm, [&] {
     if (comm.rank() != 0) return;
     write_file_atomically(options.out / "objects.csv", table);
-    write_file_atomically(options.out / "results.json", results.dump(2) + "\n");
+    write_file_atomically(options.out / "results.json", json_text(results, 2) + "\n");
   });
   return results;
 }

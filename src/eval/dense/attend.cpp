@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "dense.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/image_input.hpp"
@@ -141,7 +142,7 @@ json attend(const AttendOptions& options) {
     write_file_atomically(options.out / name, map_png(pixels));
     result["files"].push_back(name);
   }
-  write_file_atomically(options.out / "attend.json", result.dump(2) + "\n");
+  write_file_atomically(options.out / "attend.json", json_text(result, 2) + "\n");
   return result;
 }
 

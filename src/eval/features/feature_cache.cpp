@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "base/crc32c.hpp"
+#include "base/json_text.hpp"
 #include "base/mapped_file.hpp"
 #include "blocks.hpp"
 #include "data_pipeline/format/content_hash.hpp"
@@ -140,7 +141,7 @@ FeatureCache::Key FeatureCache::key(const Dataset& dataset, std::span<const uint
                     {"ids", hash_of(ids.data(), ids.size_bytes())},
                     {"libtorch", TORCH_VERSION},
                     {"machine", machine()}};
-  const std::string text = key.dump();
+  const std::string text = json_text(key);
   return {text, folder_ / (hash_of(text.data(), text.size()) + kSuffix)};
 }
 

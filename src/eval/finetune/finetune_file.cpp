@@ -1,6 +1,7 @@
 // What fine-tuning leaves behind for use: the tensors that learned and the head, or the whole network.
 #include <ATen/ATen.h>
 
+#include "base/json_text.hpp"
 #include "finetune_parts.hpp"
 #include "formats/safetensors.hpp"
 #include "model/weights/backbone_json.hpp"
@@ -47,7 +48,7 @@ std::vector<ProtocolFile> tuned_files(const Dataset& dataset, const FinetuneOpti
   const std::string name = fmt::format("finetune_{}", method.name);
   std::vector<ProtocolFile> files;
   files.push_back(file_of(name + ".safetensors", std::move(changed),
-                          {{"format", "pt"}, {"dinoxx.finetune", about.dump()}, {kNormalizationKey, to_text(images.normalization)}}));
+                          {{"format", "pt"}, {"dinoxx.finetune", json_text(about)}, {kNormalizationKey, to_text(images.normalization)}}));
   if (options.save != "merged") return files;
 
   NamedTensors merged;
@@ -55,8 +56,8 @@ std::vector<ProtocolFile> tuned_files(const Dataset& dataset, const FinetuneOpti
   merged.insert(merged.end(), of_head.begin(), of_head.end());
   about["merged"] = true;
   std::map<std::string, std::string> metadata = {{"format", "pt"},
-                                                 {"dinoxx.finetune", about.dump()},
-                                                 {"dinoxx.backbone", to_json(network.backbone().config()).dump()},
+                                                 {"dinoxx.finetune", json_text(about)},
+                                                 {"dinoxx.backbone", json_text(to_json(network.backbone().config()))},
                                                  {kNormalizationKey, to_text(images.normalization)}};
   if (!options.config_text.empty()) metadata["dinoxx.config"] = options.config_text;
   files.push_back(file_of(name + "_merged.safetensors", std::move(merged), std::move(metadata)));

@@ -10,6 +10,7 @@
 
 #include "answers.hpp"
 #include "base/csv.hpp"
+#include "base/json_text.hpp"
 #include "base/machine.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
@@ -32,6 +33,7 @@
 #include "protocols.hpp"
 #include "results/protocol_names.hpp"
 #include "results/verdict_order.hpp"
+#include "results_so_far.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -258,6 +260,19 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::optional<FinetuneOffer> finetune_offer;
   std::optional<FeatureCache> cache;
   if (!options.cache.empty()) cache.emplace(options.cache, options.cache_limit, options.say);
+  const ResultsSoFar so_far(
+      out ? options.out : fs::path(),
+      [&] {
+        json found;
+        for (const ProtocolAnswers& answers : answered) {
+          if (!answers.section.contains("results") || answers.section["results"].empty()) continue;
+          if (found.is_null()) found = results;
+          found["suites"][std::string(answers.protocol->key)] = answers.section;
+          found["checks"] = checks;
+        }
+        return found;
+      },
+      options.say);
   const ProgressScope progress(options.progress, options.progress_seconds);
   size_t number = 0;
   std::vector<Embedder> embedded = embedders;
@@ -331,7 +346,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     try {
       for (const auto& [name, content] : files) out->write(name, content);
       for (const ProtocolFile& file : protocol_files) out->write(file);
-      out->write("results.json", results.dump(2) + "\n");
+      out->write("results.json", json_text(results, 2) + "\n");
       out->keep();
     } catch (...) {
       out->discard();

@@ -11,6 +11,7 @@
 
 #include "base/csv.hpp"
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/codec/image_files.hpp"
 #include "dinoxx/base/error.hpp"
@@ -337,7 +338,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     if (!stored && !file.empty()) keep_head(file, key, *head, summary["run"]["head"]);
     table->write(table_of(*folder, *dataset, data, answers, training_images));
     write_file_atomically(fs::path(options.out).replace_extension(".json"),
-                          summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+                          json_text(summary, 2) + "\n");
     table->commit();
   });
   return summary;

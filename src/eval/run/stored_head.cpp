@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/json_text.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/format/content_hash.hpp"
@@ -70,7 +71,7 @@ json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& m
 }
 
 fs::path head_file(const fs::path& folder, const json& key) {
-  const std::string text = key.dump(-1, ' ', false, json::error_handler_t::replace);
+  const std::string text = json_text(key);
   return folder / fmt::format("head_{}.safetensors", detail::hash_text(detail::hash128(text.data(), text.size())));
 }
 
@@ -89,13 +90,12 @@ std::optional<StoredHead> read_head(const fs::path& file, const json& key, Commu
 void write_head(const fs::path& file, const json& key, const StoredHead& head) {
   const json text = {{"about", head.about}, {"known_from", head.known_from ? json(*head.known_from) : json(nullptr)}};
   fs::create_directories(file.parent_path());
-  const auto dump = [](const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); };
   write_safetensors(file,
                     tensor_views({{"weight", head.model.weight.contiguous()},
                                   {"bias", head.model.bias.contiguous()},
                                   {"reference", head.reference.contiguous()},
                                   {"centre", head.centre.contiguous()}}),
-                    {{kKey, dump(key)}, {kAbout, dump(text)}});
+                    {{kKey, json_text(key)}, {kAbout, json_text(text)}});
 }
 
 std::vector<int64_t> reference_rows(const EvalData& data, uint64_t seed) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json_text.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -98,7 +99,7 @@ struct Reader {
     try {
       f(in[name]);
     } catch (const json::exception&) {
-      fail(source, fmt::format("a value for \"{}\" in its description of the backbone", name), in[name].dump(),
+      fail(source, fmt::format("a value for \"{}\" in its description of the backbone", name), json_text(in[name]),
            "The file was changed or is of another version");
     }
   }

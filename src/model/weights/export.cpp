@@ -5,6 +5,7 @@
 
 #include "backbone_json.hpp"
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "dinoxx/base/error.hpp"
 #include "import.hpp"
 #include "model/layers/rope.hpp"
@@ -255,7 +256,7 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
   }
   std::map<std::string, json> files;
   std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", to_json(config).dump()}};
+  if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", json_text(to_json(config))}};
   if (!options.assumed) metadata[kNormalizationKey] = to_text(options.normalization);
   if (naming == Naming::kTransformers) {
     files["config.json"] = transformers_config(config, options);
@@ -268,7 +269,7 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
     if (fs::exists(folder / name))
       fail_usage("--out " + folder.string(), "a folder without a model", std::string(name),
                  "Choose another folder, or remove the old model");
-  for (const auto& [name, content] : files) write_file_atomically(folder / name, content.dump(2) + "\n");
+  for (const auto& [name, content] : files) write_file_atomically(folder / name, json_text(content, 2) + "\n");
   write_safetensors(folder / "model.safetensors", written.views(), metadata);
 }
 

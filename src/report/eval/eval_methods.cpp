@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json_text.hpp"
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 
@@ -57,7 +58,8 @@ std::string name_of(const json& method) {
   if (elements(method).size() == 3 && method[0].is_string() && method[1].is_string() && method[2].is_string())
     return method_name(method[0], method[2]) + " on " + features_name(method[1]);
   std::string name;
-  for (const json& part : elements(method)) name += (name.empty() ? "" : ", ") + (part.is_string() ? part.get<std::string>() : part.dump());
+  for (const json& part : elements(method))
+    name += (name.empty() ? "" : ", ") + (part.is_string() ? part.get<std::string>() : json_text(part));
   return name;
 }
 
@@ -153,7 +155,7 @@ Html knn_section(const Results& results) {
   const json& knn = at(results.all(), {"suites", "knn"});
   std::vector<std::string> headings{"features", "vote"};
   const json& ks = elements(at(knn, {"protocol", "k"}));
-  for (const json& k : ks) headings.push_back("k = " + k.dump());
+  for (const json& k : ks) headings.push_back("k = " + json_text(k));
   if (ks.empty()) return {};
   Table table(fmt::format("k-NN accuracy in % for each number of neighbours k; the reported one, fixed in advance, is k = {}",
                           figure(number_of(at(knn, {"protocol"}), "headline_k"))),
@@ -162,7 +164,7 @@ Html knn_section(const Results& results) {
     const auto row = [&](const char* vote, const json& by_k) {
       std::vector<Cell> cells{words(features_name(text_of(result, "name"))), words(vote)};
       for (const json& k : ks) {
-        const json& entry = at(by_k, {k.dump().c_str()});
+        const json& entry = at(by_k, {json_text(k).c_str()});
         cells.push_back(share(entry, "accuracy", at(entry, {"interval95"})));
       }
       table.add(cells);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/json_text.hpp"
 #include "report/run/run_figures.hpp"
 #include "results/protocol_names.hpp"
 #include "results/verdict_order.hpp"
@@ -102,7 +103,7 @@ Html value_text(const json& value) {
     for (const auto& [name, item] : value.items()) items.push_back(text(name + ": ") + value_text(item));
     return list(items);
   }
-  return text(value.is_null() ? "none" : value.dump());
+  return text(value.is_null() ? "none" : json_text(value));
 }
 
 const std::vector<KnownProtocol>& known_protocols() {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "report/page/html.hpp"
 #include "results/protocol_names.hpp"
 #include "run_charts.hpp"
@@ -169,7 +170,7 @@ Html overview(const RunRecord& run) {
 Html joined(const json& values) {
   std::vector<Html> items;
   if (values.is_array())
-    for (const json& value : values) items.push_back(text(value.is_string() ? value.get<std::string>() : value.dump()));
+    for (const json& value : values) items.push_back(text(value.is_string() ? value.get<std::string>() : json_text(value)));
   return items.empty() ? text("none") : list(items);
 }
 
@@ -185,7 +186,7 @@ Html provenance(const RunRecord& run) {
       } else if (value.is_array()) {
         rows.emplace_back(name, joined(value));
       } else {
-        rows.emplace_back(name, text(value.is_string() ? value.get<std::string>() : value.dump()));
+        rows.emplace_back(name, text(value.is_string() ? value.get<std::string>() : json_text(value)));
       }
     }
     body += facts(i == 0 ? "Start" : fmt::format("Resume at step {}", figure(number_of(start, "step"), 9)), rows);

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -61,13 +62,12 @@ void RunFolder::open_metrics(const fs::path& file) {
 
 void RunFolder::log(const nlohmann::json& record) {
   // numbers that are none would not be JSON: null stands for them
-  const std::string line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string line = json_text(record) + "\n";
   size_t done = 0;
   while (done < line.size()) {
     const ssize_t n = ::write(metrics_, line.data() + done, line.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      fail(metrics_file_.string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
+    if (n < 0) fail(metrics_file_.string(), "to write a line", std::strerror(errno), "Free space on that file system, then resume");
     done += static_cast<size_t>(n);
   }
 }

@@ -4,6 +4,8 @@
 #include <fstream>
 #include <map>
 
+#include "base/files.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
 #include "dinoxx/data_pipeline/image.hpp"
 #include "formats/safetensors.hpp"
 #include "program.hpp"
@@ -154,6 +156,47 @@ TEST_F(BadEvalInput, OutputThatCannotBeWritten) {
   expect_refusal(dinoxx_run(line + file("a_file")), 1, {"a_file"});
   expect_refusal(dinoxx_run(line + file("a_file") + "/inside", 2), 1, {"a_file"});
   expect_refusal(dinoxx_run(line + "/proc/dinoxx"), 1, {"/proc/dinoxx"});
+}
+
+// Bytes that are no UTF-8 in paths: JSON cannot hold them, and the numbers are written all the same.
+TEST_F(BadEvalInput, PathsThatAreNoText) {
+  const std::string data = file("d\xE9ta"), run = file("r\xFCn");
+  fs::copy(shop_.data(), data, fs::copy_options::recursive);
+  fs::copy(shop_.run(), run, fs::copy_options::recursive);
+  const RunResult result = eval(run, data, "--baselines none");
+  ASSERT_EQ(result.code, 0) << result.output;
+  const nlohmann::json results = json_file(out_ / "results.json");
+  EXPECT_EQ(results["data"]["path"], file("d\\xe9ta"));
+  EXPECT_NE(results["checkpoint"].dump().find("r\\\\xfcn"), std::string::npos) << results["checkpoint"];
+  fs::remove_all(out_);
+}
+
+// An error in the second protocol: what the first one found is there.
+TEST_F(BadEvalInput, ResultsBeforeAnErrorAreKept) {
+  const std::string data = file("damaged_masks");
+  fs::copy(shop_.data(), data, fs::copy_options::recursive);
+  {
+    const auto set = Dataset::open(data);
+    std::vector<uint8_t> mask;
+    set->read_mask(set->ids(Split::kTest).at(0), mask);
+    ASSERT_GT(mask.size(), 60u);
+    const fs::path shard = fs::path(data) / "shard-00000.h5";
+    std::string bytes = read_text(shard);
+    const size_t at = bytes.find(std::string(mask.begin(), mask.end()));
+    ASSERT_NE(at, std::string::npos);
+    bytes[at + 50] = static_cast<char>(bytes[at + 50] ^ 1);
+    std::ofstream(shard, std::ios::binary) << bytes;
+  }
+  const RunResult result = eval(shop_.run().string(), data, "--baselines none --protocol knn,segmentation");
+  expect_refusal(result, 1, {"shard-00000.h5", "CRC32C", "results.partial.json"});
+  EXPECT_FALSE(fs::exists(out_ / "results.json"));
+  const nlohmann::json partial = json_file(out_ / "results.partial.json");
+  ASSERT_EQ(partial["suites"]["knn"]["results"].size(), 1u) << partial["suites"];
+  EXPECT_TRUE(partial.contains("incomplete"));
+  const RunResult again = eval_with("--baselines none");
+  ASSERT_EQ(again.code, 0) << again.output;
+  EXPECT_FALSE(fs::exists(out_ / "results.partial.json"));
+  fs::remove_all(out_);
 }
 
 // No file may grow beyond a kilobyte: what a full disk does, without needing one. The larger of the two files then fails.
