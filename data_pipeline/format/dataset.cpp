@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <nlohmann/json.hpp>
 
@@ -15,24 +16,36 @@ namespace dinoxx {
 
 std::string_view split_name(Split split) {
   switch (split) {
-    case Split::kTrain: return "train";
-    case Split::kVal: return "val";
-    default: return "test";
+    case Split::kTrain:
+      return "train";
+    case Split::kVal:
+      return "val";
+    default:
+      return "test";
   }
 }
 
 bool split_from_name(std::string_view name, Split& split) {
   std::string lower(name);
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  if (lower == "train") {
-    split = Split::kTrain;
-  } else if (lower == "val" || lower == "valid" || lower == "validation") {
-    split = Split::kVal;
-  } else if (lower == "test") {
-    split = Split::kTest;
-  } else {
-    return false;
-  }
+  struct Spelling {
+    std::string_view name;
+    Split split;
+  };
+  static constexpr std::array<Spelling, 11> kSpellings = {{{"train", Split::kTrain},
+                                                           {"training", Split::kTrain},
+                                                           {"trn", Split::kTrain},
+                                                           {"val", Split::kVal},
+                                                           {"valid", Split::kVal},
+                                                           {"validation", Split::kVal},
+                                                           {"validate", Split::kVal},
+                                                           {"dev", Split::kVal},
+                                                           {"test", Split::kTest},
+                                                           {"testing", Split::kTest},
+                                                           {"tst", Split::kTest}}};
+  const auto found = std::find_if(kSpellings.begin(), kSpellings.end(), [&](const Spelling& spelling) { return spelling.name == lower; });
+  if (found == kSpellings.end()) return false;
+  split = found->split;
   return true;
 }
 
@@ -115,6 +128,16 @@ class ShardedDataset final : public Dataset {
   }
   bool has_masks() const override { return manifest_.has_masks; }
   bool has_groups() const override { return manifest_.has_groups; }
+  std::vector<std::string> notes() const override {
+    uint64_t unclear = 0;
+    for (const ShardReader& shard : shards_) unclear += shard.unclear_groups();
+    if (unclear == 0) return {};
+    return {
+        fmt::format("{} images have group 0 in a data folder of format version 1, which does not say whether that is a group: they count "
+                    "as images without "
+                    "one. Pack again to make it known",
+                    unclear)};
+  }
   std::array<uint64_t, 2> content_id(uint64_t id) const override {
     const auto [shard, row] = find(id);
     return shards_[shard].content_id(row);
@@ -128,20 +151,28 @@ class ShardedDataset final : public Dataset {
     return {shard, id - first_[shard]};
   }
 
+  /// What was added to a folder may have brought new classes, which older shards do not name.
+  static bool begins_with(const std::vector<std::string>& classes, const std::vector<std::string>& of_shard) {
+    return of_shard.size() <= classes.size() && std::equal(of_shard.begin(), of_shard.end(), classes.begin());
+  }
+
   /// The manifest names the classes for people; the shards are what was checked.
   void check_labels(const ShardReader& shard) const {
     const nlohmann::json columns = nlohmann::json::parse(shard.label_columns_json(), nullptr, false);
     bool same = columns.is_array() && columns.size() == manifest_.label_columns.size();
     for (size_t c = 0; same && c < columns.size(); ++c) {
       same = columns[c].is_object() && columns[c].value("name", "") == manifest_.label_columns[c].name &&
-             columns[c].value("classes", std::vector<std::string>()) == manifest_.label_columns[c].classes;
+             begins_with(manifest_.label_columns[c].classes, columns[c].value("classes", std::vector<std::string>()));
     }
-    if (!same) fail(shard.path(), "the classes that the manifest names", "others", "The manifest was changed by hand, or the folder mixes two data sets");
+    if (!same)
+      fail(shard.path(), "the classes that the manifest names", "others",
+           "The manifest was changed by hand, or the folder mixes two data sets");
     for (size_t c = 0; c < manifest_.label_columns.size(); ++c) {
       const auto classes = static_cast<int64_t>(manifest_.label_columns[c].classes.size());
       for (uint64_t row = 0; row < shard.size(); ++row) {
         if (shard.label(row, c) < -1 || shard.label(row, c) >= classes) {
-          fail(shard.path(), fmt::format("labels from -1 to {}", classes - 1), fmt::format("{} in row {}", shard.label(row, c), row), kAdvice);
+          fail(shard.path(), fmt::format("labels from -1 to {}", classes - 1), fmt::format("{} in row {}", shard.label(row, c), row),
+               kAdvice);
         }
       }
     }
@@ -156,6 +187,8 @@ class ShardedDataset final : public Dataset {
 
 }  // namespace
 
-std::shared_ptr<const Dataset> Dataset::open(const std::filesystem::path& path) { return std::make_shared<ShardedDataset>(path); }
+std::shared_ptr<const Dataset> Dataset::open(const std::filesystem::path& path) {
+  return std::make_shared<ShardedDataset>(path);
+}
 
 }  // namespace dinoxx

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,7 +15,11 @@
 namespace dinoxx {
 
 inline constexpr std::string_view kShardFormat = "dinoxx-shard";
-inline constexpr int kShardFormatVersion = 1;
+/// 2: which samples have a group is stored (/samples/has_group). Without groups version 1 is written: both are alike then. Both are read.
+inline constexpr int kShardFormatVersion = 2;
+inline constexpr int format_version(bool has_groups) {
+  return has_groups ? 2 : 1;
+}
 
 /// One sample as it is written.
 struct SampleRecord {
@@ -22,7 +27,7 @@ struct SampleRecord {
   ImageInfo image;              ///< what the encoded bytes hold
   std::vector<int32_t> labels;  ///< one per label column, -1 = none
   Split split = Split::kTrain;
-  uint64_t group = 0;
+  std::optional<uint64_t> group;
   float weight = 1.0f;
   std::array<uint64_t, 2> content_id{};  ///< hash of the decoded pixels
 };
@@ -63,7 +68,7 @@ class ShardWriter {
   ShardHeader header_;
   std::vector<uint8_t> blob_, mask_blob_, key_blob_;
   std::vector<uint64_t> offset_{0}, mask_offset_{0}, key_offset_{0};
-  std::vector<uint8_t> codec_, dtype_, split_;
+  std::vector<uint8_t> codec_, dtype_, split_, has_group_;
   std::vector<uint16_t> channels_;
   std::vector<uint32_t> width_, height_, crc_, mask_crc_;
   std::vector<uint64_t> content_id_, group_;
@@ -83,6 +88,8 @@ class ShardReader {
   const std::string& provenance() const { return provenance_; }
   bool has_masks() const { return !mask_offset_.empty(); }
   bool has_groups() const { return has_groups_; }
+  /// Samples of group 0 of a shard of version 1, which does not say whether 0 is a group. They are read as samples without one.
+  uint64_t unclear_groups() const { return unclear_groups_; }
   uint64_t payload_bytes() const { return (offset_.empty() ? 0 : offset_.back()) + (mask_offset_.empty() ? 0 : mask_offset_.back()); }
   uint64_t file_bytes() const { return file_.size(); }
   const std::string& path() const { return file_.path(); }
@@ -103,6 +110,7 @@ class ShardReader {
   FileDescriptor file_;
   std::string uuid_, label_columns_json_, provenance_;
   bool has_groups_ = false;
+  uint64_t unclear_groups_ = 0;
   size_t columns_ = 0;
   uint64_t blob_at_ = 0, mask_blob_at_ = 0, key_blob_at_ = 0, key_offset_at_ = 0, content_id_at_ = 0;  ///< byte addresses in the file
   std::vector<SampleMeta> meta_;

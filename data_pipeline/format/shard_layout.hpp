@@ -16,6 +16,7 @@ inline constexpr const char* kKeyBlob = "/samples/key_blob";
 inline constexpr const char* kKeyOffset = "/samples/key_offset";
 inline constexpr const char* kLabel = "/samples/label";
 inline constexpr const char* kGroup = "/samples/group";
+inline constexpr const char* kHasGroup = "/samples/has_group";
 inline constexpr const char* kSplit = "/samples/split";
 inline constexpr const char* kWeight = "/samples/weight";
 inline constexpr const char* kContentId = "/samples/content_id";

@@ -18,17 +18,29 @@ constexpr const char* kAdvice = "Copy the file again from its source, or pack ag
 template <class T>
 hid_t native_type();
 template <>
-hid_t native_type<uint8_t>() { return H5T_NATIVE_UINT8; }
+hid_t native_type<uint8_t>() {
+  return H5T_NATIVE_UINT8;
+}
 template <>
-hid_t native_type<uint16_t>() { return H5T_NATIVE_UINT16; }
+hid_t native_type<uint16_t>() {
+  return H5T_NATIVE_UINT16;
+}
 template <>
-hid_t native_type<uint32_t>() { return H5T_NATIVE_UINT32; }
+hid_t native_type<uint32_t>() {
+  return H5T_NATIVE_UINT32;
+}
 template <>
-hid_t native_type<uint64_t>() { return H5T_NATIVE_UINT64; }
+hid_t native_type<uint64_t>() {
+  return H5T_NATIVE_UINT64;
+}
 template <>
-hid_t native_type<int32_t>() { return H5T_NATIVE_INT32; }
+hid_t native_type<int32_t>() {
+  return H5T_NATIVE_INT32;
+}
 template <>
-hid_t native_type<float>() { return H5T_NATIVE_FLOAT; }
+hid_t native_type<float>() {
+  return H5T_NATIVE_FLOAT;
+}
 
 /// A dataset whose bytes lie in the file as they are.
 struct Span {
@@ -61,7 +73,8 @@ class Hdf5Input {
     if (!a) fail(path_, fmt::format("attribute {}", name), "none", kAdvice);
     const Hdf5Handle type(H5Aget_type(a.get()), H5Tclose), space(H5Aget_space(a.get()), H5Sclose);
     uint64_t value = 0;
-    if (H5Tget_class(type.get()) != H5T_INTEGER || H5Sget_simple_extent_npoints(space.get()) != 1 || H5Aread(a.get(), H5T_NATIVE_UINT64, &value) < 0) {
+    if (H5Tget_class(type.get()) != H5T_INTEGER || H5Sget_simple_extent_npoints(space.get()) != 1 ||
+        H5Aread(a.get(), H5T_NATIVE_UINT64, &value) < 0) {
       fail(path_, fmt::format("attribute {} to be one whole number", name), "something else", kAdvice);
     }
     return value;
@@ -74,19 +87,24 @@ class Hdf5Input {
     const Hdf5Handle set(H5Dopen2(file_.get(), name, H5P_DEFAULT), H5Dclose);
     const Hdf5Handle space(set ? H5Dget_space(set.get()) : -1, H5Sclose);
     hsize_t dims[2] = {0, 0};
-    if (!space || H5Sget_simple_extent_ndims(space.get()) != 2 || H5Sget_simple_extent_dims(space.get(), dims, nullptr) < 0 || dims[1] == 0) {
+    if (!space || H5Sget_simple_extent_ndims(space.get()) != 2 || H5Sget_simple_extent_dims(space.get(), dims, nullptr) < 0 ||
+        dims[1] == 0) {
       fail(path_, fmt::format("{} to have rows and columns", name), "another extent", kAdvice);
     }
     return dims[1];
   }
 
-  /// Checks layout and extent, and gives the place in the file. `rows`: expected first extent, 0 = any. `columns`: expected second extent, 0 = one-dimensional.
+  /// Checks layout and extent, and gives the place in the file. `rows`: expected first extent, 0 = any. `columns`: expected second extent,
+  /// 0 = one-dimensional.
   template <class T>
   Span locate(const char* name, uint64_t rows, uint64_t columns) {
     const Hdf5Handle set(H5Dopen2(file_.get(), name, H5P_DEFAULT), H5Dclose);
     if (!set) fail(path_, fmt::format("dataset {}", name), "none", kAdvice);
-    const Hdf5Handle plist(H5Dget_create_plist(set.get()), H5Pclose), type(H5Dget_type(set.get()), H5Tclose), space(H5Dget_space(set.get()), H5Sclose);
-    const auto refuse = [&](const std::string& expected, const std::string& found) { fail(path_, fmt::format("{} {}", name, expected), found, kAdvice); };
+    const Hdf5Handle plist(H5Dget_create_plist(set.get()), H5Pclose), type(H5Dget_type(set.get()), H5Tclose),
+        space(H5Dget_space(set.get()), H5Sclose);
+    const auto refuse = [&](const std::string& expected, const std::string& found) {
+      fail(path_, fmt::format("{} {}", name, expected), found, kAdvice);
+    };
     if (H5Pget_layout(plist.get()) != H5D_CONTIGUOUS) refuse("to be contiguous", "another layout");
     if (H5Pget_nfilters(plist.get()) != 0) refuse("to have no filters", "some");
     if (H5Pget_external_count(plist.get()) != 0) refuse("to lie in this file", "external storage");
@@ -100,10 +118,12 @@ class Hdf5Input {
     }
     const uint64_t columns_or_one = columns == 0 ? 1 : columns;
     // no overflow: what does not fit the file was refused by its size
-    if (dims[0] > file_bytes_ / sizeof(T) / columns_or_one) refuse(fmt::format("to fit into {} bytes", file_bytes_), fmt::format("{} rows", dims[0]));
+    if (dims[0] > file_bytes_ / sizeof(T) / columns_or_one)
+      refuse(fmt::format("to fit into {} bytes", file_bytes_), fmt::format("{} rows", dims[0]));
     Span span{0, dims[0] * columns_or_one * sizeof(T)};
     const haddr_t address = H5Dget_offset(set.get());
-    if (H5Dget_storage_size(set.get()) != span.bytes) refuse(fmt::format("to take {} bytes", span.bytes), std::to_string(H5Dget_storage_size(set.get())));
+    if (H5Dget_storage_size(set.get()) != span.bytes)
+      refuse(fmt::format("to take {} bytes", span.bytes), std::to_string(H5Dget_storage_size(set.get())));
     if (address == HADDR_UNDEF) refuse("to have an address", "none");
     span.address = address;
     if (span.address > file_bytes_ || span.bytes > file_bytes_ - span.address) {
@@ -148,8 +168,9 @@ ShardReader::ShardReader(const std::filesystem::path& path) : file_(path) {
          "Make shards with dinoxx pack");
   }
   const uint64_t version = in.number_attribute("format_version");
-  if (version != kShardFormatVersion) {
-    fail(name, fmt::format("format version {}", kShardFormatVersion), std::to_string(version), "Pack again with this version of dinoxx, or use the newer program");
+  if (version < 1 || version > kShardFormatVersion) {
+    fail(name, fmt::format("format version 1 to {}", kShardFormatVersion), std::to_string(version),
+         "Pack again with this version of dinoxx, or use the newer program");
   }
   const uint64_t n = in.number_attribute("n_samples");
   if (n == 0 || n > (uint64_t{1} << 40)) fail(name, "samples", std::to_string(n), kAdvice);
@@ -178,8 +199,10 @@ ShardReader::ShardReader(const std::filesystem::path& path) : file_(path) {
     label_ = in.read<int32_t>(detail::kLabel, n, columns_, crc);
   }
   std::vector<uint64_t> group;
+  std::vector<uint8_t> has_group;
   has_groups_ = in.exists(detail::kGroup);
   if (has_groups_) group = in.read<uint64_t>(detail::kGroup, n, 0, crc);
+  if (has_groups_ && version > 1) has_group = in.read<uint8_t>(detail::kHasGroup, n, 0, crc);
   if (in.exists(detail::kMaskOffset)) {
     mask_offset_ = in.read<uint64_t>(detail::kMaskOffset, n + 1, 0, crc);
     mask_crc_ = in.read<uint32_t>(detail::kMaskCrc, n, 0, crc);
@@ -198,15 +221,26 @@ ShardReader::ShardReader(const std::filesystem::path& path) : file_(path) {
     mask_blob_at_ = masks.address;
     check_offsets(name, detail::kMaskOffset, mask_offset_, masks.bytes);
   }
-  if (in.number_attribute("payload_bytes") != payload_bytes()) fail(name, "payload_bytes to agree with the offsets", "another number", kAdvice);
+  if (in.number_attribute("payload_bytes") != payload_bytes())
+    fail(name, "payload_bytes to agree with the offsets", "another number", kAdvice);
 
   meta_.resize(n);
   for (uint64_t i = 0; i < n; ++i) {
     if (codec[i] > static_cast<uint8_t>(Codec::kPng) || split[i] > static_cast<uint8_t>(Split::kTest)) {
       fail(name, "codec 0 or 1 and split 0 to 2", fmt::format("codec {} and split {} in row {}", codec[i], split[i], i), kAdvice);
     }
-    meta_[i] = {columns_ == 0 ? -1 : label_[i * columns_], static_cast<Split>(split[i]), has_groups_ ? group[i] : 0, weight[i], width[i], height[i],
+    meta_[i] = {columns_ == 0 ? -1 : label_[i * columns_],
+                static_cast<Split>(split[i]),
+                {},
+                weight[i],
+                width[i],
+                height[i],
                 static_cast<Codec>(codec[i])};
+    if (!has_groups_) continue;
+    if (has_group.empty() ? group[i] != 0 : has_group[i] != 0)
+      meta_[i].group = group[i];
+    else if (has_group.empty())
+      ++unclear_groups_;
   }
   if (columns_ <= 1) {  // the only column is in meta_
     label_.clear();
@@ -234,16 +268,19 @@ std::string ShardReader::key(uint64_t row) const {
   return key;
 }
 
-void ShardReader::read_checked(uint64_t row, uint64_t address, const std::vector<uint64_t>& offset, const std::vector<uint32_t>& crc, const char* what,
-                               std::vector<uint8_t>& bytes) const {
+void ShardReader::read_checked(uint64_t row, uint64_t address, const std::vector<uint64_t>& offset, const std::vector<uint32_t>& crc,
+                               const char* what, std::vector<uint8_t>& bytes) const {
   bytes.resize(offset[row + 1] - offset[row]);
   file_.read_at(std::as_writable_bytes(std::span<uint8_t>(bytes)), address + offset[row]);
   if (const uint32_t found = crc32c(bytes.data(), bytes.size()); found != crc[row]) {
-    fail(fmt::format("{}: {} {} ({})", path(), what, row, key(row)), fmt::format("CRC32C {:08x}", crc[row]), fmt::format("{:08x}", found), kAdvice);
+    fail(fmt::format("{}: {} {} ({})", path(), what, row, key(row)), fmt::format("CRC32C {:08x}", crc[row]), fmt::format("{:08x}", found),
+         kAdvice);
   }
 }
 
-void ShardReader::read(uint64_t row, std::vector<uint8_t>& bytes) const { read_checked(row, blob_at_, offset_, crc_, "row", bytes); }
+void ShardReader::read(uint64_t row, std::vector<uint8_t>& bytes) const {
+  read_checked(row, blob_at_, offset_, crc_, "row", bytes);
+}
 
 void ShardReader::read_mask(uint64_t row, std::vector<uint8_t>& bytes) const {
   if (mask_offset_.empty()) {

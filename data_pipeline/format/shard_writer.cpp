@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/crc32c.hpp"
+#include "base/json_text.hpp"
 #include "content_hash.hpp"
 #include "dinoxx/base/error.hpp"
 #include "hdf5_util.hpp"
@@ -51,7 +52,10 @@ struct ShardArrays {
     add(detail::kSplit, H5T_STD_U8LE, w.split_);
     add(detail::kWeight, H5T_IEEE_F32LE, w.weight_);
     add(detail::kLabel, H5T_STD_I32LE, w.label_, w.header_.label_columns.size());
-    if (w.header_.has_groups) add(detail::kGroup, H5T_STD_U64LE, w.group_);
+    if (w.header_.has_groups) {
+      add(detail::kGroup, H5T_STD_U64LE, w.group_);
+      add(detail::kHasGroup, H5T_STD_U8LE, w.has_group_);
+    }
     if (!w.mask_blob_.empty()) {
       add(detail::kMaskOffset, H5T_STD_U64LE, w.mask_offset_);
       add(detail::kMaskCrc, H5T_STD_U32LE, w.mask_crc_);
@@ -69,7 +73,8 @@ namespace {
 
 [[noreturn]] void write_failed(const std::string& path, int error) {
   fail(path, "to write the shard", std::strerror(error),
-       error == ENOSPC || error == EDQUOT ? "Free space on that file system, or choose another --out" : "Check the path and the file system");
+       error == ENOSPC || error == EDQUOT ? "Free space on that file system, or choose another --out"
+                                          : "Check the path and the file system");
 }
 
 class OutputFile {
@@ -82,7 +87,8 @@ class OutputFile {
   }
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
-  /// Takes the disk blocks now. HDF5 keeps a file open, and complains again when the program ends, if it runs out of space half-way: ask first.
+  /// Takes the disk blocks now. HDF5 keeps a file open, and complains again when the program ends, if it runs out of space half-way: ask
+  /// first.
   void reserve(uint64_t bytes) {
     const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
     if (error != 0 && error != EOPNOTSUPP && error != EINVAL) write_failed(path_, error);
@@ -170,7 +176,7 @@ class Hdf5Output {
 std::string columns_as_json(const std::vector<LabelColumn>& columns) {
   nlohmann::json json = nlohmann::json::array();
   for (const LabelColumn& column : columns) json.push_back({{"name", column.name}, {"classes", column.classes}});
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(json);
 }
 
 }  // namespace
@@ -197,7 +203,8 @@ void ShardWriter::add(const SampleRecord& record, std::span<const uint8_t> bytes
   crc_.push_back(crc32c(bytes.data(), bytes.size()));
   mask_crc_.push_back(crc32c(mask.data(), mask.size()));
   content_id_.insert(content_id_.end(), record.content_id.begin(), record.content_id.end());
-  group_.push_back(record.group);
+  group_.push_back(record.group.value_or(0));
+  has_group_.push_back(record.group ? 1 : 0);
   weight_.push_back(record.weight);
   label_.insert(label_.end(), record.labels.begin(), record.labels.end());
 }
@@ -225,7 +232,7 @@ ShardInfo ShardWriter::finish(const std::filesystem::path& path, uint64_t index)
     const detail::Hdf5Session session;
     Hdf5Output out(path.string());
     out.attribute("format", kShardFormat);
-    out.attribute("format_version", static_cast<uint64_t>(kShardFormatVersion));
+    out.attribute("format_version", static_cast<uint64_t>(format_version(header_.has_groups)));
     out.attribute("shard_uuid", info.uuid);
     out.attribute("shard_index", index);
     out.attribute("n_samples", info.n);

@@ -28,7 +28,7 @@ class MemoryDataset : public Dataset {
     return add(split, label, encode_png(image), static_cast<uint32_t>(image.width), static_cast<uint32_t>(image.height));
   }
   void set_class_names(std::vector<std::string> names) { class_names_ = std::move(names); }
-  void set_group(uint64_t id, uint64_t group) { metas_[id].group = group; }
+  void set_group(uint64_t id, std::optional<uint64_t> group) { metas_[id].group = group; }
   void set_content_id(uint64_t id, std::array<uint64_t, 2> content) { content_ids_[id] = content; }
   /// Encoded as a gray PNG.
   void set_mask(uint64_t id, std::vector<uint8_t> mask) { masks_[id] = std::move(mask); }
@@ -47,7 +47,7 @@ class MemoryDataset : public Dataset {
   bool has_masks() const override { return !masks_.empty(); }
   bool has_split(Split split) const override { return !ids(split).empty(); }
   bool has_groups() const override {
-    return std::any_of(metas_.begin(), metas_.end(), [](const SampleMeta& meta) { return meta.group != 0; });
+    return std::any_of(metas_.begin(), metas_.end(), [](const SampleMeta& meta) { return meta.group.has_value(); });
   }
   std::array<uint64_t, 2> content_id(uint64_t id) const override { return content_ids_.at(id); }
   std::vector<uint64_t> ids(Split split) const override {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,7 @@ namespace dinoxx {
 enum class Split : uint8_t { kTrain = 0, kVal = 1, kTest = 2 };
 /// "train", "val" or "test".
 std::string_view split_name(Split split);
-/// The other way round; also "valid", "validation" and upper case. False when it is none of them.
+/// The other way round; also training, trn, valid, validation, validate, dev, testing, tst, and upper case. False when it is none of them.
 bool split_from_name(std::string_view name, Split& split);
 
 /// One column of labels: label value i means classes[i].
@@ -28,7 +29,7 @@ struct LabelColumn {
 struct SampleMeta {
   int32_t label = -1;  ///< first label column, -1 = none
   Split split = Split::kTrain;
-  uint64_t group = 0;
+  std::optional<uint64_t> group;  ///< patient, plot ...: what must not stand on two sides; none = the image is by itself
   float weight = 1.0f;
   uint32_t width = 0, height = 0;
   Codec codec = Codec::kJpeg;
@@ -62,6 +63,8 @@ class Dataset {
   virtual int32_t label(uint64_t id, size_t column) const { return column == 0 ? meta(id).label : -1; }
   virtual bool has_masks() const { return false; }
   virtual bool has_groups() const { return false; }
+  /// What the reader had to assume, because an older program packed the folder: for the user's eyes.
+  virtual std::vector<std::string> notes() const { return {}; }
   /// Hash of the decoded pixels: equal for the same picture under two names. {0, 0} when not known.
   virtual std::array<uint64_t, 2> content_id(uint64_t id) const { return {}; }
 };

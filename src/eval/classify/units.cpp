@@ -6,7 +6,6 @@
 #include <map>
 #include <numeric>
 #include <set>
-#include <type_traits>
 
 #include "base/rng.hpp"
 
@@ -60,10 +59,7 @@ std::vector<Unit> drawn_units(std::span<const uint64_t> ids, std::span<const int
 }  // namespace
 
 std::optional<uint64_t> group_of(const Dataset& dataset, uint64_t id) {
-  const auto& group = dataset.meta(id).group;
-  if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(group)>>)
-    if (group == 0) return std::nullopt;  // 0 is no group as long as it is a plain number
-  return group;
+  return dataset.meta(id).group;
 }
 
 std::vector<uint64_t> units_of(const Dataset& dataset, std::span<const uint64_t> ids) {

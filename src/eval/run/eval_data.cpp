@@ -116,6 +116,7 @@ void finish(const Dataset& dataset, EvalData& data) {
   }
   seen.insert(data.validation_labels.begin(), data.validation_labels.end());
   data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
+  for (std::string& note : dataset.notes()) data.notes.push_back(std::move(note));
   if (data.unlabelled > 0) data.notes.push_back(fmt::format("{} images without a label are left out", data.unlabelled));
 }
 

@@ -47,7 +47,7 @@ ShardInfo write_shard(const std::filesystem::path& path, uint32_t seed = 0) {
     record.image = {Codec::kPng, static_cast<int>(100 + i), static_cast<int>(200 + i), 3, 8};
     record.labels = {static_cast<int32_t>(i % 2), static_cast<int32_t>(i % 4) - 1};
     record.split = static_cast<Split>(i % 3);
-    record.group = uint64_t{1} << (40 + i);
+    if (i > 0) record.group = i == 1 ? 0 : uint64_t{1} << (40 + i);
     record.weight = 0.5f * static_cast<float>(i);
     record.content_id = {i, ~uint64_t{i}};
     writer.add(record, payload(seed + i, 50 + i), i % 2 == 0 ? payload(1000 + i, 10) : std::vector<uint8_t>());
@@ -74,7 +74,8 @@ TEST(Shard, GivesBackWhatWasWritten) {
     EXPECT_EQ(shard.label(i, 1), static_cast<int32_t>(i % 4) - 1);
     EXPECT_EQ(shard.label(i, 2), -1);
     EXPECT_EQ(shard.meta(i).split, static_cast<Split>(i % 3));
-    EXPECT_EQ(shard.meta(i).group, uint64_t{1} << (40 + i));
+    const std::optional<uint64_t> group = i == 0 ? std::nullopt : std::optional(i == 1 ? 0 : uint64_t{1} << (40 + i));
+    EXPECT_EQ(shard.meta(i).group, group) << i;
     EXPECT_EQ(shard.meta(i).weight, 0.5f * static_cast<float>(i));
     EXPECT_EQ(shard.meta(i).width, 100 + i);
     EXPECT_EQ(shard.meta(i).height, 200 + i);
@@ -136,7 +137,8 @@ TEST(Shard, ReadByManyThreads) {
 
 TEST(Shard, ChecksItsRecords) {
   ShardWriter writer(header());
-  EXPECT_THAT([&] { writer.add({.key = "k", .labels = {1}}, payload(1, 5), {}); }, ThrowsMessage<Error>(HasSubstr("expected 2 labels, found 1")));
+  EXPECT_THAT([&] { writer.add({.key = "k", .labels = {1}}, payload(1, 5), {}); },
+              ThrowsMessage<Error>(HasSubstr("expected 2 labels, found 1")));
 }
 
 /// Everything that a reader can learn of a shard.
@@ -146,8 +148,8 @@ std::string contents(const std::filesystem::path& path) {
   std::vector<uint8_t> bytes;
   for (uint64_t i = 0; i < shard.size(); ++i) {
     const SampleMeta& m = shard.meta(i);
-    all += fmt::format("{} {} {} {} {} {} {} {} {}", shard.key(i), m.label, shard.label(i, 1), static_cast<int>(m.split), m.group, m.weight, m.width, m.height,
-                       static_cast<int>(m.codec));
+    all += fmt::format("{} {} {} {} {} {} {} {} {}", shard.key(i), m.label, shard.label(i, 1), static_cast<int>(m.split),
+                       m.group.value_or(0) + (m.group ? 1 : 0), m.weight, m.width, m.height, static_cast<int>(m.codec));
     shard.read(i, bytes);
     all.append(bytes.begin(), bytes.end());
     shard.read_mask(i, bytes);
@@ -206,7 +208,8 @@ TEST(Shard, AFlippedSampleNamesItsRowAndKey) {
   const ShardReader shard(folder / "bad.h5");
   std::vector<uint8_t> out;
   shard.read(6, out);
-  EXPECT_THAT([&] { shard.read(7, out); }, ThrowsMessage<Error>(testing::AllOf(HasSubstr("row 7"), HasSubstr("folder/7.png"), HasSubstr("CRC32C"))));
+  EXPECT_THAT([&] { shard.read(7, out); },
+              ThrowsMessage<Error>(testing::AllOf(HasSubstr("row 7"), HasSubstr("folder/7.png"), HasSubstr("CRC32C"))));
 }
 
 // Files of other programs.
@@ -257,11 +260,37 @@ TEST_F(ForeignShard, AnotherProgramsHdf5File) {
 TEST_F(ForeignShard, AnotherVersion) {
   change([](hid_t file) {
     const hid_t attribute = H5Aopen(file, "format_version", H5P_DEFAULT);
-    const uint64_t two = 2;
-    H5Awrite(attribute, H5T_NATIVE_UINT64, &two);
+    const uint64_t three = 3;
+    H5Awrite(attribute, H5T_NATIVE_UINT64, &three);
     H5Aclose(attribute);
   });
-  expect_refused("format version 1, found 2");
+  expect_refused("format version 1 to 2, found 3");
+}
+
+TEST_F(ForeignShard, VersionOneDoesNotSayWhetherZeroIsAGroup) {
+  const auto write_number = [](hid_t file, const char* name, uint64_t value) {
+    const hid_t attribute = H5Aopen(file, name, H5P_DEFAULT);
+    H5Awrite(attribute, H5T_NATIVE_UINT64, &value);
+    H5Aclose(attribute);
+  };
+  change([&](hid_t file) {
+    H5Ldelete(file, "/samples/has_group", H5P_DEFAULT);
+    write_number(file, "format_version", 1);
+  });
+  std::string words;
+  try {
+    ShardReader(folder_ / "shard.h5");
+  } catch (const Error& error) {
+    words = error.what();  // "... found <CRC of the arrays that are left>. ..."
+  }
+  const size_t found = words.find("found ");
+  ASSERT_NE(found, std::string::npos) << words;
+  change([&](hid_t file) { write_number(file, "meta_crc32c", std::stoul(words.substr(found + 6, 8), nullptr, 16)); });
+  const ShardReader shard(folder_ / "shard.h5");
+  EXPECT_EQ(shard.unclear_groups(), 2u);
+  EXPECT_FALSE(shard.meta(0).group);
+  EXPECT_FALSE(shard.meta(1).group);
+  EXPECT_EQ(shard.meta(2).group, uint64_t{1} << 42);
 }
 
 TEST_F(ForeignShard, ChunkedBlob) {
@@ -312,4 +341,6 @@ TEST(ContentHash, PublishedVectors) {
 }  // namespace dinoxx
 
 /// HDF5 1.10 forgets some memory when it refuses a damaged file; the leak checker of the asan preset is told so.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5"; }
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libhdf5";
+}

@@ -133,13 +133,14 @@ TEST(EvalData, AGroupIsNeverOnBothSides) {
   MemoryDataset data;
   for (uint64_t i = 0; i < 100; ++i) {
     data.add(Split::kTrain, i % 2);
-    data.set_group(i, i < 60 ? 1 + i / 4 : 0);  // fours, and 40 without a group
+    if (i < 60) data.set_group(i, i / 4);  // fours, numbered from 0, and 40 without a group
   }
   const EvalData chosen = choose_probe_data(data, 3);
   std::set<uint64_t> groups;
-  for (const uint64_t id : chosen.queries) groups.insert(data.meta(id).group);
+  for (const uint64_t id : chosen.queries)
+    if (const auto& group = data.meta(id).group) groups.insert(*group);
   EXPECT_GT(groups.size(), 1u);
-  for (const uint64_t id : chosen.memory) EXPECT_TRUE(data.meta(id).group == 0 || !groups.contains(data.meta(id).group)) << id;
+  for (const uint64_t id : chosen.memory) EXPECT_TRUE(!data.meta(id).group || !groups.contains(*data.meta(id).group)) << id;
   for (size_t i = 0; i < chosen.memory.size(); ++i) EXPECT_EQ(chosen.memory_labels[i], data.meta(chosen.memory[i]).label);
   EXPECT_EQ(chosen.memory.size() + chosen.queries.size(), 100u);
   EXPECT_THAT(chosen.notes, ElementsAre(HasSubstr("held out by whole groups")));

@@ -111,7 +111,7 @@ TEST(LabelSuspicions, ImagesOfTheSameGroupHaveNoVote) {
   }
   const auto comm = make_self_communicator();
   EXPECT_EQ(label_suspicions(input_of(set, *comm))["suspected"], 0);
-  for (int64_t row = 0; row < 5; ++row) set.dataset.set_group(set.data.memory[static_cast<size_t>(row)], 9);
+  for (int64_t row = 0; row < 5; ++row) set.dataset.set_group(set.data.memory[static_cast<size_t>(row)], 0);
   EXPECT_EQ(label_suspicions(input_of(set, *comm))["suspected"], 5);
 }
 

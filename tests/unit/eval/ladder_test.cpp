@@ -192,8 +192,8 @@ TEST(Checks, IdenticalPicturesSharedGroupsAndShiftedLabelsAreCounted) {
   EXPECT_TRUE(check_splits(set.dataset, set.data)["groups"].is_null());
   set.dataset.set_content_id(set.data.queries[3], {1, 0});  // class 1 in test, class 0 in train
   set.dataset.set_content_id(set.data.queries[0], {2, 0});
-  set.dataset.set_group(set.data.memory[0], 5);
-  set.dataset.set_group(set.data.queries[1], 5);
+  set.dataset.set_group(set.data.memory[0], 0);
+  set.dataset.set_group(set.data.queries[1], 0);
   set.dataset.set_group(set.data.queries[2], 6);
   const json checks = check_splits(set.dataset, set.data);
   EXPECT_EQ(checks["identical"]["images"], 2);
@@ -377,8 +377,8 @@ TEST(Checks, ValidationIsComparedWithBothSidesToo) {
   same_picture(set.data.memory[3], set.data.validation[0]);
   same_picture(set.data.validation[5], set.data.queries[1]);
   same_picture(set.data.validation[5], set.data.queries[2]);
-  set.dataset.set_group(set.data.memory[0], 5);
-  set.dataset.set_group(set.data.validation[7], 5);
+  set.dataset.set_group(set.data.memory[0], 0);
+  set.dataset.set_group(set.data.validation[7], 0);
   set.dataset.set_group(set.data.validation[6], 8);
   set.dataset.set_group(set.data.queries[9], 8);
   const json checks = check_splits(set.dataset, set.data);
@@ -428,7 +428,7 @@ TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
   EXPECT_FALSE(report.by_group);
 
   Set grouped = make_set({5, 5}, {30, 30});
-  for (size_t q = 0; q < 60; ++q) grouped.dataset.set_group(grouped.data.queries[q], 1 + q / 10);
+  for (size_t q = 0; q < 60; ++q) grouped.dataset.set_group(grouped.data.queries[q], q < 30 ? std::optional<uint64_t>(0) : std::nullopt);
   EXPECT_TRUE(bootstrap_methods(grouped.dataset, grouped.data, methods, pairs, 0, 1, *comm).by_group);
 }
 
