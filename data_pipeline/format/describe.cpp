@@ -8,20 +8,16 @@
 #include "dinoxx/data_pipeline/dataset.hpp"
 #include "hdf5_util.hpp"
 #include "manifest.hpp"
+#include "preflight.hpp"
 
 namespace dinoxx {
-namespace {
-
-constexpr size_t kMaxClasses = 40;  // shown; a thousand lines help nobody
-
-}  // namespace
 
 std::string hdf5_description() {
   const detail::Hdf5Session session;
   return detail::hdf5_version() + ", thread-safe";
 }
 
-std::string describe_data(const std::filesystem::path& data) {
+DataDescription describe_data(const std::filesystem::path& data) {
   const auto set = Dataset::open(data);
   const Manifest manifest = read_data_manifest(data);
   uint64_t payload = 0;
@@ -40,33 +36,25 @@ std::string describe_data(const std::filesystem::path& data) {
   };
   std::string text;
   const auto row = [&](const char* name, const std::string& value) { text += fmt::format("{:<12} {}\n", name, value); };
-  row("images", fmt::format("{} ({} JPEG, {} PNG), {:.1f} MB in {} shards", set->size(), set->size() - png, png, static_cast<double>(payload) * 1e-6,
-                            manifest.shards.size()));
+  row("images", fmt::format("{} ({} JPEG, {} PNG), {:.1f} MB in {} shards", set->size(), set->size() - png, png,
+                            static_cast<double>(payload) * 1e-6, manifest.shards.size()));
   row("width", range(widths));
   row("height", range(heights));
-  row("splits", fmt::format("train {}, val {}, test {}", manifest.split_count[0], manifest.split_count[1], manifest.split_count[2]));
   row("masks", manifest.has_masks ? "yes" : "no");
-  row("groups", manifest.has_groups ? "yes" : "no");
-  row("left out", fmt::format("{} bad inputs{}", manifest.bad, manifest.bad > 0 ? ", see bad.csv" : ""));
   row("fingerprint", manifest.fingerprint);
   row("packed", fmt::format("{} by dinoxx {}: {}", manifest.created_utc, manifest.packer_version, manifest.packer_command));
   row("origin", manifest.provenance);
-  for (const std::string& warning : manifest.warnings) row("warning", warning);
   for (size_t c = 1; c < manifest.label_columns.size(); ++c) {
     row("also labels", fmt::format("{}, {} classes", manifest.label_columns[c].name, manifest.label_columns[c].classes.size()));
   }
-  if (manifest.label_columns.empty()) {
-    row("classes", "none: no labels");
-    return text;
+  const Preflight found = preflight(*set, manifest);
+  text += "pre-flight report\n" + found.text;
+  DataDescription description{text, manifest.warnings, set->notes()};
+  for (const std::string& warning : found.warnings) {
+    if (std::find(manifest.warnings.begin(), manifest.warnings.end(), warning) == manifest.warnings.end())
+      description.warnings.push_back(warning);
   }
-  const std::vector<std::string>& classes = manifest.label_columns.front().classes;
-  row("classes", fmt::format("{}; images per class:", classes.size()));
-  text += fmt::format("  {:<32} {:>9} {:>9} {:>9}\n", manifest.label_columns.front().name, "train", "val", "test");
-  for (size_t c = 0; c < std::min(classes.size(), kMaxClasses); ++c) {
-    text += fmt::format("  {:<32} {:>9} {:>9} {:>9}\n", classes[c], manifest.class_count[0][c], manifest.class_count[1][c], manifest.class_count[2][c]);
-  }
-  if (classes.size() > kMaxClasses) text += fmt::format("  ... and {} more, in {}\n", classes.size() - kMaxClasses, kManifestName);
-  return text;
+  return description;
 }
 
 }  // namespace dinoxx

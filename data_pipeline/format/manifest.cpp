@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.hpp"
 #include "content_hash.hpp"
 #include "dinoxx/base/error.hpp"
 
@@ -32,7 +33,7 @@ std::string fingerprint_of(const std::vector<ShardInfo>& shards) {
 std::string Manifest::to_json() const {
   json out;
   out["format"] = kManifestFormat;
-  out["format_version"] = kShardFormatVersion;
+  out["format_version"] = format_version(has_groups);
   out["fingerprint"] = fingerprint;
   out["n_samples"] = samples();
   out["packer"] = {{"version", packer_version}, {"command", packer_command}, {"created_utc", created_utc}};
@@ -47,6 +48,14 @@ std::string Manifest::to_json() const {
     out["splits"][std::string(split_name(split))] = {{"n", split_count[s]}, {"per_class", class_count[s]}, {"unlabelled", unlabelled[s]}};
   }
   out["bad"] = bad;
+  out["input_identity"] = input_identity;
+  out["left_out"] = json::array();
+  for (const LeftOut& entry : left_out)
+    out["left_out"].push_back({{"class", entry.class_name}, {"reason", entry.reason}, {"n", entry.images}});
+  out["values"] = json::array();
+  for (const ValueRange& range : values)
+    out["values"].push_back({{"bits", range.bits}, {"n", range.images}, {"least", range.least}, {"most", range.most}});
+  out["one_colour"] = one_colour;
   out["warnings"] = warnings;
   out["shards"] = json::array();
   for (const ShardInfo& shard : shards) {
@@ -57,7 +66,7 @@ std::string Manifest::to_json() const {
                              {"file_bytes", shard.file_bytes},
                              {"file_crc32c", fmt::format("{:08x}", shard.file_crc32c)}});
   }
-  return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  return json_text(out, 2) + "\n";
 }
 
 Manifest Manifest::from_json(const std::string& text, const std::string& path) {
@@ -65,10 +74,12 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
   const json in = json::parse(text, nullptr, false);
   if (in.is_discarded() || !in.is_object()) fail(path, "a JSON object", "text that is none", kAdvice);
   if (!in.contains("format") || in["format"] != kManifestFormat) {
-    fail(path, fmt::format("format \"{}\"", kManifestFormat), in.contains("format") ? in["format"].dump() : "none", "Make data folders with dinoxx pack");
+    fail(path, fmt::format("format \"{}\"", kManifestFormat), in.contains("format") ? json_text(in["format"]) : "none",
+         "Make data folders with dinoxx pack");
   }
-  if (!in.contains("format_version") || in["format_version"] != kShardFormatVersion) {
-    fail(path, fmt::format("format version {}", kShardFormatVersion), in.contains("format_version") ? in["format_version"].dump() : "none",
+  const json version = in.value("format_version", json());
+  if (!version.is_number_integer() || version < 1 || version > kShardFormatVersion) {
+    fail(path, fmt::format("format version 1 to {}", kShardFormatVersion), version.is_null() ? "none" : json_text(version),
          "Pack again with this version of dinoxx, or use the newer program");
   }
   Manifest out;
@@ -77,7 +88,7 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     out.packer_version = in.at("packer").at("version").get<std::string>();
     out.packer_command = in.at("packer").at("command").get<std::string>();
     out.created_utc = in.at("packer").at("created_utc").get<std::string>();
-    out.provenance = in.at("provenance").dump();
+    out.provenance = json_text(in.at("provenance"));
     for (const json& column : in.at("label_columns")) {
       out.label_columns.push_back({column.at("name").get<std::string>(), column.at("classes").get<std::vector<std::string>>()});
     }
@@ -92,6 +103,15 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     }
     out.bad = in.at("bad").get<uint64_t>();
     out.warnings = in.at("warnings").get<std::vector<std::string>>();
+    out.input_identity = in.value("input_identity", std::string());
+    for (const json& entry : in.value("left_out", json::array())) {
+      out.left_out.push_back({entry.at("class").get<std::string>(), entry.at("reason").get<std::string>(), entry.at("n").get<uint64_t>()});
+    }
+    for (const json& range : in.value("values", json::array())) {
+      out.values.push_back(
+          {range.at("bits").get<int>(), range.at("n").get<uint64_t>(), range.at("least").get<int>(), range.at("most").get<int>()});
+    }
+    out.one_colour = in.value("one_colour", uint64_t{0});
     for (const json& shard : in.at("shards")) {
       ShardInfo info;
       info.file = shard.at("file").get<std::string>();
@@ -111,7 +131,8 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     fail(path, "all fields of a manifest", error.what(), kAdvice);
   }
   if (out.shards.empty()) fail(path, "shards", "none", kAdvice);
-  if (in.value("n_samples", uint64_t{0}) != out.samples()) fail(path, "n_samples to be the sum over the shards", std::to_string(out.samples()), kAdvice);
+  if (in.value("n_samples", uint64_t{0}) != out.samples())
+    fail(path, "n_samples to be the sum over the shards", std::to_string(out.samples()), kAdvice);
   if (fingerprint_of(out.shards) != out.fingerprint) {
     fail(path, "the fingerprint of its shards, " + fingerprint_of(out.shards), out.fingerprint, kAdvice);
   }
@@ -123,7 +144,8 @@ fs::path data_folder(const fs::path& path) {
   std::error_code code;
   if (!fs::exists(path, code)) fail(path.string(), "a data folder", "nothing there", kAdvice);
   if (fs::is_directory(path, code)) {
-    if (!fs::exists(path / kManifestName, code)) fail(path.string(), fmt::format("a data folder with {}", kManifestName), "a folder without it", kAdvice);
+    if (!fs::exists(path / kManifestName, code))
+      fail(path.string(), fmt::format("a data folder with {}", kManifestName), "a folder without it", kAdvice);
     return path;
   }
   if (path.extension() != ".json") fail(path.string(), fmt::format("a data folder or its {}", kManifestName), "another file", kAdvice);

@@ -1,6 +1,7 @@
 #include "pack.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,13 +14,16 @@
 #include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/rng.hpp"
+#include "data_folder_writer.hpp"
 #include "data_pipeline/format/content_hash.hpp"
-#include "data_pipeline/format/manifest.hpp"
-#include "data_pipeline/format/shard.hpp"
+#include "data_pipeline/format/preflight.hpp"
 #include "dinoxx/base/error.hpp"
+#include "pack_append.hpp"
 #include "pack_output.hpp"
 #include "pack_pipeline.hpp"
 #include "pack_plan.hpp"
+#include "pack_resume.hpp"
+#include "pack_splits.hpp"
 
 namespace dinoxx {
 namespace {
@@ -35,6 +39,7 @@ constexpr size_t kBadInMessage = 5;
 struct Prepared {
   std::string bad;
   SampleRecord record;
+  detail::PixelRange values;
   std::vector<uint8_t> image, mask;
 };
 
@@ -47,7 +52,8 @@ void read_file(const std::string& path, std::vector<uint8_t>& bytes) {
   file.read_at(std::as_writable_bytes(std::span<uint8_t>(bytes)), 0);
 }
 
-/// The mask as the format keeps it, an 8-bit gray PNG of the image's size. A gray PNG stays as it is; of other pictures the brightest channel is taken.
+/// The mask as the format keeps it, an 8-bit gray PNG of the image's size. A gray PNG stays as it is; of other pictures the brightest
+/// channel is taken.
 void normalise_mask(std::vector<uint8_t>& mask, const Image& image, const DecodeLimits& limits) {
   Image decoded;
   decode_image(mask, decoded, limits);
@@ -75,6 +81,8 @@ Prepared prepare(const PackPlan& plan, size_t i, const DecodeLimits& limits) {
     decode_image(out.image, pixels, limits);
     out.record.image = inspect_image(out.image);
     out.record.content_id = detail::hash128(pixels.data.data(), pixels.data.size(), static_cast<uint64_t>(pixels.width));
+    const auto [least, most] = std::minmax_element(pixels.data.begin(), pixels.data.end());
+    out.values = {*least, *most};
     if (!out.mask.empty()) normalise_mask(out.mask, pixels, limits);
   } catch (const Error& error) {
     out.bad = error.what();
@@ -110,53 +118,6 @@ std::vector<uint64_t> shuffled(uint64_t n, uint64_t seed) {
   return order;
 }
 
-/// Leaves a class, by its number, the fewer training images the later it comes; the first ones in the plan's order stay.
-void cut_long_tail(PackPlan& plan, double ratio) {
-  if (ratio == 0) return;
-  if (plan.draw) fail_usage("--long-tail", "images from files", "a drawn set", "Use --imbalance");
-  std::map<int32_t, uint64_t> count;
-  for (const PackItem& item : plan.items)
-    if (item.split == Split::kTrain && !item.labels.empty() && item.labels[0] >= 0) ++count[item.labels[0]];
-  if (!(ratio >= 1) || count.size() < 2) {
-    fail_usage("--long-tail", "a ratio of 1 or more and training images of two classes or more", fmt::format("{:g} and {} classes", ratio, count.size()),
-               "100 is usual");
-  }
-  uint64_t most = 0;
-  for (const auto& [label, n] : count) most = std::max(most, n);
-  std::map<int32_t, uint64_t> left;
-  double place = 0;
-  for (const auto& [label, n] : count) {
-    const double share = std::pow(ratio, -place++ / static_cast<double>(count.size() - 1));
-    left[label] = std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(most) * share + 1e-9));
-  }
-  std::erase_if(plan.items, [&](const PackItem& item) {
-    if (item.split != Split::kTrain || item.labels.empty() || item.labels[0] < 0) return false;
-    uint64_t& rest = left[item.labels[0]];
-    if (rest == 0) return true;
-    --rest;
-    return false;
-  });
-}
-
-/// Gives val and test their share of each class (of all, without labels), chosen by the seed.
-void hold_out(PackPlan& plan, double val, double test, uint64_t seed) {
-  if (val == 0 && test == 0) return;
-  if (!(val >= 0 && test >= 0 && val + test < 1)) {
-    fail_usage("--val-fraction and --test-fraction", "shares that leave something to train on", fmt::format("{} and {}", val, test), "Try 0.1 and 0.1");
-  }
-  if (plan.has_splits) fail_usage("--val-fraction, --test-fraction", "input without splits of its own", "splits in the input", "Leave these options out");
-  std::map<int32_t, std::vector<uint64_t>> members;
-  for (uint64_t i = 0; i < plan.items.size(); ++i) members[plan.items[i].labels.empty() ? -1 : plan.items[i].labels[0]].push_back(i);
-  for (auto& [label, ids] : members) {
-    std::vector<std::pair<uint64_t, uint64_t>> drawn;
-    for (const uint64_t id : ids) drawn.emplace_back(CounterRng(seed, id, 0, Purpose::kSplit).next_u64(), id);
-    std::sort(drawn.begin(), drawn.end());
-    const auto n_val = static_cast<size_t>(std::lround(val * static_cast<double>(ids.size())));
-    const auto n_test = static_cast<size_t>(std::lround(test * static_cast<double>(ids.size())));
-    for (size_t i = 0; i < drawn.size() && i < n_val + n_test; ++i) plan.items[drawn[i].second].split = i < n_val ? Split::kVal : Split::kTest;
-  }
-}
-
 std::string bad_as_csv(const std::vector<BadInput>& bad) {
   std::string text = "path,reason\n";
   for (const BadInput& one : bad) text += csv_field(one.key) + ',' + csv_field(one.reason) + '\n';
@@ -164,96 +125,222 @@ std::string bad_as_csv(const std::vector<BadInput>& bad) {
 }
 
 /// Writes the list beside the folder that is not made, and throws.
-[[noreturn]] void too_many_bad(const std::vector<BadInput>& bad, uint64_t seen, uint64_t total, const PackOptions& options, const fs::path& out) {
+[[noreturn]] void too_many_bad(const std::vector<BadInput>& bad, uint64_t seen, uint64_t total, const PackOptions& options,
+                               const fs::path& out) {
   const fs::path list = out.string() + ".bad.csv";
   write_file_atomically(list, bad_as_csv(bad));
   std::string found = fmt::format("{} of the first {} bad", bad.size(), seen);
-  for (size_t i = 0; i < std::min(bad.size(), kBadInMessage); ++i) found += fmt::format("{} {} ({})", i == 0 ? ":" : ";", bad[i].key, bad[i].reason);
+  for (size_t i = 0; i < std::min(bad.size(), kBadInMessage); ++i)
+    found += fmt::format("{} {} ({})", i == 0 ? ":" : ";", bad[i].key, bad[i].reason);
   if (bad.size() > kBadInMessage) found += "; ...";
   fail("input", fmt::format("at most {:g} % of {} images to be bad", 100 * options.max_bad_fraction, total), found,
        fmt::format("Repair or remove them (list: {}), or allow more with --max-bad-fraction", list.string()));
 }
 
-/// Shards under the partial folder, and what the manifest will say of them.
-class DataFolderWriter {
- public:
-  DataFolderWriter(const PackOptions& options, const PackPlan& plan, fs::path folder) : options_(options), folder_(std::move(folder)) {
-    manifest_.packer_version = DINOXX_VERSION;
-    manifest_.packer_command = options.command;
-    manifest_.created_utc = utc_now();
-    manifest_.provenance = plan.provenance;
-    manifest_.label_columns = plan.columns;
-    manifest_.has_groups = plan.has_groups;
-    header_ = {plan.columns, plan.has_groups, plan.provenance, manifest_.packer_version, manifest_.packer_command, manifest_.created_utc, options.seed};
-    writer_.emplace(header_);
-    if (!plan.columns.empty()) {
-      for (auto& count : manifest_.class_count) count.resize(plan.columns.front().classes.size());
-    }
-  }
-  void add(const Prepared& sample) {
-    const uint64_t bytes = sample.image.size() + sample.mask.size();
-    if (writer_->size() > 0 && writer_->payload_bytes() + bytes > options_.shard_bytes) flush();
-    writer_->add(sample.record, sample.image, sample.mask);
-    const auto split = static_cast<size_t>(sample.record.split);
-    ++manifest_.split_count[split];
-    const int32_t label = sample.record.labels.empty() ? -1 : sample.record.labels[0];
-    if (label >= 0) ++manifest_.class_count[split][static_cast<size_t>(label)];
-    else ++manifest_.unlabelled[split];
-    if (!sample.mask.empty()) manifest_.has_masks = true;
-  }
-  void flush() {
-    if (writer_->size() == 0) return;
-    const uint64_t index = manifest_.shards.size();
-    manifest_.shards.push_back(writer_->finish(folder_ / fmt::format("shard-{:05}.h5", index), index));
-  }
-  /// The manifest, last.
-  const Manifest& finish(const std::vector<BadInput>& bad, std::vector<std::string> warnings) {
-    flush();
-    manifest_.bad = bad.size();
-    manifest_.warnings = std::move(warnings);
-    manifest_.fingerprint = fingerprint_of(manifest_.shards);
-    write_file_atomically(folder_ / "bad.csv", bad_as_csv(bad));
-    write_file_atomically(folder_ / kManifestName, manifest_.to_json());
-    return manifest_;
-  }
-  const Manifest& manifest() const { return manifest_; }
-
- private:
-  const PackOptions& options_;
-  fs::path folder_;
-  Manifest manifest_;
-  ShardHeader header_;
-  std::optional<ShardWriter> writer_;
-};
-
-/// What a person should know before training on it.
-void add_warnings(const Manifest& manifest, std::vector<std::string>& warnings) {
-  const auto train = static_cast<size_t>(Split::kTrain);
-  if (manifest.split_count[train] == 0) warnings.push_back("no image is in train: the set can be evaluated but not trained on");
-  if (manifest.label_columns.empty()) {
-    warnings.push_back("no labels: the set can be trained on, but not scored by labels");
-    return;
-  }
-  const std::vector<std::string>& classes = manifest.label_columns.front().classes;
-  if (classes.size() == 1) warnings.push_back(fmt::format("only one class, \"{}\": scores by labels will mean nothing", classes[0]));
-  std::vector<std::string> untrained;
-  for (size_t c = 0; c < classes.size(); ++c) {
-    if (manifest.class_count[train][c] == 0) untrained.push_back(classes[c]);
-  }
-  if (!untrained.empty() && manifest.split_count[train] > 0) {
-    const size_t n = untrained.size();
-    if (n > kBadInMessage) untrained.resize(kBadInMessage);
-    warnings.push_back(fmt::format("{} classes without an image in train: {}{}", n, fmt::join(untrained, ", "), n > untrained.size() ? ", ..." : ""));
-  }
+std::string class_name(const PackPlan& plan, const PackItem& item) {
+  return item.labels.empty() || item.labels[0] < 0 ? std::string() : plan.columns.front().classes[static_cast<size_t>(item.labels[0])];
 }
 
 PackPlan make_plan(const PackOptions& options) {
   switch (options.source) {
-    case PackOptions::Source::kFolder: return detail::plan_folder(options.input);
-    case PackOptions::Source::kList: return detail::plan_list(options.input);
-    default: return detail::plan_toy(options.toy);
+    case PackOptions::Source::kFolder:
+      return detail::plan_folder(options.input, options.split_folders);
+    case PackOptions::Source::kList:
+      return detail::plan_list(options.input);
+    default:
+      return detail::plan_toy(options.toy);
   }
 }
+
+class Stopped : public Error {
+ public:
+  using Error::Error;
+  ExitCode exit_code() const override { return ExitCode::kStopped; }
+};
+
+std::optional<Manifest> existing_manifest(const fs::path& out) {
+  std::error_code code;
+  if (!fs::exists(out / kManifestName, code)) return std::nullopt;
+  return read_data_manifest(out);
+}
+
+void fill_from(const Manifest& manifest, PackReport& report) {
+  report.samples = manifest.samples();
+  report.shards = manifest.shards.size();
+  report.split_count = manifest.split_count;
+  report.classes = manifest.label_columns.empty() ? 0 : manifest.label_columns.front().classes.size();
+  report.fingerprint = manifest.fingerprint;
+  report.bytes = 0;
+  for (const ShardInfo& shard : manifest.shards) report.bytes += shard.payload_bytes;
+}
+
+void refuse_warnings(const PackOptions& options, const std::vector<std::string>& warnings) {
+  if (!options.strict || warnings.empty()) return;
+  fail("pack", "an input without warnings (--strict)", fmt::format("{}: {}", warnings.size(), fmt::join(warnings, "; ")),
+       "Mend the input, or leave --strict out. Nothing was written");
+}
+
+/// The report of a folder that needs no work. Opening it proves that it is whole.
+PackReport already_packed(const PackOptions& options, const Manifest& manifest) {
+  PackReport report;
+  report.already = true;
+  fill_from(manifest, report);
+  report.preflight = preflight(*Dataset::open(options.out), manifest).text;
+  report.warnings = manifest.warnings;
+  refuse_warnings(options, report.warnings);
+  return report;
+}
+
+/// path -> reason
+std::map<std::string, std::string> read_bad(const fs::path& list) {
+  std::map<std::string, std::string> bad;
+  if (!fs::exists(list)) return bad;
+  const detail::CsvTable table = detail::parse_csv(read_text(list), list.string());
+  for (size_t r = 1; r < table.rows.size(); ++r)
+    if (table.rows[r].size() > 1) bad[table.rows[r][0]] = table.rows[r][1];
+  return bad;
+}
+
+/// One pack from plan to folder.
+class Packing {
+ public:
+  Packing(const PackOptions& options, PackPlan plan, std::string identity)
+      : options_(options),
+        plan_(std::move(plan)),
+        identity_(std::move(identity)),
+        output_(options.out, options.overwrite || options.append) {
+    threads_ = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
+    limits_.max_pixels = options.max_pixels;
+  }
+
+  /// `base`: the data folder's manifest when the plan is added to it.
+  PackReport run(const std::optional<Manifest>& base) {
+    std::optional<detail::PackState> state;
+    if (!base) state = detail::load_state(output_.partial(), identity_);
+    detail::remove_leftovers(output_.partial(), state);
+    hold_out();
+    detail::cut_long_tail(plan_, options_.long_tail);
+    if (base) {
+      bad_before_ = read_bad(output_.out() / "bad.csv");
+      detail::take_over_files(output_.out(), output_.partial());
+    }
+    Manifest begun = base ? *base : state ? state->manifest : Manifest();
+    pack_images(std::move(begun), std::move(state));
+    return finish(base.has_value());
+  }
+
+ private:
+  void heed_stop(uint64_t done, uint64_t of) {
+    if (!options_.stop || !options_.stop()) return;
+    const std::string found = fmt::format("a request to stop after {} of {} images", done, of);
+    if (!goes_on_) fail("pack", "to finish", found, "Nothing was written");
+    output_.keep_partial();
+    throw Stopped(fmt::format("pack: expected to finish, found {}. The same command goes on from {}", found, output_.partial().string()));
+  }
+
+  /// Splits by content need a look at all images; what it found is kept for a pack that goes on.
+  void hold_out() {
+    if (options_.val_fraction == 0 && options_.test_fraction == 0) return;
+    const uint64_t n = plan_.items.size();
+    std::vector<detail::ContentId> contents = detail::load_contents(output_.partial(), identity_, n);
+    if (contents.empty()) {
+      contents.resize(n);
+      const auto remember = [&](uint64_t i, Prepared&& sample) {
+        heed_stop(i, n);
+        contents[i] = sample.record.content_id;
+        if (options_.progress) options_.progress({i + 1, n, 0, 0, "looking for copies"});
+      };
+      const auto look = [&](uint64_t i) {
+        Prepared sample = prepare(plan_, i, limits_);
+        sample.image = {};
+        sample.mask = {};
+        return sample;
+      };
+      detail::ordered_parallel<Prepared>(n, threads_, window(), look, remember);
+      detail::save_contents(output_.partial(), identity_, contents);
+      goes_on_ = true;
+    }
+    detail::hold_out(plan_, contents, options_.val_fraction, options_.test_fraction, options_.seed);
+  }
+
+  void pack_images(Manifest begun, std::optional<detail::PackState> state) {
+    const bool adds = !begun.shards.empty() && !state;
+    const std::string time = state ? begun.created_utc : utc_now();
+    const ShardHeader header{plan_.columns, plan_.has_groups, plan_.provenance, DINOXX_VERSION, options_.command, time, options_.seed};
+    begun.input_identity = identity_;
+    folder_.emplace(header, options_.shard_bytes, output_.partial(), std::move(begun));
+    const uint64_t total = plan_.items.size(), first = state ? state->done : 0;
+    if (state) report_.bad = std::move(state->bad);
+    report_.gone_on_at = first;
+    goes_on_ = goes_on_ || first > 0;
+    uint64_t at = first;
+    if (!adds) {
+      folder_->flushed = [&](const Manifest& manifest) {
+        detail::save_state(output_.partial(), identity_, {at, report_.bad, manifest});
+        goes_on_ = true;
+      };
+    }
+    const auto allowed = static_cast<uint64_t>(std::floor(options_.max_bad_fraction * static_cast<double>(total) + 1e-9));
+    const std::vector<uint64_t> order = shuffled(total, options_.seed);
+    const auto consume = [&](uint64_t i, Prepared&& sample) {
+      at = first + i;
+      heed_stop(at, total);
+      const PackItem& item = plan_.items[order[at]];
+      if (!sample.bad.empty()) {
+        report_.bad.push_back({item.key, sample.bad});
+        if (!bad_before_.contains(item.key)) folder_->leave_out(class_name(plan_, item), sample.bad);
+        if (report_.bad.size() > allowed) too_many_bad(report_.bad, at + 1, total, options_, output_.out());
+      } else {
+        report_.bytes += sample.image.size() + sample.mask.size();
+        ++report_.samples;
+        folder_->add(sample.record, sample.image, sample.mask, sample.values);
+      }
+      if (options_.progress) options_.progress({at + 1, total, report_.bad.size(), report_.bytes});
+    };
+    detail::ordered_parallel<Prepared>(
+        total - first, threads_, window(), [&](uint64_t i) { return prepare(plan_, order[first + i], limits_); }, consume);
+    if (report_.samples == 0 && first == 0) {
+      fail(options_.input.string(), "a good image", fmt::format("{} bad ones", report_.bad.size()), "Nothing was written");
+    }
+    at = total;
+    folder_->finish();
+  }
+
+  PackReport finish(bool added) {
+    for (const PackItem& item : plan_.items) bad_before_.erase(item.key);  // tried again
+    std::vector<BadInput> bad;
+    for (const auto& [key, reason] : bad_before_) bad.push_back({key, reason});
+    bad.insert(bad.end(), report_.bad.begin(), report_.bad.end());
+    write_file_atomically(output_.partial() / "bad.csv", bad_as_csv(bad));
+    detail::remove_state(output_.partial());
+    const Manifest& manifest = folder_->manifest();
+    report_.notes = plan_.notes;
+    report_.warnings = plan_.warnings;
+    if (!report_.bad.empty()) report_.warnings.push_back(fmt::format("{} bad images were left out, see bad.csv", report_.bad.size()));
+    Preflight flight = preflight(*Dataset::open(output_.partial()), manifest);
+    report_.preflight = std::move(flight.text);
+    report_.warnings.insert(report_.warnings.end(), flight.warnings.begin(), flight.warnings.end());
+    refuse_warnings(options_, report_.warnings);
+    folder_->write_warnings(report_.warnings);
+    output_.commit();
+    report_.added = added ? report_.samples : 0;
+    fill_from(manifest, report_);
+    return std::move(report_);
+  }
+
+  uint64_t window() const { return 4 * uint64_t{threads_} + 4; }
+
+  const PackOptions& options_;
+  PackPlan plan_;
+  std::string identity_;
+  detail::OutputFolder output_;
+  unsigned threads_ = 1;
+  DecodeLimits limits_;
+  std::optional<detail::DataFolderWriter> folder_;
+  std::map<std::string, std::string> bad_before_;  ///< inputs and reasons of the folder that is added to
+  bool goes_on_ = false;                           ///< what is in the partial folder saves the next pack work
+  PackReport report_;
+};
 
 }  // namespace
 
@@ -261,46 +348,24 @@ PackReport pack(const PackOptions& options) {
   if (!(options.max_bad_fraction >= 0 && options.max_bad_fraction <= 1)) {
     fail_usage("--max-bad-fraction", "a share from 0 to 1", fmt::format("{}", options.max_bad_fraction), "0.01 is one in a hundred");
   }
-  if (options.shard_bytes < 4096) fail_usage("--shard-bytes", "4096 or more", std::to_string(options.shard_bytes), "The default suits most sets");
+  if (options.shard_bytes < 4096)
+    fail_usage("--shard-bytes", "4096 or more", std::to_string(options.shard_bytes), "The default suits most sets");
+  if (options.overwrite && options.append) fail_usage("--overwrite, --append", "one of them", "both", "--append keeps what is there");
   PackPlan plan = make_plan(options);
-  hold_out(plan, options.val_fraction, options.test_fraction, options.seed);
-  cut_long_tail(plan, options.long_tail);
-  detail::OutputFolder output(options.out, options.overwrite);
-  DataFolderWriter folder(options, plan, output.partial());
-
-  const uint64_t total = plan.items.size();
-  const auto allowed = static_cast<uint64_t>(std::floor(options.max_bad_fraction * static_cast<double>(total) + 1e-9));
-  const std::vector<uint64_t> order = shuffled(total, options.seed);
-  const unsigned threads = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
-  DecodeLimits limits;
-  limits.max_pixels = options.max_pixels;
-
-  PackReport report;
-  report.warnings = plan.warnings;
-  const auto consume = [&](uint64_t i, Prepared&& sample) {
-    if (options.stop && options.stop()) fail("pack", "to finish", fmt::format("a request to stop after {} of {} images", i, total), "Nothing was written");
-    if (!sample.bad.empty()) {
-      report.bad.push_back({plan.items[order[i]].key, sample.bad});
-      if (report.bad.size() > allowed) too_many_bad(report.bad, i + 1, total, options, output.out());
-    } else {
-      report.bytes += sample.image.size() + sample.mask.size();
-      ++report.samples;
-      folder.add(sample);
-    }
-    if (options.progress) options.progress({i + 1, total, report.bad.size(), report.bytes});
-  };
-  detail::ordered_parallel<Prepared>(
-      total, threads, 4 * uint64_t{threads} + 4, [&](uint64_t i) { return prepare(plan, order[i], limits); }, consume);
-
-  if (report.samples == 0) fail(options.input.string(), "a good image", fmt::format("{} bad ones", report.bad.size()), "Nothing was written");
-  if (!report.bad.empty()) report.warnings.push_back(fmt::format("{} bad images were left out, see bad.csv", report.bad.size()));
-  add_warnings(folder.manifest(), report.warnings);
-  const Manifest& manifest = folder.finish(report.bad, report.warnings);
-  output.commit();
-  report.shards = manifest.shards.size();
-  report.split_count = manifest.split_count;
-  report.classes = manifest.label_columns.empty() ? 0 : manifest.label_columns.front().classes.size();
-  report.fingerprint = manifest.fingerprint;
+  std::string identity = detail::input_identity(plan, options);
+  std::optional<Manifest> there;
+  if (!options.overwrite) there = existing_manifest(options.out);
+  if (there && there->input_identity == identity) return already_packed(options, *there);
+  uint64_t known = 0;
+  if (options.append && there) {
+    known = detail::plan_append(plan, options.out, *there);
+    if (plan.items.empty()) return already_packed(options, *there);
+  }
+  detail::check_hold_out(plan, options.val_fraction, options.test_fraction);
+  PackReport report = Packing(options, std::move(plan), std::move(identity)).run(options.append ? there : std::nullopt);
+  if (known > 0)
+    report.notes.push_back(
+        fmt::format("{} images of the input are in the data folder already, by their names, and stay as they are", known));
   return report;
 }
 

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -8,8 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "pack_plan.hpp"
+#include "split_folders.hpp"
 
 namespace dinoxx::detail {
 namespace {
@@ -18,7 +22,8 @@ namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 4> kPacked = {".jpg", ".jpeg", ".jpe", ".png"};
 // Pictures that have to be converted first: they count as bad, so that a folder of them is not silently taken for empty
-constexpr std::array<std::string_view, 13> kOtherImages = {".bmp", ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".jfif", ".ppm", ".pgm"};
+constexpr std::array<std::string_view, 13> kOtherImages = {".bmp",  ".gif", ".tif", ".tiff", ".webp", ".heic", ".heif",
+                                                           ".avif", ".jxl", ".jp2", ".jfif", ".ppm",  ".pgm"};
 
 bool is_image_name(const fs::path& path) {
   std::string extension = path.extension().string();
@@ -27,66 +32,123 @@ bool is_image_name(const fs::path& path) {
          std::find(kOtherImages.begin(), kOtherImages.end(), extension) != kOtherImages.end();
 }
 
-bool hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+bool hidden(const fs::path& path) {
+  return path.filename().string().starts_with('.');
+}
+
+/// What systems put beside pictures, such as thumbnails: never looked at.
+bool of_the_system(const std::string& name) {
+  constexpr std::array<std::string_view, 7> kNames = {
+      "@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "#recycle", "#snapshot", "System Volume Information"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
 
 struct Found {
-  std::vector<std::string> images;  ///< relative to the root, with '/'
-  uint64_t others = 0;              ///< files that are no images by name
+  std::vector<std::string> images;                               ///< relative to the root, with '/'
+  std::map<std::string, uint64_t> others;                        ///< files that are no images by name, per extension
+  std::set<std::string> system_folders;                          ///< their names
+  std::vector<std::string> again;                                ///< "b is a": folders under another name
+  std::map<std::pair<uint64_t, uint64_t>, std::string> entered;  ///< device and inode -> name
 };
 
-/// All files below `folder`, following links; a folder is entered once.
-void scan(const fs::path& folder, const std::string& prefix, std::set<std::pair<uint64_t, uint64_t>>& entered, Found& found) {
+/// All files below `folder`, by name, following links; a folder is entered once, under the name that comes first.
+void scan(const fs::path& folder, const std::string& prefix, Found& found) {
   struct stat info {};
-  if (::stat(folder.c_str(), &info) != 0 || !entered.insert({info.st_dev, info.st_ino}).second) return;
+  if (::stat(folder.c_str(), &info) != 0) return;
+  const auto [known, fresh] = found.entered.try_emplace({info.st_dev, info.st_ino}, prefix.empty() ? "./" : prefix);
+  if (!fresh) {
+    found.again.push_back(fmt::format("{} is {}", escaped(prefix), escaped(known->second)));
+    return;
+  }
   std::error_code code;
   fs::directory_iterator entries(folder, code);
   if (code) fail_usage(folder.string(), "a readable folder", code.message(), "Check its permissions");
-  for (const fs::directory_entry& entry : entries) {
+  std::vector<fs::directory_entry> sorted(entries, fs::directory_iterator());  // not in the file system's order
+  std::sort(sorted.begin(), sorted.end());
+  for (const fs::directory_entry& entry : sorted) {
     if (hidden(entry.path())) continue;
-    const std::string name = prefix + entry.path().filename().string();
+    const std::string own = entry.path().filename().string(), name = prefix + own;
     if (entry.is_directory(code)) {
-      scan(entry.path(), name + "/", entered, found);
+      if (of_the_system(own))
+        found.system_folders.insert(own);
+      else
+        scan(entry.path(), name + "/", found);
     } else if (is_image_name(entry.path())) {
       found.images.push_back(name);
     } else {
-      ++found.others;
+      ++found.others[entry.path().extension().string()];
     }
   }
 }
 
-std::string first_part(const std::string& path) { return path.substr(0, path.find('/')); }
-std::string after_first_part(const std::string& path) {
-  const size_t slash = path.find('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
+void add_warnings(const Found& found, std::vector<std::string>& warnings) {
+  if (!found.others.empty()) {
+    uint64_t files = 0;
+    std::vector<std::string> kinds;
+    for (const auto& [extension, n] : found.others) {
+      files += n;
+      kinds.push_back(fmt::format("{} {}", n, extension.empty() ? "without extension" : escaped(extension)));
+    }
+    if (kinds.size() > 8) kinds.resize(8);
+    warnings.push_back(fmt::format("{} files that are no images by their names were left out: {}", files, fmt::join(kinds, ", ")));
+  }
+  if (!found.again.empty()) {
+    warnings.push_back(fmt::format("{} folders have two names, and are packed once, under the name that comes first: {}{}",
+                                   found.again.size(), found.again.front(), found.again.size() > 1 ? ", ..." : ""));
+  }
+}
+
+std::string first_part(const std::string& path) {
+  return path.substr(0, path.find('/'));
 }
 
 }  // namespace
 
-PackPlan plan_folder(const fs::path& folder) {
+std::string Names::kept(const std::string& name) {
+  std::string text = escaped(name);
+  if (text != name && changed_++ == 0) example_ = text;
+  return text;
+}
+
+void Names::add_warning(std::vector<std::string>& warnings) const {
+  if (changed_ == 0) return;
+  warnings.push_back(
+      fmt::format("{} names with bytes that are no UTF-8 text, or with control characters: each such byte is kept as \\xHH, as in {}",
+                  changed_, example_));
+}
+
+PackPlan plan_folder(const fs::path& folder, bool split_folders) {
   constexpr const char* kAdvice = "--from-folder wants one folder of images per class, or images without folders";
   std::error_code code;
   if (!fs::exists(folder, code)) fail_usage(folder.string(), "a folder of images", "nothing there", "Check the path");
   if (!fs::is_directory(folder, code)) fail_usage(folder.string(), "a folder of images", "a file", "A CSV is packed with --list");
   Found found;
-  std::set<std::pair<uint64_t, uint64_t>> entered;
-  scan(folder, "", entered, found);
+  scan(folder, "", found);
   if (found.images.empty()) {
-    fail_usage(folder.string(), "JPEG or PNG images", found.others == 0 ? "an empty folder" : fmt::format("{} files, none of them an image", found.others), kAdvice);
+    PackPlan empty;
+    add_warnings(found, empty.warnings);
+    fail_usage(folder.string(), "JPEG or PNG images",
+               empty.warnings.empty() ? "an empty folder" : fmt::format("none: {}", fmt::join(empty.warnings, "; ")), kAdvice);
   }
   std::sort(found.images.begin(), found.images.end());
 
   PackPlan plan;
-  if (found.others > 0) plan.warnings.push_back(fmt::format("{} files that are no images by their names were left out", found.others));
-  Split split;
-  plan.has_splits = std::all_of(found.images.begin(), found.images.end(),
-                                [&](const std::string& image) { return image.find('/') != std::string::npos && split_from_name(first_part(image), split); });
-  const auto below_split = [&](const std::string& image) { return plan.has_splits ? after_first_part(image) : image; };
+  add_warnings(found, plan.warnings);
+  if (!found.system_folders.empty())
+    plan.notes.push_back(fmt::format("not looked at: folders of the system ({})", fmt::join(found.system_folders, ", ")));
+  SplitFolders placed;
+  if (split_folders) {
+    placed = take_split_folders(found.images, folder.string());
+  } else {
+    for (const std::string& image : found.images) placed.images.push_back({Split::kTrain, image});
+  }
+  plan.has_splits = placed.has_splits;
 
   std::vector<std::string> class_of(found.images.size());
   bool labelled = false;
   uint64_t loose = 0;
   for (size_t i = 0; i < found.images.size(); ++i) {
-    const std::string inside = below_split(found.images[i]);
+    const std::string& inside = placed.images[i].inside;
     if (inside.find('/') != std::string::npos) {
       class_of[i] = first_part(inside);
       labelled = true;
@@ -94,6 +156,7 @@ PackPlan plan_folder(const fs::path& folder) {
       ++loose;
     }
   }
+  for (std::string& name : class_of) name = escaped(name);
   std::vector<int32_t> labels(found.images.size(), -1);
   if (labelled) {
     LabelColumn column{"label", class_of};
@@ -102,21 +165,24 @@ PackPlan plan_folder(const fs::path& folder) {
     column.classes.erase(std::unique(column.classes.begin(), column.classes.end()), column.classes.end());
     for (size_t i = 0; i < class_of.size(); ++i) {
       if (class_of[i].empty()) continue;
-      labels[i] = static_cast<int32_t>(std::lower_bound(column.classes.begin(), column.classes.end(), class_of[i]) - column.classes.begin());
+      labels[i] =
+          static_cast<int32_t>(std::lower_bound(column.classes.begin(), column.classes.end(), class_of[i]) - column.classes.begin());
     }
     if (loose > 0) plan.warnings.push_back(fmt::format("{} images lie beside the class folders: they are packed without a label", loose));
     plan.columns.push_back(std::move(column));
   }
   plan.items.resize(found.images.size());
+  Names names;
   for (size_t i = 0; i < found.images.size(); ++i) {
     PackItem& item = plan.items[i];
-    item.key = found.images[i];
+    item.key = names.kept(found.images[i]);
     item.path = (folder / found.images[i]).string();
     if (labelled) item.labels = {labels[i]};
-    if (plan.has_splits) split_from_name(first_part(found.images[i]), item.split);
+    item.split = placed.images[i].split;
   }
-  plan.provenance = nlohmann::json({{"kind", "folder"}, {"path", fs::absolute(folder).lexically_normal().string()}, {"images", plan.items.size()}})
-                        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  names.add_warning(plan.warnings);
+  plan.provenance =
+      json_text({{"kind", "folder"}, {"path", fs::absolute(folder).lexically_normal().string()}, {"images", plan.items.size()}});
   return plan;
 }
 

@@ -1,12 +1,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/files.hpp"
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
+#include "data_pipeline/format/content_hash.hpp"
 #include "dinoxx/base/error.hpp"
 #include "pack_plan.hpp"
 
@@ -31,40 +36,86 @@ Columns find_columns(const std::vector<std::string>& header, const std::string& 
     const std::string& name = header[i];
     const int at = static_cast<int>(i);
     if (!seen.insert(name).second) fail_usage(path, "column names that differ", fmt::format("\"{}\" twice", name), "Rename one of them");
-    if (name == "path") columns.path = at;
-    else if (name == "split") columns.split = at;
-    else if (name == "group") columns.group = at;
-    else if (name == "mask") columns.mask = at;
-    else if (name == "weight") columns.weight = at;
-    else if (name.starts_with("label")) columns.labels.push_back(at);
+    if (name == "path")
+      columns.path = at;
+    else if (name == "split")
+      columns.split = at;
+    else if (name == "group")
+      columns.group = at;
+    else if (name == "mask")
+      columns.mask = at;
+    else if (name == "weight")
+      columns.weight = at;
+    else if (name.starts_with("label"))
+      columns.labels.push_back(at);
     else if (const std::string nearest = nearest_name(name, known); !nearest.empty()) {
-      fail_usage(path + ", line 1", "columns path, label..., split, group, mask, weight", fmt::format("\"{}\"", name), fmt::format("Did you mean \"{}\"?", nearest));
+      fail_usage(path + ", line 1", "columns path, label..., split, group, mask, weight", fmt::format("\"{}\"", name),
+                 fmt::format("Did you mean \"{}\"?", nearest));
     } else {
       warnings.push_back(fmt::format("column \"{}\" is not used", name));
     }
   }
   if (columns.path == kNone) {
-    fail_usage(path + ", line 1", "a header with a column \"path\"", header.empty() ? "nothing" : fmt::format("\"{}\"", fmt::join(header, ",")),
+    fail_usage(path + ", line 1", "a header with a column \"path\"",
+               header.empty() ? "nothing" : fmt::format("\"{}\"", fmt::join(header, ",")),
                "Begin the file with a line like: path,label,split");
   }
   return columns;
 }
 
-/// Whole numbers as they are, other names by their order.
-std::vector<uint64_t> number_groups(const std::vector<std::string>& values) {
-  std::vector<uint64_t> groups(values.size());
-  const bool numbers = std::all_of(values.begin(), values.end(), [&](const std::string& value) {
-    uint64_t group = 0;
-    const auto result = std::from_chars(value.data(), value.data() + value.size(), group);
-    groups[static_cast<size_t>(&value - values.data())] = group;
-    return result.ec == std::errc() && result.ptr == value.data() + value.size();
-  });
-  if (numbers) return groups;
-  std::vector<std::string> names = values;
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  for (size_t i = 0; i < values.size(); ++i) groups[i] = static_cast<uint64_t>(std::lower_bound(names.begin(), names.end(), values[i]) - names.begin());
-  return groups;
+std::string_view without_blanks(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+/// The number of a group is a function of its name alone, so that lists which are packed one after the other agree: a whole number is
+/// itself, of other names a hash with the highest bit set. None for an empty field and for the words by which spreadsheets and scripts say
+/// that there is none.
+std::optional<uint64_t> group_number(std::string_view name) {
+  name = without_blanks(name);
+  std::string lower(name);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  constexpr std::array<std::string_view, 8> kMissing = {"", "nan", "na", "n/a", "#n/a", "none", "null", "<na>"};
+  if (std::find(kMissing.begin(), kMissing.end(), lower) != kMissing.end()) return std::nullopt;
+  constexpr uint64_t kNamed = uint64_t{1} << 63;
+  uint64_t number = 0;
+  const auto result = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (result.ec == std::errc() && result.ptr == name.data() + name.size() && number < kNamed) return number;
+  return hash128(name.data(), name.size())[0] | kNamed;
+}
+
+/// A list is UTF-8: names in another encoding would be other names, and nothing could write them down.
+void refuse_other_encodings(std::string_view text, const std::string& path) {
+  const auto advice = [&](const char* encoding) {
+    return fmt::format("Save it as \"CSV UTF-8\", or convert it: iconv -f {} -t UTF-8 {} > utf8.csv", encoding, path);
+  };
+  const std::string_view mark = text.substr(0, 2);
+  if (mark == "\xFF\xFE" || mark == "\xFE\xFF") fail_usage(path, "a CSV file in UTF-8", "one in UTF-16", advice("UTF-16"));
+  size_t line = 1, begin = 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t length = utf8_length(text, i);
+    if (length == 0) {
+      const std::string_view around = text.substr(begin, text.find_first_of("\r\n", i) - begin).substr(0, 200);
+      fail_usage(fmt::format("{}, line {}", path, line), "UTF-8 text",
+                 fmt::format("byte 0x{:02x} in \"{}\", as Latin-1 (Windows-1252) files have it", static_cast<unsigned char>(text[i]),
+                             escaped(around)),
+                 advice("WINDOWS-1252"));
+    }
+    if (text[i] == '\n') {
+      ++line;
+      begin = i + 1;
+    }
+    i += length;
+  }
+}
+
+/// The bytes of the file name that a field means: \xHH is that byte where no file has the name as it stands.
+std::string file_name(const fs::path& base, const std::string& field) {
+  std::string bytes = unescaped(field);
+  std::error_code code;
+  return bytes == field || fs::exists(base / field, code) ? field : bytes;
 }
 
 /// Lists such as "cat;dog" are what data with several classes an image (multi-label) comes as. They become classes of their own here, which
@@ -86,8 +137,11 @@ PackPlan plan_list(const fs::path& csv) {
   std::error_code code;
   if (!fs::exists(csv, code)) fail_usage(csv.string(), "a CSV file", "nothing there", "Check the path");
   if (fs::is_directory(csv, code)) fail_usage(csv.string(), "a CSV file", "a folder", "A folder is packed with --from-folder");
-  const CsvTable table = parse_csv(read_text(csv), csv.string());
-  if (table.rows.empty()) fail_usage(csv.string(), "a header and rows", "an empty file", "Begin the file with a line like: path,label,split");
+  const std::string text = read_text(csv);
+  refuse_other_encodings(text, csv.string());
+  const CsvTable table = parse_csv(text, csv.string());
+  if (table.rows.empty())
+    fail_usage(csv.string(), "a header and rows", "an empty file", "Begin the file with a line like: path,label,split");
   PackPlan plan;
   const std::vector<std::string>& header = table.rows.front();
   const Columns columns = find_columns(header, csv.string(), plan.warnings);
@@ -95,19 +149,24 @@ PackPlan plan_list(const fs::path& csv) {
 
   const fs::path base = csv.parent_path();
   std::set<std::string> keys;
+  Names names;
   std::vector<std::vector<std::string>> label_text(columns.labels.size());
   std::vector<std::string> group_text;
   for (size_t r = 1; r < table.rows.size(); ++r) {
     const std::vector<std::string>& row = table.rows[r];
     const std::string where = fmt::format("{}, line {}", csv.string(), table.line[r]);
-    if (row.size() != header.size()) fail_usage(where, fmt::format("{} fields", header.size()), std::to_string(row.size()), "Quote fields that contain commas");
+    if (row.size() != header.size())
+      fail_usage(where, fmt::format("{} fields", header.size()), std::to_string(row.size()), "Quote fields that contain commas");
     const auto field = [&](int column) -> const std::string& { return row[static_cast<size_t>(column)]; };
     PackItem item;
     item.key = field(columns.path);
     if (item.key.empty()) fail_usage(where, "a path", "an empty field", "");
-    if (!keys.insert(item.key).second) fail_usage(where, "each path once", fmt::format("\"{}\" again", item.key), "Give several labels in columns label, label2 ...");
-    item.path = (base / item.key).string();  // an absolute path stays as it is
-    if (columns.mask != kNone && !field(columns.mask).empty()) item.mask_path = (base / field(columns.mask)).string();
+    if (!keys.insert(item.key).second)
+      fail_usage(where, "each path once", fmt::format("\"{}\" again", item.key), "Give several labels in columns label, label2 ...");
+    const std::string name = file_name(base, item.key);
+    item.key = names.kept(name);
+    item.path = (base / name).string();  // an absolute path stays as it is
+    if (columns.mask != kNone && !field(columns.mask).empty()) item.mask_path = (base / file_name(base, field(columns.mask))).string();
     if (columns.split != kNone && !field(columns.split).empty() && !split_from_name(field(columns.split), item.split)) {
       fail_usage(where, "split to be train, val or test", fmt::format("\"{}\"", field(columns.split)), "");
     }
@@ -128,14 +187,20 @@ PackPlan plan_list(const fs::path& csv) {
     plan.columns.push_back({header[static_cast<size_t>(columns.labels[c])], number_classes(label_text[c], labels)});
     for (size_t i = 0; i < labels.size(); ++i) plan.items[i].labels.push_back(labels[i]);
   }
+  names.add_warning(plan.warnings);
   plan.has_splits = columns.split != kNone;
   plan.has_groups = columns.group != kNone;
   if (plan.has_groups) {
-    const std::vector<uint64_t> groups = number_groups(group_text);
-    for (size_t i = 0; i < groups.size(); ++i) plan.items[i].group = groups[i];
+    size_t without = 0;
+    for (size_t i = 0; i < group_text.size(); ++i) {
+      plan.items[i].group = group_number(group_text[i]);
+      without += plan.items[i].group ? 0 : 1;
+    }
+    if (without > 0)
+      plan.warnings.push_back(
+          fmt::format("{} of {} images have no group: each of them counts as a group of its own", without, plan.items.size()));
   }
-  plan.provenance = nlohmann::json({{"kind", "list"}, {"path", fs::absolute(csv).lexically_normal().string()}, {"rows", plan.items.size()}})
-                        .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  plan.provenance = json_text({{"kind", "list"}, {"path", fs::absolute(csv).lexically_normal().string()}, {"rows", plan.items.size()}});
   return plan;
 }
 

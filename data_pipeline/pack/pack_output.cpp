@@ -34,9 +34,12 @@ OutputFolder::OutputFolder(const fs::path& out, bool overwrite) {
     if (!fs::is_directory(out_, code)) fail_usage(out_.string(), "a new folder", "a file of that name", "Choose another --out");
     if (!fs::is_empty(out_, code)) {
       if (!fs::exists(out_ / kManifestName, code)) {
-        fail_usage(out_.string(), "a new or empty folder", "a folder with other files", "Choose another --out; only data folders are overwritten");
+        fail_usage(out_.string(), "a new or empty folder", "a folder with other files",
+                   "Choose another --out; only data folders are overwritten");
       }
-      if (!overwrite) fail_usage(out_.string(), "a new folder", "a data folder", "Give --overwrite to replace it, or choose another --out");
+      if (!overwrite)
+        fail_usage(out_.string(), "a new folder", "a data folder of another input or of other options",
+                   "Give --append to add the images that it does not have, --overwrite to replace it, or choose another --out");
     }
   }
   make_writable_directory(partial_);
@@ -47,15 +50,12 @@ OutputFolder::OutputFolder(const fs::path& out, bool overwrite) {
     ::close(std::exchange(lock_, -1));
     fail_usage(partial_.string(), "a folder of our own", "one that another dinoxx pack is writing", "Wait for it, or choose another --out");
   }
-  for (const fs::directory_entry& left : fs::directory_iterator(partial_)) {  // of a run that was killed
-    if (left.path().filename() != kLock) fs::remove_all(left.path(), code);
-  }
 }
 
 OutputFolder::~OutputFolder() {
   if (lock_ < 0) return;
   std::error_code code;
-  fs::remove_all(partial_, code);
+  if (!keep_) fs::remove_all(partial_, code);
   ::close(lock_);
 }
 

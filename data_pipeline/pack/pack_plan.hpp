@@ -1,7 +1,9 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,13 +12,16 @@
 
 namespace dinoxx::detail {
 
+using ContentId = std::array<uint64_t, 2>;  ///< hash of the decoded pixels
+
 /// One image to be packed.
 struct PackItem {
-  std::string key;              ///< unique in the plan
+  std::string key;              ///< unique in the plan, UTF-8
   std::string path, mask_path;  ///< mask_path empty = none; both unused by drawn sets
   std::vector<int32_t> labels;
   Split split = Split::kTrain;
-  uint64_t group = 0;
+  bool split_is_known = false;  ///< train, too, is not to be changed: its group is in the data folder to which it is added
+  std::optional<uint64_t> group;
   float weight = 1.0f;
 };
 
@@ -27,21 +32,37 @@ struct PackPlan {
   bool has_splits = false, has_groups = false;
   std::string provenance = "{}";
   std::vector<std::string> warnings;
+  std::vector<std::string> notes;  ///< what is worth knowing, and no reason to doubt
   /// Encoded image and mask (empty = none) of item i, for items that are not files. Thread-safe; throws Error.
   std::function<void(size_t i, std::vector<uint8_t>& image, std::vector<uint8_t>& mask)> draw;
 };
 
-/// Class folders (label = name of the first folder, classes sorted by name), or images without folders (no labels); either below split folders when all
-/// folders at the top are named train, val (valid, validation) or test. UsageError when there is nothing to pack.
-PackPlan plan_folder(const std::filesystem::path& folder);
+/// Names of the file system as the data set keeps them: UTF-8 without control characters, reversible (base/utf8.hpp). Counts what had to be
+/// changed.
+class Names {
+ public:
+  std::string kept(const std::string& name);
+  /// Says how many were changed, with an example.
+  void add_warning(std::vector<std::string>& warnings) const;
 
-/// CSV with a header: path, then any of label, label2 ..., split, group, mask, weight. Paths are relative to the CSV's folder. UsageError names line and column.
+ private:
+  uint64_t changed_ = 0;
+  std::string example_;
+};
+
+/// Class folders (label = name of the first folder, classes sorted by name), or images without folders (no labels); either below split
+/// folders (split_folders.hpp), unless `split_folders` is false: then folders of such names are classes. UsageError when there is nothing
+/// to pack.
+PackPlan plan_folder(const std::filesystem::path& folder, bool split_folders = true);
+
+/// CSV with a header: path, then any of label, label2 ..., split, group, mask, weight. Paths are relative to the CSV's folder. UsageError
+/// names line and column.
 PackPlan plan_list(const std::filesystem::path& csv);
 
 PackPlan plan_toy(const ToyOptions& options);
 
-/// Rows of an RFC 4180 text (quotes, doubled quotes, line breaks inside quotes, CRLF, byte order mark). Empty lines are left out; line[i] is the line where row i
-/// begins. UsageError for an open quote or text after a closing one.
+/// Rows of an RFC 4180 text (quotes, doubled quotes, line breaks inside quotes, CRLF, byte order mark). Empty lines are left out; line[i]
+/// is the line where row i begins. UsageError for an open quote or text after a closing one.
 struct CsvTable {
   std::vector<std::vector<std::string>> rows;
   std::vector<size_t> line;

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.hpp"
 #include "pack_plan.hpp"
 
 namespace dinoxx::detail {
@@ -20,13 +21,12 @@ PackPlan plan_toy(const ToyOptions& options) {
     image = encode_png(toy.image);
     mask = encode_gray_png(toy.mask, toy.image.width, toy.image.height);
   };
-  plan.provenance = nlohmann::json({{"kind", "toy"},
-                                    {"name", options.name},
-                                    {"count", options.count},
-                                    {"seed", options.seed},
-                                    {"size", options.size},
-                                    {"imbalance", options.imbalance}})
-                        .dump();
+  plan.provenance = json_text({{"kind", "toy"},
+                               {"name", options.name},
+                               {"count", options.count},
+                               {"seed", options.seed},
+                               {"size", options.size},
+                               {"imbalance", options.imbalance}});
   return plan;
 }
 

@@ -61,12 +61,14 @@ PackLine read_pack_line(int argc, char** argv) {
   PackLine line;
   PackOptions& asked = line.options;
   std::string folder, list, toy, out, shard_bytes;
+  bool no_split_folders = false;
   po::options_description options("options", 110);
   options.add_options()("help,h", "this text")("from-folder", po::value(&folder)->value_name("DIR"),
                                                "images in class folders, in split folders, or loose")(
       "list", po::value(&list)->value_name("CSV"), "images named by a table")(
       "toy", po::value(&toy)->value_name("NAME"), "drawn set: textures")("out", po::value(&out)->value_name("DATA"), "data folder to make")(
       "overwrite", po::bool_switch(&asked.overwrite), "replace DATA if it is a data folder")(
+      "append", po::bool_switch(&asked.append), "add the images that DATA does not have, by their names; the others stay as they are")(
       "count", po::value(&asked.toy.count)->default_value(asked.toy.count)->value_name("N"),
       "--toy: images in total; a tenth each goes to val and test")(
       "size", po::value(&asked.toy.size)->default_value(asked.toy.size)->value_name("PIXELS"), "--toy: width and height")(
@@ -76,10 +78,12 @@ PackLine read_pack_line(int argc, char** argv) {
       "long-tail", po::value(&asked.long_tail)->default_value(0)->value_name("R"),
       "thin out the training images, class by class, until the last class has 1/R of the first (100: the usual long-tailed CIFAR)")(
       "val-fraction", po::value(&asked.val_fraction)->default_value(0)->value_name("F"),
-      "share of each class held out as val, when the input has no splits")(
+      "share of each class of train held out as val, when the input has no val split; groups and copies of a picture stay together")(
       "test-fraction", po::value(&asked.test_fraction)->default_value(0)->value_name("F"), "the same for test")(
       "max-bad-fraction", po::value(&asked.max_bad_fraction)->default_value(0.01, "0.01")->value_name("F"),
-      "more bad images than this share are an error")(
+      "more bad images than this share are an error")("no-split-folders", po::bool_switch(&no_split_folders),
+                                                      "folders named train, val, test ... are classes")(
+      "strict", po::bool_switch(&asked.strict), "a warning is an error: nothing is written")(
       "max-pixels", po::value(&asked.max_pixels)->default_value(asked.max_pixels)->value_name("N"), "larger images are bad")(
       "shard-bytes", po::value(&shard_bytes)->default_value("512M")->value_name("SIZE"), "size of a shard; as much memory is used")(
       "threads", po::value(&asked.threads)->default_value(0)->value_name("N"), "decoding threads; 0 = all cores");
@@ -101,6 +105,8 @@ PackLine read_pack_line(int argc, char** argv) {
       fail_usage(fmt::format("--{}", option), "--toy beside it", "another input", "It says what is drawn");
   }
   asked.source = !folder.empty() ? PackOptions::Source::kFolder : !list.empty() ? PackOptions::Source::kList : PackOptions::Source::kToy;
+  if (no_split_folders && folder.empty()) fail_usage("--no-split-folders", "--from-folder beside it", "another input", "Leave it out");
+  asked.split_folders = !no_split_folders;
   asked.input = folder.empty() ? list : folder;
   if (!toy.empty()) asked.toy.name = toy;
   asked.toy.seed = asked.seed;

@@ -10,6 +10,7 @@
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "comm/nccl_communicator.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/format/describe.hpp"
@@ -30,6 +31,7 @@ constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a
 
   dinoxx info                          versions, processor, what was built in
   dinoxx info --data DATA              images per split and class, sizes, where they came from
+  dinoxx info --data DATA --strict     the same; a warning is an error
   dinoxx info --data DATA --verify     the same, after reading and decoding every image
   dinoxx info --run RUN                configuration, checkpoints, last metrics
   dinoxx info --methods                training methods (train.method), one a line
@@ -58,7 +60,7 @@ std::string mpi_library() {
 void print_build() {
   const json build = build_info();
   const auto row = [](const std::string& name, const std::string& value) { fmt::print("{:<12} {}\n", name, value); };
-  for (const auto& [name, value] : build.items()) row(name, value.is_string() ? value.get<std::string>() : value.dump());
+  for (const auto& [name, value] : build.items()) row(name, value.is_string() ? value.get<std::string>() : json_text(value));
   row("MPI", mpi_library());
   row("HDF5", hdf5_description());
   row("CUDA", built_with_nccl() ? "built in, with NCCL" : "not built in");
@@ -72,8 +74,15 @@ void print_build() {
                family.same_bits ? "the same bits at all levels" : "levels agree to rounding");
 }
 
-void print_data(const fs::path& path, bool verify) {
-  fmt::print("{}", describe_data(path));
+void print_data(const fs::path& path, bool verify, bool strict) {
+  const DataDescription data = describe_data(path);
+  fmt::print("{}", data.text);
+  for (const std::string& note : data.notes) fmt::print("note: {}\n", note);
+  for (const std::string& warning : data.warnings) fmt::print("warning: {}\n", warning);
+  if (strict && !data.warnings.empty()) {
+    fail(path.string(), "a data folder without warnings (--strict)", fmt::format("{} of them", data.warnings.size()),
+         "Mend the input and pack again");
+  }
   if (!verify) return;
   const VerifyReport report = verify_dataset(path);
   for (const std::string& problem : report.problems) fmt::print("problem: {}\n", problem);
@@ -108,7 +117,7 @@ void print_run(const fs::path& run) {
   if (has_metrics) {
     const std::string line = last_figures(read_text(history.metrics_file()));
     const json parsed = json::parse(line, nullptr, false);
-    fmt::print("--- last metrics\n{}\n", parsed.is_discarded() ? line : parsed.dump(2));
+    fmt::print("--- last metrics\n{}\n", parsed.is_discarded() ? line : json_text(parsed, 2));
   }
 }
 
@@ -129,13 +138,14 @@ void print_methods() {
 
 int run_info(int argc, char** argv) {
   std::string data, run, profile;
-  bool verify = false, with_methods = false;
+  bool verify = false, strict = false, with_methods = false;
   po::options_description options("options");
   options.add_options()("help,h", "this text")("data", po::value(&data)->value_name("DATA"), "data folder")(
       "run", po::value(&run)->value_name("RUN"), "run folder")("profile", po::value(&profile)->value_name("NAME")->implicit_value(""),
                                                                "augmentation profile; without NAME: their list")(
-      "methods", po::bool_switch(&with_methods), "training methods")("verify", po::bool_switch(&verify),
-                                                                     "with --data: read, check and decode everything");
+      "methods", po::bool_switch(&with_methods), "training methods")(
+      "verify", po::bool_switch(&verify), "with --data: read, check and decode everything")("strict", po::bool_switch(&strict),
+                                                                                            "with --data: a warning is an error");
   po::variables_map variables;
   try {
     po::store(po::command_line_parser(argc, argv).options(options).positional({}).run(), variables);
@@ -150,9 +160,10 @@ int run_info(int argc, char** argv) {
     return static_cast<int>(ExitCode::kDone);
   }
   if (verify && data.empty()) fail_usage("--verify", "--data beside it", "none", "");
+  if (strict && data.empty()) fail_usage("--strict", "--data beside it", "none", "");
   const bool has_profile = variables.count("profile") != 0;
   if (data.empty() && run.empty() && !has_profile && !with_methods) print_build();
-  if (!data.empty()) print_data(data, verify);
+  if (!data.empty()) print_data(data, verify, strict);
   if (!run.empty()) print_run(run);
   if (has_profile) print_profile(profile);
   if (with_methods) print_methods();

@@ -14,20 +14,29 @@ constexpr const char* kUsage =
   dinoxx pack --from-folder photos --out data             photos/cat/1.jpg, photos/dog/2.png: the folder's name is the label
   dinoxx pack --from-folder photos --out data --val-fraction 0.1 --test-fraction 0.2
   dinoxx pack --from-folder set --out data                set/train/cat/1.jpg, set/val/..., set/test/...: splits are taken over
+                                                          (also training, validation, dev, testing, test_set ...; all or none of the folders)
   dinoxx pack --from-folder unsorted --out data           unsorted/1.jpg: no labels; enough for training
   dinoxx pack --list images.csv --out data                header path,label,label2,split,group,mask,weight; all but path optional
                                                           an image has one class in a label column; there is no multi-label
   dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try
 
 JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. The folder appears when it is complete.
-Look at it with "dinoxx info --data data".
+The same command again does nothing; after an interruption it goes on. --append adds what DATA does not have.
+At the end stands a pre-flight report: splits by class, groups and copies on several sides, values, what was left out, names that may be mistakes. With
+--strict a warning is an error. The same with "dinoxx info --data data".
 )";
 
 void print_report(const PackReport& report, const std::string& out) {
+  if (report.gone_on_at > 0) fmt::print("note: went on after {} images that an interrupted pack had done\n", report.gone_on_at);
+  fmt::print("pre-flight report\n{}", report.preflight);
+  for (const std::string& note : report.notes) fmt::print("note: {}\n", note);
   for (const std::string& warning : report.warnings) fmt::print("warning: {}\n", warning);
-  fmt::print("{}: {} images (train {}, val {}, test {}), {} classes, {:.1f} MB in {} shard{}, fingerprint {}\n", out, report.samples,
-             report.split_count[0], report.split_count[1], report.split_count[2], report.classes, static_cast<double>(report.bytes) * 1e-6,
-             report.shards, report.shards == 1 ? "" : "s", report.fingerprint);
+  const std::string state = report.already     ? "packed already of the same input, nothing to do: "
+                            : report.added > 0 ? fmt::format("{} images added: ", report.added)
+                                               : "";
+  fmt::print("{}: {}{} images (train {}, val {}, test {}), {} classes, {:.1f} MB in {} shard{}, fingerprint {}\n", out, state,
+             report.samples, report.split_count[0], report.split_count[1], report.split_count[2], report.classes,
+             static_cast<double>(report.bytes) * 1e-6, report.shards, report.shards == 1 ? "" : "s", report.fingerprint);
 }
 
 }  // namespace
@@ -44,7 +53,7 @@ int run_pack(int argc, char** argv) {
     line.options.stop = [&] { return signals.received() != nullptr; };
     ProgressLine shown(stderr);
     line.options.progress = [&](const PackProgress& p) {
-      shown.show_images("pack", static_cast<int64_t>(p.done), static_cast<int64_t>(p.total),
+      shown.show_images(p.what, static_cast<int64_t>(p.done), static_cast<int64_t>(p.total),
                         fmt::format(", {} bad, {}", p.bad, human_bytes(static_cast<double>(p.bytes))));
     };
     report = pack(line.options);

@@ -52,7 +52,9 @@ class PackFault : public testing::Test {
   PackOptions options_;
 };
 
-TEST_F(PackFault, MissingFolder) { refused<UsageError>("nothing there"); }
+TEST_F(PackFault, MissingFolder) {
+  refused<UsageError>("nothing there");
+}
 
 TEST_F(PackFault, AFileForAFolder) {
   write_words(folder_ / "in", "x");
@@ -67,7 +69,7 @@ TEST_F(PackFault, EmptyFolder) {
 TEST_F(PackFault, FolderWithoutAnImage) {
   write_words(folder_ / "in/cats/readme.txt", "x");
   write_words(folder_ / "in/cats/data.csv", "x");
-  refused<UsageError>("2 files, none of them an image");
+  refused<UsageError>("2 files that are no images by their names");
 }
 
 TEST_F(PackFault, MissingList) {
@@ -126,8 +128,8 @@ TEST_F(PackFault, MoreThanOnePercentBadIsAnError) {
   write_words(folder_ / "in/a/3.png", "bad");
   options_.overwrite = true;
   const std::string before = read_text(folder_ / "out/manifest.json");
-  EXPECT_THAT([&] { pack(options_); },
-              ThrowsMessage<Error>(AllOf(HasSubstr("at most 1 % of 202 images"), HasSubstr("a/3.png"), HasSubstr("--max-bad-fraction"), HasSubstr("out.bad.csv"))));
+  EXPECT_THAT([&] { pack(options_); }, ThrowsMessage<Error>(AllOf(HasSubstr("at most 1 % of 202 images"), HasSubstr("a/3.png"),
+                                                                  HasSubstr("--max-bad-fraction"), HasSubstr("out.bad.csv"))));
   EXPECT_EQ(folder_.listing(), "in out out.bad.csv");
   EXPECT_THAT(read_text(folder_ / "out.bad.csv"), HasSubstr("a/3.png"));
   EXPECT_EQ(read_text(folder_ / "out/manifest.json"), before);  // the old set is untouched
@@ -240,7 +242,8 @@ TEST_F(PackFault, FullDisk) {
   options_.shard_bytes = 400000;  // some shards fit
   const std::string text = in_child([&] {
     const bool root = ::geteuid() == 0;
-    if (::unshare(root ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+    if (::unshare(root ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         ::mount("tmpfs", (folder_ / "small").c_str(), "tmpfs", 0, "size=1m") != 0) {
       throw std::runtime_error("no mount: " + std::string(std::strerror(errno)));
     }
@@ -254,7 +257,8 @@ TEST_F(PackFault, FullDisk) {
     const bool clean = fs::is_empty(folder_ / "small");
     throw std::runtime_error(message + (clean ? " [clean]" : " [left something]"));
   });
-  if (text.starts_with("no mount")) GTEST_SKIP() << "a full file system needs the right to mount one; AWriteThatFailsLeavesNothing covers the code path: " << text;
+  if (text.starts_with("no mount"))
+    GTEST_SKIP() << "a full file system needs the right to mount one; AWriteThatFailsLeavesNothing covers the code path: " << text;
   EXPECT_THAT(text, AllOf(HasSubstr("No space left on device"), HasSubstr("Free space"), HasSubstr("[clean]"))) << text;
 }
 
@@ -282,7 +286,8 @@ class DataFault : public testing::Test {
 };
 
 TEST_F(DataFault, NothingThere) {
-  EXPECT_THAT([&] { Dataset::open(folder_ / "nowhere"); }, ThrowsMessage<Error>(AllOf(HasSubstr("nothing there"), HasSubstr("dinoxx pack"))));
+  EXPECT_THAT([&] { Dataset::open(folder_ / "nowhere"); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("nothing there"), HasSubstr("dinoxx pack"))));
   EXPECT_THAT([&] { Dataset::open(folder_ / "in"); }, ThrowsMessage<Error>(HasSubstr("manifest.json")));
   EXPECT_THAT([&] { Dataset::open(folder_ / "data/shard-00000.h5"); }, ThrowsMessage<Error>(HasSubstr("a data folder")));
 }
@@ -316,8 +321,8 @@ TEST_F(DataFault, DamagedManifest) {
   write_words(folder_ / "data/manifest.json", "{}");
   refused("format \"dinoxx-data\"");
   write_words(folder_ / "data/manifest.json", good);
-  edit("data/manifest.json", "\"format_version\": 1", "\"format_version\": 2");
-  refused("format version 1, found 2");
+  edit("data/manifest.json", "\"format_version\": 1", "\"format_version\": 3");
+  refused("format version 1 to 2, found 3");
   write_words(folder_ / "data/manifest.json", good);
   edit("data/manifest.json", "\"has_groups\": false", "\"has_groups\": 7");
   refused("all fields of a manifest");

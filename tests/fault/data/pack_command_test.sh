@@ -31,7 +31,9 @@ expect 2 "--count" pack --toy textures --count many --out data
 expect 1 "/proc" pack --toy textures --count 100 --out /proc/dinoxx/data
 nothing_but ""
 expect 0 "100 images (train 84, val 8, test 8), 8 classes" pack --toy textures --count 100 --out data
-expect 2 "--overwrite" pack --toy textures --count 100 --out data
+expect 0 "packed already of the same input, nothing to do: 100 images" pack --toy textures --count 100 --out data
+expect 2 "--overwrite" pack --toy textures --count 101 --out data
+expect 2 "one of them" pack --toy textures --count 101 --out data --overwrite --append
 expect 0 "100 images" pack --toy textures --count 100 --out data --overwrite --shard-bytes 64K --threads 1
 nothing_but "data "
 expect 0 "weave" info --data data
@@ -49,6 +51,24 @@ for _ in $(seq 100); do [[ -e stopped.partial ]] && break; sleep 0.1; done
 sleep 0.3; kill -INT $pid; wait $pid; code=$?
 if [[ $code != 1 || $(cat log) != *"request to stop"* ]]; then echo "FAILED: SIGINT: exit code $code"; tail -3 log; failures=$((failures + 1)); fi
 rm log
+nothing_but "data "
+# stopped and killed after a few shards: the same command goes on, and gives what it gives in one go
+"$dinoxx" pack --toy textures --count 2000 --out whole --shard-bytes 64K --threads 1 >/dev/null 2>&1
+shards() { ls again.partial/shard-*.h5 2>/dev/null | wc -l; }
+interrupt() {
+  "$dinoxx" pack --toy textures --count 2000 --out again --shard-bytes 64K --threads 1 >log 2>&1 &
+  pid=$!
+  for _ in $(seq 600); do [[ $(shards) -gt $2 ]] && break; sleep 0.02; done
+  kill -$1 $pid; wait $pid 2>/dev/null; code=$?
+}
+interrupt TERM 2
+if [[ $code != 85 || $(cat log) != *"goes on from"* ]]; then echo "FAILED: SIGTERM: exit code $code"; tail -3 log; failures=$((failures + 1)); fi
+interrupt KILL 5
+expect 0 "went on after" pack --toy textures --count 2000 --out again --shard-bytes 64K --threads 1
+if ! cmp -s <(grep -o '"fingerprint": "[^"]*"' whole/manifest.json) <(grep -o '"fingerprint": "[^"]*"' again/manifest.json); then
+  echo "FAILED: a pack that was interrupted differs"; failures=$((failures + 1))
+fi
+rm -r log whole again
 nothing_but "data "
 # killed: the next run takes the leftover away
 "$dinoxx" pack --toy textures --count 200000 --out killed >/dev/null 2>&1 &
