@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "comm/agree.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/dense/dense.hpp"
 #include "eval/dense/segmentation.hpp"
 #include "eval/features/blocks.hpp"
@@ -73,9 +74,7 @@ ProtocolResult match_protocol(const ProtocolInput& input) {
   result.scores["images_without_points"] = without;
   result.scores["patches"] = {{"grid", {shape.side, shape.side}}, {"dim", shape.dim}};
 
-  std::vector<uint64_t> groups;
-  for (const uint64_t id : data.queries) groups.push_back(input.dataset.meta(id).group);
-  const Resampler resampler(data.query_labels, groups, data.classes, input.seed);
+  const Resampler resampler(data.query_labels, groups_of(input.dataset, data.queries), data.classes, input.seed);
   const auto shares = static_cast<int64_t>(kPckShares.size());
   const auto figures_of = [](const PointTally& tally, double* to) {
     for (size_t s = 0; s < kPckShares.size(); ++s) to[s] = tally.points > 0 ? tally.right[s] / tally.points : std::nan("");

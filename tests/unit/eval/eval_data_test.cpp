@@ -158,8 +158,8 @@ TEST(EvalData, GroupsAreHeldOutWholeAndNoImageIsLost) {
     EXPECT_EQ(chosen.memory.size() + chosen.queries.size(), 96u);
     EXPECT_EQ(chosen.queries.size(), mixed ? 8u : 16u);
     std::set<uint64_t> memory, queries;
-    for (const uint64_t id : chosen.memory) memory.insert(data.meta(id).group);
-    for (const uint64_t id : chosen.queries) queries.insert(data.meta(id).group);
+    for (const uint64_t id : chosen.memory) memory.insert(data.meta(id).group.value());
+    for (const uint64_t id : chosen.queries) queries.insert(data.meta(id).group.value());
     EXPECT_EQ(memory.size() + queries.size(), 12u);
     EXPECT_EQ(chosen.queries, choose_probe_data(data, 3).queries);
     EXPECT_NE(chosen.queries, choose_eval_data(data, std::nullopt, 4).queries);
