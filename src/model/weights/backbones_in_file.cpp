@@ -163,7 +163,7 @@ FoundBackbone chosen_backbone(const std::vector<FoundBackbone>& found, const std
                "Name one of them");
   }
   if (found.size() == 1) return found.front();
-  for (const char* word : {"model_ema", "teacher", "ema", "model"})
+  for (const char* word : {"model_ema", "teacher", "state_dict_ema", "ema", "model"})
     for (const bool more : {false, true})
       if (const FoundBackbone* f = only_one_of(found, word, more)) return *f;
   for (const FoundBackbone& f : found)

@@ -46,6 +46,7 @@ TEST(ChosenBackbone, OfADistillationIsWhatWasTrained) {
             "model.model_ema.backbone.");
   EXPECT_EQ(taken({"model_ema.backbone.", "student.backbone.", "teacher.backbone."}), "model_ema.backbone.");
   EXPECT_EQ(taken({"student_backbone.", "teacher_backbone."}), "teacher_backbone.") << "lightly";
+  EXPECT_EQ(taken({"state_dict.", "state_dict_ema."}), "state_dict_ema.") << "timm";
   EXPECT_EQ(taken({"student_backbone.", "teacher_backbone."}, "student"), "student_backbone.");
   EXPECT_EQ(taken({"model.", "model_ema."}, "model"), "model.") << "a whole word before a part of one";
 }
