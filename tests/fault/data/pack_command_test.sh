@@ -53,10 +53,10 @@ if [[ $code != 1 || $(cat log) != *"request to stop"* ]]; then echo "FAILED: SIG
 rm log
 nothing_but "data "
 # stopped and killed after a few shards: the same command goes on, and gives what it gives in one go
-"$dinoxx" pack --toy textures --count 2000 --out whole --shard-bytes 64K --threads 1 >/dev/null 2>&1
+"$dinoxx" pack --toy textures --count 6000 --out whole --shard-bytes 64K --threads 1 >/dev/null 2>&1
 shards() { ls again.partial/shard-*.h5 2>/dev/null | wc -l; }
 interrupt() {
-  "$dinoxx" pack --toy textures --count 2000 --out again --shard-bytes 64K --threads 1 >log 2>&1 &
+  "$dinoxx" pack --toy textures --count 6000 --out again --shard-bytes 64K --threads 1 >log 2>&1 &
   pid=$!
   for _ in $(seq 600); do [[ $(shards) -gt $2 ]] && break; sleep 0.02; done
   kill -$1 $pid; wait $pid 2>/dev/null; code=$?
@@ -64,7 +64,7 @@ interrupt() {
 interrupt TERM 2
 if [[ $code != 85 || $(cat log) != *"goes on from"* ]]; then echo "FAILED: SIGTERM: exit code $code"; tail -3 log; failures=$((failures + 1)); fi
 interrupt KILL 5
-expect 0 "went on after" pack --toy textures --count 2000 --out again --shard-bytes 64K --threads 1
+expect 0 "went on after" pack --toy textures --count 6000 --out again --shard-bytes 64K --threads 1
 if ! cmp -s <(grep -o '"fingerprint": "[^"]*"' whole/manifest.json) <(grep -o '"fingerprint": "[^"]*"' again/manifest.json); then
   echo "FAILED: a pack that was interrupted differs"; failures=$((failures + 1))
 fi
