@@ -6,7 +6,7 @@
 #   done
 # With Clang, libFuzzer programs are built as well: fuzz_weights_<entry> -max_total_time=600 FOLDER, of which fuzz_weights ... --keep FOLDER
 # makes the first content.
-set(fuzz_parsers base/crc32c base/error base/files base/mapped_file base/regular_file formats/safetensors formats/strict_json formats/weight_file formats/weight_file_shards
+set(fuzz_parsers base/crc32c base/error base/files base/json_text base/mapped_file base/regular_file base/utf8 formats/safetensors formats/strict_json formats/weight_file formats/weight_file_shards
   formats/weight_file_distributed formats/distributed_checkpoint formats/torch_archive formats/torch_legacy formats/torch_tree
   formats/zip_archive formats/pickle formats/pickle_call formats/pickle_globals)
 list(TRANSFORM fuzz_parsers REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/\\1.cpp")
