@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <sstream>
 
 namespace dinoxx {
 
@@ -20,6 +24,52 @@ int64_t peak_memory() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+int64_t available_memory() {
+  const auto number_in = [](const std::string& path) {
+    std::ifstream file(path);
+    int64_t number = -1;
+    return file >> number ? number : int64_t{-1};  // also for "max"
+  };
+  int64_t available = 0;
+  std::ifstream info("/proc/meminfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("MemAvailable:")) available = std::strtoll(line.c_str() + 13, nullptr, 10) * 1024;
+  // The group's own folder is mounted at the root in a container; the other groups above the process are not looked at.
+  const std::string root = "/sys/fs/cgroup/";
+  for (const auto& [limit, used] : {std::pair(root + "memory.max", root + "memory.current"),
+                                    std::pair(root + "memory/memory.limit_in_bytes", root + "memory/memory.usage_in_bytes")}) {
+    const int64_t most = number_in(limit), now = number_in(used);
+    if (most > 0 && now >= 0) available = std::min(available, std::max<int64_t>(most - now, 0));
+  }
+  return available;
+}
+
+double process_seconds() {
+  const auto now = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_BOOTTIME, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  static const double start = [&] {
+    // proc(5): the 22nd field is the start in clock ticks after boot; the second, the name, may hold blanks and ends with the last ')'
+    std::ifstream file("/proc/self/stat");
+    std::string text;
+    std::getline(file, text);
+    std::istringstream fields(text.substr(std::min(text.rfind(')') + 1, text.size())));
+    std::string field;
+    for (int i = 3; i <= 22; ++i) fields >> field;
+    const double ticks = fields ? std::strtod(field.c_str(), nullptr) : 0;
+    return ticks > 0 ? ticks / static_cast<double>(::sysconf(_SC_CLK_TCK)) : now();
+  }();
+  return now() - start;
+}
+
+std::string host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
 }
 
 std::string human_bytes(double bytes) {

@@ -17,16 +17,21 @@ ProgressLine::ProgressLine(std::FILE* stream, std::string prefix)
       prefix_(std::move(prefix)),
       terminal_(prefix_.empty() && ::isatty(STDERR_FILENO) == 1 && ::isatty(::fileno(stream)) == 1) {}
 
+// A reader that is gone and a full disk behind the stream are no errors of the work that is told about.
+void ProgressLine::put(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stream_);
+}
+
 void ProgressLine::show(const std::string& text, bool last) {
   const std::lock_guard lock(mutex_);
   const auto now = Clock::now();
   if (!last && now < next_) return;
   next_ = now + std::chrono::milliseconds(static_cast<int64_t>(1000 * interval()));
   if (terminal_) {
-    fmt::print(stream_, "\r{:<{}}{}", text, shown_, last ? "\n" : "");
+    put(fmt::format("\r{:<{}}{}", text, shown_, last ? "\n" : ""));
     shown_ = last ? 0 : text.size();
   } else {
-    fmt::print(stream_, "{}{}\n", prefix_, text);
+    put(fmt::format("{}{}\n", prefix_, text));
   }
   std::fflush(stream_);
 }
@@ -42,7 +47,7 @@ void ProgressLine::show_images(const std::string& name, int64_t done, int64_t to
 void ProgressLine::say(const std::string& text) {
   const std::lock_guard lock(mutex_);
   wipe();
-  fmt::print(stream_, "{}{}\n", prefix_, text);
+  put(fmt::format("{}{}\n", prefix_, text));
   std::fflush(stream_);
 }
 
@@ -53,7 +58,7 @@ void ProgressLine::clear() {
 }
 
 void ProgressLine::wipe() {
-  if (shown_ > 0) fmt::print(stream_, "\r{:<{}}\r", "", shown_);
+  if (shown_ > 0) put(fmt::format("\r{:<{}}\r", "", shown_));
   shown_ = 0;
 }
 

@@ -11,7 +11,7 @@ namespace dinoxx {
 std::string time_left(double done, double total, double seconds);
 
 /// The line that a person watches while work goes on: rewritten in place on a terminal, a line of its own every few seconds in a file. May
-/// be used from several threads. What stands on the terminal at the end is wiped out.
+/// be used from several threads. A stream that takes nothing any more is no error. What stands on the terminal at the end is wiped out.
 class ProgressLine {
  public:
   /// `prefix`: in front of every line, where several runs share a terminal; then nothing is rewritten in place.
@@ -33,6 +33,7 @@ class ProgressLine {
 
  private:
   using Clock = std::chrono::steady_clock;
+  void put(const std::string& text);
   void wipe();
 
   std::mutex mutex_;

@@ -2,8 +2,9 @@
 
 namespace dinoxx {
 
-/// While it lives, SIGUSR1, SIGTERM and SIGINT only set a flag: the run saves at the next step and stops. A second SIGINT ends the process
-/// at once. One at a time.
+/// While it lives, SIGUSR1, SIGTERM, SIGINT, SIGHUP (the terminal closed) and SIGPIPE (who read the output is gone) only set a flag: the
+/// work saves at the next occasion and stops. A second SIGINT ends the process at once. What was written to a terminal or pipe that is gone
+/// goes nowhere from then on. A SIGHUP that the caller ignores (nohup) stays ignored. One at a time.
 class StopSignals {
  public:
   StopSignals();
