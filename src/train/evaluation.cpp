@@ -1,26 +1,38 @@
 #include "evaluation.hpp"
 
+#include <ATen/ATen.h>
+
 #include "base/json_text.hpp"
+#include "base/stop_scope.hpp"
 #include "results/protocol_names.hpp"
 
 namespace dinoxx {
 
 using nlohmann::json;
 
-void Evaluation::run_if_due(const TrainState& state, uint64_t images) {
-  if (!hook_ || !calendar_.evaluates_after(state.step) || history_.is_evaluated(state.step)) return;
+bool Evaluation::run_if_due(const TrainState& state, uint64_t images, const std::function<bool()>& must_stop) {
+  if (!hook_ || !calendar_.evaluates_after(state.step) || history_.is_evaluated(state.step)) return true;
   watch_.pause();
   const Stopwatch took;
   json result;
   try {
+    const StopScope scope(must_stop);
     result = hook_(state.teacher, state.step);
   } catch (const std::exception& error) {
     result = {{"error", error.what()}};
   }
   seconds_ = took.seconds();
+  at::Tensor ended = at::full({1}, result.contains("error") && must_stop() ? 1 : 0, at::kLong);
+  comms_.control->all_reduce(ended, ReduceOp::kMax)->wait();
+  if (ended.item<int64_t>() != 0) {
+    log_.say(fmt::format("evaluation at step {} ends for the stop", state.step));
+    watch_.resume();
+    return false;
+  }
   history_.note_evaluated(state.step);
   if (log_.chief()) record(state, static_cast<double>(state.position) / static_cast<double>(images), result);
   watch_.resume();
+  return true;
 }
 
 void Evaluation::record(const TrainState& state, double epoch, const json& result) {

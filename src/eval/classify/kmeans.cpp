@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/rng.hpp"
+#include "base/stop_scope.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/lanes.hpp"
 #include "knn.hpp"
@@ -71,6 +72,7 @@ Clusters spherical_kmeans(const at::Tensor& points, int k, uint64_t seed, uint64
   const float* rows = points.data_ptr<float>();
   std::vector<int32_t> before;
   for (;;) {
+    StopScope::check();
     Assignment now = assign(points, result.centres);
     double total = 0;
     for (const float s : now.similarity) total += s;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <deque>
 
+#include "base/stop_scope.hpp"
+
 namespace dinoxx::eval {
 namespace {
 
@@ -55,6 +57,7 @@ LbfgsResult minimize(const Objective& objective, std::vector<double>& x, std::sp
   std::deque<Pair> pairs;
   double gamma = 1;
   while (result.iterations < options.max_iterations) {
+    StopScope::check();
     const std::vector<double> d = direction(gradient, pairs, scale, gamma);
     const double slope = dot(gradient, d);
     if (-slope / 2 <= options.tolerance * std::abs(result.value)) {

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/stop_scope.hpp"
 #include "comm/agree.hpp"
 #include "eval/run/progress.hpp"
 
@@ -23,6 +24,7 @@ void run_pool(int64_t first, int64_t last, int threads, const std::function<void
   const int count = static_cast<int>(std::clamp<int64_t>(threads, 1, last - first));
   const int outer_threads = at::get_num_threads();
   ProgressState* progress = current_progress();
+  const StopScope* scope = StopScope::current();
   expect_parts(progress, last - first);
   std::atomic<int64_t> next{first};
   std::mutex mutex;
@@ -31,8 +33,10 @@ void run_pool(int64_t first, int64_t last, int threads, const std::function<void
     // The thread's own OpenMP and MKL setting. ATen also keeps a process-wide value for threads to come, which is put back below.
     at::set_num_threads(1);
     const at::NoGradGuard no_grad;
+    const StopScope shared(scope);
     try {
       for (int64_t i = next++; i < last; i = next++) {
+        StopScope::check();
         work(i);
         part_is_done(progress);
       }

@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "base/stop_scope.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/layers/stochastic_depth.hpp"
 #include "ops/ops.hpp"
@@ -24,6 +25,7 @@ at::Tensor as_rows(const at::Tensor& images) {
 }  // namespace
 
 at::Tensor ConvNext::run_block(const at::Tensor& x, const Block& b, const at::Tensor& drop_scale) const {
+  StopScope::check();  // a forward of many images may take minutes
   const int64_t dim = x.size(3);
   const at::Tensor mixed = as_rows(at::conv2d(as_images(x), b.conv_weight, b.conv_bias, 1, 3, 1, dim));
   const at::Tensor normed = ops::layer_norm(mixed, b.norm_weight, b.norm_bias, config_.norm_eps);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include "base/stop_scope.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -26,6 +27,7 @@ std::vector<at::Tensor> ResNet::run(const at::Tensor& images, bool training) con
   std::vector<at::Tensor> outputs;
   for (const std::vector<Block>& stage : stages_) {
     for (const Block& block : stage) {
+      StopScope::check();  // a forward of many images may take minutes
       // in order of the parameters, so that all ranks (and torchvision) meet the norms in one order
       at::Tensor y = x;
       for (size_t i = 0; i < block.branch.size(); ++i) {

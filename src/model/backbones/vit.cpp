@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include "base/stop_scope.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/layers/recompute.hpp"
 #include "model/layers/vit_block.hpp"
@@ -38,6 +39,7 @@ void VisionTransformer::prepare(size_t block, TokenGroup& group, const Crops& cr
 }
 
 void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const {
+  StopScope::check();  // a forward of many images may take minutes
   std::vector<at::Tensor> inputs;
   for (size_t i = 0; i < groups.size(); ++i) {
     prepare(block, groups[i], crops[i]);

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <fstream>
 
 #include "apps/eval_hook.hpp"
 #include "base/files.hpp"
+#include "base/stop_scope.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/pack/pack.hpp"
@@ -19,9 +21,14 @@
 #include "eval/features/embed.hpp"
 #include "eval/run/eval_config.hpp"
 #include "eval/run/evaluate.hpp"
+#include "eval/run/train_probe.hpp"
 #include "formats/safetensors.hpp"
 #include "history/checkpoint_folders.hpp"
+#include "history/run_history.hpp"
+#include "method/settings/resolve.hpp"
+#include "step/train_state.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/thread_ranks.hpp"
 #include "train/train.hpp"
 #include "train/training_config.hpp"
 
@@ -227,6 +234,58 @@ INSTANTIATE_TEST_SUITE_P(Profiles, RunEvaluation, testing::ValuesIn(view_profile
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
+
+// A stop that comes while the teacher is evaluated is not kept waiting: the run saves and ends, and the next start evaluates that step.
+TEST(StopDuringEvaluation, LeavesTheEvaluationToTheNextStart) {
+  TrainOptions options;
+  options.config = run_config("dino-v1");
+  options.data = Runs::get().data();
+  options.out = Runs::get().folder() / "stopped";
+  bool asked = false;
+  options.stop_signal = [&]() -> const char* { return asked ? "SIGTERM" : nullptr; };
+  options.make_eval_hook = [&](const std::shared_ptr<const Dataset>& dataset, const Config& config) -> EvalHook {
+    return [&asked, hook = eval_hook(make_self_communicator())(dataset, config)](const Network& teacher, int64_t step) {
+      asked = true;
+      return hook(teacher, step);
+    };
+  };
+  const auto run = [&] { return train(options, {make_self_communicator(), make_self_communicator(), make_self_communicator()}); };
+  EXPECT_EQ(run(), ExitCode::kStopped);
+  const RunHistory history(options.out);
+  ASSERT_EQ(history.checkpoints().size(), 1u);
+  EXPECT_EQ(history.checkpoints().front().step, 5) << "no step more than the one that is evaluated";
+  EXPECT_TRUE(history.journal().evals.empty());
+  asked = false;
+  options.make_eval_hook = eval_hook(make_self_communicator());
+  EXPECT_EQ(run(), ExitCode::kDone);
+  std::vector<int64_t> steps;
+  for (const json& record : history.journal().evals) {
+    EXPECT_FALSE(record["eval"].contains("error")) << record;
+    steps.push_back(record["step"]);
+  }
+  EXPECT_THAT(steps, testing::ElementsAre(5, 10));
+}
+
+// One rank alone is asked to stop: no other is left waiting for it, whatever was going on.
+TEST(StopDuringEvaluation, OnOneRankEndsItOnAll) {
+  const Config config = resolve_config(run_config("dino-v1"), 192, 1);
+  const MethodSpec spec = make_method(config);
+  const TrainState state(config, spec, at::kFloat);
+  const std::shared_ptr<const Dataset> dataset = Dataset::open(Runs::get().data());
+  for (const int after : {0, 1, 5, 20, 60}) {
+    std::vector<json> results(2);
+    testing_support::run_thread_ranks(2, [&](const std::shared_ptr<Communicator>& comm) {
+      eval::ProbeConfig probe_config{spec.views.normalization.value()};
+      probe_config.protocols = eval::probe_names();
+      probe_config.image_size = 32;
+      const eval::TrainProbe probe(dataset, comm, probe_config);
+      std::atomic<int> asked = 0;
+      const StopScope scope([&] { return comm->rank() == 1 && asked++ >= after; });
+      results[static_cast<size_t>(comm->rank())] = probe(state.teacher.backbone(), 5);
+    });
+    for (const json& result : results) EXPECT_THAT(result.value("error", "none"), HasSubstr("a stop was requested")) << after;
+  }
+}
 
 // Metadata of the run, its configuration alone (files of before there was such metadata), no configuration, the backbone without the head.
 TEST(NormalizationOfAFile, AFileAloneGivesTheFiguresOfItsRun) {
