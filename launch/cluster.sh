@@ -45,4 +45,4 @@ if [ -n "$interface" ]; then
 fi
 program=$(dinoxx_program)
 # shellcheck disable=SC2086  # several options, split at spaces
-run_and_forward mpirun "${options[@]}" ${DINOXX_MPIRUN_OPTIONS:-} "$program" "$@"
+run_ranks mpirun "${options[@]}" ${DINOXX_MPIRUN_OPTIONS:-} -- "$program" "$@"

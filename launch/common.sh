@@ -66,31 +66,105 @@ export_mpi_environment() {
   fi
 }
 
-# run_and_forward COMMAND...: runs it in a process group of its own. TERM, INT and USR1 reach the ranks at once as USR1, which mpirun passes on (a TERM it
-# would follow by KILL after a second): they save and end with exit code 85. A second TERM or INT ends the command the hard way. Returns the command's exit code.
+# find_run ARGUMENT...: sets run_folder, empty unless the arguments of dinoxx are those of a training that begins or goes on, and run_of_students.
+find_run() {
+  run_folder='' run_of_students=no
+  [ "${1:-}" = train ] || return 0
+  local folder=
+  while [ $# -gt 0 ]; do
+    case $1 in
+      -h | --help | --check | --print-config) return 0 ;;
+      --out) folder=${2:-} ;;
+      --out=*) folder=${1#--out=} ;;
+      --students | --students=*) run_of_students=yes ;;
+    esac
+    shift
+  done
+  run_folder=$folder
+}
+# A run that came to its end leaves complete.json; of several students each does so in a folder of its own.
+completion_files() {
+  completions=("$run_folder/complete.json")
+  [ "$run_of_students" = no ] || completions=("$run_folder"/*/complete.json)
+}
+is_complete() { completion_files; [ -e "${completions[0]}" ]; }
+forget_completion() { completion_files; rm -f -- "${completions[@]}"; }
+
+# Out-of-memory kills on this machine so far; nothing where the kernel does not count them.
+oom_kills() { awk '$1 == "oom_kill" {print $2}' /proc/vmstat 2>/dev/null || true; }
+
+# run_ranks MPIRUN... -- PROGRAM ARGUMENT...: dinoxx on several ranks by run_and_forward. Returns 0 for a training only when its run is complete: mpirun
+# may end with 0 although it never started a rank. A training that a stop ended before its ranks were ready ends with 85, as one that has saved. Says what
+# other codes mean; mpirun is told to be quiet (its own words would follow a clean stop, too).
+run_ranks() {
+  local mpirun=() kills code
+  while [ "$1" != -- ]; do mpirun+=("$1"); shift; done
+  shift
+  find_run "${@:2}"
+  [ -z "$run_folder" ] || forget_completion
+  kills=$(oom_kills)
+  code=0
+  run_and_forward "${mpirun[@]}" --quiet "$@" || code=$?
+  if [ -n "$run_folder" ] && [ "$stops" -gt 0 ] && { [ "$code" = 138 ] || { [ "$code" = 0 ] && ! is_complete; }; }; then
+    say "stopped before the ranks were ready; the same command goes on"
+    return 85
+  fi
+  case $code in
+    0)
+      # where this machine does not see the run folder of the others, it cannot tell
+      if [ -n "$run_folder" ] && [ -d "$(dirname -- "$run_folder")" ] && ! is_complete; then
+        say "mpirun ended with 0, but the run is not complete: no ${completions[0]}. Look at what it said above, then run the same command again."
+        code=1
+      fi
+      ;;
+    2 | 85) ;;
+    137)
+      if [ "$(oom_kills)" != "$kills" ]; then
+        say "a rank was killed because the memory was used up: lower train.batch_size, views.local_count, data.ring or the number of ranks on a machine"
+      else
+        say "a rank was killed (SIGKILL). Most often that is for want of memory: lower train.batch_size, views.local_count, data.ring or the number of ranks on a machine"
+      fi
+      ;;
+    205) say "a machine does not answer any more (mpirun: 205); run the same command again" ;;
+    1[2-9][0-9]) say "a rank ended by signal $((code - 128)) ($(kill -l $((code - 128)) 2>/dev/null || echo unknown))" ;;
+  esac
+  return "$code"
+}
+say() { echo "${0##*/}: $*" >&2; }
+
+# run_and_forward COMMAND...: runs it in a process group of its own. TERM, INT, HUP and USR1 reach the ranks at once as USR1, which mpirun passes on (a TERM it
+# would follow by KILL after a second): they save and end with exit code 85. mpirun drops a signal that comes before its ranks are there: it is sent again
+# until the command ends. A second TERM or INT ends the command the hard way. Returns the command's exit code; "stops" is how many stops were requested.
 run_and_forward() {
-  local pid code stops=0
+  local pid code again='' requests=0
+  stops=0
   set -m
   "$@" </dev/null &
   pid=$!
   set +m
   on_stop() {
-    stops=$((stops + 1))
-    if [ "$stops" = 1 ]; then
+    stops=$((stops + 1)) requests=$((requests + 1))
+    if [ "$requests" = 1 ]; then
       echo "${0##*/}: stop requested; the ranks save and end (once more to end at once)" >&2
-      kill -USR1 "$pid" 2>/dev/null || true
+      send_again
     else
       kill -TERM "$pid" 2>/dev/null || true
     fi
   }
-  trap on_stop TERM INT
-  trap 'kill -USR1 "$pid" 2>/dev/null || true' USR1
+  send_again() {
+    [ -z "$again" ] || return 0
+    while kill -USR1 "$pid" 2>/dev/null; do sleep 1; done </dev/null >/dev/null 2>&1 &
+    again=$!
+  }
+  trap on_stop TERM INT HUP
+  trap 'stops=$((stops + 1)); send_again' USR1
   code=0
   while true; do
     wait "$pid" && code=0 || code=$?
     kill -0 "$pid" 2>/dev/null || break  # a trapped signal ends wait while the command still runs
   done
   wait "$pid" && code=0 || code=$?
-  trap - TERM INT USR1
+  trap - TERM INT HUP USR1
+  [ -z "$again" ] || kill "$again" 2>/dev/null || true
   return "$code"
 }

@@ -5,7 +5,7 @@
 #
 #   -n RANKS  by default one rank a GPU, or two without a GPU
 #
-# Ctrl-C, TERM and USR1 make the ranks save and stop with exit code 85; `--resume auto` goes on from there. DINOXX=<path> names another program,
+# Ctrl-C, TERM, USR1 and a closed terminal make the ranks save and stop with exit code 85; `--resume auto` goes on from there. DINOXX=<path> names another program,
 # OMP_NUM_THREADS another number of threads a rank (default: cores / ranks).
 set -euo pipefail
 # shellcheck source=launch/common.sh
@@ -29,4 +29,4 @@ export_rank_environment $((threads > 0 ? threads : 1))
 export_mpi_environment
 program=$(dinoxx_program)
 # --bind-to none: Open MPI would tie two ranks to one core each, and with them all their threads.
-run_and_forward mpirun --oversubscribe --bind-to none -n "$ranks" "$program" "$@"
+run_ranks mpirun --oversubscribe --bind-to none -n "$ranks" -- "$program" "$@"

@@ -1,10 +1,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <new>
 #include <string_view>
 #include <vector>
 
+#include "base/failure.hpp"
 #include "build_info.hpp"
 #include "commands.hpp"
 #include "dinoxx/base/error.hpp"
@@ -18,20 +22,21 @@ using namespace dinoxx;
 struct Command {
   std::string_view name, help;
   int (*run)(int, char**);
+  bool on_ranks;  // several share the work; others are one process's
 };
 const std::vector<Command> kCommands{
-    {"pack", "image files into a packed data set, read fast and checked", run_pack},
-    {"train", "learn features from packed images without labels", run_train},
-    {"eval", "what the features are worth: nearest neighbours, few-shot, linear classifiers, fine-tuning, segmentation", run_eval},
-    {"attend", "attention, principal components and similarity of the patches of one image", run_attend},
-    {"propagate", "label propagation in videos: labels of the first frame carried on by similar patches", run_propagate},
-    {"match", "point matching between pairs of images by nearest patches", run_match},
-    {"embed", "features of images as .npy or HDF5, for other programs", run_embed},
-    {"predict", "classes of a folder of images, with calibrated probabilities", run_predict},
-    {"report", "a page about a training run or an evaluation", run_report},
-    {"compare", "training runs side by side", run_compare},
-    {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights},
-    {"info", "what this build, a data set or a run folder is", run_info},
+    {"pack", "image files into a packed data set, read fast and checked", run_pack, false},
+    {"train", "learn features from packed images without labels", run_train, true},
+    {"eval", "what the features are worth: nearest neighbours, few-shot, linear classifiers, fine-tuning, segmentation", run_eval, true},
+    {"attend", "attention, principal components and similarity of the patches of one image", run_attend, false},
+    {"propagate", "label propagation in videos: labels of the first frame carried on by similar patches", run_propagate, true},
+    {"match", "point matching between pairs of images by nearest patches", run_match, true},
+    {"embed", "features of images as .npy or HDF5, for other programs", run_embed, true},
+    {"predict", "classes of a folder of images, with calibrated probabilities", run_predict, true},
+    {"report", "a page about a training run or an evaluation", run_report, false},
+    {"compare", "training runs side by side", run_compare, false},
+    {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights, false},
+    {"info", "what this build, a data set or a run folder is", run_info, false},
 };
 
 void print_help() {
@@ -46,12 +51,15 @@ void print_help() {
   fmt::print("\nExit codes: 0 done, 1 failed, 2 bad usage or configuration, 85 stopped on request, run the same command to go on.\n");
 }
 
-int dispatch(int argc, char** argv) {
+int dispatch(int argc, char** argv, const LaunchedTasks& tasks) {
+  const std::string_view name = argc < 2 ? "" : argv[1];
+  // What all ranks would say is said once.
+  if (tasks.rank > 0 && std::none_of(kCommands.begin(), kCommands.end(), [&](const Command& c) { return c.name == name && c.on_ranks; }))
+    return static_cast<int>(ExitCode::kDone);
   if (argc < 2) {
     print_help();
     return static_cast<int>(ExitCode::kUsage);
   }
-  const std::string_view name = argv[1];
   if (name == "--help" || name == "-h" || name == "help") {
     print_help();
     return 0;
@@ -65,7 +73,10 @@ int dispatch(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Command& command : kCommands) {
     if (name == command.name) {
-      if (launched_tasks().count == 1) cpu_level();  // a wrong DINOXX_SIMD ends here; on several ranks run_under_mpi() asks
+      if (!command.on_ranks && tasks.count > 1)
+        fmt::print(stderr, "note: {} is the work of one process: {} of the {} ranks have nothing to do\n", name, tasks.count - 1,
+                   tasks.count);
+      if (!command.on_ranks || tasks.count == 1) cpu_level();  // a wrong DINOXX_SIMD ends here; on several ranks run_under_mpi() asks
       return command.run(argc - 1, argv + 1);
     }
     names.emplace_back(command.name);
@@ -77,14 +88,31 @@ int dispatch(int argc, char** argv) {
 
 }  // namespace
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// As the standard library's own, which other forms of new use, but the size that failed is remembered: std::bad_alloc does not tell it.
+void* operator new(std::size_t size) {
+  for (;;) {
+    if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
+    if (const std::new_handler handler = std::get_new_handler()) {
+      handler();
+      continue;
+    }
+    note_failed_allocation(size);
+    throw std::bad_alloc();
+  }
+}
+#endif
+
 int main(int argc, char** argv) {
+  const LaunchedTasks tasks = launched_tasks();
   try {
-    return dispatch(argc, argv);
+    return dispatch(argc, argv, tasks);
   } catch (const Error& error) {
-    fmt::print(stderr, "dinoxx: {}\n", error.what());
+    // before there is MPI the ranks cannot agree on who says what is wrong with the command line, the same for all
+    if (tasks.rank == 0 || error.exit_code() != ExitCode::kUsage) fmt::print(stderr, "dinoxx: {}\n", error.what());
     return static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "dinoxx: unexpected failure: {}\n", error.what());
+    fmt::print(stderr, "dinoxx: {}\n", failure_text(error, "unexpected failure: "));
     return static_cast<int>(ExitCode::kFailed);
   }
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/failure.hpp"
 #include "base/machine.hpp"
 
 namespace dinoxx {
@@ -45,7 +46,7 @@ void on_all_ranks(Communicator& comm, const std::function<void()>& work) {
     message = error.what();
   } catch (const std::exception& error) {
     failed = true;
-    message = error.what();
+    message = failure_text(error);
   }
   at::Tensor first = at::full({1}, failed ? comm.rank() : comm.size(), at::kLong);
   comm.all_reduce(first, ReduceOp::kMin)->wait();

@@ -2,10 +2,12 @@
 
 #include <mpi.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <utility>
 
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
@@ -13,15 +15,27 @@
 
 namespace dinoxx {
 
+namespace {
+
+// A whole number in the environment; -1 for nothing, and for what is none.
+int number_in(const char* variable) {
+  const char* text = std::getenv(variable);
+  if (!text) return -1;
+  char* end = nullptr;
+  const long number = std::strtol(text, &end, 10);
+  return end != text && *end == '\0' && number >= 0 ? static_cast<int>(number) : -1;
+}
+
+}  // namespace
+
 LaunchedTasks launched_tasks() {
   // The innermost launcher counts: mpirun inside a Slurm step starts its daemons by srun, whose variables the ranks inherit.
-  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}) {
-    if (const char* text = std::getenv(variable)) {
-      char* end = nullptr;
-      const long count = std::strtol(text, &end, 10);
-      if (end != text && *end == '\0' && count >= 1) return {static_cast<int>(count), variable};
-    }
-  }
+  constexpr std::pair<const char*, const char*> kLaunchers[] = {{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
+                                                                {"PMI_SIZE", "PMI_RANK"},
+                                                                {"MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"},
+                                                                {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}};
+  for (const auto& [count, rank] : kLaunchers)
+    if (number_in(count) >= 1) return {number_in(count), count, std::max(number_in(rank), 0)};
   return {};
 }
 

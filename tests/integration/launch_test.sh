@@ -50,3 +50,54 @@ for signal in TERM INT USR1; do
   expect "$signal: exit code" 85 "$code"
   expect "$signal: reached both ranks" 2 "$(find "$out" -name 'signal.*' | wc -l)"
 done
+
+# ---------------------------------------------------------------- what mpirun says and does, judged
+# mpirun adds nothing to a clean stop, and the launcher says what a killed rank may mean
+grep -q "Primary job\|mpirun detected\|mpirun noticed" "$work/TERM/log" && { cat "$work/TERM/log"; echo "FAILED: mpirun's words behind a clean stop"; exit 1; }
+echo "ok: no words of mpirun behind a clean stop"
+cat >"$work/killed" <<'P'
+#!/usr/bin/env bash
+[ "$OMPI_COMM_WORLD_RANK" != 1 ] || kill -KILL $$
+for _ in $(seq 300); do sleep 0.1; done
+P
+chmod +x "$work/killed"
+code=0; DINOXX=$work/killed bash "$local_sh" -n 2 "$work/a" 2>"$work/log" || code=$?
+expect "a killed rank" 137 "$code"
+grep -q "memory.*lower train.batch_size" "$work/log" || { cat "$work/log"; echo "FAILED: nothing said of memory"; exit 1; }
+echo "ok: a killed rank is explained"
+
+# mpiruns that do what the real one does in its first moments
+mkdir "$work/bin" "$work/run"
+fake_mpirun() { { echo '#!/usr/bin/env bash'; cat; } >"$work/bin/mpirun"; chmod +x "$work/bin/mpirun"; }
+# train NAME CODE WORDS [SIGNAL]: a training of run folder $work/run, signalled when mpirun is there
+train() {
+  local code=0 pid
+  rm -f "$work/there"
+  PATH=$work/bin:$PATH THERE=$work/there RUN=$work/run bash "$local_sh" -n 2 train --data d --out "$work/run" 2>"$work/log" &
+  pid=$!
+  if [ -n "${4:-}" ]; then
+    for _ in $(seq 200); do [ -e "$work/there" ] && break; sleep 0.05; done
+    kill -"$4" "$pid"
+  fi
+  wait "$pid" || code=$?
+  expect "$1" "$2" "$code"
+  [ -z "$3" ] || grep -q -- "$3" "$work/log" || { cat "$work/log"; echo "FAILED: $1: '$3' was not said"; exit 1; }
+}
+fake_mpirun <<<'exit 0'
+echo '{"steps": 4}' >"$work/run/complete.json"  # of an earlier run
+train "mpirun that aborted with 0" 1 "the run is not complete"
+fake_mpirun <<<'echo "{}" >"$RUN/complete.json"'
+train "mpirun that ended with 0" 0 ""
+fake_mpirun <<<'echo "{}" >"$RUN/complete.json"; exit 1'
+train "a failure stays one" 1 ""
+fake_mpirun <<<'touch "$THERE"; for _ in $(seq 300); do sleep 0.1; done'  # dies of the signal, as before it catches any
+for signal in USR1 TERM HUP; do train "$signal before mpirun catches it" 85 "before the ranks were ready" $signal; done
+# drops the first signal, as before there are ranks
+fake_mpirun <<'P'
+got=0
+trap 'got=$((got + 1))' USR1
+touch "$THERE"
+for _ in $(seq 300); do [ $got -lt 2 ] || exit 85; sleep 0.1; done
+exit 7
+P
+train "a signal before there are ranks is sent again" 85 "" TERM

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# launch/slurm_submit.sh and slurm_eval.sbatch with an sbatch and an srun that only write down what they were asked.
+# launch/slurm_submit.sh, slurm_eval.sbatch and slurm_train.sbatch with an sbatch, an srun and an scontrol that only write down what they were asked.
 #   slurm_submit_test.sh SOURCE_DIR
 set -euo pipefail
 launch=$1/launch
@@ -77,3 +77,61 @@ code=0; CODE=3 evaluate run data || code=$?
 [ $code = 3 ] || fails "the program's exit code: expected 3, found $code"
 code=0; evaluate run || code=$?
 [ $code = 2 ] || fails "too few arguments: expected exit code 2, found $code"
+
+# ---------------------------------------------------------------- a training and its signals
+cat >"$work/bin/scontrol" <<'S'
+#!/usr/bin/env bash
+echo "$@" >>"$FAKE/requeued"
+exit 1  # the script goes on as where Slurm cannot requeue
+S
+chmod +x "$work/bin/scontrol"
+touch small.cfg
+# job NAME CODE REQUEUED PROGRAM [SIGNAL]: slurm_train.sbatch with a program of this text (RUN: its run folder), signalled when the program says it is there
+job() {
+  local code=0 pid requeued=no
+  rm -rf requeued there run/small-42
+  { echo '#!/usr/bin/env bash'; echo "RUN=run/small-42"; echo "$4"; } >program
+  bash "$launch/slurm_train.sbatch" small.cfg data >log 2>&1 &
+  pid=$!
+  if [ -n "${5:-}" ]; then
+    for _ in $(seq 200); do [ -e there ] && break; sleep 0.05; done
+    kill -"$5" $pid
+  fi
+  wait $pid || code=$?
+  [ ! -e requeued ] || requeued=yes
+  [ "$code $requeued" = "$2 $3" ] || { cat log; fails "$1: expected exit code $2 and requeued $3, found $code and $requeued"; }
+  [ -z "$(find run -name '*.stopped-*')" ] || fails "$1: left $(find run -name '*.stopped-*')"
+  echo "ok: $1"
+}
+complete='mkdir -p $RUN; echo "{}" >$RUN/complete.json;'
+waits='touch there; for _ in $(seq 300); do sleep 0.1; done; exit 7'
+job "a run that came to its end" 0 no "$complete"
+job "a run that saved and stopped by itself" 85 yes "exit 85"
+job "a failure" 3 no "exit 3"
+job "a launch that ended with 0 and did nothing" 1 no "exit 0"
+job "USR1 that the program catches" 85 yes "trap 'exit 85' USR1; $waits" USR1
+job "USR1 before the program catches it" 85 yes "$waits" USR1
+job "TERM before the program catches it is scancel" 85 no "$waits" TERM
+job "USR1 in the last moment of a run" 0 no "trap '$complete exit 0' USR1; $waits" USR1
+job "a failure behind the signal" 3 no "trap 'exit 3' USR1; $waits" USR1
+# the signal comes before the ranks are started: the script has just begun
+cat >"$work/bin/mkdir" <<'S'
+#!/usr/bin/env bash
+kill -USR1 $PPID
+exec /bin/mkdir "$@"
+S
+chmod +x "$work/bin/mkdir"
+job "USR1 in the job's first moment" 85 yes "touch ran_after_all"
+rm "$work/bin/mkdir"
+[ ! -e ran_after_all ] || fails "the program was started for nothing"
+# srun that drops the first signal
+cat >"$work/bin/srun" <<'S'
+#!/usr/bin/env bash
+got=0
+trap 'got=$((got + 1))' USR1
+touch there
+for _ in $(seq 300); do [ $got -lt 2 ] || break; sleep 0.1; done
+[ $got -lt 2 ] || { : >"$DINOXX_STOPPED"; exit 0; }
+exit 7
+S
+job "a signal before there are ranks is sent again" 85 yes "" USR1

@@ -5,12 +5,13 @@
 
 namespace dinoxx {
 
-/// How many tasks the launcher says it started, read from its environment before MPI is initialised: Open MPI, MPICH/Intel MPI (PMI),
-/// MVAPICH, or the Slurm step (not the allocation: SLURM_NTASKS is also set in a batch script, where one process runs). 1 without a
-/// launcher.
+/// How many tasks the launcher says it started, and which of them this is, read from its environment before MPI is initialised: Open MPI,
+/// MPICH/Intel MPI (PMI), MVAPICH, or the Slurm step (not the allocation: SLURM_NTASKS is also set in a batch script, where one process
+/// runs). 1 without a launcher.
 struct LaunchedTasks {
   int count = 1;
   const char* variable = "";  ///< the environment variable that said so, "" when none did
+  int rank = 0;               ///< this task's number among them
 };
 /// Reads the environment alone; never calls MPI.
 LaunchedTasks launched_tasks();

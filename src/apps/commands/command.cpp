@@ -7,8 +7,7 @@
 #include <cstdlib>
 #include <sstream>
 
-#include <c10/util/Exception.h>
-
+#include "base/failure.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/cpu_level.hpp"
@@ -29,10 +28,8 @@ int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   } catch (const Error& error) {
     code = static_cast<int>(error.exit_code());
     text = error.what();
-  } catch (const c10::Error& error) {  // LibTorch's own, whose text ends with a stack trace
-    text = fmt::format("unexpected failure in LibTorch: {}", error.what_without_backtrace());
   } catch (const std::exception& error) {
-    text = fmt::format("unexpected failure: {}", error.what());
+    text = failure_text(error, "unexpected failure: ");
   }
   fmt::print(stderr, "dinoxx: {}{}\n", mpi.size() > 1 ? fmt::format("rank {}: ", mpi.rank()) : "", text);
   std::fflush(stderr);

@@ -5,10 +5,12 @@
 #include "apps/eval_hook.hpp"
 #include "base/signals.hpp"
 #include "comm/agree.hpp"
+#include "comm/gather.hpp"
 #include "comm/nccl_communicator.hpp"
 #include "command.hpp"
 #include "config/config_options.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/run_history.hpp"
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
@@ -28,7 +30,8 @@ constexpr const char* kUsage = R"(dinoxx train: learns features from images with
   mpirun -n 8 dinoxx train --config FILE --students small.cfg:2,base.cfg:6 --data DATA --out RUN   two students of one frozen teacher
 
 DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl, TensorBoard events and checkpoints/; the same command again resumes it.
-SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed. Other exit codes: 0 done, 1 failed, 2 bad usage.
+SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed; so it does when its terminal or the reader of its output is gone.
+Other exit codes: 0 done, 1 failed, 2 bad usage. A run that came to its end leaves RUN/complete.json.
 )";
 
 struct Line {
@@ -53,7 +56,8 @@ Line parse(int argc, char** argv) {
       "go on from the newest checkpoint in RUN (auto: the newest that is whole; strict: refuse a "
       "damaged one), from none, or from this one: later steps are then set aside")(
       "check", po::bool_switch(&options.check), "do all of start-up and the first steps, then say what the run will take; writes nothing")(
-      "max-time", po::value(&max_time)->value_name("11h"), "save and stop with exit code 85 before this much time has passed");
+      "max-time", po::value(&max_time)->value_name("11h"),
+      "save and stop with exit code 85 before this much time has passed since the process started");
   const ConfigLine parsed = parse_config_line(argc, argv, run, [](const Field& field) { return describe(field); });
   if (parsed.variables.count("help")) {
     line.answer = kUsage + std::string("\n") + parsed.help;
@@ -115,9 +119,20 @@ ExitCode run(const TrainOptions& options, const TrainComms& comms) {
   }
 }
 
+// The signal that a rank got since the process started; empty: none did. Collective.
+std::string stop_before_the_start(Communicator& comm, const StopSignals& signals) {
+  const char* mine = signals.received();
+  for (const std::string& signal : gather_texts(comm, mine ? mine : ""))
+    if (!signal.empty()) return signal;
+  return {};
+}
+
 }  // namespace
 
 int run_train(int argc, char** argv) {
+  // From here to the end of the process, and before MPI takes its second to start: a signal must not end a run that has not begun, nor one
+  // that is saved.
+  static const StopSignals& signals = *new StopSignals;
   MpiRuntime mpi(&argc, &argv);
   return run_under_mpi(mpi, [&] {
     TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
@@ -127,6 +142,10 @@ int run_train(int argc, char** argv) {
       if (mpi.rank() == 0) fmt::print("{}", line.answer);
       return static_cast<int>(ExitCode::kDone);
     }
+    if (const std::string signal = stop_before_the_start(*comms.control, signals); !signal.empty()) {
+      if (mpi.rank() == 0) fmt::print("stopped before the first step ({}): there is nothing to save; the same command goes on\n", signal);
+      return static_cast<int>(ExitCode::kStopped);
+    }
     line.options.cores = cores_of_rank(mpi.local_size());
     std::shared_ptr<Communicator> evaluation = mpi.make_communicator();
     if (!line.students.empty()) {
@@ -134,11 +153,10 @@ int run_train(int argc, char** argv) {
       evaluation = evaluation->split(comms.job->number, mpi.rank());
     }
     choose_device(line.options, comms, mpi.local_rank());
-    const StopSignals signals;
-    line.options.stop_signal = [&] { return signals.received(); };
+    line.options.stop_signal = [] { return signals.received(); };
     line.options.make_eval_hook = eval_hook(evaluation);
     const ExitCode code = run(line.options, comms);
-    if (comms.control->rank() == 0 && !line.options.check) {
+    if (comms.control->rank() == 0 && !line.options.check && RunHistory(line.options.out).has_metrics()) {
       try {  // the run is saved: a page that fails is a message
         report::write_run_report(line.options.out);
       } catch (const std::exception& error) {
