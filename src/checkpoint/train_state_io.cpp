@@ -137,6 +137,29 @@ fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState&
                          comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
 }
 
+CheckpointBytes checkpoint_bytes(const TrainState& state) {
+  constexpr int64_t kHeader = 160;  // of a tensor in a file: name, type, shape, place
+  const auto segments = static_cast<int64_t>(state.layout.segments.size());
+  const auto of_buffers = [](const NamedTensors& buffers) {
+    int64_t bytes = 0;
+    for (const NamedTensor& buffer : buffers) bytes += static_cast<int64_t>(buffer.tensor.nbytes()) + kHeader;
+    return bytes;
+  };
+  int64_t whole = 0, backbone = 0;
+  for (const Segment& segment : state.layout.segments) {
+    const int64_t bytes = segment.numel * static_cast<int64_t>(sizeof(float)) + kHeader;
+    whole += bytes;
+    if (segment.name.starts_with("backbone.")) backbone += bytes;
+  }
+  const auto flats = 2 + static_cast<int64_t>(state.optimizer->named_state().size()) + (state.gram ? 1 : 0);
+  const int64_t teacher_buffers = of_buffers(state.teacher_buffers);
+  CheckpointBytes bytes{flats * whole, segments * kHeader + of_buffers(state.student_buffers) + teacher_buffers};
+  for (const auto* centre : {&state.centre, &state.patch_centre})
+    if (*centre) bytes.chief += static_cast<int64_t>((*centre)->value().nbytes()) + kHeader;
+  bytes.chief += whole + backbone + 2 * teacher_buffers;
+  return bytes;
+}
+
 std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoint, TrainState& state, const RunFacts& facts) {
   SavedRun run;
   Config now = default_config();

@@ -30,6 +30,14 @@ struct RunFacts {
 /// on any rank is thrown on all.
 std::filesystem::path save_state(Communicator& comm, const std::filesystem::path& checkpoints, TrainState& state, const RunFacts& facts);
 
+/// About how many bytes a checkpoint of this state takes.
+struct CheckpointBytes {
+  int64_t shared = 0;  ///< the state; each rank writes an equal part
+  int64_t chief = 0;   ///< what rank 0 writes beside it
+  int64_t all() const { return shared + chief; }
+};
+CheckpointBytes checkpoint_bytes(const TrainState& state);
+
 /// Loads the state and publishes it. Gives back one line for each claim that this resume loses ("bit for bit ..."); none: the run goes on
 /// as if it had never stopped. UsageError, with the keys, for a checkpoint of another network, another function of the same tensors, or
 /// another state of training (optimizer, centres, Gram teacher); DamagedCheckpoint's text where bytes are not as written. Collective.

@@ -196,6 +196,13 @@ void RunHistory::go_on(int64_t step, bool saved, int64_t evaluated) {
   evaluated_ = evaluated;
 }
 
+void RunHistory::note_completion(bool complete) const {
+  if (complete)
+    write_file_atomically(completion_file(), fmt::format("{{\"steps\": {}}}\n", saved_));
+  else
+    fs::remove(completion_file());
+}
+
 void RunHistory::prune(int64_t keep, const std::function<bool(int64_t step)>& stays) const {
   prune_checkpoints(checkpoints_folder(), keep, [&](int64_t step) {
     if (step == saved_) return true;

@@ -27,8 +27,9 @@ class RunHistory {
   explicit RunHistory(std::filesystem::path run) : run_(std::move(run)) {}
 
   const std::filesystem::path& folder() const { return run_; }
-  std::filesystem::path config_file() const { return run_ / "config.cfg"; }      ///< the resolved configuration
-  std::filesystem::path metrics_file() const { return run_ / "metrics.jsonl"; }  ///< the journal
+  std::filesystem::path config_file() const { return run_ / "config.cfg"; }         ///< the resolved configuration
+  std::filesystem::path metrics_file() const { return run_ / "metrics.jsonl"; }     ///< the journal
+  std::filesystem::path completion_file() const { return run_ / "complete.json"; }  ///< there from the end of a run to its next start
   std::filesystem::path checkpoints_folder() const { return run_ / "checkpoints"; }
   std::filesystem::path branches_folder() const { return run_ / "branches"; }  ///< branches that were left
   /// Where the checkpoint of this step lies, or would lie.
@@ -70,6 +71,8 @@ class RunHistory {
   void go_on(int64_t step, bool saved, int64_t evaluated);
   bool is_saved(int64_t step) const { return saved_ == step; }
   bool is_evaluated(int64_t step) const { return evaluated_ == step; }
+  /// Tells others, launchers above all, that the run came to its end, or not (yet).
+  void note_completion(bool complete) const;
   void note_saved(int64_t step) { saved_ = step; }
   void note_evaluated(int64_t step) { evaluated_ = step; }
   /// Removes all checkpoints but the newest `keep`, the one saved last and those whose step `stays`, and what an interrupted save left.

@@ -1,5 +1,6 @@
 #include "calendar.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "checkpoint/checkpoint_config.hpp"
@@ -52,6 +53,18 @@ bool Calendar::saves_after(int64_t step) const {
 
 bool Calendar::keeps(int64_t step) const {
   return period_ends(keep_, step);
+}
+
+int64_t Calendar::saves_until_end(int64_t step, int64_t most) const {
+  int64_t saves = 0;
+  if (checkpoint_.value <= 0) return !ends_with(step) && !keeps(total_) ? 1 : 0;
+  while (saves < most && !ends_with(step))
+    if (saves_after(++step) && !keeps(step)) ++saves;
+  return saves;
+}
+
+int64_t Calendar::kept_until_end(int64_t step) const {
+  return keep_.value > 0 ? std::max<int64_t>(total_ - step, 0) / std::max<int64_t>(keep_.steps(images_, batch_), 1) : 0;
 }
 
 bool Calendar::warms_up(int64_t step) const {

@@ -21,7 +21,10 @@ class Calendar {
   bool evaluates_after(int64_t step) const;       ///< each eval.every, and the last; 0: never
   bool saves_after(int64_t step) const;           ///< each checkpoint.every and checkpoint.keep_every, and the last
   bool keeps(int64_t step) const;                 ///< its checkpoint stays when others are removed: checkpoint.keep_every
-  bool warms_up(int64_t step) const;              ///< the learning rate of `step` is one of the warm-up
+  /// How many checkpoints are saved behind `step`, those that stay for ever left out, but not more than `most`.
+  int64_t saves_until_end(int64_t step, int64_t most) const;
+  int64_t kept_until_end(int64_t step) const;  ///< about how many behind `step` stay for ever
+  bool warms_up(int64_t step) const;           ///< the learning rate of `step` is one of the warm-up
 
  private:
   bool period_ends(const Duration& every, int64_t step) const;

@@ -12,7 +12,9 @@ class Saver {
       : training_(training), calendar_(calendar), history_(history), log_(log), watch_(watch) {}
   /// The state as it is, unless this step is saved already. Collective; errors are agreed.
   void save();
-  double seconds() const { return seconds_; }  ///< that the last one took; 0 before the first
+  /// That a checkpoint takes so long, until one was saved.
+  void assume(double seconds) { seconds_ = seconds; }
+  double seconds() const { return seconds_; }  ///< that the last one took, or the first is assumed to take
 
  private:
   Training& training_;

@@ -4,6 +4,7 @@
 #include "check.hpp"
 #include "collapse_watch.hpp"
 #include "comm/agree.hpp"
+#include "disk_room.hpp"
 #include "eval/run/eval_config.hpp"
 #include "evaluation.hpp"
 #include "saver.hpp"
@@ -11,6 +12,7 @@
 #include "step_recorder.hpp"
 #include "stopwatch.hpp"
 #include "time_limit.hpp"
+#include "train/start/preflight.hpp"
 #include "train/start/resume.hpp"
 #include "training_config.hpp"
 
@@ -32,10 +34,11 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   const uint64_t images = training.inputs.ids.size();
   RunHistory history(options.out);
   RunLog log(is_chief(comms), comms.job ? comms.job->student + ": " : "");
-  print_start(training, options);
+  print_start(training, options, log);
+  check_preconditions(training, options);
   load_teacher(training, options, log);
   if (options.check)
-    start_check(training, options);
+    start_check(training, log);
   else
     start_or_resume(training, options, history, log);
   const Calendar calendar(config, images, training.total_steps(), state.step, state.position);
@@ -53,13 +56,24 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   StepRecorder recorder(training, loader, log, watch);
   CollapseWatch collapse(out_dim(training.spec.network.head.config), log);
   Saver saver(training, calendar, history, log, watch);
-  Evaluation evaluation(hook, calendar, history, log, watch);
-  double step_seconds = 0;  // of the last step
+  if (limit.is_set() && state.step < total) saver.assume(assumed_save_seconds(*comms.control, options.out, checkpoint_bytes(state)));
+  Evaluation evaluation(hook, comms, calendar, history, log, watch);
+  double step_seconds = 0;  // of the last step, with the wait for its images
+  const auto must_stop = [&] { return options.stop_signal() != nullptr || limit.must_save(saver.seconds()); };
+  const auto stopped = [&] {
+    const char* signal = options.stop_signal();
+    log.say(fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state.step, signal ? signal : "asked to, or out of time"));
+    return ExitCode::kStopped;
+  };
 
-  evaluation.run_if_due(state, images);  // what a stop or a crash left out
+  // An evaluation that a stop ends is left to the next start. The students of a job end together, behind their next step.
+  const auto evaluate = [&] { return evaluation.run_if_due(state, images, must_stop) || (comms.job && state.step < total); };
+
+  if (!evaluate()) return stopped();  // what a stop or a crash left out
   watch.restart();
   while (state.step < total) {
     // 1. sample
+    const Stopwatch took;
     const Batch& batch = loader.next();
     StepInput input = training.input_of(batch);
     input.monitor = calendar.logs_after(state.step + 1);
@@ -68,7 +82,6 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
 
     // 2. to 6. forward, loss, backward, optimize, average the teacher: train_step numbers them in its own way
     const StepValues values = training.schedules.at(training.schedule_step(), state.position);
-    const Stopwatch took;
     const StepMetrics metrics = training.step(input, values, sync);
     step_seconds = took.seconds();
 
@@ -89,17 +102,18 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     if (metrics.stop || calendar.saves_after(state.step)) saver.save();
 
     // 10. stop, when some rank was asked to
-    if (metrics.stop && !last) {
-      const char* signal = options.stop_signal();
-      log.say(
-          fmt::format("stopped at step {} ({}), saved; --resume auto goes on", state.step, signal ? signal : "asked to, or out of time"));
-      return ExitCode::kStopped;
-    }
+    if (metrics.stop && !last) return stopped();
 
     // 11. evaluate
-    evaluation.run_if_due(state, images);
+    if (!evaluate()) {
+      saver.save();
+      return stopped();
+    }
   }
   check_ranks_agree(*comms.control, state.student_flat.master, "student weights", state.step);
+  on_all_ranks(*comms.control, [&] {
+    if (log.chief()) history.note_completion(true);
+  });
   log.say(fmt::format("done: {} steps, run folder {}", state.step, options.out.string()));
   return ExitCode::kDone;
 }

@@ -15,7 +15,8 @@
 
 namespace dinoxx {
 
-/// Hands the teacher to evaluation and gives back what goes into metrics.jsonl. Collective; must change nothing that training sees.
+/// Hands the teacher to evaluation and gives back what goes into metrics.jsonl. Collective; must change nothing that training sees. It is
+/// called under a StopScope, and fails soon on all ranks when that says so on one.
 using EvalHook = std::function<nlohmann::json(const Network& teacher, int64_t step)>;
 /// Made once at start-up, when the data is open and the configuration resolved. May return an empty hook.
 using EvalHookFactory = std::function<EvalHook(std::shared_ptr<const Dataset> dataset, const Config& resolved)>;

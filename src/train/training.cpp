@@ -94,18 +94,6 @@ LoaderConfig Training::loading() const {
   return loading;
 }
 
-void print_start(const Training& training, const TrainOptions& options) {
-  const TrainComms& comms = training.comms;
-  if (!is_chief(comms)) return;
-  int64_t parameters = 0;
-  for (const Segment& segment : training.state.layout.segments) parameters += segment.numel;
-  fmt::print("dinoxx train: {}{}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images\n",
-             comms.job ? "student " + comms.job->student + ", " : "", training.config.train->method, training.inputs.ids.size(),
-             options.data.string(), parameters, comms.control->size(), training.schedules.total_steps(), training.config.train->batch_size);
-  for (const std::string& note : training.inputs.notes) fmt::print("  auto: {}\n", note);
-  std::fflush(stdout);
-}
-
 void load_teacher(Training& training, const TrainOptions& options, RunLog& log) {
   if (training.spec.teacher != TeacherPolicy::kFrozen) return;
   const Config& config = training.config;

@@ -49,8 +49,6 @@ struct Training {
   std::unique_ptr<SharedTeacher> shared_teacher;  // of several students in one job
 };
 
-/// The first lines on the terminal.
-void print_start(const Training& training, const TrainOptions& options);
 /// The frozen teacher of a distillation, from its file. Collective.
 void load_teacher(Training& training, const TrainOptions& options, RunLog& log);
 

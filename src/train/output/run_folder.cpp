@@ -9,20 +9,12 @@
 
 #include "base/files.hpp"
 #include "base/json_text.hpp"
+#include "base/machine.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
-namespace {
 
 namespace fs = std::filesystem;
-
-std::string host_name() {
-  char name[256] = "";
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
-
-}  // namespace
 
 RunFolder::RunFolder(const fs::path& path) : path_(path), made_(!fs::exists(path)) {
   make_writable_directory(path);

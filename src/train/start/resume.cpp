@@ -87,6 +87,17 @@ json start_record(const Training& training, const TrainOptions& options, const s
 
 }  // namespace
 
+std::vector<std::string> bring_to_beginning(Training& training, RunLog& log) {
+  const Origin& origin = training.origin;
+  if (!origin.from) {
+    begin_anew(training, log);
+    return {};
+  }
+  std::vector<std::string> lost = load_state(*training.comms.control, origin.from->folder, training.state, training.facts);
+  for (const std::string& jump : jumps(training)) lost.push_back(jump);
+  return lost;
+}
+
 void start_or_resume(Training& training, const TrainOptions& options, RunHistory& history, RunLog& log) {
   const TrainComms& comms = training.comms;
   const Origin& origin = training.origin;
@@ -100,13 +111,7 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
       fail(history.folder().string(), fmt::format("\"{}\" as the place to go on from, as when this start began", from.string()),
            points.empty() ? "nothing" : points.front().string(), "Another process has used the folder: start again");
   });
-  std::vector<std::string> lost;
-  if (!origin.from) {
-    begin_anew(training, log);
-  } else {
-    lost = load_state(*comms.control, from, training.state, training.facts);
-    for (const std::string& jump : jumps(training)) lost.push_back(jump);
-  }
+  const std::vector<std::string> lost = bring_to_beginning(training, log);
   const int64_t step = training.state.step;
   at::Tensor told = at::full({2}, -1, at::kLong);  // last evaluation, branch
   on_all_ranks(*comms.control, [&] {
@@ -117,6 +122,7 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
     log.say(moved);
     told[0] = history.set_back(step);
     told[1] = training.facts.branch = history.branch();
+    history.note_completion(false);
     log.open(history, step);
     write_file_atomically(history.config_file(), training.facts.config_text);
     json start = start_record(training, options, from.string(), lost);

@@ -75,6 +75,144 @@ usr1_*)
   expect 0
   same_state whole stopped step_00000400
   ;;
+early)
+  # USR1 while MPI_Init still waits for another rank: nothing is lost, and the exit code says so
+  cat >rank.sh <<'END'
+#!/bin/bash
+if [ "$OMPI_COMM_WORLD_RANK" = 0 ]; then echo $$ >pid.tmp; mv pid.tmp pid; else while [ ! -e go ]; do sleep 0.05; done; fi
+exec "$@"
+END
+  chmod +x rank.sh
+  $mpiexec $flags -n 2 ./rank.sh "$dinoxx" "${base[@]}" --train.length 4000it --out run >log 2>&1 &
+  job=$!
+  # bit 9 of the caught signals: the handler of USR1 is there
+  caught() { [ $((0x$(awk '/^SigCgt/ {print $2}' "/proc/$1/status" 2>/dev/null || echo 0) & 0x200)) != 0 ]; }
+  for i in $(seq 600); do
+    [ -e pid ] && grep -q dinoxx "/proc/$(cat pid)/cmdline" 2>/dev/null && ! grep -q rank.sh "/proc/$(cat pid)/cmdline" && caught "$(cat pid)" && break
+    sleep 0.1
+  done
+  caught "$(cat pid)" || die "rank 0 catches no USR1 before MPI is there"
+  kill -USR1 "$(cat pid)"
+  touch go
+  code=0
+  wait $job || code=$?
+  expect 85
+  says "stopped before the first step (SIGUSR1)"
+  [ -e run ] && die "a run folder was made"
+  ;;
+closed_output)
+  # who reads the output goes away, or the terminal closes: the run saves first
+  code=0
+  "$dinoxx" "${base[@]}" --train.length 400000it --checkpoint.every 0 --out run 2>log | grep -m 1 -q "^dinoxx train" || true
+  code=${PIPESTATUS[0]}
+  expect 85
+  [ "$(ls run/checkpoints | wc -l)" = 1 ] || die "nothing saved"
+  "$dinoxx" "${base[@]}" --train.length 400000it --checkpoint.every 0 --out hung >log 2>&1 &
+  pid=$!
+  wait_for_step hung 2
+  kill -HUP $pid
+  wait $pid
+  code=$?
+  expect 85
+  says "SIGHUP"
+  [ "$(ls hung/checkpoints | wc -l)" = 1 ] || die "nothing saved"
+  ;;
+complete)
+  # a run that came to its end says so to launchers, one that did not does not
+  run 1 "${base[@]}" --train.length 4it --optim.warmup 1it --out run
+  expect 0
+  [ "$(cat run/complete.json)" = '{"steps": 4}' ] || die "no run/complete.json"
+  "$dinoxx" "${base[@]}" --train.length 400000it --optim.warmup 1it --out run >log 2>&1 &
+  pid=$!
+  wait_for_step run 6
+  [ -e run/complete.json ] && die "complete.json of the run before is still there"
+  kill -TERM $pid
+  wait $pid
+  code=$?
+  expect 85
+  [ -e run/complete.json ] && die "complete.json of a run that stopped"
+  true
+  ;;
+hosts)
+  # ranks that do not see one another's files, as on two hosts: each has a working folder of its own
+  cat >rank.sh <<'END'
+#!/bin/bash
+cd "host$OMPI_COMM_WORLD_RANK" && exec "$@"
+END
+  chmod +x rank.sh
+  mkdir host0 host1
+  on_hosts() { code=0; $mpiexec $flags -n 2 ./rank.sh "$dinoxx" train --config "$work/small.cfg" "$@" >log 2>&1 || code=$?; }
+  for check in --check ''; do
+    on_hosts --data "$work/data" --out run $check
+    expect 2
+    says "rank 1: --out: expected a run folder on a file system that all hosts share"
+    [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "expected one line of error"
+    [ -z "$(ls -A host0 host1 | grep -v ':$')" ] || die "left behind: $(ls -A host0 host1)"
+  done
+  cp -r data host0/
+  for check in --check ''; do
+    on_hosts --data data --out "$work/run" $check
+    expect 2
+    says "rank 1: --data"
+  done
+  run 1 "${base[@]}" --train.method dinov2 --out first
+  expect 0
+  run 1 "${base[@]}" --train.method dinov2 --train.seed 1 --out second
+  expect 0
+  cp first/checkpoints/step_00000008/teacher.safetensors host0/
+  cp second/checkpoints/step_00000008/teacher.safetensors host1/
+  for check in --check ''; do
+    on_hosts --data "$work/data" --out "$work/run" --model.init_from teacher.safetensors $check
+    expect 1
+    says "model.init_from, teacher.safetensors: expected the same on all ranks"
+    on_hosts --data "$work/data" --out "$work/run" --train.method distill --teacher.distill teacher.safetensors $check
+    expect 1
+    says "teacher.distill, teacher.safetensors: expected the same on all ranks"
+    [ -e run ] && die "a run folder was made"
+  done
+  rm host1/teacher.safetensors
+  on_hosts --data "$work/data" --out "$work/run" --model.init_from teacher.safetensors --check
+  expect 2
+  says "rank 1: model.init_from"
+  # what a resume does not read may be gone
+  run 1 "${base[@]}" --model.init_from host0/teacher.safetensors --train.method dinov2 --train.length 4it --out resumed
+  expect 0
+  rm host0/teacher.safetensors
+  run 1 "${base[@]}" --model.init_from host0/teacher.safetensors --train.method dinov2 --train.length 5it --out resumed
+  expect 0
+  ;;
+start_lines)
+  # what the start says of rate, batch, lengths, memory and disk, with and without --check
+  for check in --check ''; do
+    run 2 "${base[@]}" --optim.lr_rule linear_256 --teacher.warmup_temp_epochs 1ep --teacher.temp 0.07 --teacher.warmup_temp 0.04 --out run $check
+    expect 0
+    says "batch: 12 images on each rank; 8it are 1 epochs of 8 steps"
+    says "learning rate: 0.0009375 at its peak (optim.lr = 0.01, linear_256 of 24 images), after 3 steps of warm-up"
+    says "memory of each rank: "
+    says "disk: [0-9]* kB a checkpoint, at most 2 at once; "
+    grep -q "warning: " log && die "a warning about nothing"
+  done
+  run 1 "${base[@]}" --train.length 4it --teacher.warmup_temp_epochs 1ep --teacher.temp 0.07 --teacher.warmup_temp 0.04 --out short
+  expect 0
+  says "warning: optim.freeze_last_layer = 6it reaches to step 6, the run to step 4"
+  says "warning: teacher.warmup_temp_epochs = 1ep reaches to step 8, the run to step 4"
+  # more checkpoints than any disk holds; batches that no machine holds
+  for check in --check ''; do
+    run 2 "${base[@]}" --train.length 100000000it --checkpoint.every 1it --checkpoint.keep 100000000 --out full $check
+    expect 2
+    says "full: expected room for .* more of checkpoints: 100000000 of .* each, checkpoint.keep = 100000000 and the one being written, found .* free"
+    [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "expected one line of error"
+    run 1 "${base[@]}" --train.batch_size 192 --views.global_size 1024 --data.ring 64 --out large $check
+    expect 2
+    says "expected memory for the 64 batches that wait on each rank"
+    says "Lower train.batch_size"
+    [ -e full ] || [ -e large ] && die "a run folder was made"
+  done
+  # a weight file that is not there is found by --check
+  run 1 "${base[@]}" --model.init_from nowhere --out none --check
+  expect 2
+  says "no nowhere"
+  ;;
 term)
   for signal in TERM INT; do
     "$dinoxx" "${base[@]}" --train.length 4000it --out "on$signal" >log 2>&1 &

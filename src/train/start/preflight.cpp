@@ -1,0 +1,166 @@
+#include "preflight.hpp"
+
+#include <ATen/ATen.h>
+
+#include "base/files.hpp"
+#include "base/machine.hpp"
+#include "checkpoint/checkpoint_config.hpp"
+#include "data_pipeline/loader/data_config.hpp"
+#include "dinoxx/base/error.hpp"
+#include "loss/gram_config.hpp"
+#include "method/teacher_config.hpp"
+#include "model/model_config.hpp"
+#include "optim/optim_config.hpp"
+#include "shared_files.hpp"
+#include "step/late_schedules.hpp"
+#include "train/disk_room.hpp"
+#include "train/training_config.hpp"
+
+namespace dinoxx {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Makes a folder for a check; what did not exist before does not exist behind it.
+class MadeForCheck {
+ public:
+  explicit MadeForCheck(const fs::path& folder) : folder_(fs::absolute(folder)), top_(folder_), existed_(fs::exists(folder_)) {
+    while (top_.has_parent_path() && top_ != top_.parent_path() && !fs::exists(top_.parent_path())) top_ = top_.parent_path();
+  }
+  ~MadeForCheck() {
+    std::error_code ignored;
+    if (made_ && !existed_) fs::remove_all(top_, ignored);
+  }
+  MadeForCheck(const MadeForCheck&) = delete;
+  MadeForCheck& operator=(const MadeForCheck&) = delete;
+  void make() {
+    made_ = true;
+    make_writable_directory(folder_);
+  }
+
+ private:
+  fs::path folder_, top_;
+  bool existed_, made_ = false;
+};
+
+double bytes_of_batches(const Training& training) {
+  uint64_t largest = 0;
+  const auto local = static_cast<int>(training.config.train->batch_size / training.comms.control->size());
+  for (const ViewPlan& plan : training.spec.plans()) largest = std::max(largest, batch_floats(plan, local));
+  return static_cast<double>(largest) * sizeof(float) * static_cast<double>(training.config.data->ring);
+}
+
+// Masters, gradients, optimizer and teachers, beside what the networks compute in.
+double bytes_of_state(const Training& training) {
+  const TrainState& state = training.state;
+  const auto flats = 3 + static_cast<int64_t>(state.optimizer->named_state().size()) + (state.gram ? 1 : 0);
+  double bytes = static_cast<double>(flats * state.layout.numel) * sizeof(float);
+  if (compute_type(training.config) != at::kFloat) bytes += static_cast<double>((state.gram ? 3 : 2) * state.layout.numel) * 2;
+  return bytes;
+}
+
+void refuse_large_batches(const Training& training) {
+  const double batches = bytes_of_batches(training), available = static_cast<double>(available_memory());
+  if (available > 0 && batches > available)
+    fail_usage(
+        host_name(),
+        fmt::format("memory for the {} batches that wait on each rank, {} (train.batch_size = {} images on {} ranks)",
+                    training.config.data->ring, human_bytes(batches), training.config.train->batch_size, training.comms.control->size()),
+        fmt::format("{} free", human_bytes(available)), "Lower train.batch_size, views.local_count or data.ring, or use more hosts");
+}
+
+void refuse_full_disk(const Training& training, const TrainOptions& options) {
+  const TrainComms& comms = training.comms;
+  DiskRoom room;
+  // the students of a job share a file system: all that they want must fit
+  at::Tensor wanted = at::zeros({1}, at::kDouble);
+  on_everyone(comms, [&] {
+    if (!is_chief(comms)) return;
+    room = disk_room(training, RunHistory(options.out));
+    wanted.fill_(static_cast<double>(room.wanted));
+  });
+  everyone(comms).all_reduce(wanted, ReduceOp::kSum)->wait();
+  on_everyone(comms, [&] {
+    const double bytes = wanted.item<double>();
+    if (!is_chief(comms) || bytes <= static_cast<double>(room.free)) return;
+    fail_usage(
+        options.out.string(),
+        fmt::format("room for {} more of checkpoints: {} of {} each, checkpoint.keep = {} and the one being written", human_bytes(bytes),
+                    room.at_once, human_bytes(static_cast<double>(room.checkpoint)), training.config.checkpoint->keep),
+        fmt::format("{} free on its file system", human_bytes(static_cast<double>(room.free))),
+        "Free space, lower checkpoint.keep, or choose an --out on another file system");
+  });
+}
+
+// Files that every rank reads for itself. Those that a resume does not read may be gone.
+void check_weights(const Training& training, const TrainOptions& options) {
+  const Config& config = training.config;
+  Communicator& all = everyone(training.comms);
+  if (training.spec.teacher == TeacherPolicy::kFrozen) check_same_files(all, "teacher.distill", config.teacher->distill);
+  if (training.origin.from) return;
+  Communicator& mine = *training.comms.control;
+  if (!config.model->init_from.empty()) check_same_files(mine, "model.init_from", config.model->init_from);
+  if (training.state.gram && !config.gram->teacher.empty()) check_same_files(mine, "gram.teacher", config.gram->teacher);
+}
+
+std::string disk_line(const DiskRoom& room) {
+  const auto checkpoint = static_cast<double>(room.checkpoint);
+  const double kept = static_cast<double>(room.kept) * checkpoint;
+  std::string text = fmt::format("disk: {} a checkpoint, at most {} at once", human_bytes(checkpoint), room.at_once);
+  if (room.kept > 0) text += fmt::format(", and {} that stay (checkpoint.keep_every), {}", room.kept, human_bytes(kept));
+  text += fmt::format("; {} free", human_bytes(static_cast<double>(room.free)));
+  if (kept + static_cast<double>(room.wanted) > static_cast<double>(room.free)) text += ": not enough for those that stay";
+  return text;
+}
+
+}  // namespace
+
+void print_start(const Training& training, const TrainOptions& options, RunLog& log) {
+  const TrainComms& comms = training.comms;
+  if (!log.chief()) return;
+  const Config& config = training.config;
+  int64_t parameters = 0;
+  for (const Segment& segment : training.state.layout.segments) parameters += segment.numel;
+  const int64_t batch = config.train->batch_size, ranks = comms.control->size(), total = training.schedules.total_steps();
+  const auto images = static_cast<double>(training.inputs.ids.size());
+  log.say(fmt::format("dinoxx train: {}{}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images",
+                      comms.job ? "student " + comms.job->student + ", " : "", config.train->method, training.inputs.ids.size(),
+                      options.data.string(), parameters, ranks, total, batch));
+  for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
+  log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, config.train->length.text(),
+                      static_cast<double>(total * batch) / images, images / static_cast<double>(batch)));
+  const OptimConfig& optim = *config.optim;
+  log.say(fmt::format("  learning rate: {:.4g} at its peak (optim.lr = {:.4g}, {} of {} images), after {} steps of warm-up",
+                      scaled_lr(lr_rule(optim.lr_rule), *optim.lr, batch), *optim.lr, optim.lr_rule, batch,
+                      optim.warmup->steps(training.inputs.ids.size(), batch)));
+  for (const std::string& line : late_schedules(config, training.inputs.ids.size())) log.say("  warning: " + line);
+  log.say(fmt::format("  memory of each rank: {} for weights and optimizer, {} for batches, and activations; {} free on this machine",
+                      human_bytes(bytes_of_state(training)), human_bytes(bytes_of_batches(training)),
+                      human_bytes(static_cast<double>(available_memory()))));
+  try {
+    log.say("  " + disk_line(disk_room(training, RunHistory(options.out))));
+  } catch (const std::exception&) {  // what is wrong with the folder the check of it says
+  }
+}
+
+void check_preconditions(const Training& training, const TrainOptions& options) {
+  const TrainComms& comms = training.comms;
+  on_everyone(comms, [&] { refuse_large_batches(training); });
+  const fs::path folder = comms.job ? options.out.parent_path() : options.out;
+  std::optional<MadeForCheck> made;
+  on_everyone(comms, [&] {
+    if (everyone(comms).rank() != 0) return;  // who looks for a folder before it is there may be told for long that it is not
+    made.emplace(folder).make();
+  });
+  try {
+    check_shared_folder(everyone(comms), folder);
+    check_weights(training, options);
+  } catch (const JobError&) {
+    throw;
+  } catch (const AgreedError& error) {
+    throw JobError(error.what(), error.exit_code());
+  }
+  refuse_full_disk(training, options);
+}
+
+}  // namespace dinoxx
