@@ -93,7 +93,7 @@ void refuse_full_disk(const Training& training, const TrainOptions& options) {
 }
 
 // Files that every rank reads for itself. Those that a resume does not read may be gone.
-void check_weights(const Training& training, const TrainOptions& options) {
+void check_weights(const Training& training) {
   const Config& config = training.config;
   Communicator& all = everyone(training.comms);
   if (training.spec.teacher == TeacherPolicy::kFrozen) check_same_files(all, "teacher.distill", config.teacher->distill);
@@ -127,7 +127,9 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
                       comms.job ? "student " + comms.job->student + ", " : "", config.train->method, training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
-  log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, config.train->length.text(),
+  const Duration& extend = config.train->extend;
+  const std::string length = config.train->length.text() + (extend.value > 0 ? " + " + extend.text() : "");
+  log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,
                       static_cast<double>(total * batch) / images, images / static_cast<double>(batch)));
   const OptimConfig& optim = *config.optim;
   log.say(fmt::format("  learning rate: {:.4g} at its peak (optim.lr = {:.4g}, {} of {} images), after {} steps of warm-up",
@@ -154,7 +156,7 @@ void check_preconditions(const Training& training, const TrainOptions& options) 
   });
   try {
     check_shared_folder(everyone(comms), folder);
-    check_weights(training, options);
+    check_weights(training);
   } catch (const JobError&) {
     throw;
   } catch (const AgreedError& error) {
