@@ -196,9 +196,9 @@ void RunHistory::go_on(int64_t step, bool saved, int64_t evaluated) {
   evaluated_ = evaluated;
 }
 
-void RunHistory::note_completion(bool complete) const {
-  if (complete)
-    write_file_atomically(completion_file(), fmt::format("{{\"steps\": {}}}\n", saved_));
+void RunHistory::note_completion(std::optional<int64_t> last_step) const {
+  if (last_step)
+    write_file_atomically(completion_file(), fmt::format("{{\"steps\": {}}}\n", *last_step));
   else
     fs::remove(completion_file());
 }

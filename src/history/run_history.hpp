@@ -71,8 +71,8 @@ class RunHistory {
   void go_on(int64_t step, bool saved, int64_t evaluated);
   bool is_saved(int64_t step) const { return saved_ == step; }
   bool is_evaluated(int64_t step) const { return evaluated_ == step; }
-  /// Tells others, launchers above all, that the run came to its end, or not (yet).
-  void note_completion(bool complete) const;
+  /// Tells others, launchers above all, that the run came to its end with this step; nothing: not (yet).
+  void note_completion(std::optional<int64_t> last_step) const;
   void note_saved(int64_t step) { saved_ = step; }
   void note_evaluated(int64_t step) { evaluated_ = step; }
   /// Removes all checkpoints but the newest `keep`, the one saved last and those whose step `stays`, and what an interrupted save left.

@@ -112,7 +112,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   }
   check_ranks_agree(*comms.control, state.student_flat.master, "student weights", state.step);
   on_all_ranks(*comms.control, [&] {
-    if (log.chief()) history.note_completion(true);
+    if (log.chief()) history.note_completion(state.step);
   });
   log.say(fmt::format("done: {} steps, run folder {}", state.step, options.out.string()));
   return ExitCode::kDone;

@@ -122,7 +122,7 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
     log.say(moved);
     told[0] = history.set_back(step);
     told[1] = training.facts.branch = history.branch();
-    history.note_completion(false);
+    history.note_completion(std::nullopt);
     log.open(history, step);
     write_file_atomically(history.config_file(), training.facts.config_text);
     json start = start_record(training, options, from.string(), lost);

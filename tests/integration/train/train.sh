@@ -91,7 +91,7 @@ END
     [ -e pid ] && grep -q dinoxx "/proc/$(cat pid)/cmdline" 2>/dev/null && ! grep -q rank.sh "/proc/$(cat pid)/cmdline" && caught "$(cat pid)" && break
     sleep 0.1
   done
-  caught "$(cat pid)" || die "rank 0 catches no USR1 before MPI is there"
+  caught "$(cat pid)" || { kill $job; die "rank 0 catches no USR1 before MPI is there"; }
   kill -USR1 "$(cat pid)"
   touch go
   code=0
