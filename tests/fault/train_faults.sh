@@ -34,6 +34,25 @@ usage_*)
   refused "${base[@]}" --out run --model.heads 5 "divisor"
   if [ "$ranks" != 1 ]; then refused "${base[@]}" --out run --train.batch_size 25 "a multiple of the $ranks ranks"; fi
   ;;
+once)
+  # what is wrong with a command line, and help, is said once however many ranks there are
+  for command in pack train eval attend propagate match embed predict report compare weights info trian; do
+    run 2 $command --no-such-option 1
+    expect 2
+    [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "$command: expected one line of error"
+  done
+  says "Did you mean train"
+  for words in --help --version 'train --help' 'eval --help' 'pack --help' 'weights --help'; do
+    run 2 $words
+    expect 0
+    [ "$(grep -cxF -- "$(grep -m 1 dinoxx log)" log)" = 1 ] || die "$words: said twice"
+  done
+  # the work of one process is done by one
+  run 2 pack --toy textures --count 60 --out other
+  expect 0
+  says "pack is the work of one process"
+  [ "$(grep -c '^other: 60 images' log)" = 1 ] || die "packed twice"
+  ;;
 locked)
   "$dinoxx" "${base[@]}" --train.length 4000it --out run >first.log 2>&1 &
   pid=$!
