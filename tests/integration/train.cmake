@@ -9,3 +9,7 @@ foreach(case refused levels)
   add_test(NAME integration_simd_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/simd.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
   set_tests_properties(integration_simd_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
+# The commands of README.md and docs, as printed.
+add_test(NAME integration_documented COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/documented_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR}
+  ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}")
+set_tests_properties(integration_documented PROPERTIES LABELS integration TIMEOUT 600 PROCESSORS 2)

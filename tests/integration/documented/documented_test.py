@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Runs the commands of README.md and docs: documented_test.py PROGRAM SOURCE_FOLDER MPIEXEC "MPI FLAGS" [PAGE:LINE]
+
+Every ```sh block is run as printed, with bash -e, in a folder that has what its words stand for: ~/photos and $CIFAR10 with images, ~/dinov2-small with a
+DINOv2 file as transformers writes one, DATA, RUN, FILE and CONFIG. What differs from a user's machine: a training takes two steps of a network that is small
+where nothing else says its size (keys behind what is printed), launch/local.sh starts one process, and an evaluation takes the newest checkpoint in the place
+of a step that so short a run never reaches. What builds, installs, submits or tests is not run again: its scripts, configurations and targets must be there.
+
+Every `dinoxx COMMAND --option` inside a sentence, or in the form of a command ([optional], this|that), must be a command with that option.
+"""
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+PROGRAM, SOURCE, MPIEXEC, FLAGS = (os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3], sys.argv[4])
+ONLY = sys.argv[5] if len(sys.argv) > 5 else ""
+PAGES = ["README.md", "CONTRIBUTING.md"] + sorted("docs/" + f for f in os.listdir(os.path.join(SOURCE, "docs")) if f.endswith(".md"))
+
+# What stands behind the words dinoxx and launch/local.sh.
+SHIM = r"""
+import glob, os, re, subprocess, sys
+PROGRAM, MPIEXEC, FLAGS = {program!r}, {mpiexec!r}, {flags!r}.split()
+words = [w for w in sys.argv[1:] if w != "..."]
+ranks = 1
+if words[:1] == ["-n"]:
+    ranks, words = int(words[1]), words[2:]
+def newest(word):
+    if not re.search(r"/checkpoints/(STEP|step_\d+)$", word) or os.path.exists(word): return word
+    return sorted(glob.glob(os.path.join(os.path.dirname(word), "step_*")))[-1]
+words = [newest(w) for w in words]
+if words[0] == "eval":
+    at = words.index("--checkpoint-step") if "--checkpoint-step" in words else -1
+    if at >= 0: words[at:at + 2] = []
+    words += ["--threads", "1"]
+if words[0] == "train":
+    small = {{"train.length": "2it", "train.batch_size": "12", "train.precision": "fp32", "optim.warmup": "0", "optim.freeze_last_layer": "0", "train.log_every": "1",
+             "checkpoint.every": "0", "eval.every": "0", "data.workers": "1", "train.threads": "1", "teacher.warmup_temp_epochs": "0it"}}
+    line = " ".join(words)
+    if "resnet" not in line and "init_from" not in line:
+        small.update({{"model.dim": "32", "model.depth": "1", "model.heads": "2"}})
+    for key in ("train.length", "train.batch_size", "model.dim", "model.depth", "model.heads", "checkpoint.every", "eval.every", "train.precision"):
+        while "--" + key in words: del words[words.index("--" + key):words.index("--" + key) + 2]
+    for key, value in small.items():
+        words += ["--" + key, value]
+start = [MPIEXEC, *FLAGS, "-n", str(ranks)] if "--students" in words else []
+sys.exit(subprocess.call(start + [PROGRAM] + words))
+"""
+
+# Words whose work has tests of its own; their files must be there.
+OTHERS = ["cmake", "ctest", "sbatch", "python3", "launch/setup.sh", "launch/quickstart.sh", "launch/test.sh", "launch/evaluate.sh", "launch/cluster.sh",
+          "launch/slurm_submit.sh", "build/golden/bin/pip", "build/golden/bin/python", "build/release/tests/unit/unit_method"]
+OTHER_SHIM = r"""
+import os, sys
+missing = [w for w in sys.argv[1:] if w.split("/")[0] in ("launch", "configs", "tests") and "/" in w and not os.path.exists(w)]
+if missing: sys.exit("no such file: " + " ".join(missing))
+"""
+
+
+def png(path, size, seed):
+    rows = b"".join(b"\0" + bytes((seed * 37 + x * 5 + y * 11 + c * 50) % 256 for x in range(size) for c in range(3)) for y in range(size))
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def script(path, body):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f"#!{sys.executable}\n{body}")
+    os.chmod(path, 0o755)
+
+
+def run(command, **where):
+    return subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **where)
+
+
+def must(command, **where):
+    result = run(command, **where)
+    if result.returncode != 0:
+        sys.exit(f"preparation failed: {command}\n{result.stdout}")
+
+
+class Place:
+    """Where blocks run; what one leaves, the next ones find."""
+
+    def __init__(self, folder):
+        self.repo, self.home, self.bin = (os.path.join(folder, name) for name in ("repo", "home", "bin"))
+        for made in (self.repo, self.home, self.bin):
+            os.makedirs(made)
+        for linked in ("configs", "tests", "docs"):
+            os.symlink(os.path.join(SOURCE, linked), os.path.join(self.repo, linked))
+        shim = SHIM.format(program=PROGRAM, mpiexec=MPIEXEC, flags=FLAGS)
+        for path in ("build/release/bin/dinoxx", "launch/local.sh"):
+            script(os.path.join(self.repo, path), shim)
+        script(os.path.join(self.bin, "dinoxx"), shim)
+        script(os.path.join(self.bin, "mpirun"), "import os, sys\nwords = sys.argv[1:]\nassert words[2] == 'dinoxx', words\n"
+               f"os.execv({os.path.join(self.bin, 'dinoxx')!r}, ['dinoxx'] + words[:2] + words[3:])\n")
+        for other in OTHERS:
+            if other.startswith("launch/") and run(["bash", "-n", os.path.join(SOURCE, other)]).returncode != 0:
+                sys.exit(f"{other} is no script")
+            script(os.path.join(self.repo if "/" in other else self.bin, other), OTHER_SHIM)
+        for name in os.listdir(os.path.join(SOURCE, "launch")):
+            if not os.path.exists(os.path.join(self.repo, "launch", name)):
+                shutil.copy(os.path.join(SOURCE, "launch", name), os.path.join(self.repo, "launch", name))
+        self.environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": self.home, "CIFAR10": os.path.join(self.home, "cifar10"),
+                            "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        self.fill()
+
+    def tidy(self, block):
+        """RUN is a finished run for those who read it, and free for those who make it."""
+        for name in re.findall(r"--out ([A-Z]+\d*)\b", block):
+            shutil.rmtree(os.path.join(self.repo, name), ignore_errors=True)
+        if not os.path.exists(os.path.join(self.repo, "RUN")) and not re.search(r"--out RUN\b", block):
+            shutil.copytree(os.path.join(self.repo, "SOURCE"), os.path.join(self.repo, "RUN"))
+
+    def fill(self):
+        for split, count in (("train", 24), ("test", 6)):
+            for c, name in enumerate(("cat", "dog", "owl")):
+                for i in range(count):
+                    png(f"{self.home}/cifar10/{split}/{name}/{i}.png", 32, 100 * c + i + (50 if split == "test" else 0))
+        for c, name in enumerate(("cat", "dog", "owl")):
+            for i in range(20):
+                png(f"{self.home}/photos/{name}/{i}.png", 80, 100 * c + i)
+        where = {"cwd": self.repo, "env": self.environment}
+        must([PROGRAM, "pack", "--toy", "textures", "--count", "96", "--out", "DATA"], **where)
+        # a teacher of the configurations that name one, and a run for the words RUN and FILE
+        must([os.path.join(self.bin, "dinoxx"), "train", "--config", "configs/dinov2_32px.cfg", "--data", "DATA", "--out", "run/dinov2_32px"], **where)
+        must([os.path.join(self.bin, "dinoxx"), "train", "--config", "configs/dinov2_32px.cfg", "--data", "DATA", "--out", "SOURCE"], **where)
+        must([PROGRAM, "weights", "export", "SOURCE", "--naming", "official", "--out", "FILE"], **where)
+        shutil.copy(f"{SOURCE}/configs/dinov2_32px.cfg", f"{self.repo}/CONFIG")
+        # DINOv2: patch 14, no registers, positions of 37 x 37
+        must([os.path.join(self.bin, "dinoxx"), "train", "--config", "configs/dinov2_64px.cfg", "--model.patch_size", "14", "--model.image_size", "518",
+              "--views.global_size", "56", "--views.local_size", "28", "--data", "DATA", "--out", "PUBLISHED"], **where)
+        must([PROGRAM, "weights", "export", "PUBLISHED", "--naming", "transformers", "--image-size", "224", "--out", f"{self.home}/dinov2-small"], **where)
+
+
+def page_text(page):
+    with open(os.path.join(SOURCE, page), encoding="utf-8") as file:
+        return file.read()
+
+
+def is_command(line):
+    return re.match(r"(mpirun -n \d+ )?dinoxx [a-z]", line) is not None
+
+
+def is_form(line):
+    """A synopsis: [optional], this|that."""
+    return re.search(r"[\[\]|<>]|\.\.\.", line.split("#")[0]) is not None
+
+
+def blocks(page):
+    """(line, commands) of ```sh blocks, and of indented ones that begin with a command."""
+    text = page_text(page)
+    for match in re.finditer(r"```sh\n(.*?)```", text, re.S):
+        yield text[:match.start()].count("\n") + 2, match.group(1)
+    for match in re.finditer(r"(?:^    .*\S.*\n)+", re.sub(r"```.*?```", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.S), re.M):
+        lines = [re.split(r"\s{3,}(?!#)", line[4:].rstrip())[0] if is_command(line[4:]) else line[4:] for line in match.group(0).splitlines()]
+        if any(is_form(line) and is_command(line) for line in lines) or not re.match(r"for |(mpirun -n \d+ )?dinoxx ", lines[0]):
+            lines = [line for line in lines if is_command(line) and not is_form(line) and "DAVIS" not in line]
+        lines = [line for line in lines if "DAVIS" not in line]
+        if lines:
+            yield text[:match.start()].count("\n") + 1, "\n".join(lines) + "\n"
+
+
+def named_commands(page):
+    """(line, command, options) in sentences, and in every form."""
+    text = page_text(page)
+    found = [(m.start(), m.group(1), m.group(2)) for m in re.finditer(r"`dinoxx ([a-z]+)([^`]*)`", re.sub(r"```.*?```", lambda m: " " * len(m.group(0)), text, flags=re.S))]
+    found += [(m.start(), m.group(1), m.group(2)) for m in re.finditer(r"^    (?:mpirun -n \d+ )?dinoxx ([a-z]+)(.*)$", text, re.M)]
+    for at, command, rest in found:
+        yield text[:at].count("\n") + 1, command, re.findall(r"--([a-z0-9][a-z0-9_.-]*)", rest.split("#")[0])
+
+
+def main():
+    findings, ran = [], 0
+    commands = set(re.findall(r"^  ([a-z]+) ", run([PROGRAM, "--help"]).stdout, re.M))
+    help_of = {}
+    for page in PAGES:
+        for line, command, options in named_commands(page):
+            if command not in commands:
+                findings.append(f"{page}:{line}: there is no \"dinoxx {command}\"")
+                continue
+            if command not in help_of:
+                help_of[command] = run([PROGRAM, command, "--help"]).stdout + ("" if command == "pack" else run([PROGRAM, "train", "--help"]).stdout)
+            findings += [f"{page}:{line}: \"dinoxx {command}\" has no --{option}" for option in options
+                         if not re.search(rf"--{re.escape(option)}\b", help_of[command])]
+    with tempfile.TemporaryDirectory(prefix="dinoxx_documented_") as folder:
+        place = Place(folder)
+        before = ""
+        for page in PAGES:
+            before = before if page == "README.md" else ""
+            for line, block in blocks(page):
+                place_name = f"{page}:{line}"
+                if ONLY and place_name != ONLY:
+                    continue
+                place.tidy(block)
+                result = run(["bash", "-ec", before + block], cwd=place.repo, env=place.environment)
+                ran += 1
+                if page == "README.md":  # names that an earlier block has set
+                    before += "".join(l + "\n" for l in block.splitlines() if re.match(r"\w+=\S+$", l))
+                print(f"{place_name}: {'runs' if result.returncode == 0 else 'FAILS'}", flush=True)
+                if result.returncode != 0:
+                    findings.append(f"{place_name}: exit code {result.returncode}\n{block}\n{result.stdout[-3000:]}")
+    for finding in findings:
+        print("FOUND", finding)
+    if ran == 0:
+        findings.append("no block ran")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
