@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,8 @@ struct TrainComms {
 };
 
 struct TrainOptions {
-  Config config;  ///< not resolved yet
+  Config config;                ///< not resolved yet
+  std::set<std::string> typed;  ///< keys of the command line: they hold against what model.init_from says
   std::filesystem::path data, out;
   std::string resume = "auto";   ///< "auto", "strict", "never" or a checkpoint folder; empty: from the start, whatever is there
   bool check = false;            ///< start-up and a step or two, then say what the run will take; leaves nothing behind

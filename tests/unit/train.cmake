@@ -1,6 +1,7 @@
 dinoxx_test(unit_train TORCH SOURCES train/train_test.cpp train/resume_test.cpp DEPS dinoxx_train LABELS unit)
 target_include_directories(unit_train PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 dinoxx_test(unit_frozen_teacher TORCH SOURCES train/frozen_teacher_test.cpp DEPS dinoxx_train LABELS unit)
+dinoxx_test(unit_follow_weights TORCH SOURCES train/follow_weights_test.cpp DEPS dinoxx_train dinoxx_test_golden LABELS unit)
 target_include_directories(unit_frozen_teacher PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 dinoxx_test(unit_history SOURCES history/run_history_test.cpp DEPS dinoxx_history LABELS unit)
 target_include_directories(unit_history PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -72,6 +72,7 @@ Line parse(int argc, char** argv) {
   check_names(parsed.settings);
   if (!students.empty()) line.students = read_students(students, options.config, parsed.settings);
   apply_settings(options.config, parsed.settings);
+  for (const Setting& setting : parsed.settings) options.typed.insert(setting.key);
   if (parsed.variables.count("print-config")) {
     line.answer = print_config(options.config);
     return line;

@@ -1,10 +1,14 @@
 #include "other_weights.hpp"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
+#include "method/settings/own_config.hpp"
+#include "model/layers/pos_embed.hpp"
 #include "model/model_config.hpp"
+#include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 #include "train/training_config.hpp"
@@ -23,10 +27,21 @@ void copy_segment(const FlatState& flat, const Segment& segment, const at::Tenso
 std::vector<std::string> load_backbone(const fs::path& path, const Config& config, const ParamLayout& layout,
                                        const std::vector<FlatState*>& flats, const std::vector<const NamedTensors*>& buffers) {
   const WeightFile file = WeightFile::open(path);
-  const Recognized recognized =
-      recognize(file, {.heads = config.model->heads ? std::optional<int>(static_cast<int>(*config.model->heads)) : std::nullopt});
+  FactOptions which;
+  which.user = facts_of(*config.model);
+  which.user.mean = which.user.std = std::nullopt;  // those of the run's views
+  which.sources = said_by_training(file);
+  const DescribedNetwork found = describe_network(file, which);
+  const Recognized& recognized = found.network;
   // in float32, whatever the networks compute in: the masters keep every bit of the file
-  const auto backbone = make_backbone(backbone_config(config), at::kFloat);
+  BackboneConfig wanted_config = backbone_config(config);
+  const auto* there = std::get_if<VitConfig>(&recognized.config);
+  auto* here = std::get_if<VitConfig>(&wanted_config);
+  const bool resized =
+      there && here && here->positions == "learned" && there->image_size != here->image_size && there->patch_size == here->patch_size;
+  const int image_size = here ? here->image_size : 0;
+  if (resized) here->image_size = there->image_size;
+  const auto backbone = make_backbone(wanted_config, at::kFloat);
   backbone->initialize(static_cast<uint64_t>(config.train->seed));
   NamedTensors wanted = stored_state(*backbone);
   std::vector<std::string> lines;
@@ -38,10 +53,17 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
     lines.emplace_back("  the norm of local crops' CLS token is not in the file and begins at 1");
   const ImportReport report = import_weights(recognized, path, wanted);
   at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : backbone->parameters())
+  for (const auto& [name, tensor] : backbone->parameters()) {
+    at::Tensor values = tensor;
+    if (resized && name == "pos_embed") {
+      const int64_t side = image_size / here->patch_size;
+      values = resize_pos_embed(tensor, side, side, here->position_offset, here->position_antialias);
+      lines.push_back(fmt::format("  positions resized from {0} x {0} to {1} x {1}", here->image_size / here->patch_size, side));
+    }
     for (const Segment& segment : layout.segments)
       if (segment.name == kBackbone + name)
-        for (FlatState* flat : flats) copy_segment(*flat, segment, tensor);
+        for (FlatState* flat : flats) copy_segment(*flat, segment, values);
+  }
   for (const auto& [name, tensor] : backbone->buffers())
     for (const NamedTensors* list : buffers)
       for (const NamedTensor& buffer : *list)
@@ -49,6 +71,10 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
   for (FlatState* flat : flats) flat->publish();
   lines.insert(lines.begin(),
                "backbone from " + path.string() + ": " + std::to_string(report.loaded) + " tensors, " + describe(recognized.config));
+  std::vector<std::string> facts;
+  for (const Fact& fact : found.facts)
+    if (!fact.of_input) facts.push_back(describe(fact));
+  lines.push_back(fmt::format("  {}", fmt::join(facts, ", ")));
   for (const auto* list : {&recognized.notes, &report.adapted, &report.ignored})
     for (const std::string& note : *list) lines.push_back("  " + note);
   return lines;
@@ -56,7 +82,7 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
 
 // The heads of a teacher that dinoxx saved, when all of them are there with the student's shapes.
 std::string load_heads(const fs::path& path, const ParamLayout& layout, const std::vector<FlatState*>& flats) {
-  if (path.filename() != "teacher.safetensors") return {};
+  if (path.filename() != "teacher.safetensors") return "  heads begin anew: the file is no teacher of a run";
   const SafetensorsFile file(path);
   std::vector<const Segment*> heads;
   for (const Segment& segment : layout.segments) {

@@ -8,6 +8,7 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
+#include "follow_weights.hpp"
 #include "method/methods.hpp"
 #include "method/settings/at_resume.hpp"
 #include "method/settings/resolve.hpp"
@@ -71,6 +72,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.dataset = open_dataset(options.data);
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
+    const std::vector<std::string> followed = follow_weights(config, options.typed, origin.from ? &origin.from->settings.config : nullptr);
     if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() &&
         !config.head->weight_norm)
       config.head->weight_norm = frozen_teacher_has_weight_norm(config.teacher->distill);
@@ -79,6 +81,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());
     const Config given = config;
     if (origin.from) config = continued_config(*origin.from, given, inputs.ids.size(), options.cores, comm.size(), inputs);
+    inputs.notes.insert(inputs.notes.end(), followed.begin(), followed.end());
     std::vector<std::string> notes;
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &notes, comm.size());
     inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());

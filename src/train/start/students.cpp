@@ -13,11 +13,13 @@
 #include "config/config_fields.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "follow_weights.hpp"
 #include "history/run_history.hpp"
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
+#include "model/model_config.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
 #include "train/training_config.hpp"
@@ -119,6 +121,7 @@ std::vector<Student> read_students(const std::string& text, const Config& common
     for (const Setting& setting : own) student.own.insert(setting.key);
     apply_settings(student.config, own);
     apply_settings(student.config, last);
+    for (const Setting& setting : last) student.typed.insert(setting.key);
     students.push_back(std::move(student));
   }
   return students;
@@ -134,7 +137,11 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
   if (sum != job_ranks)
     fail_usage("--students", fmt::format("the {} ranks of the job, each with one student", job_ranks),
                fmt::format("{} ({})", sum, fmt::join(parts, ", ")), "Change the numbers or start as many ranks");
-  for (const Student& student : students) check_frozen_teacher(student);
+  for (Student& student : students) {
+    check_frozen_teacher(student);
+    // a run that goes on may have lost its file: open_inputs takes what it was from the run's folder
+    if (fs::exists(student.config.model->init_from)) follow_weights(student.config, student.typed);
+  }
   drop_unread_keys(students, images, cores);
   std::vector<Config> resolved;
   for (Student& student : students) {

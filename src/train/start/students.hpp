@@ -12,8 +12,8 @@ namespace dinoxx {
 struct Student {
   std::string name;  ///< its file's, without the ending; also its folder's in --out
   int ranks = 0;
-  Config config;                ///< not resolved yet
-  std::set<std::string> own{};  ///< keys that its file sets
+  Config config;                         ///< not resolved yet
+  std::set<std::string> own{}, typed{};  ///< keys that its file sets, and the command line
 };
 
 /// FILE:RANKS[,FILE:RANKS ...]. Each student's configuration is `common`, then its file, then `last` (the command line). UsageError for bad
@@ -22,8 +22,8 @@ std::vector<Student> read_students(const std::string& text, const Config& common
 
 /// The students' resolved configurations. UsageError, naming the student, for one that could not start by itself on its ranks; when they
 /// are not students of one teacher that see the same crops and masks; when the job has other than the sum of their ranks, or they do not
-/// divide the batch; for a key that no student reads, or that a student's file sets and the student does not read. Sets mask.group_size where
-/// it is open, to what divides every rank's batch, and takes common keys from students that do not read them.
+/// divide the batch; for a key that no student reads, or that a student's file sets and the student does not read. Sets mask.group_size
+/// where it is open, to what divides every rank's batch, and takes common keys from students that do not read them.
 std::vector<Config> resolve_students(std::vector<Student>& students, int job_ranks, uint64_t images, int cores);
 
 /// Makes this rank's part of the job: `options` become its student's (configuration, folder OUT/NAME, the newest checkpoint that all

@@ -94,14 +94,16 @@ TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
   EXPECT_EQ(marked, changing);
 }
 
-// The features of a picture, by a network whose weights are the seed's; nothing where the tensors are others.
+// The features of a picture of each size, by a network whose weights are the seed's; nothing where the tensors are others.
 std::optional<at::Tensor> features(const Config& config, const std::map<std::string, std::vector<int64_t>>& wanted) {
   if (tensors(config) != wanted) return std::nullopt;
   Network network(make_method(config).network, at::kFloat);
   network.initialize(3);
   const int64_t size = config.views->global_size;
-  const at::Tensor picture = at::linspace(-1, 1, 3 * size * size).sin().view({1, 3, size, size});
-  return network.backbone().forward(picture);
+  const auto of = [&](int64_t side) {
+    return network.backbone().forward(at::linspace(-1, 1, 3 * side * side).sin().view({1, 3, side, side}));
+  };
+  return at::cat({of(size), of(size / 2)});
 }
 
 TEST(NetworkKeys, KeysThatMakeAnotherFunctionOfTheSameTensorsAreMarked) {
