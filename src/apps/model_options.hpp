@@ -47,7 +47,7 @@ int run_model_command(int argc, char** argv, ModelCommand& command);
 
 /// Behind the usage of commands that take --model.* keys.
 inline constexpr const char* kModelKeys = R"(
---model.* keys describe a foreign file where its shapes do not, for example --model.heads 6. Exit codes: 0 done, 1 failed, 2 bad usage.
+--model.* keys say what the shapes of a file from elsewhere do not, for example --model.heads 6 --model.mean 0.5 --model.std 0.5. Exit codes: 0 done, 1 failed, 2 bad usage.
 )";
 
 }  // namespace dinoxx

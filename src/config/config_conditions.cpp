@@ -58,6 +58,9 @@ Condition rotary_positions() {
 Condition no_resnet() {
   return {"model.arch is no ResNet", [](const Config& c) { return family_of(c.model->arch) != Family::kResNet; }};
 }
+Condition small_stem() {
+  return {"model.stem is small", [](const Config& c) { return family_of(c.model->arch) == Family::kResNet && c.model->stem == "small"; }};
+}
 Condition stochastic_depth() {
   return {"model.drop_path is above 0", [](const Config& c) { return c.model->drop_path > 0; }};
 }

@@ -9,6 +9,7 @@ Condition vision_transformer();
 Condition learned_positions();
 Condition rotary_positions();
 Condition no_resnet();
+Condition small_stem();
 Condition stochastic_depth();
 Condition subset_of_images();
 // crops, masks and heads

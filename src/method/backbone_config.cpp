@@ -28,6 +28,17 @@ VitConfig vit(const ModelConfig& model, bool masked, bool local_norm) {
   if (model.drop_path_form != "auto") vit.drop_path_form = model.drop_path_form;
   vit.drop_path_group = static_cast<int>(model.drop_path_group);
   if (model.registers) vit.registers = static_cast<int>(*model.registers);
+  if (model.norm_eps) vit.norm_eps = *model.norm_eps;
+  if (model.qkv_bias != "auto") {
+    vit.qkv_bias = model.qkv_bias != "none";
+    vit.mask_key_bias = model.qkv_bias == "masked";
+  }
+  if (model.position_resize != "auto") {
+    vit.position_offset = model.position_resize == "scaled" ? 0.1 : 0;
+    vit.position_antialias = model.position_resize == "antialiased";
+  }
+  if (model.rope_base) vit.rope.base = *model.rope_base;
+  if (model.rope_periods != "auto") vit.rope.bf16_periods = model.rope_periods == "bf16";
   vit.rope.shift = model.rope_shift;
   vit.rope.jitter = model.rope_jitter;
   vit.rope.rescale = model.rope_rescale;
@@ -42,11 +53,13 @@ BackboneConfig backbone_config(const Config& config) {
     case Family::kConvNext: {
       ConvNextConfig convnext = convnext_config(model.arch);
       convnext.drop_path = model.drop_path;
+      if (model.norm_eps) convnext.norm_eps = *model.norm_eps;
       return convnext;
     }
     case Family::kResNet: {
       ResNetConfig resnet = resnet_config(model.arch);
       resnet.small_image_stem = model.stem == "small";
+      if (model.stem_padding) resnet.stem_padding = static_cast<int>(*model.stem_padding);
       return resnet;
     }
     case Family::kVit:

@@ -10,6 +10,29 @@ namespace dinoxx {
 
 using namespace field_kinds;
 
+namespace {
+
+/// Three numbers, one for all channels, or auto.
+template <auto Member>
+Field channels(std::string key, std::string help, bool positive) {
+  Field f{std::move(key), "numbers|auto", "auto", std::move(help), true, {}, {}};
+  f.set = [positive](Config& config, std::string_view text) {
+    std::string& value = (*config.model).*Member;
+    if (text == "auto") {
+      value = "auto";
+      return;
+    }
+    const std::array<float, 3> numbers = parse_channels(text);
+    for (const float number : numbers)
+      if (positive && !(number > 0)) throw std::invalid_argument("numbers above 0, or auto");
+    value = channels_text(numbers);
+  };
+  f.get = [](const Config& config) { return (*config.model).*Member; };
+  return f;
+}
+
+}  // namespace
+
 std::vector<Field> model_fields() {
   constexpr auto model = &Config::model;
   constexpr Range positive{1, 1e9}, count{0, 1e9}, not_negative{0, kNoLimit}, size{1, 16384};
@@ -67,12 +90,53 @@ std::vector<Field> model_fields() {
       when({where::rotary_positions()},
            field<model, &ModelConfig::rope_rescale>("model.rope_rescale", "0", "the same: one factor for both axes; 0: off", not_negative)),
       when({where::vision_transformer()},
+           shapes_network(choice<model, &ModelConfig::qkv_bias>(
+               "model.qkv_bias", "auto", {"auto", "none", "masked", "live"},
+               "bias of queries, keys and values; masked: the keys' part counts as 0, as in released DINOv3; auto: the style's"))),
+      when({where::no_resnet()}, other_function(field<model, &ModelConfig::norm_eps>(
+                                     "model.norm_eps", "auto", "epsilon of the LayerNorms; auto: the style's", {0, 0.1}))),
+      when({where::learned_positions()},
+           other_function(choice<model, &ModelConfig::position_resize>(
+               "model.position_resize", "auto", {"auto", "scaled", "exact", "antialiased"},
+               "how learned positions meet crops of another size: scaled (bicubic by factors of size + 0.1, official DINO and DINOv2), "
+               "exact (by sizes, transformers) or antialiased (timm, official with registers); auto: the style's"))),
+      when({where::rotary_positions()},
+           other_function(field<model, &ModelConfig::rope_base>("model.rope_base", "auto",
+                                                                "base of the rotary periods; auto: the style's, 100", {1.001, 1e9}))),
+      when({where::rotary_positions()}, other_function(choice<model, &ModelConfig::rope_periods>(
+                                            "model.rope_periods", "auto", {"auto", "exact", "bf16"},
+                                            "rotary periods exact, or rounded to bfloat16 as in released DINOv3; auto: exact"))),
+      when({where::small_stem()},
+           other_function(field<model, &ModelConfig::stem_padding>(
+               "model.stem_padding", "auto", "of a ResNet's 3x3 stem, pixels; auto: 1 (solo-learn's has 2)", {0, 8}))),
+      channels<&ModelConfig::mean>(
+          "model.mean", "of the channels, on the scale from 0 to 1, by which the input is normalised; auto: views.profile's", false),
+      channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise", true),
+      when({where::vision_transformer()},
            field<model, &ModelConfig::recompute>(
                "model.recompute", "no",
                "keep no activations inside a block, compute them again in the backward pass (less memory, slower)")),
-      text<model, &ModelConfig::init_from>("model.init_from",
-                                           "weights that student and teacher begin with (dinoxx weights inspect); empty: random"),
+      text<model, &ModelConfig::init_from>(
+          "model.init_from",
+          "weights that student and teacher begin with (dinoxx weights inspect), whose network the run has; "
+          "empty: random"),
   };
+}
+
+FactValues facts_of(const ModelConfig& model) {
+  const auto word = [](const std::string& value) { return value == "auto" ? std::nullopt : std::optional(value); };
+  const auto numbers = [](const std::string& value) { return value == "auto" ? std::nullopt : std::optional(parse_channels(value)); };
+  FactValues facts;
+  if (model.heads) facts.heads = static_cast<int>(*model.heads);
+  if (model.norm_eps) facts.norm_eps = *model.norm_eps;
+  facts.qkv_bias = word(model.qkv_bias);
+  facts.position_resize = word(model.position_resize);
+  if (model.rope_base) facts.rope_base = *model.rope_base;
+  facts.rope_periods = word(model.rope_periods);
+  if (model.stem_padding) facts.stem_padding = static_cast<int>(*model.stem_padding);
+  facts.mean = numbers(model.mean);
+  facts.std = numbers(model.std);
+  return facts;
 }
 
 }  // namespace dinoxx

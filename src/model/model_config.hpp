@@ -3,6 +3,7 @@
 #include <string>
 
 #include "config/auto.hpp"
+#include "config/fact_values.hpp"
 
 namespace dinoxx {
 
@@ -17,8 +18,16 @@ struct ModelConfig {
   Auto<int64_t> registers;  ///< auto: the style's
   double drop_path = 0, rope_shift = 0, rope_jitter = 0, rope_rescale = 0;
   std::string drop_path_form, stem, fit, init_from;
+  // facts that no tensor's shape shows (weights/facts.hpp); auto: the style's, or what the weights of init_from say
+  Auto<double> norm_eps, rope_base;
+  Auto<int64_t> stem_padding;
+  std::string qkv_bias, position_resize, rope_periods;
+  std::string mean, std;  ///< three numbers with commas, or auto: views.profile's
   bool recompute = false;
   bool operator==(const ModelConfig&) const = default;
 };
+
+/// The keys of facts that have a value, as options of an import.
+FactValues facts_of(const ModelConfig& model);
 
 }  // namespace dinoxx

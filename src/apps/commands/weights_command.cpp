@@ -10,8 +10,9 @@
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
-#include "eval/features/model_source.hpp"
 #include "history/run_history.hpp"
+#include "method/settings/own_config.hpp"
+#include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 
@@ -29,30 +30,61 @@ constexpr const char* kUsage = R"(dinoxx weights: backbones from and for other p
   dinoxx weights diff FILE FILE                       do two files hold the same network?
 
 FILE is a safetensors file, a .pth/.pt/.bin of torch.save of any age (read by an unpickler that executes nothing), an index of several of
-these, a folder with one of them or of torch.distributed.checkpoint, or a run folder's checkpoint (its teacher). Known: ViTs of DINO v1, v2, v3, ConvNeXt and ResNet under the names of
-facebookresearch, timm, transformers and torchvision, bare or inside training checkpoints. Exit codes: 0 done, 1 failed or different, 2 bad usage.
+these, a folder with one of them or of torch.distributed.checkpoint, or a run folder's checkpoint (its teacher). Known: ViTs of DINO v1, v2, v3,
+ConvNeXt and ResNet under the names of facebookresearch, timm, transformers and torchvision, bare or inside training checkpoints.
+
+What no tensor shows (heads, epsilons, positions, mean and standard deviation of the input, ...) comes from the file's metadata, config.json and
+preprocessor_config.json beside it, or from the keys --model.heads, --model.norm_eps, --model.qkv_bias, --model.position_resize,
+--model.rope_base, --model.rope_periods, --model.stem_padding, --model.mean and --model.std ("dinoxx train --help" explains them). Each is
+printed with its source; "assumed" means that nobody says it. Exit codes: 0 done, 1 failed or different, 2 bad usage.
 )";
 
 struct Options {
   std::string action;
   std::vector<std::string> files;
   std::string out, naming;
-  RecognizeOptions which;
+  FactOptions which;
   ImportOptions import;
   int channels = 0;
   bool tensors = false, help = false;
   std::string help_text;
 };
 
+/// Takes the keys of facts out of the words of the line.
+std::vector<Setting> take_keys(std::vector<std::string>& words) {
+  std::vector<Setting> keys;
+  for (size_t i = 0; i < words.size();) {
+    if (!words[i].starts_with("--model.")) {
+      ++i;
+      continue;
+    }
+    const size_t equals = words[i].find('=');
+    const std::string name = words[i].substr(2, equals == std::string::npos ? equals : equals - 2);
+    if (std::find(fact_keys().begin(), fact_keys().end(), name) == fact_keys().end()) {
+      const std::string near = nearest_name(name, fact_keys());
+      fail_usage("--" + name, fmt::format("one of --{}", fmt::join(fact_keys(), ", --")), "another key",
+                 near.empty() ? "The shapes of the tensors say the rest" : fmt::format("Did you mean --{}?", near));
+    }
+    const bool apart = equals == std::string::npos;
+    if (apart && i + 1 == words.size()) fail_usage("--" + name, "a value", "nothing", "See \"dinoxx weights --help\"");
+    keys.push_back({name, apart ? words[i + 1] : words[i].substr(equals + 1), "--" + name});
+    const auto at = words.begin() + static_cast<std::ptrdiff_t>(i);
+    words.erase(at, at + (apart ? 2 : 1));
+  }
+  return keys;
+}
+
 Options parse(int argc, char** argv) {
   Options o;
+  std::vector<std::string> line(argv + 1, argv + argc);
+  o.which.user = facts_from_keys(take_keys(line));
   int heads = 0, image_size = 0;
   po::options_description own("options", 140, 70), hidden, all;
   own.add_options()("help,h", "this text")("tensors", po::bool_switch(&o.tensors), "inspect: every tensor with its type and shape")(
       "key", po::value(&o.which.key)->value_name("PREFIX"),
       "which network of a training checkpoint: student, teacher, or a prefix; without it model_ema, else the teacher")(
-      "heads", po::value(&heads)->value_name("N"), "attention heads, where the file does not say")(
-      "image-size", po::value(&image_size)->value_name("PIXELS"), "size of the images to come, for what the file does not say")(
+      "heads", po::value(&heads)->value_name("N"), "the same as --model.heads")(
+      "image-size", po::value(&image_size)->value_name("PIXELS"), "size of the images to come, instead of what the file says")(
       "channels", po::value(&o.channels)->value_name("N"), "input channels: the first convolution is adapted")(
       "naming", po::value(&o.naming)->value_name("NAMES"), "export: official, timm, transformers or dinoxx")(
       "out", po::value(&o.out)->value_name("DIR"), "import, export: a folder without a model")(
@@ -65,7 +97,7 @@ Options parse(int argc, char** argv) {
   positional.add("words", -1);
   po::variables_map variables;
   try {
-    po::store(po::command_line_parser(argc, argv).options(all).positional(positional).run(), variables);
+    po::store(po::command_line_parser(line).options(all).positional(positional).run(), variables);
     po::notify(variables);
   } catch (const po::error& error) {
     fail_usage("dinoxx weights", "options that it has", error.what(), "See \"dinoxx weights --help\"");
@@ -95,8 +127,8 @@ Options parse(int argc, char** argv) {
   if (o.action == "export" && o.naming.empty())
     fail_usage("--naming", "official, timm, transformers or dinoxx", "nothing", "Choose the tool that will read it");
   if (heads < 0 || image_size < 0 || o.channels < 0) fail_usage("dinoxx weights", "positive numbers", "a negative one", "Correct it");
-  if (heads > 0) o.which.heads = heads;
-  if (image_size > 0) o.which.image_size = image_size;
+  if (heads > 0) o.which.user.heads = heads;
+  if (image_size > 0) o.which.user.image_size = image_size;
   return o;
 }
 
@@ -116,15 +148,19 @@ std::string size_text(uint64_t bytes) {
                             : fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6);
 }
 
-void say(const eval::InputNormalization& input) {
-  fmt::print("input      {} ({})\n", describe(input.values), input.source);
-}
-
-void say(const Recognized& r) {
+void say(const Recognized& r, const std::vector<Fact>& facts, const InputFacts& input) {
   fmt::print("network    {}\n", describe(r.config));
   fmt::print("names      {}, {}{}\n", naming_name(r.naming), r.style, r.prefix.empty() ? "" : fmt::format(", under \"{}\"", r.prefix));
   if (!r.others.empty()) fmt::print("beside it  backbones under \"{}\" (--key chooses)\n", fmt::join(r.others, "\", \""));
+  fmt::print("input      {} ({})\n", describe(input.normalization.values), input.normalization.source);
+  for (const Fact& fact : facts) fmt::print("fact       {}\n", describe(fact));
   for (const std::string& note : r.notes) fmt::print("note       {}\n", note);
+}
+
+/// With what a training's configuration in the file says.
+FactOptions with_training(const WeightFile& file, FactOptions which) {
+  which.sources = said_by_training(file);
+  return which;
 }
 
 int inspect(const Options& o) {
@@ -138,14 +174,13 @@ int inspect(const Options& o) {
   }
   std::vector<std::string> counts;
   for (const auto& [type, count] : types) counts.push_back(fmt::format("{} {}", count, type));
-  fmt::print("file       {}, {}, {}{}\n", file.path().string(),
-             format_name(file.format()), size_text(file.file_bytes()),
+  fmt::print("file       {}, {}, {}{}\n", file.path().string(), format_name(file.format()), size_text(file.file_bytes()),
              file.shards().size() > 1 ? fmt::format(" in {} files", file.shards().size()) : "");
   fmt::print("tensors    {} ({}), {} elements\n", file.entries().size(), fmt::join(counts, ", "), elements);
   bool known = true;
   try {
-    say(recognize(file, o.which));
-    say(eval::input_normalization(file));
+    const DescribedNetwork found = describe_network(file, with_training(file, o.which));
+    say(found.network, found.facts, found.input);
   } catch (const UsageError& error) {
     fmt::print("network    not recognised: {}\n", error.what());
     known = false;
@@ -171,43 +206,58 @@ void say(const ImportReport& report) {
   list("adapted", report.adapted);
 }
 
-/// In the type of the file: a copy through another type would not be the identity.
-at::ScalarType type_in_file(const fs::path& path, const RecognizeOptions& which) {
-  const WeightFile file = WeightFile::open(path, FileAccess::kHeader);
-  const Recognized r = recognize(file, which);
-  for (const auto& [name, entry] : r.tensors) {
-    if (!name.ends_with("weight")) continue;
-    if (entry->dtype == DType::kBF16) return at::kBFloat16;
-    if (entry->dtype == DType::kF64) return at::kDouble;
-    return at::kFloat;  // float16 is a part of float32
-  }
+/// float64 where the file has some: the other types are parts of float32, and each tensor gets its own back.
+at::ScalarType widest_type(const WeightFile& file) {
+  for (const WeightEntry& entry : file.entries())
+    if (entry.dtype == DType::kF64) return at::kDouble;
   return at::kFloat;
 }
 
+ImportedBackbone imported_from(const std::string& given, const Options& o) {
+  const fs::path path = weights_in(given);
+  const WeightFile file = WeightFile::open(path, FileAccess::kHeader);
+  return import_with_facts(path, widest_type(file), with_training(file, o.which), o.import, o.channels);
+}
+
 int convert(const Options& o) {
-  const fs::path path = weights_in(o.files[0]);
   const Naming naming = o.action == "import" ? Naming::kDinoxx : naming_from_name(o.naming);
-  const ImportedBackbone imported = import_backbone(path, type_in_file(path, o.which), o.which, o.import, o.channels);
-  const eval::InputNormalization input = eval::input_normalization(WeightFile::open(path, FileAccess::kHeader));
-  say(imported.recognized);
-  say(input);
+  const ImportedBackbone imported = imported_from(o.files[0], o);
+  say(imported.recognized, imported.facts, *imported.input);
   say(imported.report);
-  ExportOptions export_options{input.values, input.assumed};
-  const auto* vit = std::get_if<VitConfig>(&imported.recognized.config);
-  if (o.which.image_size)
-    export_options.image_size = *o.which.image_size;
-  else if (vit)
-    export_options.image_size = vit->image_size;
-  export_backbone(naming, imported.backbone->config(), stored_state(*imported.backbone), o.out, export_options);
+  NamedTensors state = stored_state(*imported.backbone);
+  for (auto& [name, tensor] : state)
+    if (const auto type = imported.report.types.find(name); type != imported.report.types.end()) tensor = tensor.to(type->second);
+  const InputFacts& input = *imported.input;
+  const ExportOptions options{input.normalization.values, input.normalization.assumed, input.image_size, input.fit, input.crop};
+  for (const std::string& note : export_backbone(naming, imported.backbone->config(), state, o.out, options))
+    fmt::print("note       {}\n", note);
   fmt::print("written    {} (names: {})\n", (fs::path(o.out) / "model.safetensors").string(), naming_name(naming));
   return 0;
 }
 
+/// Facts that the two have and that differ. The rule for positions comes with the names, and how an image is cut is no part of the network:
+/// such are said and do not count. Neither does what nobody says.
+int different_facts(const ImportedBackbone& a, const ImportedBackbone& b) {
+  int different = 0;
+  for (const Fact& first : a.facts)
+    for (const Fact& second : b.facts) {
+      if (first.name != second.name || first.value == second.value) continue;
+      const bool colour = first.name == "mean" || first.name == "std";
+      const bool counts = (!first.of_input && first.name != "position_resize") || (colour && !first.assumed && !second.assumed);
+      fmt::print("  {}: {} ({}) and {} ({}){}\n", first.name, first.value, first.source, second.value, second.source,
+                 counts ? "" : ", which does not count");
+      different += counts;
+    }
+  return different;
+}
+
 int diff(const Options& o) {
   std::vector<ImportedBackbone> two;
-  for (const std::string& file : o.files) two.push_back(import_backbone(weights_in(file), at::kDouble, o.which, o.import, o.channels));
-  for (size_t i = 0; i < 2; ++i)
+  for (const std::string& file : o.files) two.push_back(imported_from(file, o));
+  for (size_t i = 0; i < 2; ++i) {
     fmt::print("{}: {}, names {}\n", o.files[i], describe(two[i].backbone->config()), naming_name(two[i].recognized.naming));
+    for (const std::string& note : two[i].recognized.notes) fmt::print("  note: {}\n", note);
+  }
   std::map<std::string, at::Tensor> second;
   for (const auto& [name, tensor] : stored_state(*two[1].backbone)) second[name] = tensor;
   int different = 0;
@@ -221,7 +271,7 @@ int diff(const Options& o) {
     if (tensor.sizes() != other->second.sizes()) {
       fmt::print("  {}: [{}] and [{}]\n", name, fmt::join(tensor.sizes(), ", "), fmt::join(other->second.sizes(), ", "));
       ++different;
-    } else if (!at::equal(tensor, other->second)) {
+    } else if (!at::equal(tensor.to(at::kDouble), other->second.to(at::kDouble))) {
       const double largest = (tensor.to(at::kDouble) - other->second.to(at::kDouble)).abs().max().item<double>();
       fmt::print("  {}: values differ by up to {:.3e}\n", name, largest);
       ++different;
@@ -232,8 +282,10 @@ int diff(const Options& o) {
     fmt::print("  {}: in the second alone\n", name);
     ++different;
   }
-  fmt::print("{}\n", different == 0 ? "the same tensors, bit for bit" : fmt::format("{} tensors differ", different));
-  return different == 0 ? 0 : 1;
+  const int facts = different_facts(two[0], two[1]);
+  fmt::print("{}{}\n", different == 0 ? "the same tensors, bit for bit" : fmt::format("{} tensors differ", different),
+             facts == 0 ? "" : fmt::format("; {} facts that no tensor shows differ: not the same network", facts));
+  return different == 0 && facts == 0 ? 0 : 1;
 }
 
 }  // namespace

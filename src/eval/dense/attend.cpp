@@ -13,6 +13,7 @@
 #include "map_images.hpp"
 #include "model/backbones/attention.hpp"
 #include "model/weights/backbone_json.hpp"
+#include "model/weights/facts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -86,6 +87,7 @@ json attend(const AttendOptions& options) {
                    {"step", model.step ? json(*model.step) : json(nullptr)},
                    {"model", to_json(config)},
                    {"input", describe(model.normalization.value())},
+                   {"facts", describe(model.facts)},
                    {"notes", model.notes}}},
                  {"input", {{"height", height}, {"width", width}}},
                  {"grid", {grid.rows, grid.columns}}};

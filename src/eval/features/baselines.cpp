@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "model/weights/backbone_json.hpp"
+#include "model/weights/facts.hpp"
 
 namespace dinoxx::eval {
 
@@ -39,6 +40,7 @@ json describe_checkpoint(const LoadedModel& model) {
           {"step", model.step ? json(*model.step) : json(nullptr)},
           {"model", to_json(model.network->config())},
           {"input", describe(model.normalization.value())},
+          {"facts", describe(model.facts)},
           {"notes", model.notes}};
 }
 

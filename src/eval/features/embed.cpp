@@ -12,6 +12,7 @@
 #include "dinoxx/base/error.hpp"
 #include "embed_rows.hpp"
 #include "model/backbones/last_blocks.hpp"
+#include "model/weights/facts.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -56,7 +57,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
       fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks),
                  "Ask for as many as the network has.");
     report = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(),
-              describe(transform, options.whole)};
+              describe(transform, options.whole), "", model.notes};
     report.note = note_on_crop(*dataset, ids, transform);
     if (comm.rank() != 0) return;
     file = create_feature_file(options.out, {*dataset,
@@ -69,6 +70,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
                                               {"data_fingerprint", dataset->fingerprint()},
                                               {"transform", report.transform},
                                               {"input", describe(model.normalization.value().values)},
+                                              {"facts", describe(model.facts).dump()},
                                               {"normalized", options.normalize ? "L2" : "no"},
                                               {"last_blocks", std::to_string(options.last_blocks)},
                                               {"command", options.command_line}}});

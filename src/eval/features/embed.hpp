@@ -21,8 +21,9 @@ struct EmbedOptions : NetworkRun {
 
 struct EmbedReport {
   int64_t images = 0, dim = 0;
-  std::string transform, note;  ///< note: of a crop that drops much; "" else
-  double seconds = 0;           ///< of reading, decoding and embedding alone
+  std::string transform, note;     ///< note: of a crop that drops much; "" else
+  std::vector<std::string> notes;  ///< what had to be assumed of the network
+  double seconds = 0;              ///< of reading, decoding and embedding alone
 };
 
 /// Writes the feature (CLS, or what takes its place) of every image of a split, rows in the order of ids, by rename when it is complete; no

@@ -8,14 +8,15 @@
 
 #include "base/crc32c.hpp"
 #include "base/mapped_file.hpp"
-#include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/method.hpp"
+#include "method/settings/own_config.hpp"
 #include "method/settings/resolve.hpp"
 #include "model/model_config.hpp"
+#include "model/weights/facts.hpp"
 #include "model/weights/weights.hpp"
 #include "train/training_config.hpp"
 
@@ -26,7 +27,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kWeights = "teacher.safetensors";
 using checkpoint::kManifest;
-constexpr const char* kConfigKey = "dinoxx.config";  // metadata of the weight files that training writes
 constexpr const char* kBackbone = "backbone.";
 
 fs::path checkpoint_of_run(const fs::path& run, std::optional<int64_t> step) {
@@ -76,9 +76,8 @@ void compare_with_manifest(LoadedModel& model) {
 }
 
 /// A file that training wrote: its configuration says all.
-void load_own(const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
-  Config config = default_config();
-  apply_settings(config, parse_settings(config_text, model.file.string()));
+void load_own(const Config& trained, const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
+  Config config = trained;
   model.seed = static_cast<uint64_t>(config.train->seed);
   if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
@@ -96,29 +95,19 @@ void load_own(const std::string& config_text, const ModelRequest& request, Loade
   load_named(file, model.file.string(), stored_state(*model.network), options);
 }
 
-/// The input that a network was published with: the size of its positions, but for those that were last trained larger than they are used.
-int published_size(const VitConfig& vit, std::vector<std::string>& notes) {
-  constexpr int kPositions = 518, kPatch = 14, kUsed = 224;  // DINOv2's: positions for 518 pixels, all of its tables from 224
-  if (vit.image_size != kPositions || vit.patch_size != kPatch) return static_cast<int>(vit.image_size);
-  notes.push_back(
-      fmt::format("input of {0} pixels, as DINOv2 was published with; its positions are for {1} (--image-size {1})", kUsed, kPositions));
-  return kUsed;
-}
-
 /// A backbone from elsewhere.
-void load_foreign(const ModelRequest& request, LoadedModel& model) {
-  RecognizeOptions which = request.which;
-  for (const Setting& setting : request.model_settings) {
-    if (setting.key != "model.heads")
-      fail_usage(setting.where, "model.heads alone for weights that dinoxx did not write", setting.key, "Their shapes say the rest.");
-    Config config = default_config();
-    apply_settings(config, {setting});
-    if (config.model->heads) which.heads = static_cast<int>(*config.model->heads);
-  }
-  ImportedBackbone imported = import_backbone(model.file, request.dtype, which);
+void load_foreign(const FactOptions& which, const ModelRequest& request, LoadedModel& model) {
+  for (const Setting& setting : request.model_settings)
+    if (std::find(fact_keys().begin(), fact_keys().end(), setting.key) == fact_keys().end())
+      fail_usage(setting.where, fmt::format("one of {} for weights that dinoxx did not write", fmt::join(fact_keys(), ", ")), setting.key,
+                 "Their shapes say the rest.");
+  ImportedBackbone imported = import_with_facts(model.file, request.dtype, which);
   model.network = std::move(imported.backbone);
+  model.normalization = imported.input->normalization;
+  model.image_size = imported.input->image_size;
+  model.facts = imported.facts;
   model.notes = imported.recognized.notes;
-  if (const auto* vit = std::get_if<VitConfig>(&imported.recognized.config)) model.image_size = published_size(*vit, model.notes);
+  if (imported.input->fit == "whole") model.notes.push_back("the file says that images are shown whole (--fit whole)");
 }
 
 uint32_t checksum(const WeightFile& file) {
@@ -140,19 +129,6 @@ const std::string* own_text(const WeightFile& file, const char* key) {
 
 }  // namespace
 
-InputNormalization input_normalization(const WeightFile& file) {
-  const std::string where = file.path().string();
-  if (const std::string* text = own_text(file, kNormalizationKey)) return {parse_normalization(*text, where), "the file's metadata"};
-  if (const std::string* text = own_text(file, kConfigKey)) {
-    Config config = default_config();
-    apply_settings(config, parse_settings(*text, where));
-    const std::string profile = settled(config).views->profile;
-    return {profile_normalization(profile), "views.profile = " + profile + " of the file's configuration"};
-  }
-  // a preprocessor_config.json beside the file would know: not read yet
-  return {imagenet_normalization(), "ImageNet's, assumed: the file does not say", true};
-}
-
 nlohmann::json describe(const InputNormalization& normalization) {
   return {{"mean", decimals(normalization.values.mean)}, {"std", decimals(normalization.values.std)}, {"source", normalization.source}};
 }
@@ -163,14 +139,18 @@ LoadedModel load_model(const ModelRequest& request) {
   const WeightFile file = WeightFile::open(model.file);
   model.crc32c = checksum(file);
   compare_with_manifest(model);
-  model.normalization = input_normalization(file);
-  if (const std::string* config = own_text(file, kConfigKey))
-    load_own(*config, request, model);
-  else
-    load_foreign(request, model);
-  if (model.normalization->assumed)
-    model.notes.push_back(fmt::format("the input is normalised by ImageNet's {}: assumed, the file does not say",
-                                      dinoxx::describe(model.normalization->values)));
+  FactOptions which{request.which.key, facts_from_keys(request.model_settings), {}, said_by_training(file)};
+  if (request.which.heads) which.user.heads = request.which.heads;
+  const std::optional<Config> config = own_config(file);
+  if (!config) {
+    load_foreign(which, request, model);
+    return model;
+  }
+  const DescribedNetwork found = describe_network(file, which);
+  load_own(*config, *own_text(file, kConfigKey), request, model);
+  model.normalization = found.input.normalization;
+  model.facts = found.facts;
+  model.notes = found.network.notes;
   return model;
 }
 

@@ -14,23 +14,14 @@
 namespace dinoxx::eval {
 
 struct ModelRequest {
-  std::filesystem::path checkpoint;  ///< run folder, checkpoint folder, or any file or folder of weights that WeightFile opens
-  RecognizeOptions which;            ///< for files that dinoxx did not write
-  std::optional<int64_t> step;       ///< of a run folder: this checkpoint instead of the newest
-  std::vector<Setting>
-      model_settings;  ///< model.* keys from the command line; they win over what the file says. Foreign files: heads alone
+  std::filesystem::path checkpoint;     ///< run folder, checkpoint folder, or any file or folder of weights that WeightFile opens
+  RecognizeOptions which;               ///< for files that dinoxx did not write
+  std::optional<int64_t> step;          ///< of a run folder: this checkpoint instead of the newest
+  std::vector<Setting> model_settings;  ///< model.* keys from the command line; they win over what the file says. Foreign files: the facts
+                                        ///< that no shape shows
   at::ScalarType dtype = at::kFloat;
 };
 
-/// What a network's input is normalised by, and how that is known.
-struct InputNormalization {
-  Normalization values;
-  std::string source;    ///< for the reader
-  bool assumed = false;  ///< the file does not say
-};
-/// In this order: the metadata "dinoxx.normalization", which training and fine-tuning write; the profile of the configuration in the file
-/// (runs saved before that metadata); for a file from elsewhere ImageNet's, assumed. Error: metadata that cannot be read.
-InputNormalization input_normalization(const WeightFile& file);
 /// {"mean", "std", "source"}, for results.
 nlohmann::json describe(const InputNormalization& normalization);
 
@@ -52,6 +43,7 @@ struct LoadedModel {
   std::optional<int64_t> step;     ///< from the checkpoint's manifest beside the file
   uint64_t seed = 0;               ///< of the run, 0 when unknown
   int image_size = 224;            ///< what training showed: views.global_size, or the size of the positions when no configuration is known
+  std::vector<Fact> facts;         ///< what no shape shows, each with its source
   std::vector<std::string> notes;  ///< what had to be guessed
   std::optional<InputNormalization> normalization;  ///< there once load_model has given it back
   std::string config_text;                          ///< the training's configuration as the file has it; empty: a file from elsewhere

@@ -20,6 +20,7 @@
 #include "eval/features/embed_rows.hpp"
 #include "eval/finetune/finetuned_head.hpp"
 #include "eval/statistics/calibration.hpp"
+#include "model/weights/facts.hpp"
 #include "protocols.hpp"
 #include "stored_head.hpp"
 
@@ -311,6 +312,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                     {"crc32c", fmt::format("{:08x}", model.crc32c)},
                     {"step", model.step ? json(*model.step) : json(nullptr)},
                     {"input", describe(model.normalization.value())},
+                    {"facts", describe(model.facts)},
                     {"notes", model.notes}}},
                   {"data", {{"path", options.data.string()}, {"fingerprint", dataset->fingerprint()}}},
                   {"images",
@@ -361,6 +363,7 @@ std::string prediction_text(const json& summary) {
     text += fmt::format("balanced accuracy in cross-validation of these training images: {:.1f} % ({:.1f} to {:.1f})\n",
                         100 * head["repeated_folds"]["mean"].get<double>(), 100 * range[0].get<double>(), 100 * range[1].get<double>());
   }
+  for (const json& note : summary["checkpoint"]["notes"]) text += fmt::format("note: {}\n", note.get<std::string>());
   if (summary["run"]["head"]["stored_before"] == true)
     text += fmt::format("the head is that of an earlier call: {}\n", summary["run"]["head"]["file"].get<std::string>());
   if (summary["run"]["head"].contains("not_kept"))

@@ -17,9 +17,11 @@
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
+#include "method/shared/configure_views.hpp"
 #include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
+#include "model/weights/facts.hpp"
 #include "optim/optim_config.hpp"
 #include "train/training_config.hpp"
 #include "unread_keys.hpp"
@@ -73,6 +75,21 @@ class Resolver {
   std::vector<std::pair<std::string, std::string>> chosen_;
 };
 
+// What the style says of what no tensor shows. A network without a fact has its key left open.
+void fill_facts(ModelConfig& model, const FactValues& arch) {
+  const auto number = [](auto& key, const auto& value) {
+    if (!key && value) key = *value;
+  };
+  const auto word = [](std::string& key, const std::optional<std::string>& value) {
+    if (key == "auto" && value) key = *value;
+  };
+  number(model.norm_eps, arch.norm_eps);
+  number(model.rope_base, arch.rope_base);
+  word(model.qkv_bias, arch.qkv_bias);
+  word(model.position_resize, arch.position_resize);
+  word(model.rope_periods, arch.rope_periods);
+}
+
 // Values for what is open; nothing is checked.
 Resolver filled(const Config& before, uint64_t images, int cores, int world_size) {
   Resolver r(before);
@@ -93,6 +110,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
     r.set("model.mlp_ratio", c.model->mlp_ratio, arch.mlp_ratio, from_arch);
     r.set("model.registers", c.model->registers, int64_t{arch.registers}, "as style " + c.model->style);
     if (c.model->drop_path_form == "auto") c.model->drop_path_form = arch.drop_path_form;
+    fill_facts(*c.model, stated_facts(arch));
   }
   if (c.model->stem == "auto") c.model->stem = family != Family::kResNet ? "patch" : c.views->global_size <= 64 ? "small" : "large";
   r.set("model.image_size", c.model->image_size, c.views->global_size, "as views.global_size");
@@ -103,6 +121,9 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
     if (value == "auto") value = chosen;
   };
   name(c.views->profile, method.profile);
+  const Normalization input = normalization_of(c);
+  c.model->mean = channels_text(input.mean);
+  c.model->std = channels_text(input.std);
   r.set("views.global_scale_min", c.views->global_scale_min, method.global_scale_min, from_method);
   r.set("views.global_scale_max", c.views->global_scale_max, 1.0, from_method);
   r.set<int64_t>("views.local_count", c.views->local_count, method.local_count, from_method);

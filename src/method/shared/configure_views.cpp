@@ -3,8 +3,16 @@
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "loss/gram_config.hpp"
+#include "model/model_config.hpp"
 
 namespace dinoxx {
+
+Normalization normalization_of(const Config& config) {
+  Normalization normalization = profile_normalization(config.views->profile);
+  if (config.model->mean != "auto") normalization.mean = parse_channels(config.model->mean);
+  if (config.model->std != "auto") normalization.std = parse_channels(config.model->std);
+  return normalization;
+}
 
 void configure_views(MethodSpec& spec, const Config& config) {
   const ViewsConfig& views = *config.views;
@@ -25,6 +33,7 @@ void configure_views(MethodSpec& spec, const Config& config) {
     if (config.gram->weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
     ViewPlan plan = profile_views(views.profile, options);
     plan.share = sizes.share;
+    plan.normalization = normalization_of(config);
     if (spec.views.views.empty())
       spec.views = std::move(plan);
     else

@@ -9,8 +9,7 @@
 namespace dinoxx {
 
 at::Tensor ResNet::apply(const Conv& conv, const at::Tensor& x, bool training) const {
-  const int64_t padding = conv.weight.size(2) / 2;
-  return norms_[conv.norm].forward(at::conv2d(x, conv.weight, {}, conv.stride, padding), training);
+  return norms_[conv.norm].forward(at::conv2d(x, conv.weight, {}, conv.stride, conv.padding), training);
 }
 
 std::vector<at::Tensor> ResNet::run(const at::Tensor& images, bool training) const {

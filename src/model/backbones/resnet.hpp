@@ -18,6 +18,7 @@ struct ResNetConfig {
   int width = 64;                         ///< of the first stage; doubled by each further one
   int channels = 3;
   bool small_image_stem = false;     ///< 3x3 at stride 1 without max-pool, for images of 32 to 64 pixels; else 7x7 at stride 2 and max-pool
+  int stem_padding = 1;              ///< of the 3x3 stem, pixels (solo-learn's has 2)
   bool zero_init_last_norm = false;  ///< residual branches begin at zero: the last gain of each block (Goyal et al. 2017)
   double norm_eps = 1e-5, norm_momentum = 0.1;
 };
@@ -62,6 +63,7 @@ class ResNet {
   struct Conv {
     at::Tensor weight;
     int64_t stride = 1;
+    int64_t padding = 0;
     size_t norm = 0;  ///< its place in norms_
   };
   struct Block {

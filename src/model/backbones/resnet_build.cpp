@@ -25,6 +25,7 @@ ResNet::Conv ResNet::make_conv(const std::string& conv, const std::string& norm,
   Conv layer;
   layer.weight = init::uninitialized({out, in, kernel, kernel}, dtype_);
   layer.stride = stride;
+  layer.padding = kernel / 2;
   layer.norm = norms_.size();
   parameters_.push_back({conv + "weight", layer.weight});
   norms_.emplace_back(out, dtype_, config_.norm_eps, config_.norm_momentum);
@@ -35,6 +36,8 @@ ResNet::Conv ResNet::make_conv(const std::string& conv, const std::string& norm,
 ResNet::ResNet(const ResNetConfig& config, at::ScalarType dtype) : config_(config), dtype_(dtype) {
   if (dtype != at::kFloat && dtype != at::kBFloat16 && dtype != at::kDouble)
     fail_usage("ResNet", "float32, bfloat16 or float64", c10::toString(dtype), "Choose one of these types");
+  if (config.stem_padding < 0 || config.stem_padding > 8)
+    fail_usage("ResNet", "a padding of the stem from 0 to 8 pixels", std::to_string(config.stem_padding), "Correct it");
   if (config.width < 1 || config.channels < 1 || *std::min_element(config.depths.begin(), config.depths.end()) < 1)
     fail_usage("ResNet", "positive sizes",
                fmt::format("depths {}, width {}, channels {}", fmt::join(config.depths, ","), config.width, config.channels),
@@ -42,6 +45,7 @@ ResNet::ResNet(const ResNetConfig& config, at::ScalarType dtype) : config_(confi
 
   stem_ = config.small_image_stem ? make_conv("conv1.", "bn1.", config.channels, config.width, 3, 1)
                                   : make_conv("conv1.", "bn1.", config.channels, config.width, 7, 2);
+  if (config.small_image_stem) stem_.padding = config.stem_padding;
   int64_t in = config.width;
   for (int s = 0; s < 4; ++s) {
     const int64_t width = static_cast<int64_t>(config.width) << s, out = config.bottleneck ? 4 * width : width;

@@ -67,6 +67,7 @@ void fields(ResNetConfig& c, Visitor&& visit) {
   visit("width", c.width);
   visit("channels", c.channels);
   visit("small_image_stem", c.small_image_stem);
+  visit("stem_padding", c.stem_padding);
   visit("zero_init_last_norm", c.zero_init_last_norm);
   visit("norm_eps", c.norm_eps);
   visit("norm_momentum", c.norm_momentum);

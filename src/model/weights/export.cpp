@@ -7,6 +7,7 @@
 #include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "dinoxx/base/error.hpp"
+#include "facts.hpp"
 #include "import.hpp"
 #include "model/layers/rope.hpp"
 #include "weights.hpp"
@@ -160,6 +161,21 @@ void fit_to_class(const VitConfig& c, at::ScalarType type, Written& written) {
   if (dino_v1(c)) written.tensors.erase("embeddings.mask_token");  // ViTModel is built without it
 }
 
+/// The short side of the image of which the input is the middle.
+int resized_side(const ExportOptions& o) {
+  return static_cast<int>(std::lround(o.image_size / o.crop));
+}
+
+/// timm resizes to floor(size / crop_pct): the shortest decimals that give this program's side.
+double timm_crop(const ExportOptions& o) {
+  const int side = resized_side(o);
+  const double share = static_cast<double>(o.image_size) / side;
+  for (double unit = 1e3; unit < 1e12; unit *= 10)
+    for (const double crop : {std::round(share * unit) / unit, std::floor(share * unit) / unit})
+      if (static_cast<int>(std::floor(o.image_size / crop)) == side) return crop;
+  return share;
+}
+
 json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
   const auto* vit = std::get_if<VitConfig>(&config);
   const bool v3 = !vit || vit->positions == "rope";
@@ -169,7 +185,7 @@ json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
            {"image_mean", decimals(o.normalization.mean)},
            {"image_std", decimals(o.normalization.std)},
            {"rescale_factor", 1.0 / 255.0}};
-  if (v3) {
+  if (v3 && o.fit == "whole") {
     out.update({{"image_processor_type", "DINOv3ViTImageProcessorFast"},
                 {"size", {{"height", o.image_size}, {"width", o.image_size}}},
                 {"resample", 2}});
@@ -179,8 +195,13 @@ json preprocessor_config(const BackboneConfig& config, const ExportOptions& o) {
               {"do_convert_rgb", true},
               {"do_center_crop", true},
               {"crop_size", {{"height", o.image_size}, {"width", o.image_size}}},
-              {"size", {{"shortest_edge", static_cast<int>(std::lround(o.image_size * 256.0 / 224.0))}}},
+              {"size", {{"shortest_edge", resized_side(o)}}},
               {"resample", 3}});
+  if (o.fit == "whole") {
+    out["do_center_crop"] = false;
+    out["size"] = {{"height", o.image_size}, {"width", o.image_size}};
+    out.erase("crop_size");
+  }
   return out;
 }
 
@@ -189,7 +210,8 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
   json arguments = json::object(), pretrained{{"input_size", {channels_of(config), o.image_size, o.image_size}},
                                               {"fixed_input_size", false},
                                               {"interpolation", "bicubic"},
-                                              {"crop_pct", 0.875},
+                                              {"crop_pct", o.fit == "whole" ? 1.0 : timm_crop(o)},
+                                              {"crop_mode", o.fit == "whole" ? "squash" : "center"},
                                               {"mean", decimals(o.normalization.mean)},
                                               {"std", decimals(o.normalization.std)},
                                               {"num_classes", 0},
@@ -202,6 +224,9 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
                  {"depth", c->depth},
                  {"num_heads", c->heads}};
     if (c->positions == "rope") {
+      if (c->qkv_bias && !c->mask_key_bias)
+        fail_usage("naming timm", "DINOv3 without a bias of the keys, as timm has it", "one that counts",
+                   "Export under the names official or transformers");
       if (c->untied_cls_norm || c->rope.bf16_periods || c->rope.base != 100)
         fail_usage("naming timm", "rotary positions of base 100 with exact periods and one final norm", "another form",
                    "Export under the names official");
@@ -226,6 +251,7 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
   } else if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) {
     architecture = "convnext_tiny";
     arguments = {{"depths", convnext->depths}, {"dims", convnext->dims}, {"in_chans", convnext->channels}};
+    if (convnext->norm_eps != 1e-6) arguments["norm_eps"] = convnext->norm_eps;
   } else {
     const auto& r = std::get<ResNetConfig>(config);
     architecture = r.bottleneck ? "resnet50" : r.depths[0] == 2 ? "resnet18" : "resnet34";
@@ -237,10 +263,45 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
       {"architecture", architecture}, {"num_classes", 0}, {"num_features", 0}, {"model_args", arguments}, {"pretrained_cfg", pretrained}};
 }
 
+/// What the shapes do not show. dinoxx's own names carry the whole configuration; under others, the rule for positions is their system's.
+FactValues written_facts(Naming naming, const BackboneConfig& config, const ExportOptions& o) {
+  FactValues facts;
+  if (naming != Naming::kDinoxx) {
+    facts = stated_facts(config);
+    facts.position_resize.reset();
+    facts.rope_periods.reset();
+  }
+  facts.image_size = o.image_size;
+  facts.fit = o.fit;
+  if (o.fit == "crop") facts.crop = o.crop;
+  return facts;
+}
+
+/// What the system of a naming does in its own way, whatever the network had.
+std::vector<std::string> differences(Naming naming, const BackboneConfig& config) {
+  std::vector<std::string> notes;
+  const auto* c = std::get_if<VitConfig>(&config);
+  if (!c || naming == Naming::kDinoxx) return notes;
+  const bool learned = c->positions == "learned", official = naming == Naming::kOfficial;
+  const std::string rule = stated_facts(config).position_resize.value_or("");
+  const std::string theirs = official                                      ? (c->registers > 0 ? "antialiased" : "scaled")
+                             : naming == Naming::kTimm || c->registers > 0 ? "antialiased"
+                                                                           : "exact";
+  if (learned && rule != theirs)
+    notes.push_back(fmt::format("{} resizes positions by another rule ({}; here {}): features of images of another size differ a little",
+                                naming_name(naming), theirs, rule));
+  const double eps = learned ? 1e-6 : 1e-5;
+  if (naming != Naming::kTransformers && c->norm_eps != eps)
+    notes.push_back(fmt::format("{} has LayerNorm epsilon {}, here it is {}", naming_name(naming), eps, c->norm_eps));
+  if (!official && c->rope.bf16_periods)
+    notes.push_back(fmt::format("{} computes the rotary periods exactly, here they are rounded to bfloat16", naming_name(naming)));
+  return notes;
+}
+
 }  // namespace
 
-void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const fs::path& folder,
-                     const ExportOptions& options) {
+std::vector<std::string> export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const fs::path& folder,
+                                         const ExportOptions& options) {
   if (naming == Naming::kTransformers) check_transformers(config);
   Written written = renamed(naming, config, state);
   const auto* vit = std::get_if<VitConfig>(&config);
@@ -256,8 +317,9 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
   }
   std::map<std::string, json> files;
   std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (naming == Naming::kDinoxx) metadata = {{"dinoxx.backbone", json_text(to_json(config))}};
+  if (naming == Naming::kDinoxx) metadata = {{kBackboneKey, json_text(to_json(config))}};
   if (!options.assumed) metadata[kNormalizationKey] = to_text(options.normalization);
+  metadata[kFactsKey] = facts_json(written_facts(naming, config, options)).dump();
   if (naming == Naming::kTransformers) {
     files["config.json"] = transformers_config(config, options);
     files["preprocessor_config.json"] = preprocessor_config(config, options);
@@ -271,6 +333,7 @@ void export_backbone(Naming naming, const BackboneConfig& config, const NamedTen
                  "Choose another folder, or remove the old model");
   for (const auto& [name, content] : files) write_file_atomically(folder / name, json_text(content, 2) + "\n");
   write_safetensors(folder / "model.safetensors", written.views(), metadata);
+  return differences(naming, config);
 }
 
 }  // namespace dinoxx

@@ -154,6 +154,7 @@ ImportReport import_weights(const Recognized& r, const std::string& source, cons
   for (size_t i = 0; i < stored.size(); ++i) {
     if (!complete[i]) continue;
     at::Tensor value = assembled(stored[i], r);
+    report.types[into[i].name] = value.scalar_type();
     const at::Tensor& target = into[i].tensor;
     if (value.sizes() != target.sizes()) {
       report.adapted.push_back(fmt::format("{}: from {} to {} input channels", into[i].name, value.size(1), target.size(1)));
@@ -186,21 +187,30 @@ void require_numbers(const Recognized& r, const std::string& source) {
   require_numbers(r.config, numbers, source);
 }
 
-ImportedBackbone import_backbone(const std::filesystem::path& path, at::ScalarType dtype, const RecognizeOptions& which,
-                                 const ImportOptions& options, int channels) {
+ImportedBackbone import_with_facts(const std::filesystem::path& path, at::ScalarType dtype, const FactOptions& which,
+                                   const ImportOptions& options, int channels) {
   const WeightFile file = WeightFile::open(path);
-  ImportedBackbone imported;
-  imported.recognized = recognize(file, which);
-  Recognized& r = imported.recognized;
+  DescribedNetwork found = describe_network(file, which);
+  Recognized& r = found.network;
   const BackboneConfig config = channels > 0 ? with_channels(r.config, channels) : r.config;
   require_plain_types(r, file.path().string());
   if (!options.allow_missing) require_numbers(r, file.path().string());
-  imported.backbone = make_backbone(config, dtype);
+  ImportedBackbone imported{make_backbone(config, dtype), {}, {}, std::move(found.facts), std::move(found.input)};
   if (options.allow_missing) imported.backbone->initialize(0);
   imported.report = import_weights(r, file.path().string(), stored_state(*imported.backbone), options);
   r.tensors.clear();
   r.config = config;
+  imported.recognized = std::move(r);
   return imported;
+}
+
+ImportedBackbone import_backbone(const std::filesystem::path& path, at::ScalarType dtype, const RecognizeOptions& which,
+                                 const ImportOptions& options, int channels) {
+  FactOptions facts;
+  facts.key = which.key;
+  facts.user.heads = which.heads;
+  facts.user.image_size = which.image_size;
+  return import_with_facts(path, dtype, facts, options, channels);
 }
 
 }  // namespace dinoxx

@@ -1,9 +1,11 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/normalization.hpp"
+#include "facts.hpp"
 #include "model/backbones/backbone.hpp"
 
 namespace dinoxx {
@@ -18,6 +20,7 @@ struct ImportReport {
   std::vector<std::string> missing, unexpected, reshaped;  ///< "name", "name", "name [found] instead of [wanted]"
   std::vector<std::string> ignored;                        ///< "name: why it is no part of the network"
   std::vector<std::string> adapted;                        ///< what was changed on the way in
+  std::map<std::string, at::ScalarType> types;             ///< of our tensors, as the file has them
   int loaded = 0;
 };
 
@@ -41,23 +44,30 @@ struct ImportedBackbone {
   std::unique_ptr<Backbone> backbone;
   Recognized recognized;  ///< its tensors are gone with the file
   ImportReport report;
+  std::vector<Fact> facts;
+  std::optional<InputFacts> input;  ///< there once the import has given it back
 };
 /// Opens, recognises, builds and loads. channels 0: those of the file.
 ImportedBackbone import_backbone(const std::filesystem::path& path, at::ScalarType dtype, const RecognizeOptions& which = {},
                                  const ImportOptions& options = {}, int channels = 0);
+ImportedBackbone import_with_facts(const std::filesystem::path& path, at::ScalarType dtype, const FactOptions& which,
+                                   const ImportOptions& options = {}, int channels = 0);
 
 /// What the exported folder says to the tools that will read it.
 struct ExportOptions {
   Normalization normalization;  ///< of the network's input
   bool assumed = false;         ///< the normalisation is: model.safetensors does not say it
   int image_size = 224;         ///< input size for preprocessing
+  std::string fit = "crop";     ///< as FactValues has it
+  double crop = 0.875;          ///< the size over the resized short side
 };
-/// Writes `folder`/model.safetensors under a naming, with the normalisation in its metadata, and config.json and
+/// Writes `folder`/model.safetensors under a naming, with the facts that no shape shows in its metadata, and config.json and
 /// preprocessor_config.json where the naming's tools want them (transformers: the model class's configuration and image processor; timm:
 /// architecture and arguments for timm.create_model("local-dir:")). Reading it again gives the same tensors bit for bit, with two
-/// exceptions: timm adds the first position to CLS where registers are, and has no mask token, nor has ViTModel of transformers, whose other
-/// classes want one (zeros where the network has none). Error when the folder already holds a model, or when the naming has no such network.
-void export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state, const std::filesystem::path& folder,
-                     const ExportOptions& options);
+/// exceptions: timm adds the first position to CLS where registers are, and has no mask token, nor has ViTModel of transformers, whose
+/// other classes want one (zeros where the network has none). Error when the folder already holds a model, or when the naming has no such
+/// network. Returns what that system does in its own way.
+std::vector<std::string> export_backbone(Naming naming, const BackboneConfig& config, const NamedTensors& state,
+                                         const std::filesystem::path& folder, const ExportOptions& options);
 
 }  // namespace dinoxx

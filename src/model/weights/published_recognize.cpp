@@ -1,21 +1,18 @@
 // Which backbone a file of weights holds: found by a tensor that only one naming has, then described by the shapes of its tensors.
-#include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "backbone_json.hpp"
 #include "backbones_in_file.hpp"
 #include "base/files.hpp"
 #include "dinoxx/base/error.hpp"
-#include "model/layers/rope.hpp"
+#include "facts.hpp"
 #include "published.hpp"
-#include "weights.hpp"
 
 namespace dinoxx {
 namespace {
@@ -23,8 +20,6 @@ namespace {
 using nlohmann::json;
 using Tensors = TensorsByName;
 using Kind = BackboneKind;
-
-constexpr const char* kBackboneKey = "dinoxx.backbone";  // metadata of the files that dinoxx writes
 
 /// Shapes of the backbone's tensors by name, with errors that name the file.
 class Shapes {
@@ -52,13 +47,6 @@ class Shapes {
   std::string source_;
 };
 
-/// config.json of transformers or timm beside the weights; null when there is none that can be read.
-json config_beside(const WeightFile& file) {
-  std::ifstream in(file.path().parent_path() / "config.json");
-  const json config = in ? json::parse(in, nullptr, /*allow_exceptions=*/false) : json();
-  return config.is_object() ? config : json();
-}
-
 /// The hidden width by the ratio where that gives it, else itself.
 void set_hidden(VitConfig& c, int64_t hidden) {
   for (const double ratio : {4.0, 6.0, 3.0, 3.777777778, 2.0, 8.0}) {
@@ -73,55 +61,7 @@ void set_hidden(VitConfig& c, int64_t hidden) {
   c.ffn_hidden = static_cast<int>(hidden);
 }
 
-/// The number of heads by config.json of transformers or of timm.
-std::optional<int> heads_beside(const json& config) {
-  for (const char* path : {"/num_attention_heads", "/model_args/num_heads"}) {
-    const json::json_pointer where(path);
-    if (config.contains(where) && config[where].is_number_integer()) return config[where].get<int>();
-  }
-  return std::nullopt;
-}
-
-void set_heads(Recognized& r, VitConfig& c, const RecognizeOptions& options, const json& beside) {
-  const auto periods = r.tensors.find("rope_embed.periods");
-  if (options.heads) {
-    c.heads = *options.heads;
-  } else if (periods != r.tensors.end() && periods->second->shape.size() == 1 && periods->second->shape[0] > 0 &&
-             c.dim % (4 * periods->second->shape[0]) == 0) {
-    c.heads = static_cast<int>(c.dim / (4 * periods->second->shape[0]));
-  } else if (const std::optional<int> heads = heads_beside(beside)) {
-    c.heads = *heads;
-  } else {
-    c.heads = std::max(1, c.dim / (c.dim == 4096 ? 128 : 64));
-    r.notes.push_back(
-        fmt::format("the file does not say the number of heads: {} heads assumed, as published for this width (--heads or --model.heads "
-                    "says otherwise)",
-                    c.heads));
-  }
-}
-
-/// Reads the periods of an official DINOv3 file, to see whether they are those of the configuration, exact or rounded to bfloat16.
-void set_periods(Recognized& r, VitConfig& c, const std::string& source) {
-  const auto entry = r.tensors.find("rope_embed.periods");
-  if (entry == r.tensors.end() || !entry->second->has_data() ||
-      entry->second->element_count() * 4 != static_cast<uint64_t>(c.dim / c.heads))
-    return;
-  const at::Tensor stored = read_entry(*entry->second).to(at::kDouble);
-  const auto error_of = [&](bool rounded) {
-    RopeConfig rope = c.rope;
-    rope.bf16_periods = rounded;
-    return (stored / rope_periods(rope, c.dim / c.heads) - 1).abs().max().item<double>();
-  };
-  const double exact_error = error_of(false), rounded_error = error_of(true);
-  if (exact_error > 0.01)
-    fail(source, fmt::format("rotary periods of base {}", c.rope.base), fmt::format("others, {:.1f} % apart", 100 * exact_error),
-         "dinoxx knows these periods by base alone; say which network this is");
-  c.rope.bf16_periods = rounded_error < exact_error && rounded_error < 1e-6;
-  if (c.rope.bf16_periods)
-    r.notes.push_back("rotary periods rounded to bfloat16, as in the file (timm and transformers compute them exactly)");
-}
-
-VitConfig vit(Recognized& r, Kind kind, const RecognizeOptions& options, const json& beside, const std::string& source) {
+VitConfig vit(Recognized& r, Kind kind, const FactOptions& options, const std::string& source) {
   const Shapes shapes(r.tensors, source);
   const bool official = kind == Kind::kVit;
   VitConfig c;
@@ -168,29 +108,18 @@ VitConfig vit(Recognized& r, Kind kind, const RecognizeOptions& options, const j
       if (shapes.has(b0 + fc1)) set_hidden(c, shapes.of(b0 + fc1, 2)[0]);
   }
 
-  // transformers can describe networks that no release has
-  const std::string activation =
-      beside.contains("hidden_act") && beside["hidden_act"].is_string() ? beside["hidden_act"].get<std::string>() : "";
-  if (!activation.empty() && activation != (c.ffn == "swiglu" && !learned ? "silu" : "gelu"))
-    fail_usage(source, "the activation of the published networks (gelu; silu in a gated feed-forward part)",
-               "\"" + activation + "\" in config.json", "dinoxx has no network with another one");
-
   const bool v3 = !learned;
   c.positions = v3 ? "rope" : "learned";
   c.qkv_bias = shapes.has(b0 + "attn.qkv.bias") || shapes.has(b0 + "attn.q_bias") || shapes.has(b0 + "attention.attention.query.bias") ||
                shapes.has(b0 + "attention.q_proj.bias");
-  c.mask_key_bias = v3 && c.qkv_bias &&
-                    (shapes.has(b0 + "attn.qkv.bias_mask") || shapes.has(b0 + "attn.q_bias") || !shapes.has(b0 + "attention.k_proj.bias"));
-  if (!v3) c.mask_key_bias = false;
+  // official: the mask is a tensor; transformers: the keys' bias is absent or counts; timm has none, dinoxx's style masks it
+  const bool keys_count = r.naming == Naming::kTransformers ? shapes.has(b0 + "attention.k_proj.bias")
+                                                            : r.naming == Naming::kOfficial && !shapes.has(b0 + "attn.qkv.bias_mask");
+  c.mask_key_bias = v3 && c.qkv_bias && !keys_count;
   for (const char* mask : {"mask_token", "embeddings.mask_token"}) c.mask_token |= shapes.has(mask);
   c.untied_cls_norm = shapes.has("cls_norm.weight");
   c.untied_local_cls_norm = shapes.has("local_cls_norm.weight");
   c.norm_eps = v3 ? 1e-5 : 1e-6;
-  if (beside.contains("layer_norm_eps") && beside["layer_norm_eps"].is_number()) c.norm_eps = beside["layer_norm_eps"].get<double>();
-  if (v1_transformers && !beside.contains("layer_norm_eps")) {
-    c.norm_eps = 1e-12;
-    r.notes.push_back("no config.json: LayerNorm epsilon 1e-12 assumed, as ViTModel has it");
-  }
   c.drop_path_rule = c.layer_scale > 0 ? "uniform" : "linear";
   c.drop_path_form = c.layer_scale > 0 ? "subset" : "mask";
   r.style = v3 ? "dinov3" : c.registers > 0 ? "dinov2_reg" : c.layer_scale > 0 ? "dinov2" : "dino";
@@ -208,12 +137,8 @@ VitConfig vit(Recognized& r, Kind kind, const RecognizeOptions& options, const j
     c.position_antialias = r.naming == Naming::kTimm || c.registers > 0;
     if (r.naming == Naming::kDinoxx) c.position_offset = c.registers == 0 ? 0.1 : 0;
   } else {
-    c.image_size = options.image_size.value_or(224) / c.patch_size * c.patch_size;
-    if (beside.contains("rope_theta") && beside["rope_theta"].is_number()) c.rope.base = beside["rope_theta"].get<double>();
+    c.image_size = options.user.image_size.value_or(224) / c.patch_size * c.patch_size;
   }
-  set_heads(r, c, options, beside);
-  if (v3) set_periods(r, c, source);
-  check_vit_config(c);
   return c;
 }
 
@@ -270,14 +195,31 @@ void note_what_is_left(Recognized& r, const WeightFile& file, const std::string&
                                 unread.size() > kShown ? fmt::format(" and {} more", unread.size() - kShown) : ""));
 }
 
+BackboneConfig described(Recognized& r, Kind kind, const FactOptions& options, const std::string& source) {
+  switch (kind) {
+    case Kind::kVit:
+    case Kind::kVitTransformers:
+    case Kind::kVit3Transformers:
+      return vit(r, kind, options, source);
+    case Kind::kConvNext:
+    case Kind::kConvNextTimm:
+    case Kind::kConvNextTransformers:
+      return convnext(r, kind, source);
+    case Kind::kResNet:
+      break;
+  }
+  return resnet(r, source);
+}
+
 }  // namespace
 
-Recognized recognize(const WeightFile& file, const RecognizeOptions& options) {
+DescribedNetwork describe_network(const WeightFile& file, const FactOptions& options) {
   const std::string source = file.path().string();
   const Tensors all = unwrapped_tensors(file);
   const std::vector<FoundBackbone> found = backbones_in(all, file);
   const FoundBackbone chosen = chosen_backbone(found, options.key, source);
-  Recognized r;
+  DescribedNetwork described_network{{}, {}, {{imagenet_normalization(), ""}}};
+  Recognized& r = described_network.network;
   r.prefix = chosen.prefix;
   for (const FoundBackbone& f : found)
     if (f.prefix != chosen.prefix) r.others.push_back(f.prefix);
@@ -285,29 +227,63 @@ Recognized recognize(const WeightFile& file, const RecognizeOptions& options) {
   note_what_is_left(r, file, options.key);
 
   const json& metadata = file.settings();
-  if (metadata.is_object() && metadata.contains(kBackboneKey) && metadata[kBackboneKey].is_string()) {
-    r.config = backbone_from_json(json::parse(metadata[kBackboneKey].get<std::string>(), nullptr, false), source);
+  const auto text_of = [&](const char* key) -> const std::string* {
+    if (!metadata.is_object() || !metadata.contains(key) || !metadata[key].is_string()) return nullptr;
+    return metadata[key].get_ptr<const std::string*>();
+  };
+  FactSource own{"the file's metadata", {}}, tensors{"tensors of the file", {}};
+  if (const std::string* text = text_of(kFactsKey)) own.says = facts_from_json(json::parse(*text, nullptr, false), source);
+  if (const std::string* text = text_of(kNormalizationKey)) {
+    const Normalization normalization = parse_normalization(*text, source);
+    own.says.mean = normalization.mean;
+    own.says.std = normalization.std;
+  }
+  std::vector<FactSource> sources;
+  std::vector<std::string> notes;
+  if (const std::string* text = text_of(kBackboneKey)) {
+    r.config = backbone_from_json(json::parse(*text, nullptr, false), source);
     r.naming = Naming::kDinoxx;
     r.style = "dinoxx";
-    return r;
+    sources = {own, {own.name, stated_facts(r.config)}};
+  } else {
+    r.config = described(r, chosen.kind, options, source);
+    if (auto* c = std::get_if<VitConfig>(&r.config)) {
+      const bool rope = c->positions == "rope";
+      if (rope) tensors.says = said_by_periods(r.tensors, *c, source);
+      // a file under official names may have lost its mask
+      const bool open = rope && (r.naming == Naming::kDinoxx || (r.naming == Naming::kOfficial && !c->mask_key_bias));
+      if (!open || !c->qkv_bias) tensors.says.qkv_bias = stated_facts(*c).qkv_bias;
+    }
+    const std::string part = "backbone.";
+    if (std::holds_alternative<ResNetConfig>(r.config) && r.prefix.ends_with(part) &&
+        all.contains(r.prefix.substr(0, r.prefix.size() - part.size()) + "classifier.weight")) {
+      tensors.name = "solo-learn's names";  // a linear classifier beside the backbone; its stem for CIFAR pads by 2 (solo/methods/base.py)
+      tensors.says.stem_padding = 2;
+    }
+    sources = {own, tensors};
+    for (FactSource& beside : facts_beside(file, r.config, notes)) sources.push_back(std::move(beside));
   }
-  const json beside = config_beside(file);
-  switch (chosen.kind) {
-    case Kind::kVit:
-    case Kind::kVitTransformers:
-    case Kind::kVit3Transformers:
-      r.config = vit(r, chosen.kind, options, beside, source);
-      break;
-    case Kind::kConvNext:
-    case Kind::kConvNextTimm:
-    case Kind::kConvNextTransformers:
-      r.config = convnext(r, chosen.kind, source);
-      break;
-    case Kind::kResNet:
-      r.config = resnet(r, source);
-      break;
+  sources.insert(sources.end(), options.sources.begin(), options.sources.end());
+  FactLedger ledger(source, std::move(sources), options);
+  settle_network(r.config, ledger, r);
+  if (const auto* c = std::get_if<VitConfig>(&r.config)) {
+    check_vit_config(*c);
+    if (c->rope.bf16_periods && r.naming != Naming::kDinoxx)
+      ledger.note("rotary periods rounded to bfloat16, as in the file (timm and transformers compute them exactly)");
   }
-  return r;
+  described_network.input = settle_input(r.config, ledger);
+  described_network.facts = ledger.facts();
+  r.notes.insert(r.notes.end(), notes.begin(), notes.end());
+  r.notes.insert(r.notes.end(), ledger.notes().begin(), ledger.notes().end());
+  return described_network;
+}
+
+Recognized recognize(const WeightFile& file, const RecognizeOptions& options) {
+  FactOptions facts;
+  facts.key = options.key;
+  facts.user.heads = options.heads;
+  facts.user.image_size = options.image_size;
+  return describe_network(file, facts).network;
 }
 
 }  // namespace dinoxx

@@ -291,6 +291,7 @@ std::vector<std::string> candidates(const Field& field) {
       {"model.heads", {"4"}},
       {"model.dim", {"48"}},
       {"model.image_size", {"24"}},
+      {"model.norm_eps", {"0.01"}},
       {"model.patch_size", {"8", "2"}},
       {"views.sizes", {"16x8x0:0.5, 24x8x0:0.5"}},
       {"views.global_size", {"24"}},
