@@ -6,6 +6,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "base/json_text.hpp"
 #include "blocks.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/format/feature_file.hpp"
@@ -70,7 +71,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
                                               {"data_fingerprint", dataset->fingerprint()},
                                               {"transform", report.transform},
                                               {"input", describe(model.normalization.value().values)},
-                                              {"facts", describe(model.facts).dump()},
+                                              {"facts", json_text(describe(model.facts))},
                                               {"normalized", options.normalize ? "L2" : "no"},
                                               {"last_blocks", std::to_string(options.last_blocks)},
                                               {"command", options.command_line}}});

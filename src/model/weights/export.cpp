@@ -319,7 +319,7 @@ std::vector<std::string> export_backbone(Naming naming, const BackboneConfig& co
   std::map<std::string, std::string> metadata{{"format", "pt"}};
   if (naming == Naming::kDinoxx) metadata = {{kBackboneKey, json_text(to_json(config))}};
   if (!options.assumed) metadata[kNormalizationKey] = to_text(options.normalization);
-  metadata[kFactsKey] = facts_json(written_facts(naming, config, options)).dump();
+  metadata[kFactsKey] = json_text(facts_json(written_facts(naming, config, options)));
   if (naming == Naming::kTransformers) {
     files["config.json"] = transformers_config(config, options);
     files["preprocessor_config.json"] = preprocessor_config(config, options);

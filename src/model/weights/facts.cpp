@@ -1,12 +1,14 @@
 #include "facts.hpp"
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/layers/rope.hpp"
 #include "model/model_config.hpp"
@@ -24,7 +26,7 @@ std::string text_of(double value) {
   return fmt::format("{:.6g}", value);
 }
 std::string text_of(const std::string& value) {
-  return value;
+  return escaped(value);
 }
 std::string text_of(const std::array<float, 3>& values) {
   return fmt::format("{:.6g} {:.6g} {:.6g}", values[0], values[1], values[2]);
@@ -187,7 +189,7 @@ FactValues facts_from_json(const json& in, const std::string& source) {
     try {
       value = in[name].template get<T>();
     } catch (const json::exception&) {
-      fail(fmt::format("{} in {}", kFactsKey, source), fmt::format("a value for \"{}\"", name), in[name].dump(),
+      fail(fmt::format("{} in {}", kFactsKey, source), fmt::format("a value for \"{}\"", name), json_text(in[name]),
            "The file is damaged or was written by another program");
     }
   });
@@ -212,6 +214,11 @@ FactValues facts_from_keys(const std::vector<Setting>& settings) {
 
 namespace {
 
+void check_word(const char* name, const std::string& value, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), value) == known.end())
+    fail_usage(name, fmt::format("one of {}", fmt::join(known, ", ")), "\"" + escaped(value) + "\"", "Correct what says it");
+}
+
 void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
   const bool rope = c.positions == "rope";
   const std::string system = fmt::format("as {} has it", naming_name(r.naming));
@@ -224,6 +231,7 @@ void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
 
   std::string bias = bias_rule(c);
   ledger.settle("qkv_bias", &FactValues::qkv_bias, bias, {"names and shapes"});
+  check_word("qkv_bias", bias, {"none", "masked", "live"});
   if ((bias == "none") != !c.qkv_bias)
     fail_usage("qkv_bias", c.qkv_bias ? "masked or live: the file has a bias" : "none: the file has no bias", bias, "Correct it");
   c.mask_key_bias = bias == "masked";
@@ -231,10 +239,12 @@ void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
     if (!c.rope.min_period) ledger.settle("rope_base", &FactValues::rope_base, c.rope.base, {system});
     std::string periods = c.rope.bf16_periods ? "bf16" : "exact";
     ledger.settle("rope_periods", &FactValues::rope_periods, periods, {system});
+    check_word("rope_periods", periods, {"exact", "bf16"});
     c.rope.bf16_periods = periods == "bf16";
   } else {
     std::string rule = position_rule(c);
     ledger.settle("position_resize", &FactValues::position_resize, rule, {system});
+    check_word("position_resize", rule, {"scaled", "exact", "antialiased"});
     if (rule != "scaled" || c.position_offset <= 0) c.position_offset = rule == "scaled" ? 0.1 : 0;
     c.position_antialias = rule == "antialiased";
   }
@@ -256,7 +266,7 @@ void settle_network(BackboneConfig& config, FactLedger& ledger, const Recognized
   std::string activation = stated_facts(config).activation.value_or("relu"), found = activation;
   ledger.settle("activation", &FactValues::activation, found, {"as published"});
   if (found != activation)
-    fail_usage("activation", fmt::format("\"{}\", as the published networks have it", activation), "\"" + found + "\"",
+    fail_usage("activation", fmt::format("\"{}\", as the published networks have it", activation), "\"" + escaped(found) + "\"",
                "dinoxx has no network with another one");
   for (const Fact& fact : ledger.facts())
     if (fact.assumed) {
@@ -300,7 +310,10 @@ InputFacts settle_input(const BackboneConfig& config, FactLedger& ledger) {
   if (input.image_size < 1 || input.image_size > 16384)
     fail_usage("image_size", "1 to 16384 pixels", std::to_string(input.image_size), "Correct it");
   ledger.settle_input("fit", &FactValues::fit, input.fit, {"as published"});
+  check_word("fit", input.fit, {"crop", "whole"});
   if (input.fit == "crop") ledger.settle_input("crop", &FactValues::crop, input.crop, {"as published"});
+  if (!(input.crop > 0 && input.crop <= 1))
+    fail_usage("crop", "a share above 0, at most 1", fmt::format("{}", input.crop), "Correct what says it");
   return input;
 }
 

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json_text.hpp"
+#include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
 #include "facts.hpp"
 
@@ -29,7 +31,7 @@ std::optional<T> number(const json& in, const char* path) {
 
 std::string word(const json& in, const char* path) {
   const json::json_pointer where(path);
-  return in.contains(where) && in[where].is_string() ? in[where].get<std::string>() : "";
+  return in.contains(where) && in[where].is_string() ? escaped(in[where].get<std::string>()) : "";
 }
 
 /// Three channels of one, or of one for all.
@@ -62,7 +64,7 @@ std::optional<std::string> first_difference(const std::vector<Compared>& all) {
 template <class List>
 std::optional<std::string> list_difference(const json& config, const char* name, const List& found) {
   if (!config.contains(name) || config[name] == json(found)) return std::nullopt;
-  return fmt::format("{} {}, the tensors have {}", name, config[name].dump(), json(found).dump());
+  return fmt::format("{} {}, the tensors have {}", name, json_text(config[name]), json_text(json(found)));
 }
 
 // ---- transformers
