@@ -184,6 +184,9 @@ json facts_json(const FactValues& values) {
 
 FactValues facts_from_json(const json& in, const std::string& source) {
   FactValues values;
+  if (!in.is_object())
+    fail(fmt::format("{} in {}", kFactsKey, source), "facts by name", "another text",
+         "The file is damaged or was written by another program");
   each(values, [&]<class T>(const char* name, std::optional<T>& value) {
     if (!in.contains(name)) return;
     try {

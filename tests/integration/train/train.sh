@@ -333,6 +333,16 @@ init_from)
   expect 0
   run 1 weights diff fresh start
   expect 1
+  # heads change no tensor, and are another network all the same
+  run 1 "${base[@]}" "${still[@]}" --model.heads 4 --out four
+  expect 0
+  run 1 weights diff fresh four
+  expect 1
+  says "heads: 2 .* and 4 "
+  says "not the same network"
+  run 1 "${base[@]}" --model.heads 4 --model.init_from start --out refused
+  expect 2
+  says "heads: expected 2"
   # another width: what does not fit is listed, and no run is begun
   run 1 "${base[@]}" --model.dim 48 --model.init_from start --out wide
   expect 2
@@ -351,10 +361,8 @@ imported_eval)
     expect 0
     for naming in official timm transformers; do
       "$dinoxx" weights export $style --naming $naming --image-size 16 --out ${style}_$naming >log 2>&1 || die "export"
-      # a width of 32 says nothing about heads, and official files hold nothing else but the rotary periods
-      heads=()
-      [ $naming = official ] && heads=(--model.heads 2)
-      run 1 eval --checkpoint ${style}_$naming "${knn[@]}" "${heads[@]}" --out knn_${style}_$naming
+      # a width of 32 says nothing about heads: the export's metadata do
+      run 1 eval --checkpoint ${style}_$naming "${knn[@]}" --out knn_${style}_$naming
       expect 0
       cmp knn_$style/predictions_knn.csv knn_${style}_$naming/predictions_knn.csv || die "$style as $naming predicts otherwise"
     done

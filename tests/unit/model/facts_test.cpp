@@ -342,5 +342,18 @@ TEST(StemOfAResNet, PadsByWhatItSays) {
   EXPECT_GT((net.forward(images) - other.forward(images)).abs().max().item<double>(), 1e-3);
 }
 
+TEST(TypesOfAFile, AreKeptTensorByTensor) {
+  const TemporaryFolder folder;
+  const VisionTransformer vit(small_vit(), at::kFloat);
+  golden::fill_parameters(vit.parameters());
+  NamedTensors mixed = vit.parameters();
+  for (NamedTensor& t : mixed)
+    if (t.name.ends_with("qkv.weight")) t.tensor = t.tensor.to(at::kBFloat16);
+  write_safetensors(folder / "model.safetensors", tensor_views(mixed));
+  const ImportedBackbone imported = import_backbone(folder.path(), at::kFloat, {.heads = 2});
+  ASSERT_EQ(imported.report.types.size(), mixed.size());
+  for (const NamedTensor& t : mixed) EXPECT_EQ(imported.report.types.at(t.name), t.tensor.scalar_type()) << t.name;
+}
+
 }  // namespace
 }  // namespace dinoxx
