@@ -25,7 +25,8 @@ TensorsByName unwrapped_tensors(const WeightFile& file);
 std::vector<FoundBackbone> backbones_in(const TensorsByName& tensors, const WeightFile& file);
 
 /// The one to take: the one that `key` names; else, of several, the one that training keeps for use, wherever its name stands in the
-/// prefix: model_ema (which a distillation of DINOv3 has beside its frozen teacher), teacher, ema, model, or the one without a prefix.
+/// prefix: model_ema (which a distillation of DINOv3 has beside its frozen teacher), teacher, state_dict_ema (timm), ema, model, or the
+/// one without a prefix.
 /// Never a guess: UsageError when several fit.
 FoundBackbone chosen_backbone(const std::vector<FoundBackbone>& found, const std::string& key, const std::string& source);
 
