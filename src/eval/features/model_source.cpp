@@ -146,8 +146,8 @@ LoadedModel load_model(const ModelRequest& request) {
     load_foreign(which, request, model);
     return model;
   }
-  const DescribedNetwork found = describe_network(file, which);
   load_own(*config, *own_text(file, kConfigKey), request, model);
+  const DescribedNetwork found = describe_network(file, which);
   model.normalization = found.input.normalization;
   model.facts = found.facts;
   model.notes = found.network.notes;

@@ -17,6 +17,8 @@ namespace {
 using nlohmann::json;
 
 json object_in(const std::filesystem::path& path) {
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(path, code)) return {};  // a pipe would be waited for
   std::ifstream in(path);
   const json content = in ? json::parse(in, nullptr, /*allow_exceptions=*/false) : json();
   return content.is_object() ? content : json();
