@@ -109,6 +109,7 @@ class MergedClasses final : public Dataset {
   int32_t label(uint64_t id, size_t column) const override { return column == 0 ? meta(id).label : whole_->label(id, column); }
   bool has_masks() const override { return whole_->has_masks(); }
   bool has_groups() const override { return whole_->has_groups(); }
+  std::vector<std::string> notes() const override { return whole_->notes(); }
   std::array<uint64_t, 2> content_id(uint64_t id) const override { return whole_->content_id(id); }
 
  private:
