@@ -37,15 +37,31 @@ if words[0] == "eval":
     at = words.index("--checkpoint-step") if "--checkpoint-step" in words else -1
     if at >= 0: words[at:at + 2] = []
     words += ["--threads", "1"]
+if words[0] == "pack" and "--count" in words:
+    words[words.index("--count") + 1] = "96"
 if words[0] == "train":
-    small = {{"train.length": "2it", "train.batch_size": "12", "train.precision": "fp32", "optim.warmup": "0", "optim.freeze_last_layer": "0", "train.log_every": "1",
-             "checkpoint.every": "0", "eval.every": "0", "data.workers": "1", "train.threads": "1", "teacher.warmup_temp_epochs": "0it"}}
-    line = " ".join(words)
-    if "resnet" not in line and "init_from" not in line:
-        small.update({{"model.dim": "32", "model.depth": "1", "model.heads": "2"}})
-    for key in ("train.length", "train.batch_size", "model.dim", "model.depth", "model.heads", "checkpoint.every", "eval.every", "train.precision"):
-        while "--" + key in words: del words[words.index("--" + key):words.index("--" + key) + 2]
+    batch = "12"
+    given = {{}}
+    if "--config" in words:
+        section = ""
+        for line in open(words[words.index("--config") + 1]):
+            line = line.split("#")[0].strip()
+            if line.startswith("["): section = line.strip("[]") + "."
+            elif "=" in line: given[section + line.split("=")[0].strip()] = line.split("=", 1)[1].strip()
+    given.update({{w[2:]: words[i + 1] for i, w in enumerate(words) if w.startswith("--") and "." in w and i + 1 < len(words)}})
+    small = {{"train.length": "2it", "train.batch_size": batch, "train.log_every": "1", "checkpoint.every": "0", "eval.every": "0", "data.workers": "1",
+             "train.threads": "1", "optim.warmup": "0", "optim.freeze_last_layer": "0"}}
+    network = not any(word in " ".join(list(given.values()) + words) for word in ("resnet", "convnext")) and "model.init_from" not in given
+    if network: small.update({{"model.dim": "32", "model.depth": "1", "model.heads": "2"}})
+    for key, value in given.items():
+        if key in small: continue
+        if re.fullmatch(r"[0-9.]+(it|ep|samples)", value) and not key.startswith("checkpoint."): small[key] = "1it" if key.startswith("gram.") or key == "optim.decay" else "0it"
+        if key.startswith("head.") and key.endswith("out_dim"): small[key] = "64"
+        if key.startswith("head.") and key.endswith(("hidden_dim", "bottleneck_dim")): small[key] = "16"
+        if key.endswith(("_group", "group_size")): small[key] = batch
+        if key == "train.precision": small[key] = "fp32"
     for key, value in small.items():
+        while "--" + key in words: del words[words.index("--" + key):words.index("--" + key) + 2]
         words += ["--" + key, value]
 start = [MPIEXEC, *FLAGS, "-n", str(ranks)] if "--students" in words else []
 sys.exit(subprocess.call(start + [PROGRAM] + words))
@@ -138,6 +154,8 @@ class Place:
         must([os.path.join(self.bin, "dinoxx"), "train", "--config", "configs/dinov2_32px.cfg", "--data", "DATA", "--out", "SOURCE"], **where)
         must([PROGRAM, "weights", "export", "SOURCE", "--naming", "official", "--out", "FILE"], **where)
         shutil.copy(f"{SOURCE}/configs/dinov2_32px.cfg", f"{self.repo}/CONFIG")
+        with open(f"{self.repo}/slurm-1.log", "w", encoding="utf-8") as log:
+            log.write("start 1\n")
         # DINOv2: patch 14, no registers, positions of 37 x 37
         must([os.path.join(self.bin, "dinoxx"), "train", "--config", "configs/dinov2_64px.cfg", "--model.patch_size", "14", "--model.image_size", "518",
               "--views.global_size", "56", "--views.local_size", "28", "--data", "DATA", "--out", "PUBLISHED"], **where)
