@@ -159,9 +159,10 @@ std::vector<std::string> take(Config& config, const Config& from, const Keys& ke
   for (const char* key : keys) {
     if (typed.contains(key)) continue;
     const Field& field = field_of(key);
-    const std::string before = field.get(config);
-    field.set(config, field.get(from));
-    if (field.get(otherwise) == field.get(now) || why_unread(field, now)) continue;
+    const std::string before = field.get(config), after = field.get(from);
+    const bool read = !why_unread(field, now);
+    if (read || after == field.default_text) field.set(config, after);
+    if (!read || field.get(otherwise) == field.get(now)) continue;
     const bool stated = before != "auto" && before != field.default_text;
     changes.push_back(fmt::format("{} = {}{}", key, field.get(now), stated ? fmt::format(" ({} in the configuration)", before) : ""));
   }

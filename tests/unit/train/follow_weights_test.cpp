@@ -122,6 +122,13 @@ TEST(WeightsToBeginWith, MayBeOfAnyPublishedKind) {
               AllOf(HasSubstr("model.arch = resnet18"), testing::Not(HasSubstr("refused"))));
 }
 
+TEST(WeightsToBeginWith, LeaveKeysAloneThatTheRunDoesNotRead) {
+  const TemporaryFolder folder;
+  // BYOL has no local crops, whose size patch 14 does not divide
+  const fs::path weights = write_weights(folder / "dinov2", published("dinov2", 14), Naming::kTransformers);
+  EXPECT_THAT(begin(recipe("byol_64px.cfg", weights)), AllOf(HasSubstr("views.global_size = 70"), testing::Not(HasSubstr("refused"))));
+}
+
 TEST(WeightsToBeginWith, AreNotWhatWasTyped) {
   const TemporaryFolder folder;
   const fs::path weights = write_weights(folder / "dinov2", published("dinov2", 14), Naming::kTransformers);
