@@ -34,7 +34,9 @@ constexpr std::array<Magic, 9> kOtherFormats = {{{"GIF8", 0, "GIF"},
 
 }  // namespace
 
-std::string_view codec_name(Codec codec) { return codec == Codec::kJpeg ? "jpeg" : "png"; }
+std::string_view codec_name(Codec codec) {
+  return codec == Codec::kJpeg ? "jpeg" : "png";
+}
 
 Codec detect_codec(std::span<const uint8_t> bytes) {
   if (matches(bytes, kJpegMagic)) return Codec::kJpeg;
@@ -51,6 +53,14 @@ Codec detect_codec(std::span<const uint8_t> bytes) {
 
 namespace detail {
 
+void fail_unsupported(std::string_view codec, std::string_view found, std::string_view advice) {
+  try {
+    fail(codec, "a kind that can be read", fmt::format("\"{}\"", found), advice);
+  } catch (const Error& error) {
+    throw UnsupportedImage(error.what());
+  }
+}
+
 void check_dimensions(uint64_t width, uint64_t height, const DecodeLimits& limits) {
   if (width == 0 || height == 0) fail("image", "a width and a height", fmt::format("{} x {}", width, height), "The header is damaged");
   const auto most = static_cast<uint64_t>(limits.max_pixels);
@@ -61,21 +71,23 @@ void check_dimensions(uint64_t width, uint64_t height, const DecodeLimits& limit
 
 }  // namespace detail
 
-void decode_image(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits) {
+void decode_image(std::span<const uint8_t> bytes, Image& out, const DecodeLimits& limits, DecodeNotes* notes) {
   const Codec codec = detect_codec(bytes);
+  DecodeNotes found;
   if (codec == Codec::kJpeg) {
-    detail::decode_jpeg(bytes, out, limits);
+    detail::decode_jpeg(bytes, out, limits, found);
   } else {
-    detail::decode_png(bytes, out, limits);
+    detail::decode_png(bytes, out, limits, found);
   }
-  detail::apply_orientation(out, detail::exif_orientation(bytes, codec));
+  detail::apply_orientation(out, detail::orientation_of(bytes, codec));
+  if (notes != nullptr) *notes = std::move(found);
 }
 
 ImageInfo inspect_image(std::span<const uint8_t> bytes) {
   const Codec codec = detect_codec(bytes);
   ImageInfo info = codec == Codec::kJpeg ? detail::inspect_jpeg(bytes) : detail::inspect_png(bytes);
   info.codec = codec;
-  info.orientation = detail::exif_orientation(bytes, codec);
+  info.orientation = detail::orientation_of(bytes, codec);
   if (info.orientation >= 5) std::swap(info.width, info.height);
   return info;
 }

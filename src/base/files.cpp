@@ -16,7 +16,7 @@ namespace {
 
 std::string reason(int error) { return std::strerror(error); }
 
-std::string advice_for(int error) {
+std::string writing_advice(int error) {
   switch (error) {
     case ENOSPC:
     case EDQUOT:
@@ -25,14 +25,34 @@ std::string advice_for(int error) {
     case EPERM:
     case EROFS:
       return "Choose a folder that you may write to, or change its permissions";
-    case ENOENT:
-      return "Check the path";
     default:
-      return "Check the path and the file system";
+      return reading_advice(error);
   }
 }
 
 }  // namespace
+
+std::string reading_advice(int error) {
+  switch (error) {
+    case EACCES:
+    case EPERM:
+      return "Ask its owner for permission to read it, or start the program as somebody who has it";
+    case EMFILE:
+      return "Raise the limit on open files (ulimit -n), or use fewer threads";
+    case ENFILE:
+      return "This machine has no open files left: end other programs";
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+      return "Check the path";
+    case ELOOP:
+      return "A link leads to itself: check the path";
+    case EIO:
+      return "The disk or the network fails: look into the system's log";
+    default:
+      return "Check the path and the file system";
+  }
+}
 
 std::string read_text(const std::filesystem::path& path) {
   const FileDescriptor file(path);
@@ -43,7 +63,7 @@ std::string read_text(const std::filesystem::path& path) {
     if (n < 0) {
       if (errno == EINTR) continue;
       const int error = errno;
-      fail(path.string(), "a readable file", reason(error), advice_for(error));
+      fail(path.string(), "a readable file", reason(error), reading_advice(error));
     }
     if (n == 0) return text;
     text.append(chunk.data(), static_cast<size_t>(n));
@@ -54,20 +74,20 @@ void sync_path(const std::filesystem::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     const int error = errno;
-    fail(path.string(), "to open it for fsync", reason(error), advice_for(error));
+    fail(path.string(), "to open it for fsync", reason(error), writing_advice(error));
   }
   const int result = ::fsync(fd);
   const int error = errno;
   ::close(fd);
   // some file systems do not know fsync on a folder; their renames are ordered by other means
-  if (result != 0 && error != EINVAL && error != EROFS) fail(path.string(), "fsync to succeed", reason(error), advice_for(error));
+  if (result != 0 && error != EINVAL && error != EROFS) fail(path.string(), "fsync to succeed", reason(error), writing_advice(error));
 }
 
 AtomicFile::AtomicFile(const std::filesystem::path& path)
     : path_(path.string()), temporary_(path_ + ".tmp." + std::to_string(::getpid())), fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
   if (fd_ < 0) {
     const int error = errno;
-    fail(path_, "to write the file", reason(error), advice_for(error));
+    fail(path_, "to write the file", reason(error), writing_advice(error));
   }
 }
 
@@ -80,7 +100,7 @@ void AtomicFile::discard() {
 
 void AtomicFile::report(int error) {
   discard();
-  fail(path_, "to write the file", reason(error), advice_for(error));
+  fail(path_, "to write the file", reason(error), writing_advice(error));
 }
 
 void AtomicFile::write(std::string_view content) {
@@ -100,7 +120,7 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     const int error = errno;
     discard();
-    fail(path_, "to rename the finished file into place", reason(error), advice_for(error));
+    fail(path_, "to rename the finished file into place", reason(error), writing_advice(error));
   }
   temporary_.clear();
   const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
@@ -116,7 +136,7 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 void make_writable_directory(const std::filesystem::path& path) {
   std::error_code code;
   std::filesystem::create_directories(path, code);
-  if (code) fail(path.string(), "to make the folder", code.message(), advice_for(code.value()));
+  if (code) fail(path.string(), "to make the folder", code.message(), writing_advice(code.value()));
   if (!std::filesystem::is_directory(path, code)) fail(path.string(), "a folder", "a file of that name", "Choose another path");
   // permission bits do not tell everything (read-only mounts, quotas, root squash): write something; never committed, so it vanishes
   AtomicFile probe(path / ".probe");
@@ -129,7 +149,7 @@ FileDescriptor::FileDescriptor(const std::filesystem::path& path) : path_(path.s
   } while (fd_ < 0 && errno == EINTR);
   if (fd_ < 0) {
     const int error = errno;
-    fail(path_, "a readable file", reason(error), advice_for(error));
+    fail(path_, "a readable file", reason(error), reading_advice(error));
   }
   struct stat info {};
   if (::fstat(fd_, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -158,7 +178,7 @@ void FileDescriptor::read_at(std::span<std::byte> out, uint64_t offset) const {
     if (n < 0) {
       if (errno == EINTR) continue;
       const int error = errno;
-      fail(path_, fmt::format("to read {} bytes at offset {}", wanted, offset), reason(error), "Check the file system");
+      fail(path_, fmt::format("to read {} bytes at offset {}", wanted, offset), reason(error), reading_advice(error));
     }
     if (n == 0) {
       fail(path_, fmt::format("{} bytes at offset {}", wanted, offset), fmt::format("the end of the file after {} of them", done),

@@ -7,6 +7,9 @@
 
 namespace dinoxx {
 
+/// What to do about an error (errno) of opening or reading a file or folder.
+std::string reading_advice(int error);
+
 /// Whole file as text. Error names the path and the system's reason.
 std::string read_text(const std::filesystem::path& path);
 

@@ -24,9 +24,10 @@ namespace fs = std::filesystem;
 constexpr uint8_t kVoid = 255;
 
 LabelImage read_labels(const fs::path& path) {
-  const std::string bytes = read_text(path);
+  std::vector<uint8_t> bytes;
+  read_image_file(path, bytes);
   try {
-    return decode_label_png(as_bytes(bytes));
+    return decode_label_png(bytes);
   } catch (const Error& e) {
     throw Error(fmt::format("{}: {}", path.string(), e.what()));
   }

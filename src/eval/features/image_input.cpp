@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "base/files.hpp"
 #include "data_pipeline/augment/resize.hpp"
+#include "data_pipeline/codec/image_files.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/data_pipeline/image.hpp"
 
@@ -22,10 +22,11 @@ int input_multiple(const BackboneConfig& config) {
 }
 
 InputImage read_input_image(const std::filesystem::path& path, int size, int multiple) {
-  const std::string bytes = read_text(path);
+  std::vector<uint8_t> bytes;
+  read_image_file(path, bytes);
   Image image;
   try {
-    decode_image(as_bytes(bytes), image);
+    decode_image(bytes, image);
   } catch (const Error& e) {
     throw Error(fmt::format("{}: {}", path.string(), e.what()));
   }

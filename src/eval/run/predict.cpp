@@ -77,8 +77,8 @@ class Folder {
   void make_input(int64_t item, float* input) {
     const size_t i = static_cast<size_t>(item);
     try {
-      const std::string bytes = read_text(files_[i].path);
-      const std::span<const uint8_t> encoded(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+      std::vector<uint8_t> encoded;
+      read_image_file(files_[i].path, encoded);
       const ImageInfo info = inspect_image(encoded);
       const int side = transform_.crop;
       const bool fits = info.width == side && info.height == side;
