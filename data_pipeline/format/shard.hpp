@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/files.hpp"
+#include "byte_pieces.hpp"
 #include "dinoxx/data_pipeline/dataset.hpp"
 #include "dinoxx/data_pipeline/image.hpp"
 
@@ -51,7 +52,7 @@ struct ShardInfo {
   uint32_t file_crc32c = 0;
 };
 
-/// Collects samples in memory and writes them as one file.
+/// Collects samples in memory, little more than their bytes, and writes them as one file.
 class ShardWriter {
  public:
   explicit ShardWriter(ShardHeader header);
@@ -66,7 +67,8 @@ class ShardWriter {
  private:
   friend struct ShardArrays;
   ShardHeader header_;
-  std::vector<uint8_t> blob_, mask_blob_, key_blob_;
+  detail::BytePieces blob_, mask_blob_;
+  std::vector<uint8_t> key_blob_;
   std::vector<uint64_t> offset_{0}, mask_offset_{0}, key_offset_{0};
   std::vector<uint8_t> codec_, dtype_, split_, has_group_;
   std::vector<uint16_t> channels_;

@@ -93,13 +93,15 @@ class OutputFile {
     const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes));
     if (error != 0 && error != EOPNOTSUPP && error != EINVAL) write_failed(path_, error);
   }
-  void write_at(const std::vector<uint8_t>& data, uint64_t offset) {
-    size_t done = 0;
-    while (done < data.size()) {
-      const ssize_t n = ::pwrite(fd_, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) write_failed(path_, n == 0 ? ENOSPC : errno);
-      done += static_cast<size_t>(n);
+  void write_at(const detail::BytePieces& data, uint64_t offset) {
+    for (const std::vector<uint8_t>& piece : data.pieces()) {
+      for (size_t done = 0; done < piece.size();) {
+        const ssize_t n = ::pwrite(fd_, piece.data() + done, piece.size() - done, static_cast<off_t>(offset + done));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) write_failed(path_, n == 0 ? ENOSPC : errno);
+        done += static_cast<size_t>(n);
+      }
+      offset += piece.size();
     }
   }
   void sync_and_close() {
@@ -187,10 +189,9 @@ void ShardWriter::add(const SampleRecord& record, std::span<const uint8_t> bytes
   if (record.labels.size() != header_.label_columns.size()) {
     fail(record.key, fmt::format("{} labels", header_.label_columns.size()), std::to_string(record.labels.size()), "");
   }
-  const auto append = [](std::vector<uint8_t>& blob, const auto& data) { blob.insert(blob.end(), data.begin(), data.end()); };
-  append(blob_, bytes);
-  append(mask_blob_, mask);
-  append(key_blob_, record.key);
+  blob_.append(bytes);
+  mask_blob_.append(mask);
+  key_blob_.insert(key_blob_.end(), record.key.begin(), record.key.end());
   offset_.push_back(blob_.size());
   mask_offset_.push_back(mask_blob_.size());
   key_offset_.push_back(key_blob_.size());

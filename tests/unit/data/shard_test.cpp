@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <hdf5.h>
+#include <malloc.h>
 
 #include <fstream>
 #include <thread>
@@ -53,6 +54,44 @@ ShardInfo write_shard(const std::filesystem::path& path, uint32_t seed = 0) {
     writer.add(record, payload(seed + i, 50 + i), i % 2 == 0 ? payload(1000 + i, 10) : std::vector<uint8_t>());
   }
   return writer.finish(path, 0);
+}
+
+/// The size of a shard is what a user is told that packing takes.
+TEST(Shard, TheWriterTakesLittleMoreMemoryThanTheBytes) {
+  ShardHeader plain;
+  ShardWriter writer(plain);
+  const auto in_use = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  constexpr size_t kSample = size_t{1} << 20, kSamples = 40;  // a vector would have room for 64 by then
+  const std::vector<uint8_t> image = payload(1, kSample + 5);
+  const size_t before = in_use();
+  SampleRecord record;
+  for (size_t i = 0; i < kSamples; ++i) writer.add(record, image, {});
+  EXPECT_EQ(writer.payload_bytes(), kSamples * image.size());
+  EXPECT_LT(in_use() - before, (kSamples + 3) * kSample);
+}
+
+TEST(Shard, LargeSamplesComeBack) {
+  const TemporaryFolder folder;
+  ShardHeader plain;
+  ShardWriter writer(plain);
+  std::vector<std::vector<uint8_t>> images;
+  for (const size_t size : {size_t{1} << 20, size_t{3} << 20, size_t{700000}, size_t{700001}, size_t{1}}) {
+    images.push_back(payload(static_cast<uint32_t>(size), size));
+    SampleRecord record;
+    record.key = std::to_string(size);
+    writer.add(record, images.back(), {});
+  }
+  writer.finish(folder / "shard.h5", 0);
+  const ShardReader shard(folder / "shard.h5");
+  ASSERT_EQ(shard.size(), images.size());
+  std::vector<uint8_t> bytes;
+  for (uint64_t row = 0; row < images.size(); ++row) {
+    shard.read(row, bytes);
+    EXPECT_EQ(bytes, images[row]) << row;
+  }
 }
 
 TEST(Shard, GivesBackWhatWasWritten) {
