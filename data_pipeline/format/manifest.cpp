@@ -144,6 +144,9 @@ fs::path data_folder(const fs::path& path) {
   std::error_code code;
   if (!fs::exists(path, code)) fail(path.string(), "a data folder", "nothing there", kAdvice);
   if (fs::is_directory(path, code)) {
+    if (!fs::exists(path / kManifestName, code) && fs::exists(path / ".partial", code)) {
+      fail(path.string(), "a data folder", "one that dinoxx pack has not finished", "Wait for it, or run the same command again");
+    }
     if (!fs::exists(path / kManifestName, code))
       fail(path.string(), fmt::format("a data folder with {}", kManifestName), "a folder without it", kAdvice);
     return path;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cctype>
 #include <map>
 #include <set>
@@ -147,8 +148,10 @@ class Examination {
       row("values",
           fmt::format("{} images of {} bits: {} to {} of 255 as they are read", range.images, range.bits, range.least, range.most));
       if (range.most < 128) {
-        warn(fmt::format("{} images of {} bits are dark: no pixel of them is brighter than {} of 255{}", range.images, range.bits,
-                         range.most, range.bits > 8 ? "; the files may use fewer bits than they have" : ""));
+        const int used = 8 + std::bit_width(static_cast<unsigned>(range.most));  // 255 is the high byte of 16
+        warn(fmt::format(
+            "{} images of {} bits are dark: no pixel of them is brighter than {} of 255{}", range.images, range.bits, range.most,
+            range.bits > 8 ? fmt::format("; the files use {} of their bits: pack with --used-bits {} to scale them", used, used) : ""));
       }
     }
     if (manifest_.one_colour > 0) {

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -11,17 +12,17 @@
 #include <numeric>
 #include <optional>
 
-#include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/rng.hpp"
 #include "data_folder_writer.hpp"
-#include "data_pipeline/format/content_hash.hpp"
 #include "data_pipeline/format/preflight.hpp"
 #include "dinoxx/base/error.hpp"
+#include "left_out.hpp"
 #include "pack_append.hpp"
 #include "pack_output.hpp"
 #include "pack_pipeline.hpp"
 #include "pack_plan.hpp"
+#include "pack_prepare.hpp"
 #include "pack_resume.hpp"
 #include "pack_splits.hpp"
 
@@ -30,74 +31,8 @@ namespace {
 
 using detail::PackItem;
 using detail::PackPlan;
+using detail::Prepared;
 namespace fs = std::filesystem;
-
-constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;  // an image file beyond it is a mistake, and would be held in memory
-constexpr size_t kBadInMessage = 5;
-
-/// What a worker makes of one item: either a reason why it is bad, or all that the shard needs.
-struct Prepared {
-  std::string bad;
-  SampleRecord record;
-  detail::PixelRange values;
-  std::vector<uint8_t> image, mask;
-};
-
-void read_file(const std::string& path, std::vector<uint8_t>& bytes) {
-  const FileDescriptor file(path);
-  const uint64_t size = file.size();
-  if (size == 0) fail("file", "an image", "an empty file", "");
-  if (size > kMaxFileBytes) fail("file", fmt::format("at most {} bytes", kMaxFileBytes), std::to_string(size), "");
-  bytes.resize(size);
-  file.read_at(std::as_writable_bytes(std::span<uint8_t>(bytes)), 0);
-}
-
-/// The mask as the format keeps it, an 8-bit gray PNG of the image's size. A gray PNG stays as it is; of other pictures the brightest
-/// channel is taken.
-void normalise_mask(std::vector<uint8_t>& mask, const Image& image, const DecodeLimits& limits) {
-  Image decoded;
-  decode_image(mask, decoded, limits);
-  if (decoded.width != image.width || decoded.height != image.height) {
-    fail("mask", fmt::format("{} x {} as its image", image.width, image.height), fmt::format("{} x {}", decoded.width, decoded.height), "");
-  }
-  const ImageInfo info = inspect_image(mask);
-  if (info.codec == Codec::kPng && info.channels == 1 && info.bits == 8 && info.orientation == 1 && !info.palette) return;
-  std::vector<uint8_t> gray(decoded.data.size() / 3);
-  for (size_t i = 0; i < gray.size(); ++i) gray[i] = std::max({decoded.data[3 * i], decoded.data[3 * i + 1], decoded.data[3 * i + 2]});
-  mask = encode_gray_png(gray, decoded.width, decoded.height);
-}
-
-Prepared prepare(const PackPlan& plan, size_t i, const DecodeLimits& limits) {
-  const PackItem& item = plan.items[i];
-  Prepared out;
-  try {
-    if (plan.draw) {
-      plan.draw(i, out.image, out.mask);
-    } else {
-      read_file(item.path, out.image);
-      if (!item.mask_path.empty()) read_file(item.mask_path, out.mask);
-    }
-    Image pixels;
-    decode_image(out.image, pixels, limits);
-    out.record.image = inspect_image(out.image);
-    out.record.content_id = detail::hash128(pixels.data.data(), pixels.data.size(), static_cast<uint64_t>(pixels.width));
-    const auto [least, most] = std::minmax_element(pixels.data.begin(), pixels.data.end());
-    out.values = {*least, *most};
-    if (!out.mask.empty()) normalise_mask(out.mask, pixels, limits);
-  } catch (const Error& error) {
-    out.bad = error.what();
-    return out;
-  } catch (const std::bad_alloc&) {
-    out.bad = "not enough memory to decode it";
-    return out;
-  }
-  out.record.key = item.key;
-  out.record.labels = item.labels;
-  out.record.split = item.split;
-  out.record.group = item.group;
-  out.record.weight = item.weight;
-  return out;
-}
 
 std::string utc_now() {
   // reproducible builds convention: a fixed time makes packs of equal input equal byte for byte
@@ -116,25 +51,6 @@ std::vector<uint64_t> shuffled(uint64_t n, uint64_t seed) {
   std::iota(order.begin(), order.end(), uint64_t{0});
   for (uint64_t i = n; i > 1; --i) std::swap(order[i - 1], order[CounterRng(seed, i, 0, Purpose::kOrder).below(i)]);
   return order;
-}
-
-std::string bad_as_csv(const std::vector<BadInput>& bad) {
-  std::string text = "path,reason\n";
-  for (const BadInput& one : bad) text += csv_field(one.key) + ',' + csv_field(one.reason) + '\n';
-  return text;
-}
-
-/// Writes the list beside the folder that is not made, and throws.
-[[noreturn]] void too_many_bad(const std::vector<BadInput>& bad, uint64_t seen, uint64_t total, const PackOptions& options,
-                               const fs::path& out) {
-  const fs::path list = out.string() + ".bad.csv";
-  write_file_atomically(list, bad_as_csv(bad));
-  std::string found = fmt::format("{} of the first {} bad", bad.size(), seen);
-  for (size_t i = 0; i < std::min(bad.size(), kBadInMessage); ++i)
-    found += fmt::format("{} {} ({})", i == 0 ? ":" : ";", bad[i].key, bad[i].reason);
-  if (bad.size() > kBadInMessage) found += "; ...";
-  fail("input", fmt::format("at most {:g} % of {} images to be bad", 100 * options.max_bad_fraction, total), found,
-       fmt::format("Repair or remove them (list: {}), or allow more with --max-bad-fraction", list.string()));
 }
 
 std::string class_name(const PackPlan& plan, const PackItem& item) {
@@ -191,13 +107,15 @@ PackReport already_packed(const PackOptions& options, const Manifest& manifest) 
   return report;
 }
 
-/// path -> reason
-std::map<std::string, std::string> read_bad(const fs::path& list) {
-  std::map<std::string, std::string> bad;
+/// By path.
+std::map<std::string, BadInput> read_bad(const fs::path& list) {
+  std::map<std::string, BadInput> bad;
   if (!fs::exists(list)) return bad;
   const detail::CsvTable table = detail::parse_csv(read_text(list), list.string());
-  for (size_t r = 1; r < table.rows.size(); ++r)
-    if (table.rows[r].size() > 1) bad[table.rows[r][0]] = table.rows[r][1];
+  for (size_t r = 1; r < table.rows.size(); ++r) {
+    const std::vector<std::string>& row = table.rows[r];
+    if (row.size() > 1) bad[row[0]] = {row[0], row[1], row.size() > 2 ? row[2] : "bad"};  // older lists have no kinds
+  }
   return bad;
 }
 
@@ -211,6 +129,7 @@ class Packing {
         output_(options.out, options.overwrite || options.append) {
     threads_ = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
     limits_.max_pixels = options.max_pixels;
+    limits_.tolerance = options.tolerance;
   }
 
   /// `base`: the data folder's manifest when the plan is added to it.
@@ -218,10 +137,13 @@ class Packing {
     std::optional<detail::PackState> state;
     if (!base) state = detail::load_state(output_.partial(), identity_);
     detail::remove_leftovers(output_.partial(), state);
+    if (!state) output_.check_space(detail::estimated_bytes(plan_));
+    limits_.used_bits = options_.used_bits > 0 ? options_.used_bits : used_bits();
     hold_out();
     detail::cut_long_tail(plan_, options_.long_tail);
     if (base) {
       bad_before_ = read_bad(output_.out() / "bad.csv");
+      faulty_ = detail::Faulty::read(output_.out() / "faults.csv");
       detail::take_over_files(output_.out(), output_.partial());
     }
     Manifest begun = base ? *base : state ? state->manifest : Manifest();
@@ -236,6 +158,21 @@ class Packing {
     if (!goes_on_) fail("pack", "to finish", found, "Nothing was written");
     output_.keep_partial();
     throw Stopped(fmt::format("pack: expected to finish, found {}. The same command goes on from {}", found, output_.partial().string()));
+  }
+
+  /// Bits of the largest value of all 16-bit images; 16 without any.
+  int used_bits() {
+    if (plan_.draw) return 16;
+    const uint64_t n = plan_.items.size();
+    uint16_t most = 0;
+    const auto compare = [&](uint64_t i, uint16_t peak) {
+      heed_stop(i, n);
+      most = std::max(most, peak);
+      if (options_.progress) options_.progress({i + 1, n, 0, 0, "looking for used bits"});
+    };
+    detail::ordered_parallel<uint16_t>(
+        n, threads_, window(), [&](uint64_t i) { return detail::peak_of(plan_.items[i], limits_); }, compare);
+    return most == 0 ? 16 : std::max(8, static_cast<int>(std::bit_width(most)));
   }
 
   /// Splits by content need a look at all images; what it found is kept for a pack that goes on.
@@ -270,13 +207,16 @@ class Packing {
     begun.input_identity = identity_;
     folder_.emplace(header, options_.shard_bytes, output_.partial(), std::move(begun));
     const uint64_t total = plan_.items.size(), first = state ? state->done : 0;
-    if (state) report_.bad = std::move(state->bad);
+    if (state) {
+      report_.bad = std::move(state->bad);
+      faulty_ = std::move(state->faulty);
+    }
     report_.gone_on_at = first;
     goes_on_ = goes_on_ || first > 0;
     uint64_t at = first;
     if (!adds) {
       folder_->flushed = [&](const Manifest& manifest) {
-        detail::save_state(output_.partial(), identity_, {at, report_.bad, manifest});
+        detail::save_state(output_.partial(), identity_, {at, report_.bad, faulty_, manifest});
         goes_on_ = true;
       };
     }
@@ -287,10 +227,10 @@ class Packing {
       heed_stop(at, total);
       const PackItem& item = plan_.items[order[at]];
       if (!sample.bad.empty()) {
-        report_.bad.push_back({item.key, sample.bad});
-        if (!bad_before_.contains(item.key)) folder_->leave_out(class_name(plan_, item), sample.bad);
-        if (report_.bad.size() > allowed) too_many_bad(report_.bad, at + 1, total, options_, output_.out());
-      } else {
+        report_.bad.push_back({item.key, sample.bad, sample.kind});
+        if (!bad_before_.contains(item.key)) folder_->leave_out(class_name(plan_, item), sample.kind);
+      } else if (report_.bad.size() <= allowed) {  // else no folder is made, but the list of bad images is to be complete
+        faulty_.add(item.key, sample.notes);
         report_.bytes += sample.image.size() + sample.mask.size();
         ++report_.samples;
         folder_->add(sample.record, sample.image, sample.mask, sample.values);
@@ -299,6 +239,7 @@ class Packing {
     };
     detail::ordered_parallel<Prepared>(
         total - first, threads_, window(), [&](uint64_t i) { return prepare(plan_, order[first + i], limits_); }, consume);
+    if (report_.bad.size() > allowed) detail::too_many_bad(report_.bad, total, options_.max_bad_fraction, output_.out());
     if (report_.samples == 0 && first == 0) {
       fail(options_.input.string(), "a good image", fmt::format("{} bad ones", report_.bad.size()), "Nothing was written");
     }
@@ -309,14 +250,19 @@ class Packing {
   PackReport finish(bool added) {
     for (const PackItem& item : plan_.items) bad_before_.erase(item.key);  // tried again
     std::vector<BadInput> bad;
-    for (const auto& [key, reason] : bad_before_) bad.push_back({key, reason});
+    for (const auto& [key, one] : bad_before_) bad.push_back(one);
     bad.insert(bad.end(), report_.bad.begin(), report_.bad.end());
-    write_file_atomically(output_.partial() / "bad.csv", bad_as_csv(bad));
+    write_file_atomically(output_.partial() / "bad.csv", detail::bad_as_csv(bad));
+    if (!faulty_.empty()) write_file_atomically(output_.partial() / "faults.csv", faulty_.as_csv());
     detail::remove_state(output_.partial());
     const Manifest& manifest = folder_->manifest();
     report_.notes = plan_.notes;
     report_.warnings = plan_.warnings;
-    if (!report_.bad.empty()) report_.warnings.push_back(fmt::format("{} bad images were left out, see bad.csv", report_.bad.size()));
+    if (!report_.bad.empty()) {
+      report_.warnings.push_back(
+          fmt::format("{} bad images were left out, see bad.csv: {}", report_.bad.size(), detail::kinds_of(report_.bad)));
+    }
+    faulty_.add_warnings(report_.warnings);
     Preflight flight = preflight(*Dataset::open(output_.partial()), manifest);
     report_.preflight = std::move(flight.text);
     report_.warnings.insert(report_.warnings.end(), flight.warnings.begin(), flight.warnings.end());
@@ -337,8 +283,9 @@ class Packing {
   unsigned threads_ = 1;
   DecodeLimits limits_;
   std::optional<detail::DataFolderWriter> folder_;
-  std::map<std::string, std::string> bad_before_;  ///< inputs and reasons of the folder that is added to
-  bool goes_on_ = false;                           ///< what is in the partial folder saves the next pack work
+  std::map<std::string, BadInput> bad_before_;  ///< of the folder that is added to
+  detail::Faulty faulty_;
+  bool goes_on_ = false;  ///< what is in the partial folder saves the next pack work
   PackReport report_;
 };
 
@@ -350,6 +297,12 @@ PackReport pack(const PackOptions& options) {
   }
   if (options.shard_bytes < 4096)
     fail_usage("--shard-bytes", "4096 or more", std::to_string(options.shard_bytes), "The default suits most sets");
+  if (options.used_bits != 0 && (options.used_bits < 8 || options.used_bits > 16)) {
+    fail_usage("--used-bits", "8 to 16, or auto", std::to_string(options.used_bits), "A camera of 12 bits needs 12");
+  }
+  if (options.used_bits == 0 && options.append) {
+    fail_usage("--used-bits auto", "no --append", "both", "Give the bits by which the data folder was packed");
+  }
   if (options.overwrite && options.append) fail_usage("--overwrite, --append", "one of them", "both", "--append keeps what is there");
   PackPlan plan = make_plan(options);
   std::string identity = detail::input_identity(plan, options);

@@ -26,7 +26,7 @@ struct PackOptions {
   bool overwrite = false;
   bool append = false;  ///< adds the images of the input that `out` does not have, by their names; without such a folder it is made
   double max_bad_fraction = 0.01;
-  uint64_t shard_bytes = uint64_t{512} << 20;  ///< payload per shard; as much memory is used
+  uint64_t shard_bytes = uint64_t{512} << 20;  ///< payload per shard; as much memory is used, beside the images that are decoded
   uint64_t seed = 0;                           ///< order of the samples, and which are held out
   double long_tail = 0;  ///< 0: off; R >= 1: of the classes in order, of C in all, class c keeps the first n_max R^(-c / (C - 1)) training
                          ///< images (Cui et al. 2019), n_max of the largest class
@@ -35,8 +35,10 @@ struct PackOptions {
   bool split_folders = true;  ///< false: folders named train, val, test ... are classes
   bool strict = false;        ///< a warning is an Error, and nothing is written
   int threads = 0;            ///< 0 = all cores
-  int64_t max_pixels = int64_t{1} << 28;  ///< larger images are bad
-  std::string command = "dinoxx pack";    ///< kept as provenance
+  int64_t max_pixels = int64_t{1} << 28;     ///< larger images are bad
+  Tolerance tolerance = Tolerance::kPixels;  ///< which files with faults are bad
+  int used_bits = 16;  ///< of 16-bit PNG, 8 to 16; 0 = those of the largest value of all. With fewer than 16 they are packed as 8-bit PNG
+  std::string command = "dinoxx pack";  ///< kept as provenance
   std::function<void(const PackProgress&)> progress;
   std::function<bool()>
       stop;  ///< when it says true, pack throws: an Error of exit code 85 when a later pack can go on, else nothing is left
@@ -44,6 +46,7 @@ struct PackOptions {
 
 struct BadInput {
   std::string key, reason;
+  std::string kind;  ///< the reason in few words: "not found", "empty", "damaged" ...
 };
 
 struct PackReport {
@@ -63,8 +66,9 @@ struct PackReport {
 /// Packs images into a new data folder (data_pipeline/SHARD_FORMAT.md): every image is decoded once to prove it, the order is shuffled with
 /// the seed so that shards are mixed, and the folder appears under its name only when it is complete and on disk. Equal inputs and options
 /// give equal shards, at any number of threads. A folder that was packed of the same input with the same options is left as it is. A pack
-/// that was stopped or killed goes on after its last complete shard, in OUT.partial, when it is started again with the same input and
-/// options. A bad image is skipped and listed; more than max_bad_fraction of them is an Error, with the list in OUT.bad.csv. Error or
+/// that was stopped or killed goes on after its last complete shard, in OUT/.partial, when it is started again with the same input and
+/// options. A bad image is skipped and listed; more than max_bad_fraction of them is an Error, with the list of all in OUT.bad.csv. Images
+/// with faults that are packed all the same are listed in OUT/faults.csv. Error or
 /// UsageError says what is missing.
 PackReport pack(const PackOptions& options);
 

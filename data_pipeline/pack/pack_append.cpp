@@ -76,7 +76,7 @@ uint64_t plan_append(PackPlan& plan, const fs::path& data, const Manifest& manif
 void take_over_files(const fs::path& data, const fs::path& partial) {
   for (const fs::directory_entry& entry : fs::directory_iterator(data)) {
     const std::string name = entry.path().filename().string();
-    if (name == kManifestName || name == "bad.csv" || fs::exists(partial / name)) continue;
+    if (!name.starts_with("shard-") || fs::exists(partial / name)) continue;  // others stay where they are, or are written anew
     std::error_code code;
     if (entry.is_regular_file() && !entry.is_symlink())
       fs::create_hard_link(entry.path(), partial / name, code);

@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <map>
+#include <string_view>
 
 #include "dinoxx/base/error.hpp"
 #include "pack_plan.hpp"
@@ -9,10 +12,22 @@
 namespace dinoxx::detail {
 namespace {
 
-bool whole_number(const std::string& text, int64_t& value) {
+/// "12", and "12.0" as tables with gaps write it.
+bool whole_number(std::string_view text, int64_t& value) {
+  if (const size_t point = text.find('.');
+      point != std::string_view::npos && text.find_first_not_of('0', point + 1) == std::string_view::npos) {
+    text = text.substr(0, point);
+  }
   const char* end = text.data() + text.size();
   const auto result = std::from_chars(text.data(), end, value);
   return result.ec == std::errc() && result.ptr == end;
+}
+
+/// Words by which tables say "nothing", and which are no class anywhere.
+bool means_nothing(std::string_view text) {
+  std::string word(text);
+  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return word == "nan" || word == "<na>" || word == "#n/a";
 }
 
 }  // namespace
@@ -45,7 +60,8 @@ CsvTable parse_csv(const std::string& text, const std::string& path) {
       quoted = true;
       const size_t opened = line;
       for (++at;; ++at) {
-        if (at >= text.size()) fail_usage(fmt::format("{}, line {}", path, opened), "a closing quote", "the end of the file", "Close the quote");
+        if (at >= text.size())
+          fail_usage(fmt::format("{}, line {}", path, opened), "a closing quote", "the end of the file", "Close the quote");
         if (text[at] == '\n') ++line;
         if (text[at] != '"') {
           field += text[at];
@@ -57,7 +73,8 @@ CsvTable parse_csv(const std::string& text, const std::string& path) {
       }
       ++at;
       if (at < text.size() && text[at] != ',' && text[at] != '\r' && text[at] != '\n') {
-        fail_usage(fmt::format("{}, line {}", path, line), "a comma after a closing quote", fmt::format("'{}'", text[at]), "Double quotes inside quotes: \"\"");
+        fail_usage(fmt::format("{}, line {}", path, line), "a comma after a closing quote", fmt::format("'{}'", text[at]),
+                   "Double quotes inside quotes: \"\"");
       }
       continue;
     }
@@ -75,6 +92,29 @@ CsvTable parse_csv(const std::string& text, const std::string& path) {
   return table;
 }
 
+void clear_missing_labels(const std::string& column, std::vector<std::string>& values, std::vector<std::string>& notes) {
+  std::map<std::string, uint64_t> count;
+  for (const std::string& value : values) ++count[value];
+  count.erase("");
+  bool numbers = true, negative = false, only_ones = true;
+  std::string minus_one;
+  for (const auto& [value, n] : count) {
+    if (means_nothing(value)) continue;
+    int64_t number = 0;
+    numbers = numbers && whole_number(value, number);
+    if (number == -1) minus_one = value;
+    negative = negative || number < -1;
+    only_ones = only_ones && (number == 1 || number == -1);
+  }
+  // -1 beside 0, 1, 2 ... is no class; alone with 1 it is one of two
+  const bool clears_minus_one = numbers && !negative && !only_ones && !minus_one.empty();
+  for (const auto& [value, n] : count) {
+    if (!means_nothing(value) && !(clears_minus_one && value == minus_one)) continue;
+    notes.push_back(fmt::format("column \"{}\": {} fields \"{}\" count as no label", column, n, value));
+    std::replace(values.begin(), values.end(), value, std::string());
+  }
+}
+
 std::vector<std::string> number_classes(const std::vector<std::string>& values, std::vector<int32_t>& labels) {
   std::vector<std::string> classes = values;
   std::erase(classes, std::string());
@@ -90,7 +130,8 @@ std::vector<std::string> number_classes(const std::vector<std::string>& values, 
   std::sort(classes.begin(), classes.end(), before);
   labels.clear();
   for (const std::string& value : values) {
-    labels.push_back(value.empty() ? -1 : static_cast<int32_t>(std::lower_bound(classes.begin(), classes.end(), value, before) - classes.begin()));
+    labels.push_back(
+        value.empty() ? -1 : static_cast<int32_t>(std::lower_bound(classes.begin(), classes.end(), value, before) - classes.begin()));
   }
   return classes;
 }

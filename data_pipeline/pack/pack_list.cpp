@@ -131,6 +131,13 @@ void warn_of_lists(const std::string& column, const std::vector<std::string>& te
                   column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
 }
 
+/// One spelling for each file: "./a.jpg", "b/../a.jpg" and "file://" before an absolute path are others' ways of writing it.
+std::string normal_path(std::string text) {
+  constexpr std::string_view kScheme = "file://";
+  if (text.starts_with("file:///")) text.erase(0, kScheme.size());
+  return text.find("://") != std::string::npos ? text : fs::path(text).lexically_normal().string();
+}
+
 }  // namespace
 
 PackPlan plan_list(const fs::path& csv) {
@@ -147,7 +154,7 @@ PackPlan plan_list(const fs::path& csv) {
   const Columns columns = find_columns(header, csv.string(), plan.warnings);
   if (table.rows.size() == 1) fail_usage(csv.string(), "rows after the header", "none", "List one image per line");
 
-  const fs::path base = csv.parent_path();
+  const fs::path base = csv.parent_path(), folder = fs::absolute(csv).parent_path();
   std::set<std::string> keys;
   Names names;
   std::vector<std::vector<std::string>> label_text(columns.labels.size());
@@ -159,14 +166,15 @@ PackPlan plan_list(const fs::path& csv) {
       fail_usage(where, fmt::format("{} fields", header.size()), std::to_string(row.size()), "Quote fields that contain commas");
     const auto field = [&](int column) -> const std::string& { return row[static_cast<size_t>(column)]; };
     PackItem item;
-    item.key = field(columns.path);
+    item.key = normal_path(field(columns.path));
     if (item.key.empty()) fail_usage(where, "a path", "an empty field", "");
-    if (!keys.insert(item.key).second)
+    if (!keys.insert((folder / item.key).lexically_normal().string()).second)
       fail_usage(where, "each path once", fmt::format("\"{}\" again", item.key), "Give several labels in columns label, label2 ...");
     const std::string name = file_name(base, item.key);
     item.key = names.kept(name);
     item.path = (base / name).string();  // an absolute path stays as it is
-    if (columns.mask != kNone && !field(columns.mask).empty()) item.mask_path = (base / file_name(base, field(columns.mask))).string();
+    if (columns.mask != kNone && !field(columns.mask).empty())
+      item.mask_path = (base / file_name(base, normal_path(field(columns.mask)))).string();
     if (columns.split != kNone && !field(columns.split).empty() && !split_from_name(field(columns.split), item.split)) {
       fail_usage(where, "split to be train, val or test", fmt::format("\"{}\"", field(columns.split)), "");
     }
@@ -183,6 +191,7 @@ PackPlan plan_list(const fs::path& csv) {
   }
   for (size_t c = 0; c < columns.labels.size(); ++c) {
     std::vector<int32_t> labels;
+    clear_missing_labels(header[static_cast<size_t>(columns.labels[c])], label_text[c], plan.notes);
     warn_of_lists(header[static_cast<size_t>(columns.labels[c])], label_text[c], plan.warnings);
     plan.columns.push_back({header[static_cast<size_t>(columns.labels[c])], number_classes(label_text[c], labels)});
     for (size_t i = 0; i < labels.size(); ++i) plan.items[i].labels.push_back(labels[i]);

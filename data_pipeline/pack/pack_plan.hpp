@@ -69,6 +69,10 @@ struct CsvTable {
 };
 CsvTable parse_csv(const std::string& text, const std::string& path);
 
+/// Empties the fields by which tables say that there is no label: NaN, <NA>, #N/A, and -1 beside numbers from 0 on (alone with 1
+/// it is one of two classes). `notes` says so.
+void clear_missing_labels(const std::string& column, std::vector<std::string>& values, std::vector<std::string>& notes);
+
 /// Text values to class numbers: sorted by name, or by value when all are whole numbers. Empty text is -1. Returns the classes.
 std::vector<std::string> number_classes(const std::vector<std::string>& values, std::vector<int32_t>& labels);
 

@@ -34,8 +34,9 @@ std::string size_and_time(const std::string& path) {
 std::string input_identity(const PackPlan& plan, const PackOptions& options) {
   Hash128 hash{};
   const auto add = [&](const std::string& text) { hash = hash128(text.data(), text.size(), hash[0] ^ (hash[1] * 3)); };
-  add(fmt::format("2 {} {} {} {} {} {} {}", options.seed, options.val_fraction, options.test_fraction, options.long_tail,
-                  options.shard_bytes, options.max_pixels, plan.draw ? plan.provenance : ""));
+  add(fmt::format("3 {} {} {} {} {} {} {} {} {}", options.seed, options.val_fraction, options.test_fraction, options.long_tail,
+                  options.shard_bytes, options.max_pixels, static_cast<int>(options.tolerance), options.used_bits,
+                  plan.draw ? plan.provenance : ""));
   for (const LabelColumn& column : plan.columns) add(fmt::format("{} {}", column.name, fmt::join(column.classes, "\n")));
   for (const PackItem& item : plan.items) {
     add(fmt::format("{}\n{} {} {} {}\n{}\n{}", item.key, fmt::join(item.labels, " "), static_cast<int>(item.split),
@@ -47,9 +48,13 @@ std::string input_identity(const PackPlan& plan, const PackOptions& options) {
 
 void save_state(const fs::path& partial, const std::string& identity, const PackState& state) {
   json bad = json::array();
-  for (const BadInput& one : state.bad) bad.push_back({one.key, one.reason});
-  const json out = {
-      {"format", kFormat}, {"identity", identity}, {"done", state.done}, {"bad", bad}, {"manifest", state.manifest.to_json()}};
+  for (const BadInput& one : state.bad) bad.push_back({one.key, one.reason, one.kind});
+  const json out = {{"format", kFormat},
+                    {"identity", identity},
+                    {"done", state.done},
+                    {"bad", bad},
+                    {"faults", state.faulty.as_csv()},
+                    {"manifest", state.manifest.to_json()}};
   write_file_atomically(partial / kState, json_text(out) + "\n");
 }
 
@@ -61,7 +66,9 @@ std::optional<PackState> load_state(const fs::path& partial, const std::string& 
     if (in.at("format") != kFormat || in.at("identity") != identity) return std::nullopt;
     PackState state;
     state.done = in.at("done").get<uint64_t>();
-    for (const json& one : in.at("bad")) state.bad.push_back({one.at(0).get<std::string>(), one.at(1).get<std::string>()});
+    for (const json& one : in.at("bad"))
+      state.bad.push_back({one.at(0).get<std::string>(), one.at(1).get<std::string>(), one.at(2).get<std::string>()});
+    state.faulty = Faulty::from_csv(in.at("faults").get<std::string>(), (partial / kState).string());
     state.manifest = Manifest::from_json(in.at("manifest").get<std::string>(), (partial / kState).string());
     for (const ShardInfo& shard : state.manifest.shards)
       if (fs::file_size(partial / shard.file, code) != shard.file_bytes || code) return std::nullopt;

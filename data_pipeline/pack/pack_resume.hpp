@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data_pipeline/format/manifest.hpp"
+#include "left_out.hpp"
 #include "pack.hpp"
 #include "pack_plan.hpp"
 
@@ -20,6 +21,7 @@ std::string input_identity(const PackPlan& plan, const PackOptions& options);
 struct PackState {
   uint64_t done = 0;  ///< images, in the order of packing, that lie in a shard or are bad
   std::vector<BadInput> bad;
+  Faulty faulty;
   Manifest manifest;  ///< of the shards that are there
 };
 /// Into the folder in which the shards are made, atomically.

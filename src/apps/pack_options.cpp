@@ -1,6 +1,7 @@
 #include "pack_options.hpp"
 
 #include <boost/program_options.hpp>
+#include <charconv>
 #include <cmath>
 #include <sstream>
 
@@ -35,6 +36,23 @@ uint64_t parse_bytes(const std::string& text) {
   return static_cast<uint64_t>(std::llround(value * static_cast<double>(unit)));
 }
 
+Tolerance parse_tolerance(const std::string& text) {
+  if (text == "strict") return Tolerance::kStrict;
+  if (text == "pixels") return Tolerance::kPixels;
+  if (text == "lenient") return Tolerance::kLenient;
+  fail_usage("--tolerance", "strict, pixels or lenient", fmt::format("\"{}\"", text), "See \"dinoxx pack --help\"");
+}
+
+int parse_used_bits(const std::string& text) {
+  if (text == "auto") return 0;
+  int bits = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), bits);
+  if (result.ec != std::errc() || result.ptr != text.data() + text.size() || bits < 8 || bits > 16) {
+    fail_usage("--used-bits", "8 to 16, or auto", fmt::format("\"{}\"", text), "A camera of 12 bits needs 12");
+  }
+  return bits;
+}
+
 po::variables_map parse(int argc, char** argv, const po::options_description& options) {
   po::variables_map variables;
   try {
@@ -60,7 +78,7 @@ po::variables_map parse(int argc, char** argv, const po::options_description& op
 PackLine read_pack_line(int argc, char** argv) {
   PackLine line;
   PackOptions& asked = line.options;
-  std::string folder, list, toy, out, shard_bytes;
+  std::string folder, list, toy, out, shard_bytes, tolerance, used_bits;
   bool no_split_folders = false;
   po::options_description options("options", 110);
   options.add_options()("help,h", "this text")("from-folder", po::value(&folder)->value_name("DIR"),
@@ -84,8 +102,15 @@ PackLine read_pack_line(int argc, char** argv) {
       "more bad images than this share are an error")("no-split-folders", po::bool_switch(&no_split_folders),
                                                       "folders named train, val, test ... are classes")(
       "strict", po::bool_switch(&asked.strict), "a warning is an error: nothing is written")(
-      "max-pixels", po::value(&asked.max_pixels)->default_value(asked.max_pixels)->value_name("N"), "larger images are bad")(
-      "shard-bytes", po::value(&shard_bytes)->default_value("512M")->value_name("SIZE"), "size of a shard; as much memory is used")(
+      "tolerance", po::value(&tolerance)->default_value("pixels")->value_name("LEVEL"),
+      "files with faults that are packed. strict: none; pixels: those whose pixels are all there; lenient: also those that lost a part of "
+      "them, what is left as PNG")(
+      "used-bits", po::value(&used_bits)->default_value("16")->value_name("N"),
+      "16-bit PNG whose values need N bits only (12: many cameras): scaled, and packed as 8-bit PNG; auto: the bits "
+      "of the largest value of all")("max-pixels", po::value(&asked.max_pixels)->default_value(asked.max_pixels)->value_name("N"),
+                                     "larger images are bad")(
+      "shard-bytes", po::value(&shard_bytes)->default_value("512M")->value_name("SIZE"),
+      "size of a shard; as much memory is used, beside the images that are decoded")(
       "threads", po::value(&asked.threads)->default_value(0)->value_name("N"), "decoding threads; 0 = all cores");
   const po::variables_map variables = parse(argc, argv, options);
   if (variables.count("help") != 0) {
@@ -112,6 +137,8 @@ PackLine read_pack_line(int argc, char** argv) {
   asked.toy.seed = asked.seed;
   asked.out = out;
   asked.shard_bytes = parse_bytes(shard_bytes);
+  asked.tolerance = parse_tolerance(tolerance);
+  asked.used_bits = parse_used_bits(used_bits);
   asked.command = command_line(argc, argv);
   return line;
 }

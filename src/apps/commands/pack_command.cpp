@@ -20,7 +20,8 @@ constexpr const char* kUsage =
                                                           an image has one class in a label column; there is no multi-label
   dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try
 
-JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. The folder appears when it is complete.
+JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. Faults that cost no pixel are no reason:
+such images are packed and listed in data/faults.csv (--tolerance). The data folder is complete as soon as it has a manifest.json.
 The same command again does nothing; after an interruption it goes on. --append adds what DATA does not have.
 At the end stands a pre-flight report: splits by class, groups and copies on several sides, values, what was left out, names that may be mistakes. With
 --strict a warning is an error. The same with "dinoxx info --data data".

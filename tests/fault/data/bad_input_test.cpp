@@ -2,21 +2,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
-#include <cerrno>
-#include <cstring>
 #include <map>
 
 #include "base/files.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
+#include "support/in_child.hpp"
 #include "support/temporary_folder.hpp"
 
 // Bad input and bad luck for pack and for reading: a message that says what to do, and nothing half written.
@@ -27,6 +23,7 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::in_child;
 using testing_support::TemporaryFolder;
 using testing_support::write_bytes;
 using testing_support::write_png;
@@ -116,7 +113,7 @@ TEST_F(PackFault, BadImagesAreSkippedCountedAndListed) {
   EXPECT_THAT(bad["b/dangling.png"], HasSubstr("No such file"));
   EXPECT_THAT(report.warnings, testing::Contains(HasSubstr("6 bad images were left out")));
   const std::string csv = read_text(folder_ / "out/bad.csv");
-  EXPECT_THAT(csv, AllOf(testing::StartsWith("path,reason\n"), HasSubstr("b/cut.jpg,"), HasSubstr("a/empty.png,")));
+  EXPECT_THAT(csv, AllOf(testing::StartsWith("path,reason,kind\n"), HasSubstr("b/cut.jpg,"), HasSubstr("a/empty.png,")));
   EXPECT_EQ(Dataset::open(folder_ / "out")->size(), 20u);
 }
 
@@ -143,7 +140,6 @@ TEST_F(PackFault, AllImagesBad) {
   options_.max_bad_fraction = 1;
   EXPECT_THAT([&] { pack(options_); }, ThrowsMessage<Error>(HasSubstr("a good image")));
   EXPECT_FALSE(fs::exists(folder_ / "out"));
-  EXPECT_FALSE(fs::exists(folder_ / "out.partial"));
 }
 
 TEST_F(PackFault, AMaskOfAnotherSizeIsBad) {
@@ -185,7 +181,7 @@ TEST_F(PackFault, StoppedLeavesNothingAndAKilledRunIsCleanedUp) {
   options_.stop = [&] { return ++calls > 10; };
   refused<Error>("a request to stop");
   options_.stop = nullptr;
-  write_words(folder_ / "out.partial/shard-00009.h5", "left by a killed run");
+  write_words(folder_ / "out/.partial/shard-00009.h5", "left by a killed run");
   pack(options_);
   EXPECT_EQ(folder_.listing(), "in out");
   EXPECT_FALSE(fs::exists(folder_ / "out/shard-00009.h5"));
@@ -195,33 +191,6 @@ TEST_F(PackFault, UnwritableOutput) {
   good_images(4);
   options_.out = "/proc/dinoxx/data";  // refused to root too
   refused<Error>("/proc/dinoxx");
-}
-
-/// Runs `work` in a child process; its Error text comes back ("" = none). Limits and mounts of the child do not touch the test.
-template <class Work>
-std::string in_child(const Work& work) {
-  int ends[2];
-  if (::pipe(ends) != 0) return "pipe failed";
-  const pid_t child = ::fork();
-  if (child == 0) {
-    std::string text;
-    try {
-      work();
-    } catch (const std::exception& error) {
-      text = error.what();
-    }
-    const ssize_t written = ::write(ends[1], text.data(), text.size());
-    ::_exit(written == static_cast<ssize_t>(text.size()) ? 0 : 1);
-  }
-  ::close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) text += " [child did not end well]";
-  return text;
 }
 
 TEST_F(PackFault, AWriteThatFailsLeavesNothing) {
@@ -237,17 +206,13 @@ TEST_F(PackFault, AWriteThatFailsLeavesNothing) {
 }
 
 TEST_F(PackFault, FullDisk) {
-  good_images(100, 64, 64);  // 1.2 MB
+  options_.source = PackOptions::Source::kToy;  // nobody knows the size before
+  options_.toy.count = 2000;
   fs::create_directories(folder_ / "small");
   options_.out = folder_ / "small/out";
   options_.shard_bytes = 400000;  // some shards fit
   const std::string text = in_child([&] {
-    const bool root = ::geteuid() == 0;
-    if (::unshare(root ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) != 0 ||
-        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", (folder_ / "small").c_str(), "tmpfs", 0, "size=1m") != 0) {
-      throw std::runtime_error("no mount: " + std::string(std::strerror(errno)));
-    }
+    testing_support::mount_tmpfs(folder_ / "small", "size=1m");
     std::string message;
     try {
       pack(options_);

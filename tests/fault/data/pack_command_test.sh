@@ -47,14 +47,14 @@ expect 1 "problem" info --data data --verify
 # stopped half-way: says so, leaves nothing
 "$dinoxx" pack --toy textures --count 200000 --out stopped >log 2>&1 &
 pid=$!
-for _ in $(seq 100); do [[ -e stopped.partial ]] && break; sleep 0.1; done
+for _ in $(seq 100); do [[ -e stopped/.partial ]] && break; sleep 0.1; done
 sleep 0.3; kill -INT $pid; wait $pid; code=$?
 if [[ $code != 1 || $(cat log) != *"request to stop"* ]]; then echo "FAILED: SIGINT: exit code $code"; tail -3 log; failures=$((failures + 1)); fi
 rm log
 nothing_but "data "
 # stopped and killed after a few shards: the same command goes on, and gives what it gives in one go
 "$dinoxx" pack --toy textures --count 6000 --out whole --shard-bytes 64K --threads 1 >/dev/null 2>&1
-shards() { ls again.partial/shard-*.h5 2>/dev/null | wc -l; }
+shards() { ls again/.partial/shard-*.h5 2>/dev/null | wc -l; }
 interrupt() {
   "$dinoxx" pack --toy textures --count 6000 --out again --shard-bytes 64K --threads 1 >log 2>&1 &
   pid=$!
@@ -73,7 +73,7 @@ nothing_but "data "
 # killed: the next run takes the leftover away
 "$dinoxx" pack --toy textures --count 200000 --out killed >/dev/null 2>&1 &
 pid=$!
-for _ in $(seq 100); do [[ -e killed.partial ]] && break; sleep 0.1; done
+for _ in $(seq 100); do [[ -e killed/.partial ]] && break; sleep 0.1; done
 kill -KILL $pid; wait $pid 2>/dev/null
 expect 0 "100 images" pack --toy textures --count 100 --out killed
 nothing_but "data killed "

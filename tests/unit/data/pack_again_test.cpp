@@ -173,7 +173,7 @@ TEST_F(PackAgain, AnInterruptedPackGoesOnAndGivesTheSame) {
   interrupted(60);
   EXPECT_EQ(code_, ExitCode::kStopped);
   EXPECT_THAT(words_, HasSubstr("The same command goes on"));
-  EXPECT_TRUE(fs::exists(folder_ / "out.partial"));
+  EXPECT_TRUE(fs::exists(folder_ / "out/.partial"));
   interrupted(100);
   const PackReport report = pack(options_);
   EXPECT_GT(report.gone_on_at, 30u);
@@ -187,7 +187,7 @@ TEST_F(PackAgain, AnInterruptedPackGoesOnAndGivesTheSame) {
 TEST_F(PackAgain, ALeftoverOfAnotherInputIsNotTaken) {
   images("cat", 0, 60);
   interrupted(50);
-  ASSERT_TRUE(fs::exists(folder_ / "out.partial"));
+  ASSERT_TRUE(fs::exists(folder_ / "out/.partial"));
   images("cat", 60, 61);
   const PackReport report = pack(options_);
   EXPECT_EQ(report.gone_on_at, 0u);
