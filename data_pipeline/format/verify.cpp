@@ -11,7 +11,7 @@
 namespace dinoxx {
 namespace {
 
-constexpr size_t kMaxProblems = 100;
+constexpr size_t kMaxTexts = 100;
 
 uint32_t file_crc(const std::filesystem::path& path) {
   const FileDescriptor file(path);
@@ -35,7 +35,7 @@ struct IdHash {
 VerifyReport verify_dataset(const std::filesystem::path& data, bool decode) {
   VerifyReport report;
   const auto problem = [&](std::string text) {
-    if (report.problems.size() < kMaxProblems) report.problems.push_back(std::move(text));
+    if (report.problem_count++ < kMaxTexts) report.problems.push_back(std::move(text));
   };
   const std::filesystem::path folder = data_folder(data);
   for (const ShardInfo& shard : read_data_manifest(data).shards) {

@@ -74,7 +74,8 @@ PackReport pack(const PackOptions& options);
 
 struct VerifyReport {
   uint64_t samples = 0;
-  std::vector<std::string> problems;      ///< empty when all is well; at most 100
+  uint64_t problem_count = 0;             ///< 0 when all is well
+  std::vector<std::string> problems;      ///< the first 100 of them
   uint64_t duplicates = 0;                ///< samples whose pixels occurred before in the same split
   uint64_t duplicates_across_splits = 0;  ///< in another split: a leak
 };

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
@@ -62,7 +63,7 @@ void scan(const fs::path& folder, const std::string& prefix, Found& found) {
   }
   std::error_code code;
   fs::directory_iterator entries(folder, code);
-  if (code) fail_usage(folder.string(), "a readable folder", code.message(), "Check its permissions");
+  if (code) fail_usage(folder.string(), "a readable folder", code.message(), reading_advice(code.value()));
   std::vector<fs::directory_entry> sorted(entries, fs::directory_iterator());  // not in the file system's order
   std::sort(sorted.begin(), sorted.end());
   for (const fs::directory_entry& entry : sorted) {

@@ -86,10 +86,11 @@ void print_data(const fs::path& path, bool verify, bool strict) {
   if (!verify) return;
   const VerifyReport report = verify_dataset(path);
   for (const std::string& problem : report.problems) fmt::print("problem: {}\n", problem);
-  fmt::print("verified {} images: {} problem{}, {} duplicates within a split, {} across splits\n", report.samples, report.problems.size(),
-             report.problems.size() == 1 ? "" : "s", report.duplicates, report.duplicates_across_splits);
-  if (!report.problems.empty())
-    fail(path.string(), "an undamaged data folder", fmt::format("{} problems", report.problems.size()), "Copy it again, or pack again");
+  const uint64_t found = report.problem_count;
+  if (found > report.problems.size()) fmt::print("problem: {} more\n", found - report.problems.size());
+  fmt::print("verified {} images: {} problem{}, {} duplicates within a split, {} across splits\n", report.samples, found,
+             found == 1 ? "" : "s", report.duplicates, report.duplicates_across_splits);
+  if (found > 0) fail(path.string(), "an undamaged data folder", fmt::format("{} problems", found), "Copy it again, or pack again");
 }
 
 /// The last line of the journal that is whole and has figures, of a file that another process may be writing.

@@ -324,6 +324,27 @@ TEST_F(DataFault, AFlippedByteIsFoundByReadAndByVerify) {
   EXPECT_THAT([&] { set->meta(40); }, ThrowsMessage<Error>(HasSubstr("below 40")));
 }
 
+TEST_F(DataFault, AllProblemsAreCounted) {
+  PackOptions options;
+  for (uint32_t i = 0; i < 120; ++i) write_png(folder_ / fmt::format("many/{}.png", i), 1000 + i);
+  options.input = folder_ / "many";
+  options.out = folder_ / "many_packed";
+  pack(options);
+  std::string shard = read_text(folder_ / "many_packed/shard-00000.h5");
+  const auto set = Dataset::open(folder_ / "many_packed");
+  std::vector<uint8_t> sample;
+  for (uint64_t id = 0; id < set->size(); ++id) {
+    set->read(id, sample);
+    const size_t at = shard.find(std::string(sample.begin(), sample.end()));
+    ASSERT_NE(at, std::string::npos);
+    shard[at + sample.size() / 2] ^= 4;
+  }
+  write_words(folder_ / "many_packed/shard-00000.h5", shard);
+  const VerifyReport report = verify_dataset(folder_ / "many_packed");
+  EXPECT_EQ(report.problem_count, 121u);  // and the file's own checksum
+  EXPECT_EQ(report.problems.size(), 100u);
+}
+
 TEST_F(DataFault, AFileCutWhileItIsOpenIsAnErrorNotASignal) {
   const auto set = Dataset::open(folder_ / "data");
   fs::resize_file(folder_ / "data/shard-00000.h5", 1000);
