@@ -113,6 +113,7 @@ job "USR1 that the program catches" 85 yes "trap 'exit 85' USR1; $waits" USR1
 job "USR1 before the program catches it" 85 yes "$waits" USR1
 job "TERM before the program catches it is scancel" 85 no "$waits" TERM
 job "USR1 in the last moment of a run" 0 no "trap '$complete exit 0' USR1; $waits" USR1
+job "what Slurm ended with a rank that the signal had ended" 85 yes "trap 'exit 255' USR1; $waits" USR1
 job "a failure behind the signal" 3 no "trap 'exit 3' USR1; $waits" USR1
 # the signal comes before the ranks are started: the script has just begun
 cat >"$work/bin/mkdir" <<'S'
