@@ -2,6 +2,7 @@
 // tests/integration/train; folders alone: tests/unit/history.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "base/files.hpp"
