@@ -44,6 +44,17 @@ bool is_duration(const Field& field) {
   return field.type.starts_with("duration");
 }
 
+// Steps of one batch are no other length than as many images with another.
+bool same_length(const Field& field, const Config& before, const Config& now) {
+  if (!is_duration(field) || field.get(before) == "auto" || field.get(now) == "auto") return false;
+  const auto images = [&](const Config& config) -> std::optional<double> {
+    const Duration length = Duration::parse(field.get(config));
+    if (length.unit == Duration::Unit::kEpochs) return std::nullopt;
+    return length.value * (length.unit == Duration::Unit::kSteps ? static_cast<double>(config.train->batch_size) : 1);
+  };
+  return images(before) && images(before) == images(now);
+}
+
 std::string samples_text(int64_t steps, int64_t batch) {
   return Duration{static_cast<double>(steps * batch), Duration::Unit::kSamples}.text();
 }
@@ -121,7 +132,7 @@ std::vector<std::string> other_state(const Config& before, const Config& now) {
 std::vector<std::string> read_differences(const Config& before, const Config& now) {
   std::vector<std::string> found;
   for (const Field& field : config_fields())
-    if (field.training && field.key != "model.init_from" && field.get(before) != field.get(now) &&
+    if (field.training && field.key != "model.init_from" && field.get(before) != field.get(now) && !same_length(field, before, now) &&
         !(why_unread(field, before) && why_unread(field, now)))
       found.push_back(change(field, before, now));
   return found;
