@@ -61,7 +61,7 @@ json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnsw
           if (ids.size() < kPictures) ids.push_back(image["id"]);
         FeaturePictures pictures = feature_pictures(input, ids);
         evidence["pictures"] = std::move(pictures.section);
-        files = std::move(pictures.files);
+        files.merge(pictures.files);
         return evidence;
       }
     }

@@ -256,9 +256,10 @@ std::string leak_free_table(const json& results) {
                         percent(own["accuracy"]), percent(own["balanced_accuracy"]), range.is_null() ? "-" : interval(range));
   };
   line("", "majority class", results["majority"]);
-  for (const auto& [key, suite] : results["suites"].items())
-    for (const auto& [method, scores] : suite["results"][0].value("methods", json::object()).items())
-      line(protocol_word(key), method, scores);
+  for (const auto& [key, suite] : results["suites"].items()) {
+    const json methods = suite["results"][0].value("methods", json::object());
+    for (const auto& [method, scores] : methods.items()) line(protocol_word(key), method, scores);
+  }
   return text;
 }
 

@@ -288,6 +288,32 @@ TEST_F(FolderOfPictures, PredictKeepsTheHeadForTheNextCall) {
   EXPECT_EQ(dinoxx_run(line + cache + " --method logit_adjusted --out " + file("third.csv")).code, 1);  // another head
 }
 
+TEST_F(FolderOfPictures, EvalListsLeaksAndContradictoryLabelsWithTheirPaths) {
+  const auto data = Dataset::open(shop_.data());
+  const std::vector<uint64_t> ids = data->ids(Split::kTrain);
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i < 40; ++i) {
+    data->read(ids[i], bytes);
+    const std::string label = i % 2 == 0 ? "even/" : "odd/", name = std::to_string(i) + ".png";
+    write("leaky/" + std::string(i < 30 ? "train/" : "test/") + label + name, bytes);
+    if (i == 4 || i == 7) write("leaky/test/" + label + "copy" + name, bytes);
+    if (i == 9) write("leaky/train/even/other" + name, bytes);
+  }
+  ASSERT_EQ(dinoxx_run("pack --from-folder " + file("leaky") + " --out " + file("leaky_data")).code, 0);
+  const RunResult run = dinoxx_run("eval --checkpoint " + shop_.run().string() + " --data " + file("leaky_data") +
+                                   " --protocol logistic --baselines none --out " + file("leaky_eval"));
+  ASSERT_EQ(run.code, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("test images that are leaks"));
+  const std::string leaks = read_text(file("leaky_eval/leaks.csv")), suspects = read_text(file("leaky_eval/suspects.csv"));
+  EXPECT_THAT(leaks, HasSubstr("test/even/copy4.png,test,even,identical pixels,,train/even/4.png,train,even\n"));
+  EXPECT_THAT(leaks, HasSubstr("test/odd/copy7.png,test,odd,identical pixels,,train/odd/7.png,train,odd\n"));
+  EXPECT_THAT(suspects, HasSubstr("train/odd/9.png,train,odd,even,identical pixels under another label,train/even/other9.png\n"));
+  const json results = json_file(file("leaky_eval/results.json"));
+  EXPECT_GE(results["checks"]["leaks"]["queries"], 2);
+  EXPECT_EQ(results["data"]["name"], "leaky");
+  EXPECT_THAT(read_text(file("leaky_eval/report.html")), HasSubstr("Evaluation on leaky"));
+}
+
 TEST_F(FolderOfPictures, AWholePictureIsSeenWhenAsked) {
   write("wide/a/1.png", encode_png({90, 40, std::vector<uint8_t>(90 * 40 * 3, 90)}));
   write("wide/b/2.png", encode_png({90, 40, std::vector<uint8_t>(90 * 40 * 3, 190)}));

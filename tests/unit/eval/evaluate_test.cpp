@@ -190,5 +190,33 @@ TEST(ResultsTable, ShowsHeadlineBaselinesClassesAndNotes) {
   }
 }
 
+TEST(ResultsTable, LeaksAndFoldsHaveTablesOfTheirOwn) {
+  using nlohmann::json;
+  json scores = {{"bootstrap95", {{"balanced_accuracy", {0.4, 0.6}}}}};
+  for (const char* key : {"accuracy", "balanced_accuracy", "macro_f1", "mcc", "auroc", "auprc"}) scores[key] = 0.5;
+  json leaky = scores;
+  leaky["without_leaks"] = {
+      {"count", 2}, {"accuracy", 0.1234}, {"balanced_accuracy", 0.2345}, {"bootstrap95", {{"balanced_accuracy", nullptr}}}};
+  const json score = {{"mean", 0.6789}, {"interval95", {0.6111, 0.7222}}}, none = {{"mean", 0.25}, {"interval95", nullptr}};
+  const json folds = {{"folds", 5},
+                      {"repeats", 5},
+                      {"images", 61},
+                      {"units", "groups"},
+                      {"methods", {{"plain", {{"balanced_accuracy", score}, {"accuracy", score}}}}},
+                      {"majority", {{"balanced_accuracy", none}, {"accuracy", none}}}};
+  const json result = {{"name", "teacher"}, {"methods", {{"plain", leaky}}}, {"repeated_folds", folds}};
+  const json results = {
+      {"checkpoint", {{"notes", json::array()}}},
+      {"majority", leaky},
+      {"checks",
+       {{"leaks", {{"queries", 22}, {"of", 24}, {"file", "leaks.csv"}}}, {"test_size", {{"few", true}}}, {"warnings", json::array()}}},
+      {"suites", {{"linear", {{"protocol", {{"notes", json::array()}}}, {"results", json::array({result})}}}}}};
+  const std::string table = results_table(results);
+  for (const char* part :
+       {"without the 22 of 24 test images that are leaks", "12.34", "23.45",
+        "5 x 5-fold cross-validation of the 61 training images by whole groups, in %: the headline", "61.11-72.22", "25.00"})
+    EXPECT_THAT(table, HasSubstr(part));
+}
+
 }  // namespace
 }  // namespace dinoxx::eval
