@@ -52,7 +52,7 @@ struct Span {
 class Hdf5Input {
  public:
   Hdf5Input(const std::string& path, const FileDescriptor& file) : path_(path), disk_(file), file_bytes_(file.size()) {
-    FileDescriptor(std::filesystem::path(path));  // HDF5 needs one more, and takes the limit on open files for another format
+    { const FileDescriptor spare(path); }  // HDF5 needs one more, and takes the limit on open files for another format
     const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
     if (is_hdf5 <= 0) fail(path, "an HDF5 file", fmt::format("{} bytes that are none", file_bytes_), "Is it a dinoxx shard (shard-*.h5)?");
     file_ = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
