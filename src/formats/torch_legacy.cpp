@@ -205,7 +205,8 @@ TorchContent read_torch_pickles(Bytes file, const std::string& subject) {
     const auto type = types.find(name);
     // the numbers of the next ones begin where these end
     if (type == types.end())
-      defect(subject, "storages of types that dinoxx knows", fmt::format("\"{}\" of another", printable(name.substr(0, 100))));
+      fail(subject, "storages of types that dinoxx knows", fmt::format("one (\"{}\") of another type", printable(name.substr(0, 100))),
+           "Quantised or complex numbers: dequantise the model with the program that made it, and save its tensors with torch.save");
     if (!records.emplace(name, parts.record(type->second)).second) defect(subject, "each storage once", printable(name.substr(0, 100)));
   }
   if (parts.left() > 0) defect(subject, "the end of the file behind the last storage", fmt::format("{} more bytes", parts.left()));

@@ -191,7 +191,7 @@ void note_what_is_left(Recognized& r, const WeightFile& file, const std::string&
   const std::vector<std::string>& unread = r.unread;
   constexpr size_t kShown = 4;
   const std::vector<std::string> head(unread.begin(), unread.begin() + static_cast<std::ptrdiff_t>(std::min(unread.size(), kShown)));
-  r.notes.push_back(fmt::format("objects of unknown classes, which no tensor needs, were left unread: {}{}", fmt::join(head, ", "),
+  r.notes.push_back(fmt::format("objects of unknown classes were left unread: {}{}", fmt::join(head, ", "),
                                 unread.size() > kShown ? fmt::format(" and {} more", unread.size() - kShown) : ""));
 }
 
