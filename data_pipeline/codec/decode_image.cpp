@@ -22,15 +22,17 @@ bool matches(std::span<const uint8_t> data, const Magic& magic) {
 constexpr Magic kJpegMagic{"\xFF\xD8\xFF", 0, "JPEG"};
 constexpr Magic kPngMagic{"\x89PNG\r\n\x1A\n", 0, "PNG"};
 // named in the message only
-constexpr std::array<Magic, 9> kOtherFormats = {{{"GIF8", 0, "GIF"},
-                                                 {"BM", 0, "BMP"},
-                                                 {"II*\0", 0, "TIFF"},
-                                                 {{"MM\0*", 4}, 0, "TIFF"},
-                                                 {"WEBP", 8, "WebP"},
-                                                 {"ftypavif", 4, "AVIF"},
-                                                 {"ftypheic", 4, "HEIC"},
-                                                 {"%PDF", 0, "PDF"},
-                                                 {"<", 0, "HTML or XML"}}};
+constexpr std::string_view kPage = "HTML or XML", kPointer = "a pointer of Git LFS";
+constexpr std::array<Magic, 10> kOtherFormats = {{{"GIF8", 0, "GIF"},
+                                                  {"BM", 0, "BMP"},
+                                                  {"II*\0", 0, "TIFF"},
+                                                  {{"MM\0*", 4}, 0, "TIFF"},
+                                                  {"WEBP", 8, "WebP"},
+                                                  {"ftypavif", 4, "AVIF"},
+                                                  {"ftypheic", 4, "HEIC"},
+                                                  {"%PDF", 0, "PDF"},
+                                                  {"version https://git-lfs", 0, kPointer},
+                                                  {"<", 0, kPage}}};
 
 }  // namespace
 
@@ -48,7 +50,10 @@ Codec detect_codec(std::span<const uint8_t> bytes) {
       break;
     }
   }
-  fail("image", "JPEG or PNG", found, bytes.empty() ? "" : "Convert it to JPEG or PNG");
+  std::string advice = bytes.empty() ? "" : "Convert it to JPEG or PNG";
+  if (found == kPage) advice = "Get the image again: this may be the page of an error";
+  if (found == kPointer) advice = "Get the files themselves: git lfs pull";
+  fail("image", "JPEG or PNG", found, advice);
 }
 
 namespace detail {

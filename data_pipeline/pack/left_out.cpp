@@ -30,6 +30,14 @@ std::string write_beside(const fs::path& out, const std::string& csv) {
   return fmt::format("no list could be written: {}", why);
 }
 
+/// How many of which kind, and the reasons of some.
+std::string found(const std::vector<BadInput>& bad) {
+  std::string text = fmt::format("{} bad ({})", bad.size(), kinds_of(bad));
+  for (size_t i = 0; i < std::min(bad.size(), kInMessage); ++i)
+    text += fmt::format("{} {} ({})", i == 0 ? ":" : ";", bad[i].key, bad[i].reason);
+  return bad.size() > kInMessage ? text + "; and others" : text;
+}
+
 }  // namespace
 
 std::string bad_as_csv(std::vector<BadInput> bad) {
@@ -53,13 +61,14 @@ std::string kinds_of(const std::vector<BadInput>& bad) {
   return counted(count);
 }
 
+void none_good(const std::vector<BadInput>& bad, const std::string& input, const fs::path& out) {
+  const std::string list = write_beside(out, bad_as_csv(bad));
+  fail(input, "a good image", found(bad), fmt::format("Repair them ({}). Nothing was written", list));
+}
+
 void too_many_bad(const std::vector<BadInput>& bad, uint64_t total, double allowed_fraction, const fs::path& out) {
   const std::string list = write_beside(out, bad_as_csv(bad));
-  std::string found = fmt::format("{} bad ({})", bad.size(), kinds_of(bad));
-  for (size_t i = 0; i < std::min(bad.size(), kInMessage); ++i)
-    found += fmt::format("{} {} ({})", i == 0 ? ":" : ";", bad[i].key, bad[i].reason);
-  if (bad.size() > kInMessage) found += "; ...";
-  fail("input", fmt::format("at most {:g} % of {} images to be bad", 100 * allowed_fraction, total), found,
+  fail("input", fmt::format("at most {:g} % of {} images to be bad", 100 * allowed_fraction, total), found(bad),
        fmt::format("Repair or remove them ({}), or allow more with --max-bad-fraction", list));
 }
 

@@ -17,6 +17,9 @@ std::string counted(const std::map<std::string, uint64_t>& count);
 /// The same of the kinds of bad images.
 std::string kinds_of(const std::vector<BadInput>& bad);
 
+/// When no image is good; as too_many_bad.
+[[noreturn]] void none_good(const std::vector<BadInput>& bad, const std::string& input, const std::filesystem::path& out);
+
 /// Writes the list of bad images beside the folder that is not made (or, where that may not be written, into the current one), and throws.
 [[noreturn]] void too_many_bad(const std::vector<BadInput>& bad, uint64_t total, double allowed_fraction, const std::filesystem::path& out);
 

@@ -240,9 +240,7 @@ class Packing {
     detail::ordered_parallel<Prepared>(
         total - first, threads_, window(), [&](uint64_t i) { return prepare(plan_, order[first + i], limits_); }, consume);
     if (report_.bad.size() > allowed) detail::too_many_bad(report_.bad, total, options_.max_bad_fraction, output_.out());
-    if (report_.samples == 0 && first == 0) {
-      fail(options_.input.string(), "a good image", fmt::format("{} bad ones", report_.bad.size()), "Nothing was written");
-    }
+    if (report_.samples == 0 && first == 0) detail::none_good(report_.bad, options_.input.string(), output_.out());
     at = total;
     folder_->finish();
   }

@@ -127,6 +127,15 @@ TEST_F(PackInput, TheListOfBadImagesIsCompleteAndByKind) {
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
 
+TEST_F(PackInput, NoGoodImageIsListedToo) {
+  write_words(folder_ / "in/a/1.png", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+  write_words(folder_ / "in/a/2.jpg", "<html>404</html>");
+  options_.max_bad_fraction = 1;
+  EXPECT_THAT([&] { pack(options_); }, ThrowsMessage<Error>(AllOf(HasSubstr("a good image"), HasSubstr("2 bad (2 not JPEG or PNG)"),
+                                                                  HasSubstr("git lfs pull"), HasSubstr("out.bad.csv"))));
+  EXPECT_THAT(read_text(folder_ / "out.bad.csv"), HasSubstr("Get the image again"));
+}
+
 TEST_F(PackInput, TheListGoesWhereItCanBeWritten) {
   write_words(folder_ / "in/a/1.png", "bad");
   good_images(2);
