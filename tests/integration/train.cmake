@@ -10,6 +10,7 @@ foreach(case refused levels)
   set_tests_properties(integration_simd_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
 # The commands of README.md and docs, as printed.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME integration_documented COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/documented_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR}
   ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}")
 set_tests_properties(integration_documented PROPERTIES LABELS integration TIMEOUT 600 PROCESSORS 2)
