@@ -48,10 +48,10 @@ once)
     [ "$(grep -cxF -- "$(grep -m 1 dinoxx log)" log)" = 1 ] || die "$words: said twice"
   done
   # the work of one process is done by one
-  run 2 pack --toy textures --count 60 --out other
+  run 2 pack --toy textures --count 80 --out other
   expect 0
   says "pack is the work of one process"
-  [ "$(grep -c '^other: 60 images' log)" = 1 ] || die "packed twice"
+  [ "$(grep -c '^other: 80 images' log)" = 1 ] || die "packed twice"
   ;;
 locked)
   "$dinoxx" "${base[@]}" --train.length 4000it --out run >first.log 2>&1 &
