@@ -59,7 +59,7 @@ if [ -e "$data/manifest.json" ] && [ "$(cat "$out/data.state" 2>/dev/null)" = "$
   say "data: $data (kept: $images is unchanged)"
 else
   below_no_split=$(find -L "$images" -type f \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' \) -printf '%P\n' |
-    grep -civE '^(train(ing)?|trn|val(id|idation|idate)?|dev|test(ing)?|tst)([_ -]?(set|data|images))?/' || true)
+    grep -civE '^(train(ing)?|trn|val(id|idation|idate)?|dev|test(ing)?|tst)([_ -]?(set|data|images))?[_ -]?[0-9]*/' || true)
   options=()
   [ "$below_no_split" = 0 ] || options=(--val-fraction 0.1 --test-fraction 0.2)
   rm -f "$out/data.state"

@@ -106,6 +106,7 @@ bool split_of_folder(std::string_view name, Split& split) {
   std::string word;
   std::vector<std::string> words;
   const auto end_word = [&] {
+    while (!word.empty() && std::isdigit(static_cast<unsigned char>(word.back())) != 0) word.pop_back();  // "train2017", "test_1"
     if (!word.empty() && std::find(kNoise.begin(), kNoise.end(), word) == kNoise.end()) words.push_back(word);
     word.clear();
   };

@@ -7,8 +7,8 @@
 
 namespace dinoxx::detail {
 
-/// Whether a folder's name says what its images are for: a spelling of split_from_name, also with words such as set, data or images:
-/// "training_set", "Test-Images".
+/// Whether a folder's name says what its images are for: a spelling of split_from_name, also with words such as set, data or images, or a
+/// number: "training_set", "Test-Images", "train2017".
 bool split_of_folder(std::string_view name, Split& split);
 
 /// Where an image lies: below which split folder, and the rest of its path.

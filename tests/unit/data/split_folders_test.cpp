@@ -48,10 +48,10 @@ class Folders : public testing::Test {
 
 TEST(SplitOfFolder, Spellings) {
   const std::map<std::string, Split> known = {
-      {"train", Split::kTrain},    {"Training", Split::kTrain},  {"training_set", Split::kTrain}, {"train-images", Split::kTrain},
-      {"trainset", Split::kTrain}, {"val", Split::kVal},         {"VALID", Split::kVal},          {"validation", Split::kVal},
-      {"dev", Split::kVal},        {"val_data", Split::kVal},    {"test", Split::kTest},          {"Testing", Split::kTest},
-      {"test_set", Split::kTest},  {"Test Images", Split::kTest}};
+      {"train", Split::kTrain},    {"Training", Split::kTrain},   {"training_set", Split::kTrain}, {"train-images", Split::kTrain},
+      {"trainset", Split::kTrain}, {"val", Split::kVal},          {"VALID", Split::kVal},          {"validation", Split::kVal},
+      {"dev", Split::kVal},        {"val_data", Split::kVal},     {"test", Split::kTest},          {"Testing", Split::kTest},
+      {"test_set", Split::kTest},  {"Test Images", Split::kTest}, {"train2017", Split::kTrain},    {"val_1", Split::kVal}};
   for (const auto& [name, expected] : known) {
     Split split = expected == Split::kTrain ? Split::kTest : Split::kTrain;
     EXPECT_TRUE(detail::split_of_folder(name, split)) << name;
