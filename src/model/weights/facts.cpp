@@ -310,7 +310,7 @@ InputFacts settle_input(const BackboneConfig& config, FactLedger& ledger) {
                             input.image_size));
     input.image_size = fitting;
   }
-  if (input.image_size < 1 || input.image_size > 16384)
+  if (ledger.said(&FactValues::image_size) && (input.image_size < 1 || input.image_size > 16384))
     fail_usage("image_size", "1 to 16384 pixels", std::to_string(input.image_size), "Correct it");
   ledger.settle_input("fit", &FactValues::fit, input.fit, {"as published"});
   check_word("fit", input.fit, {"crop", "whole"});

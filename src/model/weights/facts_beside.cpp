@@ -153,12 +153,14 @@ std::optional<std::string> differs_from_timm(const json& config, const BackboneC
   if (const auto* c = std::get_if<VitConfig>(&shapes)) {
     for (const char* other : {"convnext", "resnet", "swin", "eva02", "beit", "efficientnet"})
       if (architecture.starts_with(other)) return fmt::format("architecture \"{}\"", architecture);
-    const auto name = timm_name(architecture);
+    // arguments for the network itself take the place of what the name means
+    const bool own = argument("/model_args/num_heads").has_value();
+    const auto name = own ? std::nullopt : timm_name(architecture);
     const auto or_else = [](std::optional<int> value, std::optional<int> otherwise) { return value ? value : otherwise; };
     return first_difference(
         {{"embed_dim", or_else(argument("/model_args/embed_dim"), name ? std::optional(name->dim) : std::nullopt), c->dim},
          {"depth", argument("/model_args/depth"), c->depth},
-         {"patch_size", or_else(argument("/model_args/patch_size"), c->stem == "conv" ? std::nullopt : patch_in(architecture)),
+         {"patch_size", or_else(argument("/model_args/patch_size"), own || c->stem == "conv" ? std::nullopt : patch_in(architecture)),
           c->patch_size}});
   }
   const char* family = std::holds_alternative<ConvNextConfig>(shapes) ? "convnext" : "resnet";

@@ -228,7 +228,8 @@ def main():
                     before += "".join(l + "\n" for l in block.splitlines() if re.match(r"\w+=\S+$", l))
                 print(f"{place_name}: {'runs' if result.returncode == 0 else 'FAILS'}", flush=True)
                 if result.returncode != 0:
-                    findings.append(f"{place_name}: exit code {result.returncode}\n{block}\n{result.stdout[-3000:]}")
+                    findings.append(f"{place_name}: exit code {result.returncode}")
+                    print(f"{block}\n{result.stdout[-3000:]}", flush=True)
     for finding in findings:
         print("FOUND", finding)
     if ran == 0:

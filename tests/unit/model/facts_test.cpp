@@ -139,11 +139,11 @@ TEST(FactsOfAFile, ComeFromAConfigurationOfThisNetworkAlone) {
       heads(R"({"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8, "patch_size": 4})");
   EXPECT_EQ(stated.value, "8");
   EXPECT_EQ(stated.source, "config.json");
-  for (const char* foreign : {R"({"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8})",
-                              R"({"hidden_size": 64, "num_attention_heads": 8})", R"({"num_hidden_layers": 12, "num_attention_heads": 8})",
-                              R"({"patch_size": 16, "num_attention_heads": 8})", R"({"num_attention_heads": 5})",
-                              R"({"architecture": "vit_base_patch16_224", "model_args": {"num_heads": 8}})",
-                              R"({"architecture": "resnet50", "model_args": {"num_heads": 8}})"}) {
+  for (const char* foreign :
+       {R"({"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 8})",
+        R"({"hidden_size": 64, "num_attention_heads": 8})", R"({"num_hidden_layers": 12, "num_attention_heads": 8})",
+        R"({"patch_size": 16, "num_attention_heads": 8})", R"({"num_attention_heads": 5})", R"({"architecture": "vit_base_patch16_224"})",
+        R"({"architecture": "resnet50", "model_args": {"num_heads": 8}})"}) {
     SCOPED_TRACE(foreign);
     const Weights weights(
         Files{{"config.json", foreign}, {"preprocessor_config.json", R"({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})"}});
