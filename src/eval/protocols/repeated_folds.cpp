@@ -33,7 +33,7 @@ json over_folds(const at::Tensor& rows, int64_t column) {
   }
   const MeanInterval interval = t_interval(values, 1.0 / (kFolds - 1));
   result = {{"mean", interval.mean}, {"deviation", interval.deviation}};
-  if (interval.deviation > 0)
+  if (interval.deviation > 1e-12)  // else rounding
     result["interval95"] = {interval.mean - *interval.half_width.value, interval.mean + *interval.half_width.value};
   else
     put(result, "interval95", Stat::undefined("all folds give the same value: they say nothing about its spread"));

@@ -33,8 +33,8 @@ using nlohmann::json;
 constexpr size_t kListed = 10;  // unreadable images on the terminal
 constexpr const char* kFinetuned = "finetuned";
 constexpr const char* kKnownRule =
-    "cosine with the most similar training image, their mean taken off; an image is unknown below the value that 99 of 100 training images "
-    "reach with another of a different group";
+    "distance to the nearest training image, along the principal directions of the training images, each to unit variance; an image is "
+    "unknown above the value that 95 of 100 training images keep to those of other folds";
 
 void labelled_of(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, std::vector<int32_t>& labels) {
   for (const uint64_t id : dataset.ids(split)) {
@@ -160,7 +160,7 @@ void keep_head(const fs::path& file, const json& key, const StoredHead& head, js
 struct Answers {
   std::vector<int32_t> classes;
   std::vector<double> probabilities;  // [images, classes]
-  std::vector<double> similarity;     // to the most similar training image
+  std::vector<double> distance;       // to the nearest training image
   std::vector<bool> unknown;
 };
 
@@ -171,9 +171,9 @@ Answers answer(const StoredHead& head, const at::Tensor& features, int classes, 
   Answers answers{predict(logits),
                   softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())}, classes,
                                temperature.is_number() ? temperature.get<double>() : 1.0),
-                  similarity_to_training(head, features, threads, comm),
+                  distance_to_training(head, features),
                   {}};
-  for (const double cosine : answers.similarity) answers.unknown.push_back(head.known_from && cosine < *head.known_from);
+  for (const double distance : answers.distance) answers.unknown.push_back(head.known_to && distance > *head.known_to);
   return answers;
 }
 
@@ -181,7 +181,7 @@ std::string table_of(const Folder& folder, const Dataset& dataset, const EvalDat
                      std::span<const int64_t> training_images) {
   std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
   for (int c = 0; c < data.classes; ++c) fields.push_back("p:" + class_name(dataset, c));
-  fields.insert(fields.end(), {"unknown", "similarity", "closest"});
+  fields.insert(fields.end(), {"unknown", "distance", "closest"});
   std::string text = csv_row(fields);
   for (size_t i = 0; i < data.queries.size(); ++i) {
     const double* row = answers.probabilities.data() + i * static_cast<size_t>(data.classes);
@@ -195,7 +195,7 @@ std::string table_of(const Folder& folder, const Dataset& dataset, const EvalDat
     }
     for (int c = 0; c < data.classes; ++c) fields.push_back(read ? fmt::format("{:.6g}", row[c]) : "");
     fields.push_back(read && answers.unknown[i] ? "yes" : "");
-    fields.push_back(read ? fmt::format("{:.4f}", answers.similarity[i]) : "");
+    fields.push_back(read ? fmt::format("{:.4f}", answers.distance[i]) : "");
     fields.push_back(read ? class_name(dataset, answer) : "");
     text += csv_row(fields);
   }
@@ -295,7 +295,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     if (!folder->reason(i).empty())
       unreadable.push_back({{"path", folder->key(i)}, {"error", folder->reason(i)}});
     else if (answers.unknown[i])
-      unknown.push_back({{"path", folder->key(i)}, {"similarity", answers.similarity[i]}});
+      unknown.push_back({{"path", folder->key(i)}, {"distance", answers.distance[i]}});
     else
       ++predicted[static_cast<size_t>(answers.classes[i])];
   }
@@ -323,7 +323,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
                     {"unknown", unknown}}},
                   {"head", head->about},
                   {"known",
-                   {{"from_cosine", head->known_from ? json(*head->known_from) : json(nullptr)},
+                   {{"up_to_distance", head->known_to ? json(*head->known_to) : json(nullptr)},
                     {"training_images", head->reference.size(0)},
                     {"rule", kKnownRule}}},
                   {"classes", classes},
@@ -339,8 +339,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     if (!table) return;
     if (!stored && !file.empty()) keep_head(file, key, *head, summary["run"]["head"]);
     table->write(table_of(*folder, *dataset, data, answers, training_images));
-    write_file_atomically(fs::path(options.out).replace_extension(".json"),
-                          json_text(summary, 2) + "\n");
+    write_file_atomically(fs::path(options.out).replace_extension(".json"), json_text(summary, 2) + "\n");
     table->commit();
   });
   return summary;
@@ -370,10 +369,10 @@ std::string prediction_text(const json& summary) {
     text += fmt::format("the head is not kept for the next call: {}\n", summary["run"]["head"]["not_kept"].get<std::string>());
   const json& unknown = summary["images"]["unknown"];
   for (size_t i = 0; i < std::min(kListed, unknown.size()); ++i)
-    text += fmt::format("unknown: {}: unlike every training image (similarity {:.3f}), not answered\n",
-                        unknown[i]["path"].get<std::string>(), unknown[i]["similarity"].get<double>());
+    text += fmt::format("unknown: {}: unlike every training image (distance {:.3g}), not answered\n", unknown[i]["path"].get<std::string>(),
+                        unknown[i]["distance"].get<double>());
   if (unknown.size() > kListed) text += fmt::format("unknown: {} more, in the table\n", unknown.size() - kListed);
-  if (summary["known"]["from_cosine"].is_null()) text += "unknown images are not recognised: too few training images to tell by\n";
+  if (summary["known"]["up_to_distance"].is_null()) text += "unknown images are not recognised: too few training images to tell by\n";
   const json& unreadable = summary["images"]["unreadable"];
   for (size_t i = 0; i < std::min(kListed, unreadable.size()); ++i)
     text += fmt::format("unreadable: {}: {}\n", unreadable[i]["path"].get<std::string>(), unreadable[i]["error"].get<std::string>());

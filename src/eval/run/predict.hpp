@@ -25,15 +25,15 @@ const std::vector<std::string>& predict_methods();
 /// Fits the head of the protocol logistic ( C and temperature chosen on val where there is one, else on folds) on the labelled
 /// train images of `data`, or takes it from `cache`, and classifies every image below `images`. Writes `out`, a line per image: path,
 /// predicted (class), probability (its, calibrated), training_images (of that class), error (why the image could not be read; then nothing
-/// else), p:CLASS for each class, unknown ("yes": unlike all training images, stored_head.hpp; then it has no predicted class), similarity
-/// (cosine with the most similar training image) and closest (the most probable class also of an unknown image); and beside it, with the
+/// else), p:CLASS for each class, unknown ("yes": unlike all training images, stored_head.hpp; then it has no predicted class), distance
+/// (to the nearest training image) and closest (the most probable class also of an unknown image); and beside it, with the
 /// ending .json, where it is from. Both by rename, `out` last. Images become network input as those of `data` do; where all of these are
 /// stored in the network's size, others are fitted to it by their short side.
 ///
 /// With method "finetuned" nothing is fitted: head and temperature are those of a merged file of fine-tuning, and `data` only names the
 /// classes and counts their training images.
 ///
-/// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}], unknown: [{path, similarity}]},
+/// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}], unknown: [{path, distance}]},
 /// head: {method, C, temperature (null with the reason under "undefined": then probabilities are not calibrated), ...}, classes: [{name,
 /// training_images, predicted}], untrusted: [names of classes with fewer than kFewBelow training images], run}. The same but for "run" at
 /// any number of ranks. Collective. UsageError: no labelled train images of two classes, no images, a head that would be too large to fit.

@@ -5,11 +5,9 @@
 #include <algorithm>
 
 #include "base/json_text.hpp"
-#include "checks.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/format/content_hash.hpp"
 #include "dinoxx/base/error.hpp"
-#include "eval/classify/nearest_mean.hpp"
 #include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
@@ -27,8 +25,36 @@ using nlohmann::json;
 
 constexpr const char* kKey = "dinoxx.head.key";
 constexpr const char* kAbout = "dinoxx.head";
-// Nearest references that are looked at for one of another group.
-constexpr int kNeighbours = 20;
+constexpr int64_t kParts = 5;
+constexpr int64_t kImagesOfDirection = 2;  // directions that fewer images show are noise
+constexpr double kFloor = 0.01;            // of the mean variance: added to that of every direction
+constexpr int64_t kAtOnce = 256;           // rows whose distances are in memory
+
+// Where images are compared: directions of little variance count as much as those of much, because what is unlike all images mostly
+// differs in what these have in common.
+struct Space {
+  at::Tensor centre, basis;
+  at::Tensor of(const at::Tensor& features) const { return at::matmul(features.to(at::kDouble) - centre, basis); }
+};
+
+Space space_of(const at::Tensor& features) {
+  const at::Tensor x = features.to(at::kDouble), centre = x.mean(0), centred = x - centre;
+  const int64_t n = x.size(0), dim = x.size(1), directions = std::clamp<int64_t>(n / kImagesOfDirection, 1, dim);
+  const auto [variances, vectors] = at::linalg_eigh(at::matmul(centred.t(), centred) / static_cast<double>(n));  // rising
+  const at::Tensor spread = variances.clamp_min(0.0), floor = spread.mean() * kFloor + 1e-12;
+  const at::Tensor scale = (spread.narrow(0, dim - directions, directions) + floor).rsqrt();
+  return {centre, (vectors.narrow(1, dim - directions, directions) * scale).contiguous()};
+}
+
+std::vector<double> nearest_distances(const at::Tensor& rows, const at::Tensor& reference) {
+  std::vector<double> distances;
+  for (int64_t first = 0; first < rows.size(0); first += kAtOnce) {
+    const at::Tensor some = rows.narrow(0, first, std::min(kAtOnce, rows.size(0) - first));
+    const at::Tensor nearest = at::cdist(some.contiguous(), reference.contiguous()).amin({1}).contiguous();
+    distances.insert(distances.end(), nearest.const_data_ptr<double>(), nearest.const_data_ptr<double>() + nearest.numel());
+  }
+  return distances;
+}
 
 template <typename T>
 std::string hash_of(const std::vector<T>& values) {
@@ -40,13 +66,14 @@ StoredHead parse_head(const SafetensorsFile& file, const json& key) {
   const json text = json::parse(file.metadata().at(kAbout));
   StoredHead head{{to_tensor(file.at("weight")), to_tensor(file.at("bias"))},
                   text.at("about"),
-                  to_tensor(file.at("reference")),
                   to_tensor(file.at("centre")),
+                  to_tensor(file.at("basis")),
+                  to_tensor(file.at("reference")),
                   std::nullopt};
-  if (text.at("known_from").is_number()) head.known_from = text.at("known_from").get<double>();
+  if (text.at("known_to").is_number()) head.known_to = text.at("known_to").get<double>();
   const int64_t dim = head.centre.numel();
-  if (head.model.weight.dim() != 2 || head.model.weight.size(1) != dim || head.reference.dim() != 2 || head.reference.size(1) != dim ||
-      head.model.bias.numel() != head.model.weight.size(0))
+  if (head.model.weight.dim() != 2 || head.model.weight.size(1) != dim || head.model.bias.numel() != head.model.weight.size(0) ||
+      head.basis.dim() != 2 || head.basis.size(0) != dim || head.reference.dim() != 2 || head.reference.size(1) != head.basis.size(1))
     fail("head", "tensors that fit each other", "others", "It is fitted anew.");
   return head;
 }
@@ -88,11 +115,12 @@ std::optional<StoredHead> read_head(const fs::path& file, const json& key, Commu
 }
 
 void write_head(const fs::path& file, const json& key, const StoredHead& head) {
-  const json text = {{"about", head.about}, {"known_from", head.known_from ? json(*head.known_from) : json(nullptr)}};
+  const json text = {{"about", head.about}, {"known_to", head.known_to ? json(*head.known_to) : json(nullptr)}};
   fs::create_directories(file.parent_path());
   write_safetensors(file,
                     tensor_views({{"weight", head.model.weight.contiguous()},
                                   {"bias", head.model.bias.contiguous()},
+                                  {"basis", head.basis.contiguous()},
                                   {"reference", head.reference.contiguous()},
                                   {"centre", head.centre.contiguous()}}),
                     {{kKey, json_text(key)}, {kAbout, json_text(text)}});
@@ -103,32 +131,34 @@ std::vector<int64_t> reference_rows(const EvalData& data, uint64_t seed) {
 }
 
 void take_references(StoredHead& head, const Dataset& dataset, const std::vector<uint64_t>& ids, const at::Tensor& features) {
-  head.centre = at::mean(features, {0}, /*keepdim=*/false, at::kDouble).to(at::kFloat);
-  head.reference = centre_and_normalize(features, head.centre).contiguous();
-  head.known_from.reset();
-  const int64_t n = head.reference.size(0);
-  if (n < static_cast<int64_t>(kFewReferences)) return;
+  const Space space = space_of(features);
+  head.centre = space.centre;
+  head.basis = space.basis;
+  head.reference = space.of(features);
+  head.known_to.reset();
+  if (ids.size() < kFewReferences) return;
   const std::vector<uint64_t> units = units_of(dataset, ids);
-  const Neighbors nearest = nearest_neighbors(head.reference, head.reference, static_cast<int>(std::min<int64_t>(n, kNeighbours)));
-  std::vector<double> cosines;
-  for (int64_t row = 0; row < n; ++row) {
-    for (int64_t k = 0; k < nearest.k; ++k) {
-      const auto other = static_cast<size_t>(nearest.rows[row * nearest.k + k]);
-      if (other == static_cast<size_t>(row) || (units[row] != 0 && units[other] == units[row])) continue;
-      cosines.push_back(nearest.similarity[row * nearest.k + k]);
-      break;
+  std::vector<double> distances;
+  for (int64_t fold = 0; fold < kParts; ++fold) {
+    std::vector<int64_t> inside, outside;
+    for (size_t row = 0; row < ids.size(); ++row) {
+      const auto place = static_cast<int64_t>((units[row] != 0 ? units[row] : row) % kParts);
+      (place == fold ? inside : outside).push_back(static_cast<int64_t>(row));
     }
+    if (inside.empty() || outside.size() < 2) continue;
+    const at::Tensor others = features.index_select(0, at::tensor(outside, at::kLong));
+    const Space without = space_of(others);
+    const std::vector<double> found =
+        nearest_distances(without.of(features.index_select(0, at::tensor(inside, at::kLong))), without.of(others));
+    distances.insert(distances.end(), found.begin(), found.end());
   }
-  if (cosines.size() < kFewReferences) return;
-  std::sort(cosines.begin(), cosines.end());
-  head.known_from = quantile(cosines, kUnlikeShare);
+  if (distances.size() < kFewReferences) return;
+  std::sort(distances.begin(), distances.end());
+  head.known_to = quantile(distances, kKnownShare);
 }
 
-std::vector<double> similarity_to_training(const StoredHead& head, const at::Tensor& features, int threads, Communicator& comm) {
-  const at::Tensor nearest = nearest_images(centre_and_normalize(features, head.centre), head.reference, threads, comm);
-  std::vector<double> cosines;
-  for (int64_t row = 0; row < nearest.size(0); ++row) cosines.push_back(nearest.const_data_ptr<double>()[2 * row]);
-  return cosines;
+std::vector<double> distance_to_training(const StoredHead& head, const at::Tensor& features) {
+  return nearest_distances(Space{head.centre, head.basis}.of(features), head.reference);
 }
 
 at::Tensor head_logits(const LinearModel& model, const at::Tensor& features, int threads, Communicator& comm) {

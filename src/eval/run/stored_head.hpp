@@ -18,15 +18,16 @@ namespace dinoxx::eval {
 struct StoredHead {
   LinearModel model;     ///< of features of unit length
   nlohmann::json about;  ///< method, C, temperature, ...: "head" of predictions.json
-  at::Tensor reference;  ///< [n, D] float32: training images, minus their mean, of unit length; at most kReferences
-  at::Tensor centre;     ///< [D] float32: that mean
-  /// Cosine with the most similar reference below which an image is unlike all that was learned from: 99 of 100 training images have a
-  /// more similar one (none of their own group or pixels). Nothing where there are fewer than kFewReferences to tell by.
-  std::optional<double> known_from;
+  at::Tensor centre;     ///< [D] float64: mean of the references' features
+  at::Tensor basis;      ///< [D, m] float64: their principal directions, at most one for two images, each to unit variance
+  at::Tensor reference;  ///< [n, m] float64: training images in that space; at most kReferences
+  /// Distance to the nearest reference above which an image is unlike all that was learned from: 95 of 100 training images are nearer to
+  /// those of other folds, in a space that is made without them. Nothing where there are fewer than kFewReferences to tell by.
+  std::optional<double> known_to;
 };
 
 inline constexpr size_t kReferences = 5000, kFewReferences = 20;
-inline constexpr double kUnlikeShare = 0.01;
+inline constexpr double kKnownShare = 0.95;
 
 /// Everything that a head depends on: weights, input, images, labels, method and seed.
 nlohmann::json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input,
@@ -41,11 +42,11 @@ void write_head(const std::filesystem::path& file, const nlohmann::json& key, co
 
 /// Rows of the memory that become references: all, or kReferences chosen by (seed, id).
 std::vector<int64_t> reference_rows(const EvalData& data, uint64_t seed);
-/// Fills in reference, centre and known_from from the features [n, D] of the memory's images `ids`.
+/// Fills in all but model and about from the features [n, D] of the memory's images `ids`.
 void take_references(StoredHead& head, const Dataset& dataset, const std::vector<uint64_t>& ids, const at::Tensor& features);
 
-/// Cosine of each row of `features` with its most similar reference. [N] on every rank. Collective.
-std::vector<double> similarity_to_training(const StoredHead& head, const at::Tensor& features, int threads, Communicator& comm);
+/// Distance of each row of `features` to its nearest reference. [N]
+std::vector<double> distance_to_training(const StoredHead& head, const at::Tensor& features);
 
 /// Logits of all rows on every rank, in blocks, so that they are those of evaluation bit for bit. Collective.
 at::Tensor head_logits(const LinearModel& model, const at::Tensor& features, int threads, Communicator& comm);

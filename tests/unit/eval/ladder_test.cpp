@@ -309,25 +309,24 @@ TEST(StoredHead, WhatIsUnlikeAllTrainingImagesIsUnknown) {
   const SplitFeatures f = features_of(set.data, 0.15);
   StoredHead head;
   take_references(head, set.dataset, set.data.memory, f.memory);
-  ASSERT_TRUE(head.known_from.has_value());
-  const auto comm = make_self_communicator();
+  ASSERT_TRUE(head.known_to.has_value());
   const auto unknown = [&](const at::Tensor& features) {
-    const std::vector<double> cosines = similarity_to_training(head, normalize_rows(features), 1, *comm);
-    return std::count_if(cosines.begin(), cosines.end(), [&](double cosine) { return cosine < *head.known_from; });
+    const std::vector<double> distances = distance_to_training(head, normalize_rows(features));
+    return std::count_if(distances.begin(), distances.end(), [&](double distance) { return distance > *head.known_to; });
   };
-  EXPECT_LE(unknown(f.queries), 2);
+  EXPECT_LE(unknown(f.queries), 5);
   EXPECT_EQ(unknown(f.memory), 0);
   at::Tensor others = at::zeros({10, 12});  // another class of the same world: as far from both
   for (int64_t i = 0; i < 10; ++i) others[i][5 + i % 5] = 1.0;
   EXPECT_EQ(unknown(others + 0.3), 10);
   take_references(head, set.dataset, {0, 1, 2}, f.memory.narrow(0, 0, 3));
-  EXPECT_FALSE(head.known_from.has_value());  // too few to tell by
+  EXPECT_FALSE(head.known_to.has_value());  // too few to tell by
 }
 
 TEST(StoredHead, IsReadForTheSameKeyAlone) {
   const TemporaryFolder folder;
   const Set set = make_set({30, 30}, {2, 2});
-  StoredHead head{{at::rand({2, 12}, at::kDouble), at::rand({2}, at::kDouble)}, {{"C", 0.5}}, {}, {}, std::nullopt};
+  StoredHead head{{at::rand({2, 12}, at::kDouble), at::rand({2}, at::kDouble)}, {{"C", 0.5}}, {}, {}, {}, std::nullopt};
   take_references(head, set.dataset, set.data.memory, features_of(set.data, 0.5).memory);
   const json key = {{"format", "x"}, {"mean", {0.485f, 0.1}}};
   const auto file = head_file(folder.path() / "heads", key);
@@ -338,7 +337,7 @@ TEST(StoredHead, IsReadForTheSameKeyAlone) {
   ASSERT_TRUE(found.has_value());
   EXPECT_TRUE(at::equal(found->model.weight, head.model.weight) && at::equal(found->reference, head.reference));
   EXPECT_EQ(found->about, head.about);
-  EXPECT_EQ(found->known_from, head.known_from);
+  EXPECT_EQ(found->known_to, head.known_to);
   EXPECT_FALSE(read_head(file, {{"format", "y"}}, *comm).has_value());
   std::filesystem::resize_file(file, 200);
   EXPECT_FALSE(read_head(file, key, *comm).has_value());
