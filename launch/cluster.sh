@@ -10,6 +10,7 @@
 #
 # DINOXX_MPIRUN_OPTIONS holds further options of mpirun. Program, configs, data and run folder must be at the same paths on all hosts (a shared file system, or the installed folder copied to each).
 set -euo pipefail
+trap 'exit 85' TERM INT HUP USR1  # nothing has been started yet
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 hostfile="" ranks="" threads="" interface=""

@@ -105,9 +105,14 @@ run_ranks() {
   kills=$(oom_kills)
   code=0
   run_and_forward "${mpirun[@]}" --quiet "$@" || code=$?
-  if [ -n "$run_folder" ] && [ "$stops" -gt 0 ] && { [ "$code" = 138 ] || { [ "$code" = 0 ] && ! is_complete; }; }; then
-    say "stopped before the ranks were ready; the same command goes on"
-    return 85
+  if [ -n "$run_folder" ] && [ "$stops" -gt 0 ]; then
+    case $code in
+      0 | 138)
+        if is_complete; then return 0; fi
+        say "the stop ended mpirun itself, as before the ranks were ready; the same command goes on"
+        return 85
+        ;;
+    esac
   fi
   case $code in
     0)
@@ -133,15 +138,11 @@ run_ranks() {
 say() { echo "${0##*/}: $*" >&2; }
 
 # run_and_forward COMMAND...: runs it in a process group of its own. TERM, INT, HUP and USR1 reach the ranks at once as USR1, which mpirun passes on (a TERM it
-# would follow by KILL after a second): they save and end with exit code 85. mpirun drops a signal that comes before its ranks are there: it is sent again
-# until the command ends. A second TERM or INT ends the command the hard way. Returns the command's exit code; "stops" is how many stops were requested.
+# would follow by KILL after a second): they save and end with exit code 85. mpirun drops a signal that comes before its ranks are there: in the first minute
+# of a training it is sent again until the command ends. A second TERM or INT ends the command the hard way. Returns the command's exit code; "stops" is how many stops were requested.
 run_and_forward() {
-  local pid code again='' requests=0
+  local pid='' code again='' requests=0 began=$SECONDS
   stops=0
-  set -m
-  "$@" </dev/null &
-  pid=$!
-  set +m
   on_stop() {
     stops=$((stops + 1)) requests=$((requests + 1))
     if [ "$requests" = 1 ]; then
@@ -152,12 +153,19 @@ run_and_forward() {
     fi
   }
   send_again() {
-    [ -z "$again" ] || return 0
-    while kill -USR1 "$pid" 2>/dev/null; do sleep 1; done </dev/null >/dev/null 2>&1 &
+    [ -n "$pid" ] && [ -z "$again" ] || return 0
+    kill -USR1 "$pid" 2>/dev/null || true
+    [ -n "${run_folder:-}" ] && [ $((SECONDS - began)) -lt 60 ] || return 0
+    while sleep 1 && kill -USR1 "$pid" 2>/dev/null; do :; done </dev/null >/dev/null 2>&1 &
     again=$!
   }
   trap on_stop TERM INT HUP
   trap 'stops=$((stops + 1)); send_again' USR1
+  set -m
+  "$@" </dev/null &
+  pid=$!
+  set +m
+  [ "$stops" = 0 ] || send_again
   code=0
   while true; do
     wait "$pid" && code=0 || code=$?

@@ -8,6 +8,7 @@
 # Ctrl-C, TERM, USR1 and a closed terminal make the ranks save and stop with exit code 85; `--resume auto` goes on from there. DINOXX=<path> names another program,
 # OMP_NUM_THREADS another number of threads a rank (default: cores / ranks).
 set -euo pipefail
+trap 'exit 85' TERM INT HUP USR1  # nothing has been started yet
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 ranks=
