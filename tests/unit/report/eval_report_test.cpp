@@ -501,7 +501,8 @@ TEST(EvalReport, ResultsOfTheKnnSuiteAloneAreShown) {
   for (const char* key : {"comparisons", "checks", "majority"}) results.erase(key);
   for (json& result : results["suites"]["knn"]["results"]) {
     result["headline"] = {{"k", 20}, {"accuracy", 0.6222}, {"interval95", {0.57, 0.66}}, {"balanced_accuracy", 0.6001}};
-    result["classes"] = {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.55}, {"interval95", {0.2, 0.8}}}};
+    result["classes"] = {{{"name", "oak"}, {"memory", 60}, {"queries", 8}, {"recall", 0.55}, {"interval95", {0.2, 0.8}}},
+                         {{"name", "elm"}, {"memory", 40}, {"queries", 4}, {"recall", 0.65}, {"interval95", {0.3, 0.9}}}};
     result.erase("methods");
   }
   const std::string page = eval_report_html(results);
