@@ -164,7 +164,7 @@ def unknown(manifest, protocol):
         data["pair"] = pair
     file = f"unknown_p{protocol}.pth"
     torch.save(data, path(file), pickle_protocol=protocol)
-    manifest.add(file, {"state_dict." + k: v for k, v in state.items()}, UNKNOWN_SETTINGS(protocol), unread=UNKNOWN(protocol))
+    manifest.add(file, {"state_dict." + k: (v, k.replace("backbone.", "unknown.", 1), None) for k, v in state.items()}, UNKNOWN_SETTINGS(protocol), unread=UNKNOWN(protocol))
 
 
 def UNKNOWN_SETTINGS(protocol):

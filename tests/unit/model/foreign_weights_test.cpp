@@ -147,7 +147,7 @@ TEST(ForeignWeights, AnUntrueDescriptionCostsNoMemory) {
   const TemporaryFolder folder;
   const std::string vit = R"({"kind":"vit","dim":)";
   for (const std::string description :
-       {vit + R"(8388608,"depth":12,"heads":8})", vit + R"(64,"depth":1,"heads":1,"image_size":16777216,"patch_size":1})",
+       {vit + R"(8388608,"depth":12,"heads":8})", vit + R"(64,"depth":1,"heads":1,"image_size":16384,"patch_size":1})",
         vit + R"(64,"depth":1,"heads":1,"mlp_ratio":1e9})", vit + R"(64,"depth":1,"heads":1,"ffn_hidden":2147483647})",
         vit + R"(64,"depth":1,"heads":1,"registers":2147483647})", vit + R"(2147483647,"depth":128,"heads":1})",
         std::string(R"({"kind":"convnext","dims":[1000000,1000000,1000000,1000000]})"),
