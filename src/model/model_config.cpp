@@ -111,7 +111,7 @@ std::vector<Field> model_fields() {
                "model.stem_padding", "auto", "of a ResNet's 3x3 stem, pixels; auto: 1 (solo-learn's has 2)", {0, 8}))),
       channels<&ModelConfig::mean>(
           "model.mean", "of the channels, on the scale from 0 to 1, by which the input is normalised; auto: views.profile's", false),
-      channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise", true),
+      channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise; auto: views.profile's", true),
       when({where::vision_transformer()},
            field<model, &ModelConfig::recompute>(
                "model.recompute", "no",

@@ -85,10 +85,10 @@ bool try_architecture(const std::string& arch, const std::string& style, const V
 ModelConfig keys_of(const Recognized& found, const Config& config, const fs::path& path) {
   ModelConfig model = *config.model;
   if (const auto* vit = std::get_if<VitConfig>(&found.config)) {
-    const std::string style = vit->positions == "rope" ? "dinov3"
-                              : vit->layer_scale <= 0  ? "dino"
-                              : vit->registers > 0     ? "dinov2_reg"
-                                                       : "dinov2";
+    std::string style = "dinov2";
+    if (vit->registers > 0) style = "dinov2_reg";
+    if (vit->layer_scale <= 0) style = "dino";
+    if (vit->positions == "rope") style = "dinov3";
     std::vector<std::string> archs = vit_archs();
     std::stable_partition(archs.begin(), archs.end(), [&](const std::string& arch) {
       // of the file's size first, and of these the configuration's own

@@ -30,6 +30,10 @@ constexpr Exception kExceptions[] = {
     {"vit_config.cpp", "style == \"", "a style"},
     {"published_recognize.cpp", "r.style = ", "styles"},
     {"export.cpp", "\"model_type\"", "model types of transformers"},
+    {"facts.cpp", "r.style == ", "a style"},
+    {"facts_beside.cpp", "\"dinov2_with_registers\"", "model types of transformers"},
+    {"facts_beside.cpp", "architecture.find", "names of timm"},
+    {"follow_weights.cpp", "style = \"dino", "styles"},
     {"prototype_terms.cpp", "return {\"dino\"", "the loss"},
 };
 

@@ -8,6 +8,7 @@
 #include "dinoxx/base/error.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
+#include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
@@ -50,6 +51,8 @@ Config recipe(const std::string& name, const fs::path& weights) {
   Config config = default_config();
   apply_settings(config, read_settings(source_dir() / "configs" / name));
   config.model->init_from = weights.string();
+  config.head->hidden_dim = 16;
+  config.head->out_dim = 16;
   return config;
 }
 
@@ -116,7 +119,7 @@ TEST(WeightsToBeginWith, MayBeOfAnyPublishedKind) {
   live.mask_key_bias = false;
   const fs::path kept = write_weights(folder / "live", live, Naming::kOfficial);
   EXPECT_THAT(begin(recipe("dinov3_64px.cfg", kept)), AllOf(HasSubstr("qkv_bias live"), testing::Not(HasSubstr("refused"))));
-  ResNetConfig resnet = resnet_config("resnet18");
+  ResNetConfig resnet = resnet_config("resnet18");  // its own width: a key has no other
   resnet.small_image_stem = true;
   EXPECT_THAT(begin(recipe("byol_64px.cfg", write_weights(folder / "resnet", resnet, Naming::kOfficial))),
               AllOf(HasSubstr("model.arch = resnet18"), testing::Not(HasSubstr("refused"))));
