@@ -94,7 +94,7 @@ std::vector<Field> model_fields() {
                "model.qkv_bias", "auto", {"auto", "none", "masked", "live"},
                "bias of queries, keys and values; masked: the keys' part counts as 0, as in released DINOv3; auto: the style's"))),
       when({where::no_resnet()}, other_function(field<model, &ModelConfig::norm_eps>(
-                                     "model.norm_eps", "auto", "epsilon of the LayerNorms; auto: the style's", {0, 0.1}))),
+                                     "model.norm_eps", "auto", "epsilon of the LayerNorms; auto: the style's", {0, 1}))),
       when({where::learned_positions()},
            other_function(choice<model, &ModelConfig::position_resize>(
                "model.position_resize", "auto", {"auto", "scaled", "exact", "antialiased"},
