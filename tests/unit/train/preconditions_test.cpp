@@ -14,6 +14,7 @@
 #include "step/late_schedules.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
+#include "train/calendar.hpp"
 #include "train/disk_room.hpp"
 #include "train/start/shared_files.hpp"
 #include "train/time_limit.hpp"
