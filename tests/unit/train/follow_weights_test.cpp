@@ -140,7 +140,7 @@ TEST(WeightsToBeginWith, AreNotWhatWasTyped) {
   wide.model->heads = 4;
   EXPECT_THAT(begin(wide, {"model.dim"}), AllOf(HasSubstr("refused"), HasSubstr("instead of"), HasSubstr("nothing was loaded")));
   Config base = recipe("dinov2_64px.cfg", weights);
-  base.model->arch = "vit_base";
+  base.model->arch = "vit_tiny";
   EXPECT_THAT(begin(base, {"model.arch"}), HasSubstr("refused"));
   // heads change no shape
   Config heads = recipe("dinov2_64px.cfg", weights);
