@@ -9,6 +9,7 @@
 #include <cmath>
 #include <set>
 
+#include "comm/agree.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "method/methods.hpp"
