@@ -203,7 +203,7 @@ MORE = [
     Edit("untrained-baseline-is-the-trained-network",
          'fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));',
          'fmt::format("same shape, initial weights of seed {}", model.seed), *model.network));',
-         r"^(unit_eval_suite|integration_(end_to_end|eval_frame|dense))$",
+         r"^unit_train_evaluation$",
          "training seems to have brought nothing"),
     Edit("pack-swaps-val-and-test",
          "share.wanted[1] = std::round(val * share.images);",

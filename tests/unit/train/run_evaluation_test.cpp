@@ -64,11 +64,12 @@ class Runs {
   }
   fs::path data() const { return folder_ / "data"; }
   fs::path folder() const { return folder_.path(); }
-  fs::path run(const std::string& profile) {
-    const fs::path path = folder_ / profile;
+  fs::path run(const std::string& profile) { return run(run_config(profile), profile); }
+  fs::path run(const Config& config, const std::string& name) {
+    const fs::path path = folder_ / name;
     if (fs::exists(path)) return path;
     TrainOptions options;
-    options.config = run_config(profile);
+    options.config = config;
     options.data = data();
     options.out = path;
     options.make_eval_hook = eval_hook(make_self_communicator());
@@ -121,7 +122,7 @@ json figures_of_results(const json& results) {
 }
 
 // "dinoxx eval --split val" of a run folder or of a file.
-json evaluated(const fs::path& model, const fs::path& cache = {}) {
+json evaluated(const fs::path& model, const fs::path& cache = {}, const std::vector<std::string>& baselines = {}) {
   const Config config = run_config("dino-v1");
   const TemporaryFolder out;
   eval::EvaluateOptions options;
@@ -129,7 +130,7 @@ json evaluated(const fs::path& model, const fs::path& cache = {}) {
   options.data = Runs::get().data();
   options.out = out / "out";
   options.protocols = {"knn", "clustering"};
-  options.baselines = {};
+  options.baselines = baselines;
   options.split = Split::kVal;
   options.knn.ks.assign(config.eval->knn_k.begin(), config.eval->knn_k.end());
   options.seed = static_cast<uint64_t>(config.train->seed);
@@ -284,6 +285,23 @@ TEST(StopDuringEvaluation, OnOneRankEndsItOnAll) {
       results[static_cast<size_t>(comm->rank())] = probe(state.teacher.backbone(), 5);
     });
     for (const json& result : results) EXPECT_THAT(result.value("error", "none"), HasSubstr("a stop was requested")) << after;
+  }
+}
+
+// "untrained" is the network as it was before the first step: what a run without a learning rate keeps.
+TEST(Baselines, UntrainedIsTheNetworkBeforeTheFirstStep) {
+  Runs& runs = Runs::get();
+  Config still = run_config("byol");
+  apply_settings(still, parse_settings("[optim]\nlr = 0\nmin_lr = 0\n[eval]\nevery = 0\n", "test"));
+  const json initial = evaluated(runs.run(still, "still")), trained = evaluated(runs.run("byol"), {}, {"untrained"});
+  for (const char* suite : {"knn", "zero"}) {
+    const json &before = initial["suites"][suite]["results"], &after = trained["suites"][suite]["results"];
+    ASSERT_EQ(before.size(), 1u);
+    ASSERT_EQ(after.size(), 2u);
+    EXPECT_EQ(after[1]["name"], "untrained");
+    const char* figures = std::string(suite) == "knn" ? "by_k" : "retrieval";
+    EXPECT_EQ(after[1][figures], before[0][figures]) << suite;
+    EXPECT_NE(after[0][figures], before[0][figures]) << suite << ": these figures do not notice the training";
   }
 }
 
