@@ -1,9 +1,5 @@
 #include "startup.hpp"
 
-#include <ATen/ATen.h>
-#include <fmt/ranges.h>
-
-#include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method/methods.hpp"
