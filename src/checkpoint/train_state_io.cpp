@@ -9,6 +9,7 @@
 #include "checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
@@ -17,7 +18,6 @@
 #include "method/settings/unread_keys.hpp"
 #include "model/weights/backbone_json.hpp"
 #include "saved_run.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -101,7 +101,7 @@ std::vector<std::string> groups_of_ranks(const Config& before, const Config& now
   const auto of_rank = [&](const std::string& key, const std::string& what) {
     for (const Field& field : config_fields()) {
       if (field.key != key || why_unread(field, now) || field.get(before) != "0" || field.get(now) != "0") continue;
-      const int64_t was = before.train->batch_size / ranks_before, is = now.train->batch_size / ranks;
+      const int64_t was = train_batch_size(before) / ranks_before, is = train_batch_size(now) / ranks;
       if (was != is) found.push_back(fmt::format("{} = 0: {} is a rank's batch, {} images before and {} now", key, what, was, is));
     }
   };

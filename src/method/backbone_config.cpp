@@ -1,11 +1,11 @@
 #include "config/architectures.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method.hpp"
 #include "methods.hpp"
 #include "model/model_config.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -65,7 +65,7 @@ BackboneConfig backbone_config(const Config& config) {
     case Family::kVit:
       break;
   }
-  const bool hidden = config.mask->scheme != "none" && config.mask->scheme != "auto" && !find_method(config.train->method).student_sees_all;
+  const bool hidden = config.mask->scheme != "none" && config.mask->scheme != "auto" && !find_method(train_method(config)).student_sees_all;
   // what it is for: local crops in groups of their own
   bool local = config.views->local_count.value_or(0) > 0;
   for (const ViewSizes& sizes : resolutions(config)) local = local && sizes.local != sizes.global;

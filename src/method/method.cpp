@@ -2,15 +2,15 @@
 
 #include <set>
 
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "methods.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 
 MethodSpec make_method(const Config& resolved) {
-  const Method& method = find_method(resolved.train->method);
+  const Method& method = find_method(train_method(resolved));
   MethodSpec spec = method.make(resolved);
   spec.name = method.name;
   spec.teacher = method.teacher;

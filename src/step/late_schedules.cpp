@@ -4,16 +4,16 @@
 
 #include "build.hpp"
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "loss/gram_config.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "method/teacher_config.hpp"
 #include "optim/optim_config.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 
 std::vector<std::string> late_schedules(const Config& config, uint64_t images) {
-  const int64_t batch = config.train->batch_size;
+  const int64_t batch = train_batch_size(config);
   const Schedules schedules(config, images);
   const int64_t total = schedules.total_steps();
   const StepValues last = schedules.at(total - 1, static_cast<uint64_t>((total - 1) * batch));

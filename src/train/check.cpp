@@ -3,11 +3,11 @@
 #include <ATen/ATen.h>
 
 #include "base/machine.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "start/resume.hpp"
 #include "stopwatch.hpp"
-#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -16,8 +16,8 @@ namespace {
 double seconds_of_step(Training& training, size_t plan, Loader& loader, GradientSync& sync) {
   const std::vector<ViewPlan> plans = training.spec.plans();
   uint64_t position = 0;
-  while (drawn_plan(plans, static_cast<uint64_t>(training.config.train->seed), position) != plan)
-    position += static_cast<uint64_t>(training.config.train->batch_size);
+  while (drawn_plan(plans, static_cast<uint64_t>(train_seed(training.config)), position) != plan)
+    position += static_cast<uint64_t>(train_batch_size(training.config));
   double second = 0;
   for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
     loader.start(position);
@@ -57,7 +57,7 @@ ExitCode check_steps(Training& training, Loader& loader, GradientSync& sync, Run
   log.say(fmt::format(
       "check passed: {} a step ({:.1f} images/s), {} of {} steps are left and take about {}; {} of memory a rank, {} a checkpoint. Nothing "
       "was written.",
-      step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(training.config.train->batch_size) / step, left,
+      step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(train_batch_size(training.config)) / step, left,
       total, human_time(step * static_cast<double>(left)), human_bytes(worst[0].item<double>()),
       human_bytes(static_cast<double>(checkpoint_bytes(training.state).all()))));
   return ExitCode::kDone;

@@ -11,10 +11,10 @@
 #include "calendar.hpp"
 #include "checkpoint/checkpoint_config.hpp"
 #include "comm/agree.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
 #include "stopwatch.hpp"
-#include "training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -59,7 +59,7 @@ class TrialFile {
 DiskRoom disk_room(const Training& training, const RunHistory& history) {
   DiskRoom room;
   room.checkpoint = checkpoint_bytes(training.state).all();
-  const int64_t batch = training.config.train->batch_size, keep = training.config.checkpoint->keep;
+  const int64_t batch = train_batch_size(training.config), keep = training.config.checkpoint->keep;
   const std::optional<SavedRun>& origin = training.origin.from;
   const int64_t from = origin ? origin->step : 0;
   const uint64_t position = origin ? origin->position : 0;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/machine.hpp"
-#include "training_config.hpp"
+#include "config/train_keys.hpp"
 
 namespace dinoxx {
 
@@ -24,7 +24,7 @@ void StepRecorder::record(const StepMetrics& metrics, const StepValues& values, 
   watch_.restart();
   recorded_step_ = step;
   if (!log_.chief()) return;
-  const double images_per_s = steps * static_cast<double>(training_.config.train->batch_size) / seconds;
+  const double images_per_s = steps * static_cast<double>(train_batch_size(training_.config)) / seconds;
   const double wait = stats.wait_seconds / seconds;
   const double epoch = static_cast<double>(training_.state.position) / static_cast<double>(training_.inputs.ids.size());
   json line = {{"step", step},

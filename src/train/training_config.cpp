@@ -3,6 +3,7 @@
 #include "config/config.hpp"
 #include "config/config_conditions.hpp"
 #include "config/field_kinds.hpp"
+#include "config/train_keys.hpp"
 
 namespace dinoxx {
 
@@ -41,5 +42,10 @@ std::vector<Field> train_fields() {
           "train.max_skipped", "5", "steps in a row with a loss that is not finite (NaN or infinity) after which the run stops", positive)),
   };
 }
+
+const std::string& train_method(const Config& config) { return config.train->method; }
+int64_t train_seed(const Config& config) { return config.train->seed; }
+int64_t train_batch_size(const Config& config) { return config.train->batch_size; }
+const Duration& train_length(const Config& config) { return config.train->length; }
 
 }  // namespace dinoxx

@@ -8,6 +8,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/mapped_file.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/checkpoint_folders.hpp"
@@ -18,7 +19,6 @@
 #include "model/model_config.hpp"
 #include "model/weights/facts.hpp"
 #include "model/weights/weights.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -78,7 +78,7 @@ void compare_with_manifest(LoadedModel& model) {
 /// A file that training wrote: its configuration says all.
 void load_own(const Config& trained, const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
   Config config = trained;
-  model.seed = static_cast<uint64_t>(config.train->seed);
+  model.seed = static_cast<uint64_t>(train_seed(config));
   if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
   config = settled(config);

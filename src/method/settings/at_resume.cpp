@@ -5,12 +5,12 @@
 #include <algorithm>
 
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "method/method.hpp"
 #include "optim/optim_config.hpp"
 #include "resolve.hpp"
-#include "train/training_config.hpp"
 #include "unread_keys.hpp"
 
 namespace dinoxx {
@@ -50,7 +50,7 @@ bool same_length(const Field& field, const Config& before, const Config& now) {
   const auto images = [&](const Config& config) -> std::optional<double> {
     const Duration length = Duration::parse(field.get(config));
     if (length.unit == Duration::Unit::kEpochs) return std::nullopt;
-    return length.value * (length.unit == Duration::Unit::kSteps ? static_cast<double>(config.train->batch_size) : 1);
+    return length.value * (length.unit == Duration::Unit::kSteps ? static_cast<double>(train_batch_size(config)) : 1);
   };
   return images(before) && images(before) == images(now);
 }
@@ -61,7 +61,7 @@ std::string samples_text(int64_t steps, int64_t batch) {
 
 // The lengths in steps that count in a training: of what was kept in images, of what was given a question.
 void keep_images(Continued& run, const SavedSettings& saved) {
-  const int64_t before = saved.config.train->batch_size, now = run.config.train->batch_size;
+  const int64_t before = train_batch_size(saved.config), now = train_batch_size(run.config);
   if (before == now) return;
   std::vector<std::string> keys, found, images, steps;
   for (const Field& field : config_fields()) {

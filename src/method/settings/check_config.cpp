@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "config/architectures.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
@@ -12,7 +13,6 @@
 #include "method/teacher_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -88,7 +88,7 @@ void check_method_keys(const Config& c, uint64_t images) {
   }
   if (c.gram->weight > 0 && family_of(c.model->arch) != Family::kVit)
     fail_usage("gram.weight", fmt::format("0 for {}", c.model->arch), fmt::format("{}", c.gram->weight), "Choose a vision transformer");
-  if (c.gram->weight > 0 && c.gram->teacher.empty() && c.model->init_from.empty() && c.gram->first.steps(images, c.train->batch_size) == 0)
+  if (c.gram->weight > 0 && c.gram->teacher.empty() && c.model->init_from.empty() && c.gram->first.steps(images, train_batch_size(c)) == 0)
     fail_usage("gram.teacher", "a run folder, checkpoint or weight file, ema, or a gram.first above 0",
                "none, and this run's own network as it is at the start: random",
                "Name one, set gram.first and gram.start, or begin with trained weights (model.init_from)");
@@ -104,10 +104,10 @@ void check_method_keys(const Config& c, uint64_t images) {
 
 void check_optim(const Config& c, uint64_t images) {
   if (c.optim->decay.value <= 0) return;
-  const auto steps = [&](const Duration& duration) { return duration.steps(images, c.train->batch_size); };
+  const auto steps = [&](const Duration& duration) { return duration.steps(images, train_batch_size(c)); };
   if (c.optim->schedule == "constant")
     fail_usage("optim.decay", "0 for optim.schedule = constant", c.optim->decay.text(), "Change one of them");
-  const int64_t rest = steps(c.train->length) - steps(*c.optim->warmup);
+  const int64_t rest = steps(train_length(c)) - steps(*c.optim->warmup);
   if (steps(c.optim->decay) > rest)
     fail_usage("optim.decay", fmt::format("at most the {} steps behind the warm-up", rest), fmt::format("{} steps", steps(c.optim->decay)),
                "Shorten it, or train longer");
@@ -128,14 +128,14 @@ void check_config(const Config& c, uint64_t images) {
   ordered("views.global_scale_min", *c.views->global_scale_min, *c.views->global_scale_max);
   if (*c.views->local_count > 0) ordered("views.local_scale_min", *c.views->local_scale_min, *c.views->local_scale_max);
   check_method_keys(c, images);
-  if (const Method& method = find_method(c.train->method); method.check) method.check(c);
+  if (const Method& method = find_method(train_method(c)); method.check) method.check(c);
   check_optim(c, images);
-  if (static_cast<uint64_t>(c.train->batch_size) > images)
-    fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(c.train->batch_size),
+  if (static_cast<uint64_t>(train_batch_size(c)) > images)
+    fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(train_batch_size(c)),
                "Choose a smaller batch or pack more images");
-  if (c.train->length.steps(images, c.train->batch_size) < 1)
+  if (train_length(c).steps(images, train_batch_size(c)) < 1)
     fail_usage("train.length", "at least one step",
-               fmt::format("{} of {} images in batches of {}", c.train->length.text(), images, c.train->batch_size), "Train longer");
+               fmt::format("{} of {} images in batches of {}", train_length(c).text(), images, train_batch_size(c)), "Train longer");
 }
 
 }  // namespace dinoxx

@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "config/train_keys.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method/methods.hpp"
 #include "resolve.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -45,7 +45,7 @@ bool reads(const Method& method, const Field& field) {
 }
 
 std::optional<std::string> why_unread(const Field& field, const Config& resolved) {
-  const Method& method = find_method(resolved.train->method);
+  const Method& method = find_method(train_method(resolved));
   if (!reads(method, field)) return fmt::format("train.method = {}: it is read by {}", method.name, fmt::join(readers(field), ", "));
   for (const Condition& condition : field.read_where)
     if (!condition.holds(resolved)) return "this run: it is read where " + condition.text;

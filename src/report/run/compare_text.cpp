@@ -7,7 +7,7 @@
 #include "base/csv.hpp"
 #include "compare.hpp"
 #include "run_figures.hpp"
-#include "train/training_config.hpp"
+#include "config/train_keys.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -134,8 +134,8 @@ std::string comparison_csv(const Comparison& c) {
         const auto loss = run.columns.find("loss");
         text +=
             fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", csv_field(c.names[r]), csv_field(group.name),
-                        run.config ? csv_field(run.config->train->method) : "", run.config ? csv_field(backbone_text(*run.config)) : "",
-                        run.config ? std::to_string(run.config->train->seed) : "", run.ranks(), run.batch(), csv_number(step),
+                        run.config ? csv_field(train_method(*run.config)) : "", run.config ? csv_field(backbone_text(*run.config)) : "",
+                        run.config ? std::to_string(train_seed(*run.config)) : "", run.ranks(), run.batch(), csv_number(step),
                         csv_number(epoch), csv_number(step * static_cast<double>(run.batch())), csv_number(at_step(run, run.seconds, step)),
                         csv_number(loss == run.columns.end() ? NAN : at_step(run, loss->second, step)), csv_number(number_of(eval, "k")),
                         csv_number(number_of(eval, "accuracy")), csv_number(number_of(eval, "balanced_accuracy")));

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "config/train_keys.hpp"
 #include "model/model_config.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 
@@ -70,9 +70,9 @@ std::vector<Figure> run_figures(const RunRecord& run) {
   const double balanced = run.evals.empty() ? NAN : number_of(run.evals.back()["eval"], "balanced_accuracy");
   const auto count = [](int64_t number) { return number > 0 ? grouped(number) : std::string("-"); };
   std::vector<Figure> figures{
-      {"method", run.config ? run.config->train->method : "-", false},
+      {"method", run.config ? train_method(*run.config) : "-", false},
       {"backbone", run.config ? backbone_text(*run.config) : "-", false},
-      {"seed", run.config ? std::to_string(run.config->train->seed) : "-"},
+      {"seed", run.config ? std::to_string(train_seed(*run.config)) : "-"},
       {"images seen", batch > 0 ? grouped(run.images_seen(step)) : "-"},
       {"done", total > 0 ? fmt::format("{:.0f} %", std::floor(100.0 * static_cast<double>(step) / static_cast<double>(total))) : "-"},
       {"batch", count(batch)},

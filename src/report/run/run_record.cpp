@@ -7,9 +7,9 @@
 #include <limits>
 
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -62,13 +62,13 @@ void add_up_seconds(RunRecord& run) {
 }  // namespace
 
 int64_t RunRecord::batch() const {
-  return config ? config->train->batch_size : 0;
+  return config ? train_batch_size(*config) : 0;
 }
 
 int64_t RunRecord::total_steps() const {
   if (!starts.empty() && starts.back().contains("total_steps")) return journal::whole_number(starts.back(), "total_steps");
   if (!config || starts.empty() || batch() == 0) return 0;
-  return config->train->length.steps(static_cast<uint64_t>(journal::whole_number(starts.back(), "images")), batch());
+  return train_length(*config).steps(static_cast<uint64_t>(journal::whole_number(starts.back(), "images")), batch());
 }
 
 int64_t RunRecord::images_seen(int64_t step) const {

@@ -9,11 +9,11 @@
 
 #include "base/files.hpp"
 #include "base/json_text.hpp"
+#include "config/train_keys.hpp"
 #include "report/page/html.hpp"
 #include "results/protocol_names.hpp"
 #include "run_charts.hpp"
 #include "run_figures.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -213,7 +213,7 @@ Html figures(const std::vector<Html>& all) {
 }
 
 std::string run_report_html(const RunRecord& run) {
-  Page page("Training run " + run.name, run.config ? run.config->train->method + ", " + backbone_text(*run.config) : "");
+  Page page("Training run " + run.name, run.config ? train_method(*run.config) + ", " + backbone_text(*run.config) : "");
   page.section("overview", "Overview", overview(run));
   if (run.steps.empty()) {
     page.section("loss", "Loss and its terms", paragraph("No step is logged yet (train.log_every)."));

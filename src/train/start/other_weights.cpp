@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "history/run_history.hpp"
 #include "method/settings/own_config.hpp"
@@ -11,7 +12,6 @@
 #include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -42,7 +42,7 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
   const int image_size = here ? here->image_size : 0;
   if (resized) here->image_size = there->image_size;
   const auto backbone = make_backbone(wanted_config, at::kFloat);
-  backbone->initialize(static_cast<uint64_t>(config.train->seed));
+  backbone->initialize(static_cast<uint64_t>(train_seed(config)));
   NamedTensors wanted = stored_state(*backbone);
   std::vector<std::string> lines;
   const auto* vit = std::get_if<VitConfig>(&recognized.config);

@@ -7,6 +7,7 @@
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "follow_weights.hpp"
 #include "method/methods.hpp"
@@ -17,7 +18,6 @@
 #include "model/heads/head_config.hpp"
 #include "other_weights.hpp"
 #include "step/build.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 
@@ -41,7 +41,7 @@ Config continued_config(const SavedRun& from, const Config& given, uint64_t imag
   const auto fits = [&](const Config& config) {
     const Config resolved = resolve_config(config, images, cores, nullptr, ranks);
     const Schedules schedules(resolved, images);
-    check_batch(make_method(resolved), resolved.train->batch_size / ranks, ranks);
+    check_batch(make_method(resolved), train_batch_size(resolved) / ranks, ranks);
   };
   const Continued run = continued(from.settings, given, fits);
   std::vector<std::string> others;
@@ -73,7 +73,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
     const std::vector<std::string> followed = follow_weights(config, options.typed, origin.from ? &origin.from->settings.config : nullptr);
-    if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() &&
+    if (find_method(train_method(config)).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() &&
         !config.head->weight_norm)
       config.head->weight_norm = frozen_teacher_has_weight_norm(config.teacher->distill);
     if (origin.from)
@@ -87,10 +87,10 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());
     if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
-    if (inputs.config.train->batch_size % comm.size() != 0)
+    if (train_batch_size(inputs.config) % comm.size() != 0)
       fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()),
-                 std::to_string(inputs.config.train->batch_size),
-                 fmt::format("Use {} or another number of ranks", (inputs.config.train->batch_size / comm.size() + 1) * comm.size()));
+                 std::to_string(train_batch_size(inputs.config)),
+                 fmt::format("Use {} or another number of ranks", (train_batch_size(inputs.config) / comm.size() + 1) * comm.size()));
   });
   ranks_must_agree(comm, training_identity(inputs.config), "configuration");
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");

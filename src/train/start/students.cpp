@@ -11,6 +11,7 @@
 #include "checkpoint/saved_run.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "follow_weights.hpp"
@@ -22,7 +23,6 @@
 #include "model/model_config.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -54,7 +54,7 @@ void check_alike(const Student& first, const Config& a, const Student& other, co
 }
 
 void check_frozen_teacher(const Student& student) {
-  const std::string& name = student.config.train->method;
+  const std::string& name = train_method(student.config);
   if (find_method(name).teacher == TeacherPolicy::kFrozen) return;
   std::vector<std::string> names;
   for (const Method& method : methods())
@@ -146,7 +146,7 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
   std::vector<Config> resolved;
   for (Student& student : students) {
     Config& config = student.config;
-    const int64_t batch = config.train->batch_size;
+    const int64_t batch = train_batch_size(config);
     for (const auto& [who, ranks] : {std::pair(std::string("the job"), job_ranks), std::pair("student " + student.name, student.ranks)})
       if (batch % ranks != 0)
         fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks of {}", ranks, who), std::to_string(batch),

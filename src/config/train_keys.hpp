@@ -1,0 +1,18 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace dinoxx {
+
+struct Config;
+struct Duration;
+
+/// The keys of [train] that most of the program reads. Who reads no other key of the section includes this header and not
+/// train/training_config.hpp, and is not compiled again when the section gets a key.
+const std::string& train_method(const Config& config);
+int64_t train_seed(const Config& config);
+/// Images of a step, of all ranks together.
+int64_t train_batch_size(const Config& config);
+const Duration& train_length(const Config& config);
+
+}  // namespace dinoxx
