@@ -6,10 +6,10 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <tuple>
 #include <unordered_map>
 
+#include "base/disjoint_sets.hpp"
 #include "base/rng.hpp"
 #include "dinoxx/base/error.hpp"
 
@@ -29,26 +29,8 @@ struct Unit {
   bool fixed = false;  ///< a member's split is the input's
 };
 
-/// Joins items into units: find() gives the first item of the unit.
-class Joined {
- public:
-  explicit Joined(uint64_t n) : parent_(n) { std::iota(parent_.begin(), parent_.end(), uint64_t{0}); }
-  uint64_t find(uint64_t i) {
-    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
-    return i;
-  }
-  void join(uint64_t a, uint64_t b) {
-    a = find(a);
-    b = find(b);
-    parent_[std::max(a, b)] = std::min(a, b);
-  }
-
- private:
-  std::vector<uint64_t> parent_;
-};
-
 std::vector<Unit> units_of(const PackPlan& plan, const std::vector<ContentId>& contents, uint64_t seed) {
-  Joined joined(plan.items.size());
+  DisjointSets joined(plan.items.size());
   std::unordered_map<uint64_t, uint64_t> of_group;
   std::map<ContentId, uint64_t> of_content;
   const auto readable = [&](uint64_t i) { return contents[i] != ContentId{}; };

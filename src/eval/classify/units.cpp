@@ -4,33 +4,15 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <set>
 
+#include "base/disjoint_sets.hpp"
 #include "base/rng.hpp"
 
 namespace dinoxx::eval {
 namespace {
 
 using ContentId = std::array<uint64_t, 2>;
-
-// Sets of rows that grow together; the smallest row stands for its set.
-class Joined {
- public:
-  explicit Joined(size_t rows) : first_(rows) { std::iota(first_.begin(), first_.end(), size_t{0}); }
-  size_t find(size_t row) {
-    while (first_[row] != row) row = first_[row] = first_[first_[row]];
-    return row;
-  }
-  void join(size_t a, size_t b) {
-    a = find(a);
-    b = find(b);
-    first_[std::max(a, b)] = std::min(a, b);
-  }
-
- private:
-  std::vector<size_t> first_;
-};
 
 // What is held out or stays as a whole.
 struct Unit {
@@ -63,7 +45,7 @@ std::optional<uint64_t> group_of(const Dataset& dataset, uint64_t id) {
 }
 
 std::vector<uint64_t> units_of(const Dataset& dataset, std::span<const uint64_t> ids) {
-  Joined joined(ids.size());
+  DisjointSets joined(ids.size());
   std::map<uint64_t, size_t> of_group;
   std::map<ContentId, size_t> of_content;
   for (size_t row = 0; row < ids.size(); ++row) {

@@ -11,6 +11,7 @@
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
+#include "support/pack_options.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx {
@@ -18,20 +19,10 @@ namespace {
 
 using testing::Contains;
 using testing::HasSubstr;
+using testing_support::list_options;
 using testing_support::TemporaryFolder;
 using testing_support::write_png;
 using testing_support::write_words;
-
-PackOptions list_options(const TemporaryFolder& folder, std::string_view csv) {
-  write_words(folder / "list.csv", csv);
-  PackOptions options;
-  options.source = PackOptions::Source::kList;
-  options.input = folder / "list.csv";
-  options.out = folder / "out";
-  options.overwrite = true;
-  options.threads = 2;
-  return options;
-}
 
 std::map<std::string, SampleMeta> by_key(const Dataset& set) {
   std::map<std::string, SampleMeta> metas;

@@ -13,6 +13,7 @@
 #include "data_pipeline/pack/pack_plan.hpp"
 #include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
+#include "support/pack_options.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx {
@@ -22,26 +23,12 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::folder_options;
+using testing_support::list_options;
 using testing_support::TemporaryFolder;
 using testing_support::write_bytes;
 using testing_support::write_png;
 using testing_support::write_words;
-
-PackOptions folder_options(const TemporaryFolder& folder) {
-  PackOptions options;
-  options.input = folder / "in";
-  options.out = folder / "out";
-  options.threads = 2;
-  return options;
-}
-
-PackOptions list_options(const TemporaryFolder& folder, std::string_view csv) {
-  write_words(folder / "list.csv", csv);
-  PackOptions options = folder_options(folder);
-  options.source = PackOptions::Source::kList;
-  options.input = folder / "list.csv";
-  return options;
-}
 
 /// key -> id
 std::map<std::string, uint64_t> by_key(const Dataset& set) {

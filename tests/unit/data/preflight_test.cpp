@@ -9,6 +9,7 @@
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
 #include "support/image_files.hpp"
+#include "support/pack_options.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx {
@@ -20,19 +21,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::ThrowsMessage;
+using testing_support::list_options;
 using testing_support::TemporaryFolder;
 using testing_support::write_png;
 using testing_support::write_words;
-
-PackOptions list_options(const TemporaryFolder& folder, std::string_view csv) {
-  write_words(folder / "list.csv", csv);
-  PackOptions options;
-  options.source = PackOptions::Source::kList;
-  options.input = folder / "list.csv";
-  options.out = folder / "out";
-  options.overwrite = true;
-  return options;
-}
 
 TEST(Preflight, SaysNothingOfACleanSet) {
   const TemporaryFolder folder;
