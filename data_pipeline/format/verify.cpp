@@ -41,7 +41,8 @@ VerifyReport verify_dataset(const std::filesystem::path& data, bool decode) {
   for (const ShardInfo& shard : read_data_manifest(data).shards) {
     try {
       const uint32_t crc = file_crc(folder / shard.file);
-      if (crc != shard.file_crc32c) problem(fmt::format("{}: expected CRC32C {:08x} of the file, found {:08x}", shard.file, shard.file_crc32c, crc));
+      if (crc != shard.file_crc32c)
+        problem(fmt::format("{}: expected CRC32C {:08x} of the file, found {:08x}", shard.file, shard.file_crc32c, crc));
     } catch (const Error& error) {
       problem(error.what());
     }
@@ -63,15 +64,18 @@ VerifyReport verify_dataset(const std::filesystem::path& data, bool decode) {
       if (decode) {
         decode_image(bytes, image);
         if (static_cast<uint32_t>(image.width) != set->meta(id).width || static_cast<uint32_t>(image.height) != set->meta(id).height) {
-          problem(fmt::format("{}: expected {} x {} pixels, found {} x {}", set->key(id), set->meta(id).width, set->meta(id).height, image.width, image.height));
+          problem(fmt::format("{}: expected {} x {} pixels, found {} x {}", set->key(id), set->meta(id).width, set->meta(id).height,
+                              image.width, image.height));
         }
       }
       set->read_mask(id, bytes);
       if (decode && !bytes.empty()) decode_image(bytes, mask);
       const auto bit = static_cast<uint8_t>(1u << static_cast<unsigned>(set->meta(id).split));
       uint8_t& splits = seen[set->content_id(id)];
-      if ((splits & bit) != 0) ++report.duplicates;
-      else if (splits != 0) ++report.duplicates_across_splits;
+      if ((splits & bit) != 0)
+        ++report.duplicates;
+      else if (splits != 0)
+        ++report.duplicates_across_splits;
       splits |= bit;
     } catch (const Error& error) {
       problem(error.what());

@@ -14,7 +14,9 @@
 namespace dinoxx {
 namespace {
 
-std::string reason(int error) { return std::strerror(error); }
+std::string reason(int error) {
+  return std::strerror(error);
+}
 
 std::string writing_advice(int error) {
   switch (error) {
@@ -84,14 +86,18 @@ void sync_path(const std::filesystem::path& path) {
 }
 
 AtomicFile::AtomicFile(const std::filesystem::path& path)
-    : path_(path.string()), temporary_(path_ + ".tmp." + std::to_string(::getpid())), fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+    : path_(path.string()),
+      temporary_(path_ + ".tmp." + std::to_string(::getpid())),
+      fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
   if (fd_ < 0) {
     const int error = errno;
     fail(path_, "to write the file", reason(error), writing_advice(error));
   }
 }
 
-AtomicFile::~AtomicFile() { discard(); }
+AtomicFile::~AtomicFile() {
+  discard();
+}
 
 void AtomicFile::discard() {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));

@@ -43,9 +43,17 @@ std::vector<Field> train_fields() {
   };
 }
 
-const std::string& train_method(const Config& config) { return config.train->method; }
-int64_t train_seed(const Config& config) { return config.train->seed; }
-int64_t train_batch_size(const Config& config) { return config.train->batch_size; }
-const Duration& train_length(const Config& config) { return config.train->length; }
+const std::string& train_method(const Config& config) {
+  return config.train->method;
+}
+int64_t train_seed(const Config& config) {
+  return config.train->seed;
+}
+int64_t train_batch_size(const Config& config) {
+  return config.train->batch_size;
+}
+const Duration& train_length(const Config& config) {
+  return config.train->length;
+}
 
 }  // namespace dinoxx

@@ -20,7 +20,9 @@ std::vector<std::string> kinds(const SafetensorsFile& golden) {
   return names;
 }
 
-std::span<const uint8_t> bytes_of(const TensorView& tensor) { return {reinterpret_cast<const uint8_t*>(tensor.bytes.data()), tensor.bytes.size()}; }
+std::span<const uint8_t> bytes_of(const TensorView& tensor) {
+  return {reinterpret_cast<const uint8_t*>(tensor.bytes.data()), tensor.bytes.size()};
+}
 
 TEST(DecodeGolden, EveryKindLikePillow) {
   const SafetensorsFile golden(golden_dir() / "decode.safetensors");
@@ -55,11 +57,13 @@ TEST(DecodeGolden, HeadersSayWhatIsStored) {
   EXPECT_EQ(info("png_bilevel").bits, 1);
   EXPECT_TRUE(info("png_palette").palette);
   EXPECT_FALSE(info("png_gray").palette);
-  for (int orientation = 1; orientation <= 8; ++orientation) EXPECT_EQ(info(fmt::format("jpeg_exif_{}", orientation)).orientation, orientation);
+  for (int orientation = 1; orientation <= 8; ++orientation)
+    EXPECT_EQ(info(fmt::format("jpeg_exif_{}", orientation)).orientation, orientation);
   EXPECT_EQ(info("png_exif_6").orientation, 6);
 }
 
-/// A damaged file gives an image or an Error; under the sanitizers of the asan preset nothing else. Positions and values are drawn from a fixed sequence.
+/// A damaged file gives an image or an Error; under the sanitizers of the asan preset nothing else. Positions and values are drawn from a
+/// fixed sequence.
 TEST(DecodeGolden, DamagedFilesNeverDoHarm) {
   const SafetensorsFile golden(golden_dir() / "decode.safetensors");
   uint64_t state = 12345;
@@ -73,7 +77,8 @@ TEST(DecodeGolden, DamagedFilesNeverDoHarm) {
     for (int trial = 0; trial < 100; ++trial) {
       std::vector<uint8_t> damaged(file.begin(), file.end());
       if (trial % 4 == 0) damaged.resize(next(damaged.size()));
-      for (uint64_t flips = trial % 4 == 0 ? 0 : 1 + next(8); flips > 0; --flips) damaged[next(damaged.size())] ^= static_cast<uint8_t>(1 + next(255));
+      for (uint64_t flips = trial % 4 == 0 ? 0 : 1 + next(8); flips > 0; --flips)
+        damaged[next(damaged.size())] ^= static_cast<uint8_t>(1 + next(255));
       try {
         decode_image(damaged, image, limits);
         EXPECT_EQ(image.data.size(), static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3);

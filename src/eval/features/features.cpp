@@ -75,10 +75,13 @@ Embedder pixel_embedder(int image_size, const Backbone* grid_of) {
     return embedder;
   }
   if (image_size <= kLargestPixels) {
-    return {"raw", fmt::format("raw pixels, {0} x {0}", image_size), int64_t{3} * image_size * image_size, [](const at::Tensor& images) { return images.flatten(1); }};
+    return {"raw", fmt::format("raw pixels, {0} x {0}", image_size), int64_t{3} * image_size * image_size,
+            [](const at::Tensor& images) { return images.flatten(1); }};
   }
-  return {"raw", fmt::format("raw pixels, {0} x {0} averaged down to {1} x {1}", image_size, kReducedPixels), int64_t{3} * kReducedPixels * kReducedPixels,
-          [](const at::Tensor& images) { return at::adaptive_avg_pool2d(images, {kReducedPixels, kReducedPixels}).flatten(1); }};
+  return {"raw", fmt::format("raw pixels, {0} x {0} averaged down to {1} x {1}", image_size, kReducedPixels),
+          int64_t{3} * kReducedPixels * kReducedPixels, [](const at::Tensor& images) {
+            return at::adaptive_avg_pool2d(images, {kReducedPixels, kReducedPixels}).flatten(1);
+          }};
 }
 
 EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size, bool whole) {
@@ -101,8 +104,8 @@ std::string note_on_crop(const Dataset& dataset, std::span<const uint64_t> ids, 
   }
   seen /= static_cast<double>(ids.size());
   if (seen >= kEnoughSeen) return "";
-  return fmt::format("the centre crop shows {:.0f} % of the images' area: what lies outside is not seen; --fit whole shows all of each image",
-                     100 * seen);
+  return fmt::format(
+      "the centre crop shows {:.0f} % of the images' area: what lies outside is not seen; --fit whole shows all of each image", 100 * seen);
 }
 
 std::string describe(const EvalTransform& transform, bool whole) {
@@ -128,8 +131,8 @@ at::Tensor read_images(const Dataset& dataset, std::span<const uint64_t> ids, co
   return images;
 }
 
-FeatureSet extract_features(const Dataset& dataset, std::span<const uint64_t> ids, std::span<const Embedder> embedders, const ExtractOptions& options,
-                            Communicator& comm) {
+FeatureSet extract_features(const Dataset& dataset, std::span<const uint64_t> ids, std::span<const Embedder> embedders,
+                            const ExtractOptions& options, Communicator& comm) {
   const int64_t total = static_cast<int64_t>(ids.size());
   const ItemRange mine = rank_items(total, comm.rank(), comm.size());
   FeatureSet features;

@@ -27,8 +27,8 @@ struct Embedder {
   const Backbone* network = nullptr;  ///< whose features these are; none for pixels
 };
 
-/// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must outlive
-/// the embedder.
+/// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must
+/// outlive the embedder.
 Embedder backbone_embedder(std::string name, std::string description, const VisionTransformer& network);
 Embedder backbone_embedder(std::string name, std::string description, const Backbone& network);
 /// The normalised pixels themselves; images larger than 64 are averaged down to 32 x 32 (stated in the description).
@@ -42,8 +42,8 @@ struct ExtractOptions {
   bool whole = false;           ///< `transform` shows whole images, resized to the input's square
 };
 
-/// How images become network input: untouched when every image of `ids` is image_size x image_size already, else short side to image_size * 256 / 224 and
-/// centre crop (the published proportion); `whole`: the whole image resized to image_size x image_size, whatever its aspect.
+/// How images become network input: untouched when every image of `ids` is image_size x image_size already, else short side to image_size *
+/// 256 / 224 and centre crop (the published proportion); `whole`: the whole image resized to image_size x image_size, whatever its aspect.
 EvalTransform choose_transform(const Dataset& dataset, std::span<const uint64_t> ids, int image_size, bool whole = false);
 std::string describe(const EvalTransform& transform, bool whole = false);
 /// Share of the images' area from which on a centre crop is no cause for a warning; a square image shows (224 / 256)^2 = 0.766 of itself.
@@ -56,13 +56,13 @@ at::Tensor read_images(const Dataset& dataset, std::span<const uint64_t> ids, co
 
 /// This rank's part (rank_items) of the features of a list of ids.
 struct FeatureSet {
-  at::Tensor ids;                 ///< [local] int64: which image each row was made from, written where the row is written; -1 = never
-  std::vector<at::Tensor> rows;   ///< per embedder [local, dim] float32, normalised
+  at::Tensor ids;                ///< [local] int64: which image each row was made from, written where the row is written; -1 = never
+  std::vector<at::Tensor> rows;  ///< per embedder [local, dim] float32, normalised
 };
 
-/// Reads and decodes each image of this rank's part once and embeds it with every embedder. Collective: an error on any rank (an unreadable image, a feature that is
-/// not finite) is thrown on all.
-FeatureSet extract_features(const Dataset& dataset, std::span<const uint64_t> ids, std::span<const Embedder> embedders, const ExtractOptions& options,
-                            Communicator& comm);
+/// Reads and decodes each image of this rank's part once and embeds it with every embedder. Collective: an error on any rank (an unreadable
+/// image, a feature that is not finite) is thrown on all.
+FeatureSet extract_features(const Dataset& dataset, std::span<const uint64_t> ids, std::span<const Embedder> embedders,
+                            const ExtractOptions& options, Communicator& comm);
 
 }  // namespace dinoxx::eval

@@ -6,8 +6,8 @@
 
 #include "base/csv.hpp"
 #include "compare.hpp"
-#include "run_figures.hpp"
 #include "config/train_keys.hpp"
+#include "run_figures.hpp"
 
 namespace dinoxx::report {
 namespace {

@@ -69,7 +69,8 @@ TEST_F(BadTrainInput, DataThatIsNotThereOrNotWhole) {
 TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
   expect_refusal(train("--resume " + (shop_.folder / "nowhere").string()), 2, {"--resume", "nowhere"}, out_ / "metrics.jsonl");
   EXPECT_FALSE(fs::exists(out_ / "checkpoints"));
-  expect_refusal(train("--resume " + shop_.data().string()), 1, {"manifest.json", "dinoxx checkpoint"});  // a data folder has a manifest.json, too
+  expect_refusal(train("--resume " + shop_.data().string()), 1,
+                 {"manifest.json", "dinoxx checkpoint"});  // a data folder has a manifest.json, too
   fs::remove_all(out_);
 
   const auto copy_of_run = [&](const std::string& name) {
@@ -101,7 +102,9 @@ TEST_F(BadTrainInput, CheckpointsThatAreForeignOrDamaged) {
   expect_refusal(dinoxx_run(train_line(shop_.data(), again, "--resume never")), 2, {"--resume never"});
   EXPECT_TRUE(fs::exists(again / "checkpoints" / "step_00000006" / "manifest.json"));
   // another network's checkpoint
-  expect_refusal(dinoxx_run(train_line(shop_.data(), shop_.folder / "other", "--model.dim 48 --resume " + (again / "checkpoints" / "step_00000006").string())), 2, {"model.dim was 32 and is 48"});
+  expect_refusal(dinoxx_run(train_line(shop_.data(), shop_.folder / "other",
+                                       "--model.dim 48 --resume " + (again / "checkpoints" / "step_00000006").string())),
+                 2, {"model.dim was 32 and is 48"});
 }
 
 TEST_F(BadTrainInput, OutputThatCannotBeWritten) {
@@ -111,7 +114,8 @@ TEST_F(BadTrainInput, OutputThatCannotBeWritten) {
   expect_refusal(dinoxx_run(train_line(shop_.data(), "/proc/dinoxx")), 1, {"/proc/dinoxx"});
 }
 
-// No file may grow beyond 32 KiB (64 blocks of the shell): what a full disk does, without needing one. Configuration and metrics fit, the checkpoint does not.
+// No file may grow beyond 32 KiB (64 blocks of the shell): what a full disk does, without needing one. Configuration and metrics fit, the
+// checkpoint does not.
 TEST_F(BadTrainInput, FullOutputLeavesNoHalfCheckpoint) {
   const RunResult result = dinoxx_run(train_line(shop_.data(), out_), 0, "trap '' XFSZ; ulimit -f 64;");
   expect_refusal(result, 1, {"step_00000003"});
@@ -142,7 +146,8 @@ TEST_F(BadTrainInput, ImagesThatCannotBePacked) {
   for (const char* name : {"a.png", "b.png"}) {
     image.data[0] = static_cast<uint8_t>(name[0]);
     const std::vector<uint8_t> png = encode_png(image);
-    std::ofstream(shop_.folder / "hollow" / "oak" / name, std::ios::binary).write(reinterpret_cast<const char*>(png.data()), static_cast<std::streamsize>(png.size()));
+    std::ofstream(shop_.folder / "hollow" / "oak" / name, std::ios::binary)
+        .write(reinterpret_cast<const char*>(png.data()), static_cast<std::streamsize>(png.size()));
   }
   std::ofstream(shop_.folder / "hollow" / "oak" / "c.png") << "torn";
   const RunResult bad = pack("--from-folder " + (shop_.folder / "hollow").string());

@@ -32,8 +32,14 @@ TEST(Error, UsageErrorsHaveTheirOwnExitCode) {
 
 // Names of strangers' files are part of messages.
 TEST(Error, ControlCharactersAreSpeltOut) {
-  EXPECT_THAT([] { fail("a\x1b[2J", "b\x07", "c\x7f\xc2\x9b" "31m", "d\xe2\x80\xae"); },
-              testing::ThrowsMessage<Error>("a\\x1b[2J: expected b\\x07, found c\\x7f\\xc2\\x9b31m. d\\xe2\\x80\\xae."));
+  EXPECT_THAT(
+      [] {
+        fail("a\x1b[2J", "b\x07",
+             "c\x7f\xc2\x9b"
+             "31m",
+             "d\xe2\x80\xae");
+      },
+      testing::ThrowsMessage<Error>("a\\x1b[2J: expected b\\x07, found c\\x7f\\xc2\\x9b31m. d\\xe2\\x80\\xae."));
   EXPECT_THAT([] { fail("\xc3\xbcml\xc3\xa4ut", "\xe2\x82\xac", "two\n\tlines", ""); },
               testing::ThrowsMessage<Error>("\xc3\xbcml\xc3\xa4ut: expected \xe2\x82\xac, found two\n\tlines."));
 }
