@@ -79,4 +79,10 @@ inline void expect_good_page(const std::string& page) {
   EXPECT_FALSE(std::regex_search(page, std::regex("<img(?![^>]* alt=)")));
 }
 
+/// The text between a heading and the next section.
+inline std::string section_of(const std::string& page, const std::string& id) {
+  const size_t begin = page.find("id=\"" + id + "\"");
+  return begin == std::string::npos ? "" : page.substr(begin, page.find("</section>", begin) - begin);
+}
+
 }  // namespace dinoxx::report
