@@ -2,7 +2,6 @@
 # What training does with bad input and bad luck: a message that helps, the right exit code, nothing half written. See ../integration/train/common.sh.
 . "$(dirname "$0")/../integration/train/common.sh"
 make_data
-base=(train --config small.cfg --data data)
 
 # refused ARGS... WHAT: exit code 2, one line that says WHAT, no run folder
 refused() {

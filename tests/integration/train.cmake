@@ -1,7 +1,19 @@
 string(REPLACE ";" " " train_mpi_flags "${DINOXX_MPIEXEC_TEST_FLAGS}")  # one word for the script
 # Runs of the real program. Each case has a folder of its own and waits for events, never for a time.
-foreach(case resume_1 resume_2 ranks usr1_1 usr1_2 early closed_output complete hosts start_lines term max_time eval eval_after_stop not_a_number collapse check methods resolutions stages students records init_from imported_eval)
+foreach(case resume_1 resume_2 ranks eval not_a_number collapse records)
   add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/train.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+endforeach()
+foreach(case hosts start_lines check init_from imported_eval)
+  add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/start.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+endforeach()
+foreach(case usr1_1 usr1_2 early closed_output complete term max_time eval_after_stop)
+  add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/stop.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+endforeach()
+foreach(case methods resolutions stages students)
+  add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/methods.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
   set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
 # one level of instruction sets for the whole program

@@ -53,6 +53,8 @@ every = 4it
 [eval]
 every = 0
 END
+# A small run of both; --out is left to the case.
+base=(train --config small.cfg --data data)
 # Lines of metrics.jsonl without what depends on the clock.
 figures() { grep '"loss"' "$1/metrics.jsonl" | sed -E 's/"(images_per_s|data_wait|overlapped_share)":[^,}]*,?//g'; }
 # The states of two runs at one step are equal, bit for bit.
