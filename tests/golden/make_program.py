@@ -1,5 +1,5 @@
 """Writes data/program_METHOD.safetensors and data/program_teacher.safetensors: what the PROGRAM must leave behind, pack and train with every method, computed here in
-float64 by PyTorch with losses, networks and optimizers of make_method_curves.py and schedules written out below. program/program_test.cpp runs the program on 1 and
+float64 by PyTorch with losses, networks and optimizers of make_method_curves.py and schedules of program_schedules.py. program/program_test.cpp runs the program on 1 and
 2 ranks and compares metrics.jsonl and the checkpoint.
 
     cmake --build build/release --target dinoxx program_inputs
@@ -10,158 +10,26 @@ program_inputs, which makes them from program/*.cfg with the library and none of
 weights are golden_common's by name, which the program is given as model.init_from: those of a seed tell the images of so small a network hardly apart, so that
 float32's rounding would be blown up. Run this again when a draw changes (order, crops, masks: a contract of resume, so hardly ever) or a configuration in program/.
 """
-import io
-import json
-import math
 import os
-import struct
 import subprocess
 import sys
 import tempfile
 
-import h5py
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
-from golden_common import fill_parameters, put, save, sinkhorn, uniform, versions
+from golden_common import fill_parameters, put, save, sinkhorn, versions
 from make_method_curves import byol_pairs, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+from program_data import TRAIN, Inputs, draw_and_pack, read_settings
+from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr")
-HEIGHT, WIDTH, TRAIN, VAL = 20, 24, 24, 4  # images 0 to 23 are trained on; 24 to 27 must not be
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
-
-
-# ---- images and shard ----
-
-def image(number):
-    """[H, W, 3] uint8: squares of 4 pixels and noise, in exact arithmetic."""
-    coarse = np.floor((uniform(f"image{number}/coarse", (HEIGHT // 4, WIDTH // 4, 3)).numpy() + 1) * 64)
-    fine = np.floor((uniform(f"image{number}/fine", (HEIGHT, WIDTH, 3)).numpy() + 1) * 64)
-    return (coarse.repeat(4, 0).repeat(4, 1) + fine).astype(np.uint8)
-
-
-def key(number):
-    return f"{'train' if number < TRAIN else 'val'}/{'ab'[number % 2]}/{number:02}.png"
-
-
-def draw_and_pack(program, folder):
-    for number in range(TRAIN + VAL):
-        path = os.path.join(folder, "images", key(number))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        Image.fromarray(image(number)).save(path)
-    data = os.path.join(folder, "data")
-    subprocess.run([program, "pack", "--from-folder", os.path.join(folder, "images"), "--out", data], check=True, stdout=subprocess.DEVNULL)
-    with h5py.File(os.path.join(data, "shard-00000.h5")) as shard:
-        samples = shard["samples"]
-        blob, keys = samples["blob"][:].tobytes(), samples["key_blob"][:].tobytes().decode()
-        names = [keys[a:b] for a, b in zip(samples["key_offset"][:-1], samples["key_offset"][1:])]
-        assert sorted(names) == [key(n) for n in sorted(range(TRAIN + VAL), key=key)], names
-        for row, name in enumerate(names):
-            packed = np.asarray(Image.open(io.BytesIO(blob[samples["offset"][row]:samples["offset"][row + 1]])))
-            assert np.array_equal(packed, image(int(name[-6:-4]))), f"{name} has other pixels in the shard"
-            assert samples["split"][row] == (0 if name.startswith("train/") else 1), name
-    return data, names
-
-
-# ---- inputs and configuration ----
-
-def read_safetensors(path):
-    types = {"F64": torch.float64, "F32": torch.float32, "I64": torch.int64, "U8": torch.uint8}
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        body = file.read()
-    tensors = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            tensors[name] = torch.frombuffer(bytearray(body[begin:end]), dtype=types[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
-
-
-def read_settings(*paths):
-    settings, section = {}, ""
-    for path in paths:
-        with open(path) as file:
-            for line in file:
-                line = line.split("#")[0].strip()
-                if line.startswith("["):
-                    section = line[1:-1]
-                elif line:
-                    name, value = (part.strip() for part in line.split("="))
-                    settings[f"{section}.{name}"] = value
-    return settings
-
-
-class Inputs:
-    """What program_inputs wrote; floating-point values as float64."""
-
-    def __init__(self, path, settings, names):
-        self.tensors = read_safetensors(path)
-        self.steps = int(settings["train.length"].removesuffix("it"))
-        self.batch = int(settings["train.batch_size"])
-        self.ids = torch.stack([self.tensors[f"step{step}/ids"] for step in range(self.steps)])
-        seen = self.ids.flatten().tolist()
-        assert all(names[i].startswith("train/") for i in seen), "an image of val was trained on"
-        for epoch in range(len(seen) // TRAIN):
-            assert len(set(seen[epoch * TRAIN:(epoch + 1) * TRAIN])) == TRAIN, "an epoch sees each image once"
-
-    def get(self, step, name):
-        tensor = self.tensors.get(f"step{step}/{name}")
-        return tensor.double() if tensor is not None and tensor.dtype == torch.float32 else tensor
-
-
-# ---- schedules: one value for each step ----
-
-class Schedules:
-    def __init__(self, settings, inputs):
-        number = lambda name: float(settings[name])  # noqa: E731
-        self.steps, self.batch = inputs.steps, inputs.batch
-        self.epoch = [step * self.batch // TRAIN for step in range(self.steps)]
-        scale = self.batch / 256 if settings["optim.lr_rule"] == "linear_256" else math.sqrt(self.batch / 1024)
-        warmup, peak = self.duration(settings["optim.warmup"]), number("optim.lr") * scale
-        rising = [peak * step / (warmup - 1) for step in range(warmup)]  # linspace, both ends included
-        self.lr = rising + self.half_cosine(peak, number("optim.min_lr"), self.steps - warmup)
-        self.weight_decay = self.half_cosine(number("optim.weight_decay"), number("optim.weight_decay_end"), self.steps)
-        if "teacher.momentum" in settings:
-            self.momentum = self.half_cosine(number("teacher.momentum"), number("teacher.momentum_end"), self.steps)
-        if "teacher.temp" in settings:
-            self.temp = self.temperature(settings, "teacher.")
-            self.patch_temp = self.temperature(settings, "teacher.patch_") if "teacher.patch_temp" in settings else None
-            freeze = settings["optim.freeze_last_layer"]
-            until = [epoch if freeze.endswith("ep") else step for step, epoch in enumerate(self.epoch)]
-            self.frozen = [moment < int(freeze[:-2]) for moment in until]
-        if "gram.weight" in settings:
-            gram = {name: int(settings[f"gram.{name}"].removesuffix("it")) for name in ("start", "ramp", "first", "every", "max_updates")}
-            shares = [(1 - math.cos(math.pi * i / (gram["ramp"] - 1))) / 2 for i in range(gram["ramp"])]
-            shares = ([0.0] * gram["start"] + shares + [1.0] * self.steps)[:self.steps]
-            self.gram_weight = [number("gram.weight") * share for share in shares]
-            begin, end = number("loss.local_weight"), number("loss.local_weight_end")
-            self.local_weight = [begin + (end - begin) * share for share in shares]
-            self.gram_refreshes = [gram["first"] + gram["every"] * i for i in range(1 + gram["max_updates"])]
-        else:
-            self.gram_weight, self.local_weight, self.gram_refreshes = [0.0] * self.steps, [1.0] * self.steps, []
-
-    def duration(self, text):
-        return int(text.removesuffix("it")) if text.endswith("it") else int(text.removesuffix("ep")) * TRAIN // self.batch
-
-    @staticmethod
-    def half_cosine(base, final, steps):
-        """Would reach `final` one step behind the last."""
-        return [final + 0.5 * (base - final) * (1 + math.cos(math.pi * i / steps)) for i in range(steps)]
-
-    def temperature(self, settings, prefix):
-        start, end = float(settings[prefix + "warmup_temp"]), float(settings[prefix + "temp"])
-        by_epoch = settings["teacher.temp_changes"] == "epoch"
-        warmup = int(settings["teacher.warmup_temp_epochs"]) * (1 if by_epoch else TRAIN // self.batch)
-        values = [start + (end - start) * i / (warmup - 1) for i in range(warmup)] + [end] * self.steps
-        return [values[moment] for moment in (self.epoch if by_epoch else range(self.steps))]
 
 
 # ---- the methods ----

@@ -9,9 +9,6 @@ call, so load them with nothing but a reader under test.
 """
 import argparse
 import collections
-import datetime
-import enum
-import functools
 import io
 import json
 import os
@@ -20,69 +17,15 @@ import pickle
 import struct
 import sys
 import tarfile
-import types
 
 import numpy as np
 import torch
 import torch.distributed.checkpoint
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from golden_common import fnv1a64, versions
-
-OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "weight_files")
-NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
-         torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64",
-         torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64"}
-
-
-def values(name, shape, dtype=torch.float32):
-    count = int(np.prod(shape)) if len(shape) else 1
-    with np.errstate(over="ignore"):
-        z = np.uint64(fnv1a64(name)) + np.arange(count, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    if dtype == torch.bool:
-        return torch.from_numpy((z & np.uint64(1)).astype(bool).reshape(shape))
-    unsigned = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}[dtype.itemsize]
-    bits = z.astype(unsigned).view({1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}[dtype.itemsize])
-    return torch.from_numpy(bits.reshape(shape).copy()).view(dtype)
-
-
-class Manifest:
-    def __init__(self):
-        self.files = {}
-
-    def add(self, file, tensors, settings=None, format="torch", unread=()):
-        """tensors: {name in the file: (tensor, name of its values, period or None)} or {name: tensor}."""
-        rows = {}
-        for name, row in tensors.items():
-            tensor, source, period = row if isinstance(row, tuple) else (row, name, None)
-            rows[name] = {"dtype": NAMES[tensor.dtype], "shape": list(tensor.shape), "strides": list(tensor.stride()), "values": source}
-            if period:
-                rows[name]["period"] = period
-        self.files[file] = {"format": format, "tensors": rows, "settings": settings if settings is not None else {}, "unread": list(unread)}
-        path = os.path.join(OUT, file)
-        if os.path.isfile(path):
-            print(f"{file}: {os.path.getsize(path)} bytes")
-            assert os.path.getsize(path) < 30000
-
-
-def small_net():
-    return torch.nn.Sequential(collections.OrderedDict(
-        patch_embed=torch.nn.Conv2d(3, 4, 2), norm=torch.nn.LayerNorm(4), bn=torch.nn.BatchNorm1d(4), fc=torch.nn.Linear(4, 5)))
-
-
-def filled_state(prefix=""):
-    net = small_net()
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            tensor.copy_(values(prefix + name, tuple(tensor.shape), tensor.dtype))
-    return net.state_dict()
-
-
-def path(file):
-    return os.path.join(OUT, file)
+from golden_common import versions
+from weight_files_common import NAMES, OUT, Manifest, filled_state, path, small_net, values
+from weight_files_unknown import unknown
 
 
 def state_dicts(manifest):
@@ -131,60 +74,6 @@ def checkpoint(manifest, protocol, zipped=True):
         "fp16_scaler": {"scale": 65536.0, "growth_interval": 2000}, "best_acc": 0.75, "steps": -12345678901, "flag": True, "half": 1.5,
         "history": {"class": numpy_class}, "seen": [3], "big": {"class": "int", "bytes": 11}, "nothing": None, "infinite": "inf",
         "blob": {"class": "bytes", "bytes": 3 if protocol == 5 else 4}})
-
-
-def own_class(module, name, *bases, **members):
-    """A class that another program would import from `module`."""
-    parts = module.split(".")
-    for i in range(len(parts)):
-        sys.modules.setdefault(".".join(parts[:i + 1]), types.ModuleType(".".join(parts[:i + 1])))
-    cls = type(name, bases, members | {"__module__": module, "__qualname__": name})
-    setattr(sys.modules[module], name, cls)
-    return cls
-
-
-def unknown(manifest, protocol):
-    """What training frameworks put beside the tensors: objects that no table can list."""
-    state = {"backbone." + k: v for k, v in filled_state("unknown.").items()}
-    attributes = own_class("pytorch_lightning.utilities.parsing", "AttributeDict", dict)
-    config = own_class("omegaconf.dictconfig", "DictConfig", __setstate__=lambda self, state: self.__dict__.update(state))()
-    config.__dict__ = {"_content": {"lr": 0.1, "extra": values("unread", (2,))}, "_metadata": None}
-    pair = own_class("some.program", "Pair", tuple, __getnewargs_ex__=lambda self: (((1, 2),), {"named": 3}) if len(self) else ((), {}),
-                     __new__=lambda cls, items=(), named=0: tuple.__new__(cls, items))((1, 2))
-    numbers = own_class("some.program", "Numbers", list)([1, 2])
-    member = enum.Enum("Precision", {"HALF": 16, "FULL": 32}, module="some.program")
-    sys.modules["some.program"].Precision = member
-    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(small_net().parameters(), lr=0.1), 1)
-    data = {"epoch": 3, "pytorch-lightning_version": "2.4.0", "torch_version": torch.torch_version.TorchVersion("2.11.0"), "state_dict": state,
-            "hyper_parameters": attributes(lr=0.5, norm=functools.partial(torch.nn.LayerNorm, eps=1e-6), size=96), "cfg": config,
-            "saved": datetime.datetime(2026, 1, 2), "scheduler": scheduler, "class": torch.nn.GELU, "numbers": numbers,
-            "callbacks": {own_class("some.program", "Early"): {"best": 1}}, "by_member": {member.HALF: 1, member.FULL: 2},
-            "function": torch.nn.functional.gelu, "wrapped": collections.defaultdict(functools.partial(int, 0), {"a": 1})}
-    if protocol >= 4:
-        data["pair"] = pair
-    file = f"unknown_p{protocol}.pth"
-    torch.save(data, path(file), pickle_protocol=protocol)
-    manifest.add(file, {"state_dict." + k: (v, k.replace("backbone.", "unknown.", 1), None) for k, v in state.items()}, UNKNOWN_SETTINGS(protocol), unread=UNKNOWN(protocol))
-
-
-def UNKNOWN_SETTINGS(protocol):
-    key = "builtins" if protocol > 2 else "__builtin__"
-    settings = {"epoch": 3, "pytorch-lightning_version": "2.4.0", "torch_version": {"class": "torch.torch_version.TorchVersion"},
-                "hyper_parameters": {"lr": 0.5, "norm": {"class": "functools.partial"}, "size": 96}, "cfg": {"class": "omegaconf.dictconfig.DictConfig"},
-                "saved": {"class": "datetime.datetime"}, "scheduler": {"class": "torch.optim.lr_scheduler.StepLR"},
-                "class": "torch.nn.modules.activation.GELU", "numbers": [1, 2], "callbacks": {"some.program.Early": {"best": 1}},
-                "by_member": {"a some.program.Precision #0": 1, "a some.program.Precision #1": 2}, "function": "torch._C._nn.gelu", "wrapped": {"a": 1}}
-    if protocol >= 4:
-        settings["pair"] = {"class": "some.program.Pair"}
-    return settings
-
-
-def UNKNOWN(protocol):
-    rows = ["torch_version (torch.torch_version.TorchVersion)", "hyper_parameters (pytorch_lightning.utilities.parsing.AttributeDict)",
-            "hyper_parameters.norm (functools.partial)", "cfg (omegaconf.dictconfig.DictConfig)", "saved (datetime.datetime)",
-            "scheduler (torch.optim.lr_scheduler.StepLR)", "class (torch.nn.modules.activation.GELU)", "numbers (some.program.Numbers)",
-            "function (torch._C._nn.gelu)"]
-    return rows + (["pair (some.program.Pair)"] if protocol >= 4 else [])
 
 
 def tarred(manifest):
