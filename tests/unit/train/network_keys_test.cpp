@@ -1,6 +1,7 @@
 // Which keys change the network's shape, held against the networks themselves: the table's mark (Field::shapes_network) decides whether a
 // resume is refused in the words of the configuration.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <map>
@@ -15,6 +16,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
+#include "model/weights/backbone_json.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace dinoxx {
@@ -42,13 +44,37 @@ std::string two_views(const std::string& method) {
          method + "\n";
 }
 
+std::string text_of(const HeadPlan& plan) {
+  const auto* dino = std::get_if<DinoHeadConfig>(&plan.config);
+  if (!dino) {
+    const auto& mlp = std::get<MlpHeadConfig>(plan.config);
+    return fmt::format("{} {} {} {} {}\n", plan.name, mlp.in_dim, mlp.hidden_dim, mlp.out_dim, mlp.norm_output);
+  }
+  return fmt::format("{} {} {} {} {} {} {}\n", plan.name, dino->in_dim, dino->hidden_dim, dino->bottleneck_dim, dino->out_dim, dino->layers,
+                     dino->weight_norm);
+}
+
+// All that the network is built from: most keys leave it as it is, and then no network has to be built to know so.
+std::string text_of(const NetworkConfig& network) {
+  std::string text = to_json(network.backbone).dump() + "\n" + text_of(network.head);
+  if (const auto* vit = std::get_if<VitConfig>(&network.backbone)) text += fmt::format("{} {}\n", vit->fit, vit->recompute);
+  if (network.patch_head) text += "patch " + text_of(*network.patch_head);
+  if (network.predictor) text += "predictor " + text_of(*network.predictor);
+  return text;
+}
+
 // Names and shapes of what student and teacher hold.
-std::map<std::string, std::vector<int64_t>> tensors(const Config& config) {
-  const Network network(make_method(config).network, at::kFloat);
-  std::map<std::string, std::vector<int64_t>> shapes;
+using Shapes = std::map<std::string, std::vector<int64_t>>;
+Shapes tensors(const Config& config) {
+  static std::map<std::string, Shapes> known;
+  const NetworkConfig plan = make_method(config).network;
+  const std::string text = text_of(plan);
+  if (const auto found = known.find(text); found != known.end()) return found->second;
+  const Network network(plan, at::kFloat);
+  Shapes shapes;
   for (const auto& list : {network.parameters(), network.buffers()})
     for (const NamedTensor& tensor : list) shapes[tensor.name] = tensor.tensor.sizes().vec();
-  return shapes;
+  return known[text] = shapes;
 }
 
 // Other values that a key could have had, valid or not.
@@ -94,16 +120,26 @@ TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
   EXPECT_EQ(marked, changing);
 }
 
-// The features of a picture of each size, by a network whose weights are the seed's; nothing where the tensors are others.
-std::optional<at::Tensor> features(const Config& config, const std::map<std::string, std::vector<int64_t>>& wanted) {
+// The features of a picture of each size, by a network whose values are of one size whatever the configuration begins with (a branch that
+// begins at 1e-5 would hide what it does); nothing where the tensors are others.
+std::optional<at::Tensor> features(const Config& config, const Shapes& wanted) {
   if (tensors(config) != wanted) return std::nullopt;
-  Network network(make_method(config).network, at::kFloat);
+  static std::map<std::string, at::Tensor> known;
+  const NetworkConfig plan = make_method(config).network;
+  at::Tensor& result = known[text_of(plan) + std::to_string(config.views->global_size)];
+  if (result.defined()) return result;
+  Network network(plan, at::kFloat);
   network.initialize(3);
+  const at::NoGradGuard no_grad;
+  int64_t number = 0;
+  for (const NamedTensor& parameter : network.parameters())
+    parameter.tensor.copy_(
+        (at::arange(parameter.tensor.numel(), at::kFloat) * 0.7 + static_cast<double>(++number)).sin().view_as(parameter.tensor) * 0.4);
   const int64_t size = config.views->global_size;
   const auto of = [&](int64_t side) {
     return network.backbone().forward(at::linspace(-1, 1, 3 * side * side).sin().view({1, 3, side, side}));
   };
-  return at::cat({of(size), of(size / 2)});
+  return result = at::cat({of(size), of(size / 2)});
 }
 
 TEST(NetworkKeys, KeysThatMakeAnotherFunctionOfTheSameTensorsAreMarked) {

