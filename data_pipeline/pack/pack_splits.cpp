@@ -9,7 +9,7 @@
 #include <tuple>
 #include <unordered_map>
 
-#include "base/disjoint_sets.hpp"
+#include "base/sets/disjoint_sets.hpp"
 #include "base/rng.hpp"
 #include "dinoxx/base/error.hpp"
 

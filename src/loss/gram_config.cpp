@@ -10,7 +10,7 @@ using namespace field_kinds;
 
 std::vector<Field> gram_fields() {
   constexpr auto gram = &Config::gram;
-  constexpr Range count{0, 1e9}, not_negative{0, kNoLimit}, size{1, 16384};
+  constexpr Range count{0, 1e9}, not_negative{0, kNoLimit};
   return {
       field<gram, &GramConfig::weight>("gram.weight", "0", "weight of Gram anchoring, from the end of the ramp on; 0: off", not_negative),
       when({where::gram_or_moving_local_weight()}, field<gram, &GramConfig::start>("gram.start", "0it", "when it begins")),

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "base/disjoint_sets.hpp"
+#include "base/sets/disjoint_sets.hpp"
 #include "base/rng.hpp"
 
 namespace dinoxx::eval {
