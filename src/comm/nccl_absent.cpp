@@ -4,18 +4,6 @@
 
 namespace dinoxx {
 
-bool built_with_nccl() {
-  return false;
-}
-
-int visible_gpus() {
-  return 0;
-}
-
-void use_gpu(int) {
-  fail("GPU", "a build with CUDA", "one without", "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");
-}
-
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>&, int) {
   fail("NCCL communicator", "a build with CUDA", "one without",
        "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");

@@ -30,17 +30,14 @@ class Handle {
  public:
   Handle(ncclComm_t comm, int device) : comm_(comm), device_(device) {}
   Handle(const Handle&) = delete;
+  // Finalize is collective: after an error the other ranks may not come. And to abort communicators one by one while other ranks still wait
+  // in another of them is a deadlock: who fails leaves them as they are, for MPI_Abort to end.
   ~Handle() {
-    c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
     ncclResult_t state = ncclSuccess;
-    const bool usable = !aborted_ && ncclCommGetAsyncError(comm_, &state) == ncclSuccess && state == ncclSuccess;
-    // Finalize is collective: after an error the other ranks may not come, and kernels that wait for them only end by abort.
-    if (usable && std::uncaught_exceptions() == 0) {
-      ncclCommFinalize(comm_);
-      ncclCommDestroy(comm_);
-    } else if (!aborted_) {
-      ncclCommAbort(comm_);
-    }
+    if (std::uncaught_exceptions() > 0 || ncclCommGetAsyncError(comm_, &state) != ncclSuccess || state != ncclSuccess) return;
+    c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
+    ncclCommFinalize(comm_);
+    ncclCommDestroy(comm_);
   }
   ncclComm_t comm() const { return comm_; }
   int device() const { return device_; }
@@ -56,16 +53,13 @@ class Handle {
     ncclResult_t state = ncclSuccess;
     check(ncclCommGetAsyncError(comm_, &state), what);
     if (state == ncclSuccess || state == ncclInProgress) return;
-    const std::string found = ncclGetErrorString(state);
-    if (!aborted_) ncclCommAbort(comm_);  // ends the kernels that wait, so that the process can end
-    aborted_ = true;
-    fail(what, "ranks that are alive", found, "Another rank or the network has failed; look for the first error of the job");
+    fail(what, "ranks that are alive", ncclGetErrorString(state),
+         "Another rank or the network has failed; look for the first error of the job");
   }
 
  private:
   ncclComm_t comm_;
   int device_;
-  bool aborted_ = false;
 };
 
 class Event {
@@ -270,23 +264,6 @@ void check_one_gpu_per_rank(Communicator& control, int device) {
 }
 
 }  // namespace
-
-bool built_with_nccl() {
-  return true;
-}
-
-int visible_gpus() {
-  return c10::cuda::device_count();  // 0 without a driver, with a warning from LibTorch only when the driver is too old
-}
-
-void use_gpu(int device) {
-  const int count = visible_gpus();
-  if (device < 0 || device >= count)
-    fail(fmt::format("GPU {}", device), "one GPU for each rank of this machine", fmt::format("{} visible", count),
-         "Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES, or choose --train.device cpu");
-  c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
-}
-
 
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& control, int device) {
   check_one_gpu_per_rank(*control, device);

@@ -42,9 +42,10 @@ CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_sl
   const at::Tensor rows = logits.detach();
   CentreSum result{at::zeros({rows.size(1)}, rows.options().dtype(wide)), 0};
   if (rows.size(0) == 0) return result;
-  const at::Tensor group = row_slot.to(rows.device()).div(group_size, "floor");
+  // on the host, where the slots come from: how many groups there are is a size, and a GPU would be waited for
+  const at::Tensor group = row_slot.cpu().div(group_size, "floor");
   const at::Tensor counts = at::bincount(group);
-  const at::Tensor weight = counts.index_select(0, group).to(wide).reciprocal_();  // of each row
+  const at::Tensor weight = counts.index_select(0, group).to(wide).reciprocal_().to(rows.device());  // of each row
   result.rows = counts.count_nonzero().item<int64_t>();
   const int64_t block = loss_columns::block_rows(rows.size(1));
   for (int64_t i = 0; i < rows.size(0); i += block) {

@@ -39,7 +39,7 @@ struct MaskInputs {
   at::Tensor masked;   ///< [G B, N] bool; undefined: none
   at::Tensor rows;     ///< [M] int64, their rows in [G B N]
   at::Tensor weights;  ///< [M] float64, 1 / (masked patches in the same crop)
-  at::Tensor slots;    ///< [M] int64, local batch slot of each
+  at::Tensor slots;    ///< [M] int64, local batch slot of each; in host memory
 };
 
 /// What one step hands to every term.

@@ -1,4 +1,5 @@
 #include "adamw_kernels.hpp"
+#include "kernels/cuda_launch.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {
@@ -62,14 +63,14 @@ cudaError_t launch_adamw(const CudaRun* runs, int count, float* p, const float* 
       part.run[r] = runs[first + r];
       longest = part.run[r].numel > longest ? part.run[r].numel : longest;
     }
-    adamw<<<dim3(blocks_for(longest, kBlocksPerRun), now), kThreads, 0, stream>>>(part, p, g, m, v, bf16);
+    DINOXX_LAUNCH(adamw, dim3(blocks_for(longest, kBlocksPerRun), now), kThreads, stream)(part, p, g, m, v, bf16);
     if (const cudaError_t code = cudaGetLastError(); code != cudaSuccess) return code;
   }
   return cudaSuccess;
 }
 
 cudaError_t launch_average(float* t, const float* s, uint16_t* bf16, int64_t n, float keep, float add, cudaStream_t stream) {
-  average<<<blocks_for(n, 4096), kThreads, 0, stream>>>(t, s, bf16, n, keep, add);
+  DINOXX_LAUNCH(average, blocks_for(n, 4096), kThreads, stream)(t, s, bf16, n, keep, add);
   return cudaGetLastError();
 }
 

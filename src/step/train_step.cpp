@@ -102,7 +102,6 @@ MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device devic
   masks.masked = masked.to(device);
   masks.rows = masks.rows.to(device);
   masks.weights = masks.weights.to(device);
-  masks.slots = masks.slots.to(device);
   return masks;
 }
 

@@ -5,3 +5,8 @@ foreach(level generic avx2 avx512 avx512vnni avx512bf16)
   set_tests_properties(unit_kernels_${level} PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "${DINOXX_TEST_ENVIRONMENT};DINOXX_SIMD=${level}"
     SKIP_REGULAR_EXPRESSION "DINOXX_SIMD: expected at most [a-z0-9]+, which is what this processor has")
 endforeach()
+# The CUDA kernels as a CPU instance: the .cu files behind a header that stands in for CUDA's, without fused multiply-adds as nvcc is told. No toolkit needed.
+set(cuda_kernels ${PROJECT_SOURCE_DIR}/src/optim/adamw_kernels.cu)
+set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -ffp-contract=off)
+dinoxx_test(unit_cuda_kernels SOURCES optim/cuda_kernels_test.cpp ${cuda_kernels} DEPS dinoxx_kernels LABELS unit)
+target_include_directories(unit_cuda_kernels BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)

@@ -11,7 +11,7 @@
 #include "apps/commands.hpp"
 #include "base/files.hpp"
 #include "base/json_text.hpp"
-#include "comm/nccl_communicator.hpp"
+#include "comm/gpu.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack.hpp"

@@ -6,7 +6,6 @@
 #include "base/signals.hpp"
 #include "comm/agree.hpp"
 #include "comm/gather.hpp"
-#include "comm/nccl_communicator.hpp"
 #include "command.hpp"
 #include "config/config_options.hpp"
 #include "dinoxx/base/error.hpp"
@@ -14,6 +13,7 @@
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
 #include "report/run/run_report.hpp"
+#include "train/start/device.hpp"
 #include "train/start/students.hpp"
 #include "train/training_config.hpp"
 
@@ -91,19 +91,6 @@ Line parse(int argc, char** argv) {
   options.command_line = command_line(argc, argv);
   options.build = build_info();
   return line;
-}
-
-// A GPU for each rank of this machine, or the CPU; what "auto" became stands in the saved configuration.
-void choose_device(TrainOptions& options, TrainComms& comms, int local_rank) {
-  std::string& device = options.config.train->device;
-  if (device == "auto") device = visible_gpus() > 0 ? "cuda" : "cpu";
-  if (device == "cpu") return;
-  const int gpu = visible_gpus() == 1 ? 0 : local_rank;  // a launcher that binds GPUs to tasks shows each its own
-  use_gpu(gpu);
-  options.device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(gpu));
-  comms.gradients = make_nccl_communicator(comms.control, gpu);
-  comms.statistics = make_nccl_communicator(comms.control, gpu);
-  if (comms.job) comms.job->teacher = make_nccl_communicator(comms.job->control, gpu);
 }
 
 // What one student's ranks agree on, those of the others do not know: it has to end the job.

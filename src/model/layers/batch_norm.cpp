@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "batch_norm_cuda.hpp"
 #include "dinoxx/base/error.hpp"
 #include "init.hpp"
 
@@ -128,6 +129,11 @@ at::Tensor BatchNorm::forward(const at::Tensor& x, bool training) const {
     fail("batch normalisation", "more than one value per channel in training", "one", "Use a larger batch or larger images");
 
   const at::Tensor input = x.contiguous(x.suggest_memory_format());
+  if (input.is_cuda()) {
+    const CudaBatchNorm out = batch_norm_cuda(input, weight_, bias_, eps_, group_);
+    pending_.push_back({out.mean, out.unbiased_variance});
+    return out.y;
+  }
   Moments moments;
   {
     at::NoGradGuard no_grad;

@@ -39,7 +39,7 @@ class BatchNorm {
 
  private:
   struct Pending {
-    at::Tensor mean, unbiased_variance;  // [C], float64
+    at::Tensor mean, unbiased_variance;  // [C], float64; on a GPU the type of the running statistics
   };
 
   double eps_, momentum_;

@@ -6,6 +6,7 @@
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
 #include "data_pipeline/loader/data_config.hpp"
+#include "device.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "method/teacher_config.hpp"
@@ -127,6 +128,7 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
                       comms.job ? "student " + comms.job->student + ", " : "", config.train->method, training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
+  log.say("  device: " + device_line(options));
   const Duration& extend = config.train->extend;
   const std::string length = config.train->length.text() + (extend.value > 0 ? " + " + extend.text() : "");
   log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,

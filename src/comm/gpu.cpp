@@ -1,0 +1,59 @@
+#include "gpu.hpp"
+
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include "dinoxx/base/error.hpp"
+
+namespace dinoxx {
+
+bool built_with_nccl() {
+  return true;
+}
+
+int visible_gpus() {
+  return unusable_gpus().empty() ? c10::cuda::device_count() : 0;
+}
+
+std::string unusable_gpus() {
+  int count = 0, driver = 0, runtime = 0;
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (code == cudaSuccess || code == cudaErrorNoDevice) return "";
+  if (code != cudaErrorInsufficientDriver) return cudaGetErrorString(code);
+  // also said where there is no driver at all
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "";
+  cudaRuntimeGetVersion(&runtime);
+  return fmt::format("a driver for CUDA {}.{}, and this program needs one for {}.{}", driver / 1000, driver % 1000 / 10, runtime / 1000,
+                     runtime % 1000 / 10);
+}
+
+void use_gpu(int device) {
+  const int count = visible_gpus();
+  if (device < 0 || device >= count) {
+    const std::string why = unusable_gpus();
+    fail(fmt::format("GPU {}", device), "one GPU for each rank of this machine", why.empty() ? fmt::format("{} visible", count) : why,
+         "Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES and the driver, or choose --train.device cpu");
+  }
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+}
+
+GpuMemory gpu_memory(int device) {
+  namespace allocator = c10::cuda::CUDACachingAllocator;
+  GpuMemory memory;
+  cudaDeviceProp properties;
+  if (cudaGetDeviceProperties(&properties, device) == cudaSuccess) memory.name = properties.name;
+  size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) fail(fmt::format("GPU {}", device), "its memory", "an error", "Look at nvidia-smi");
+  memory.free = static_cast<int64_t>(free);
+  memory.total = static_cast<int64_t>(total);
+  const auto stats = allocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
+  constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  memory.peak = stats.reserved_bytes[kAll].peak;
+  memory.peak_in_use = stats.allocated_bytes[kAll].peak;
+  return memory;
+}
+
+}  // namespace dinoxx

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Runs dinoxx on the fake device and holds it to its budgets: see docs/gpu.md.
+
+  gate.py BUILD recipe NAME RANKS     one row of budgets.csv: exit code 1 when a number is above its budget, or the recipe does not run
+  gate.py BUILD case NAME             a run from start to end or a refusal, see cases.py
+  gate.py BUILD recipes               every recipe of configs/ has a row
+  gate.py BUILD prepare               data and teachers that the others need
+  gate.py BUILD table                 the budgets as a table of Markdown
+  gate.py BUILD update [NAME...]      measures all recipes, or these, and writes budgets.csv; a row that does not run becomes "fails"
+"""
+
+import csv
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from cases import CASES
+from recipes import BLOCKS, HEADS, MADE, Recipe, all_recipes, reduced
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE.parent.parent
+BUDGETS = HERE / "budgets.csv"
+GIGA = 1e9
+
+# column, how a step's record gives it, digits behind the point
+COLUMNS = [
+    ("launches", lambda s: s["launches"], 0),
+    ("products", lambda s: s["products"], 0),
+    ("teraflop", lambda s: s["product_flops"] / 1e12, 2),
+    ("waits", lambda s: s["stream_waits"] + s["event_waits"] + s["device_waits"], 0),
+    ("to_device", lambda s: s["to_device"], 0),
+    ("to_device_mb", lambda s: s["to_device_bytes"] / 1e6, 1),
+    ("to_host", lambda s: s["to_host"], 0),
+    ("on_device_mb", lambda s: s["on_device_bytes"] / 1e6, 1),
+    ("allocations", lambda s: s["allocations"] + s["pinned_allocations"], 0),
+    ("collectives", lambda s: s["collectives"], 0),
+    ("collective_mb", lambda s: s["collective_bytes"] / 1e6, 1),
+    ("peak_gb", lambda s: s["memory_peak"] / GIGA, 2),
+]
+# Several recipes run over ranks as well.
+RANKS = {"distill_students_32px": [4], "distill_dinov3_students": [2], "dinov3_vit7b16_high_resolution": [2], "dino_32px": [1, 2], "dinov2_32px": [1, 4], "ibot_32px": [1, 2], "simclr_32px": [1, 2], "byol_32px": [1, 2]}
+
+
+class Failure(Exception):
+    pass
+
+
+class Gate:
+    def __init__(self, build):
+        self.build = Path(build).resolve()
+        self.program = self.build / "tests/fakegpu/fakegpu_dinoxx"
+        self.work = self.build / "tests/fakegpu/work"
+        self.mpirun = os.environ.get("DINOXX_MPIRUN", "mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1").split()
+
+    def run(self, arguments, ranks=1, environment=(), timeout=600):
+        """Exit code and output."""
+        command = [str(self.program), *arguments]
+        if ranks > 1:
+            command = [*self.mpirun, "-n", str(ranks), *command]
+        variables = dict(os.environ, OMP_NUM_THREADS="1", **dict(environment))
+        done = subprocess.run(command, env=variables, cwd=SOURCE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout)
+        return done.returncode, done.stdout
+
+    # ------------------------------------------------------------ what the runs begin with
+    def prepare(self):
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        code, text = self.run(["pack", "--toy", "textures", "--out", str(self.work / "data")])
+        if code != 0:
+            raise Failure("pack: exit code %d\n%s" % (code, text))
+        for name in sorted(set(MADE.values())):
+            self.make_teacher(name)
+
+    def make_teacher(self, name):
+        """A run of one step with a small backbone and the prototypes that the recipe expects."""
+        text = (SOURCE / "configs" / (name + ".cfg")).read_text()
+        config = self.work / (name + ".teacher.cfg")
+        keep = [line for line in text.splitlines() if not line.startswith(("distill =", "length =", "method =", "batch_size =", "arch =", "lr =", "every =", "keep", "group_size", "decay =", "warmup"))]
+        config.write_text("\n".join(keep).replace("[train]", "[train]\nmethod = %s\nlength = 1it\nbatch_size = 4" % ("dinov3" if "dinov3" in name else "dinov2")) + "\n")
+        arguments = ["train", "--config", str(config), "--data", str(self.work / "data"), "--out", str(self.work / ("teacher_" + name)), "--model.arch", "vit_tiny", "--train.device", "cuda",
+                     "--model.depth", "2", "--eval.every", "0", "--mask.group_size", "1", *HEADS.get(name, [])]
+        code, output = self.run(arguments)
+        if code != 0:
+            raise Failure("teacher for %s: exit code %d\n%s" % (name, code, output))
+
+    # ------------------------------------------------------------ measuring
+    def steps(self, name, ranks, more=()):
+        """The records of all steps, the largest of all ranks, number by number."""
+        recipe = Recipe(SOURCE, name)
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            log = Path(folder) / "log"
+            arguments = ["train", *recipe.arguments(ranks), "--data", str(self.work / "data"), "--out", str(Path(folder) / "run"), "--check", *more]
+            if name in MADE:
+                arguments += ["--teacher.distill", str(self.work / ("teacher_" + MADE[name]))]
+            environment = {"FAKEGPU_LOG": str(log), "FAKEGPU_MEMORY_GB": "100000", "FAKEGPU_COPIED_BYTES": "1e6", "FAKEGPU_NCCL_BYTES": "65536"}
+            code, output = self.run(arguments, ranks, environment)
+            if code != 0:
+                raise Failure("exit code %d of: dinoxx %s\n%s" % (code, " ".join(arguments), output[-3000:]))
+            logs = [log] if ranks == 1 else [Path("%s.%d" % (log, rank)) for rank in range(ranks)]
+            of_ranks = [[record for record in map(json.loads, path.read_text().splitlines()) if "step" in record] for path in logs]
+        if not of_ranks[0]:
+            raise Failure("no step was recorded: is train_step of program_hooks.cpp still the program's?")
+        return [{key: max(rank[i][key] for rank in of_ranks) for key in step} for i, step in enumerate(of_ranks[0])]
+
+    def measured(self, name, ranks, more=()):
+        """Of the second step at each resolution, the largest."""
+        steady = self.steps(name, ranks, more)[1::2]
+        return {column: max(value(step) for step in steady) for column, value, _ in COLUMNS}
+
+    def row(self, name, ranks):
+        if name in BLOCKS:
+            first, second, whole = BLOCKS[name]
+            low, high = (self.measured(name, ranks, ["--model.depth", str(depth)]) for depth in (first, second))
+            values = {column: low[column] + (whole - first) / (second - first) * (high[column] - low[column]) for column in low}
+            values["allocations"] = max(low["allocations"], high["allocations"])  # of a steady state: they do not grow
+        else:
+            values = self.measured(name, ranks)
+        row = {"recipe": name, "ranks": ranks, "images": Recipe(SOURCE, name).arguments(ranks)[3]}
+        for column, _, digits in COLUMNS:
+            scale = 10**digits
+            row[column] = math.ceil(values[column] * scale - 1e-6) / scale if digits else math.ceil(values[column] - 1e-6)
+        row["reduced"] = reduced(name)
+        return row
+
+
+def read_budgets():
+    if not BUDGETS.exists():
+        return []
+    with BUDGETS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_budgets(rows):
+    names = ["recipe", "ranks", "images", *(column for column, _, _ in COLUMNS), "reduced"]
+    with BUDGETS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: (row["recipe"], int(row["ranks"]))))
+
+
+def above(row, budget):
+    """What is above its budget, in words."""
+    found = []
+    for column, _, _ in COLUMNS:
+        allowed = float(budget[column])
+        if row[column] > allowed:
+            found.append("%s: %s, the budget is %s" % (column, row[column], budget[column]))
+    return found
+
+
+def check_recipe(gate, name, ranks):
+    budgets = [budget for budget in read_budgets() if budget["recipe"] == name and int(budget["ranks"]) == ranks]
+    if len(budgets) != 1:
+        raise Failure("no row for %s on %d ranks in %s" % (name, ranks, BUDGETS))
+    if budgets[0]["launches"] == "fails":
+        raise Failure("%s is known not to run: see the issue" % name)
+    row = gate.row(name, ranks)
+    for column, value in row.items():
+        print("%-14s %-12s %s" % (column, value, "budget " + budgets[0][column] if column in dict((c, 0) for c, _, _ in COLUMNS) else ""))
+    found = above(row, budgets[0])
+    if found:
+        raise Failure("\n".join(["%s on %d ranks is above its budget:" % (name, ranks), *found, "If that is meant: tests/fakegpu/gate.py BUILD update %s" % name]))
+    below = [column for column, _, _ in COLUMNS if row[column] < float(budgets[0][column])]
+    if below:
+        print("below the budget: %s. To hold it there: tests/fakegpu/gate.py BUILD update %s" % (", ".join(below), name))
+
+
+def update(gate, names):
+    rows = {(row["recipe"], int(row["ranks"])): row for row in read_budgets()}
+    rows = {key: row for key, row in rows.items() if key[0] in all_recipes(SOURCE)}
+    for name in names or all_recipes(SOURCE):
+        for ranks in RANKS.get(name, [1]):
+            try:
+                rows[name, ranks] = gate.row(name, ranks)
+                print("%s on %d" % (name, ranks), flush=True)
+            except (Failure, subprocess.TimeoutExpired) as failure:
+                print("%s on %d fails: %s" % (name, ranks, failure), flush=True)
+                rows[name, ranks] = {"recipe": name, "ranks": ranks, "images": Recipe(SOURCE, name).images(), "reduced": "", **{column: "fails" for column, _, _ in COLUMNS}}
+            write_budgets(rows.values())
+
+
+def check_rows():
+    present = {(row["recipe"], int(row["ranks"])) for row in read_budgets()}
+    wanted = {(name, ranks) for name in all_recipes(SOURCE) for ranks in RANKS.get(name, [1])}
+    if present != wanted:
+        raise Failure("budgets.csv: without a row %s; without a recipe %s" % (sorted(wanted - present), sorted(present - wanted)))
+    print("%d rows, %d recipes" % (len(present), len(all_recipes(SOURCE))))
+
+
+def print_table():
+    names = [column for column, _, _ in COLUMNS]
+    print("| recipe | ranks | images a step | " + " | ".join(names) + " | reduced |")
+    print("|" + "---|" * (len(names) + 4))
+    for row in read_budgets():
+        print("| " + " | ".join([row["recipe"], row["ranks"], row["images"], *(row[name] for name in names), row["reduced"]]) + " |")
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    gate, what = Gate(sys.argv[1]), sys.argv[2]
+    try:
+        if what == "recipe":
+            check_recipe(gate, sys.argv[3], int(sys.argv[4]))
+        elif what == "case":
+            CASES[sys.argv[3]](gate)
+        elif what == "recipes":
+            check_rows()
+        elif what == "prepare":
+            gate.prepare()
+        elif what == "table":
+            print_table()
+        elif what == "update":
+            update(gate, sys.argv[3:])
+        else:
+            sys.exit(__doc__)
+    except (Failure, AssertionError) as failure:
+        sys.exit("gate: " + str(failure))
+
+
+if __name__ == "__main__":
+    main()
