@@ -49,14 +49,13 @@ chmod +x "$work/slow"
 DINOXX=$work/slow SLOW_RATE=0.1 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "second run"; }
 says "the packed images are kept" "is unchanged" "$work/log"
 says "what takes longer is offered" "EVALUATE_MINUTES=4733" "$work/log"
+says "fine-tuning is part of the estimate" "all of it, with fine-tuning (74.3 h)" "$work/log"
 says "and not run" "--protocol knn,clustering,few_shot,logistic --baselines raw" "$work/log"
 grep -q -- "--protocol knn,clustering,few_shot,logistic --baselines raw" "$work/slow_eval" || fails "eval was given other words"
 code=0
 DINOXX=$work/slow SLOW_RATE=0.05 bash "$evaluate" "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || code=$?
 [ $code = 2 ] || fails "embedding that takes longer than allowed: expected exit code 2, found $code"
 says "what to do then" "Use fewer images" "$work/log"
-
-says "fine-tuning is part of the estimate" "all of it, with fine-tuning (74.3 h)" "$work/log"
 DINOXX=$work/slow SLOW_RATE=100 bash "$evaluate" --fit=whole "$work/photos" "$work/run" --image-size 16 "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "options"; }
 grep -q -- "--fit=whole --image-size 16" "$work/slow_eval" || fails "size and fit were not passed on"
 says "and whether it is run" "fine-tuning included" "$work/log"

@@ -25,7 +25,7 @@ PAGES = ["README.md", "CONTRIBUTING.md"] + sorted("docs/" + f for f in os.listdi
 SHIM = r"""
 import glob, os, re, subprocess, sys
 PROGRAM, MPIEXEC, FLAGS = {program!r}, {mpiexec!r}, {flags!r}.split()
-words = [w for w in sys.argv[1:] if w != "..."]
+words = sys.argv[1:]
 ranks = 1
 if words[:1] == ["-n"]:
     ranks, words = int(words[1]), words[2:]
@@ -52,7 +52,8 @@ if words[0] == "train":
     small = {{"train.length": "2it", "train.batch_size": batch, "train.log_every": "1", "checkpoint.every": "0", "eval.every": "0", "data.workers": "1",
              "train.threads": "1", "optim.warmup": "0", "optim.freeze_last_layer": "0"}}
     network = not any(word in " ".join(list(given.values()) + words) for word in ("resnet", "convnext")) and "model.init_from" not in given
-    if network: small.update({{"model.dim": "32", "model.depth": "1", "model.heads": "2"}})
+    sizes = {{"model.dim": "32", "model.depth": "1", "model.heads": "2"}}
+    small.update({{key: value for key, value in sizes.items() if network or "--" + key in words}})  # of a file's network those that are typed
     for key, value in given.items():
         if key in small: continue
         if re.fullmatch(r"[0-9.]+(it|ep|samples)", value) and not key.startswith("checkpoint."): small[key] = "1it" if key.startswith("gram.") or key == "optim.decay" else "0it"
@@ -71,8 +72,9 @@ sys.exit(subprocess.call(start + [PROGRAM] + words))
 OTHERS = ["cmake", "ctest", "sbatch", "python3", "launch/setup.sh", "launch/quickstart.sh", "launch/test.sh", "launch/evaluate.sh", "launch/cluster.sh",
           "launch/slurm_submit.sh", "build/golden/bin/pip", "build/golden/bin/python", "build/release/tests/unit/unit_method"]
 OTHER_SHIM = r"""
-import os, sys
-missing = [w for w in sys.argv[1:] if w.split("/")[0] in ("launch", "configs", "tests") and "/" in w and not os.path.exists(w)]
+import os, re, sys
+parts = [re.sub(r":\d+$", "", part) for word in sys.argv[1:] for part in word.split(",")]
+missing = [w for w in parts if w.split("/")[0] in ("launch", "configs", "tests") and "/" in w and not os.path.exists(w)]
 if missing: sys.exit("no such file: " + " ".join(missing))
 """
 
@@ -134,9 +136,10 @@ class Place:
 
     def tidy(self, block):
         """RUN is a finished run for those who read it, and free for those who make it."""
-        for name in re.findall(r"--out ([A-Z]+\d*)\b", block):
+        for name in re.findall(r"--out ([A-Z]+\d*)(?=\s|$)", block):
             shutil.rmtree(os.path.join(self.repo, name), ignore_errors=True)
-        if not os.path.exists(os.path.join(self.repo, "RUN")) and not re.search(r"--out RUN\b", block):
+        if not os.path.exists(os.path.join(self.repo, "RUN", "metrics.jsonl")) and not re.search(r"--out RUN(?=\s|$)", block):
+            shutil.rmtree(os.path.join(self.repo, "RUN"), ignore_errors=True)
             shutil.copytree(os.path.join(self.repo, "SOURCE"), os.path.join(self.repo, "RUN"))
 
     def fill(self):

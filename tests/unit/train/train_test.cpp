@@ -284,7 +284,7 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   options_.config = default_config();
   apply_settings(options_.config,
                  parse_settings("[model]\narch = resnet18\n[head]\nout_dim = 16\nhidden_dim = 16\nbottleneck_dim = 8\n"
-                                "[views]\nglobal_size = 16\nlocal_size = 8\nlocal_count = 1\n[train]\nbatch_size = 8\nlength = 4it\n"
+                                "[views]\nglobal_size = 16\nlocal_size = 8\nlocal_count = 1\n[train]\nbatch_size = 8\nlength = 2it\n"
                                 "[checkpoint]\nevery = 0\n[eval]\nevery = 0\n",
                                 "test"));
   const auto weights = [&] { return SafetensorsFile(latest_checkpoint(options_.out).value() / "teacher.safetensors"); };
@@ -292,7 +292,7 @@ TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   const SafetensorsFile whole = weights();
   options_.out = work_ / "stopped";
   int asked = 0;
-  options_.stop_signal = [&]() -> const char* { return ++asked >= 2 ? "SIGTEST" : nullptr; };
+  options_.stop_signal = [&]() -> const char* { return ++asked >= 1 ? "SIGTEST" : nullptr; };
   EXPECT_EQ(run(), ExitCode::kStopped);
   options_.stop_signal = [] { return static_cast<const char*>(nullptr); };
   EXPECT_EQ(run(), ExitCode::kDone);
