@@ -2,6 +2,9 @@
 add_library(dinoxx_torch_pch STATIC ${CMAKE_CURRENT_LIST_DIR}/torch_pch.cpp)
 target_link_libraries(dinoxx_torch_pch PUBLIC dinoxx_flags dinoxx_torch fmt::fmt)
 target_precompile_headers(dinoxx_torch_pch PRIVATE ${CMAKE_CURRENT_LIST_DIR}/torch_pch.hpp)
+if(DINOXX_CCACHE)
+  set_target_properties(dinoxx_torch_pch PROPERTIES CXX_COMPILER_LAUNCHER "${CMAKE_CURRENT_LIST_DIR}/pch_sum.sh;${CMAKE_CXX_COMPILER_LAUNCHER}")
+endif()
 
 # dinoxx_module(NAME [TORCH] [SOURCES ...] [DEPS ...]): static library dinoxx_NAME; without sources an interface library.
 # TORCH modules share one precompiled header.

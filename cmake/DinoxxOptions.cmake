@@ -24,8 +24,9 @@ find_program(DINOXX_CCACHE ccache)
 if(DINOXX_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # pch_defines and time_macros let ccache serve translation units that use a precompiled header. Not include_file_mtime: it would store the object of a
   # header that was edited while the compiler ran under the name of the edited one. base_dir writes paths below the checkout relative to the build folder, so that a
-  # second checkout finds what the first has compiled.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${DINOXX_CCACHE})
+  # second checkout finds what the first has compiled. The precompiled header counts by the checksum that pch_sum.sh puts beside it.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_PCH_EXTSUM=true
+    ${DINOXX_CCACHE})
   add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
