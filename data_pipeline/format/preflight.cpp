@@ -27,7 +27,7 @@ std::string some_of(std::vector<std::string> names) {
 
 class Examination {
  public:
-  Examination(const Dataset& set, const Manifest& manifest) : set_(set), manifest_(manifest) {}
+  Examination(const ImagesToExamine& set, const Manifest& manifest) : set_(set), manifest_(manifest) {}
 
   Preflight run() {
     splits_by_class();
@@ -37,6 +37,15 @@ class Examination {
     left_out();
     names();
     return std::move(result_);
+  }
+
+  /// What no pixel and no reading changes for the better.
+  std::vector<std::string> planned() {
+    splits_by_class();
+    groups();
+    copies();
+    names();
+    return std::move(result_.warnings);
   }
 
  private:
@@ -79,14 +88,14 @@ class Examination {
   }
 
   void groups() {
-    if (!set_.has_groups()) {
+    if (!set_.has_groups) {
       row("groups", "no");
       return;
     }
     std::unordered_map<uint64_t, std::array<uint64_t, 3>> first;  // of each group: id + 1 of its first image in each split
     uint64_t without = 0;
-    for (uint64_t id = 0; id < set_.size(); ++id) {
-      const SampleMeta& meta = set_.meta(id);
+    for (uint64_t id = 0; id < set_.count; ++id) {
+      const SampleMeta meta = set_.meta(id);
       if (!meta.group) {
         ++without;
         continue;
@@ -120,8 +129,8 @@ class Examination {
     std::map<std::array<uint64_t, 2>, First> seen;
     uint64_t within = 0, across = 0, other_label = 0;
     std::string across_example, label_example;
-    for (uint64_t id = 0; id < set_.size(); ++id) {
-      const std::array<uint64_t, 2> content = set_.content_id(id);
+    for (uint64_t id = 0; id < set_.count; ++id) {
+      const std::array<uint64_t, 2> content = set_.content(id);
       if (content == std::array<uint64_t, 2>{}) continue;
       const auto bit = static_cast<uint8_t>(1u << static_cast<unsigned>(set_.meta(id).split));
       const auto [at, fresh] = seen.try_emplace(content, First{id, bit});
@@ -201,7 +210,7 @@ class Examination {
     }
   }
 
-  const Dataset& set_;
+  const ImagesToExamine& set_;
   const Manifest& manifest_;
   Preflight result_;
 };
@@ -209,7 +218,13 @@ class Examination {
 }  // namespace
 
 Preflight preflight(const Dataset& set, const Manifest& manifest) {
-  return Examination(set, manifest).run();
+  const ImagesToExamine images{set.size(), set.has_groups(), [&](uint64_t id) { return set.meta(id); },
+                               [&](uint64_t id) { return set.key(id); }, [&](uint64_t id) { return set.content_id(id); }};
+  return Examination(images, manifest).run();
+}
+
+std::vector<std::string> warnings_of_plan(const ImagesToExamine& images, const Manifest& manifest) {
+  return Examination(images, manifest).planned();
 }
 
 }  // namespace dinoxx

@@ -1,4 +1,7 @@
 #pragma once
+#include <array>
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,5 +19,17 @@ struct Preflight {
 /// Splits by class, groups and copies on several sides, bit depth against the values used, inputs left out by reason and class, names that
 /// may be mistakes, classes that a split lacks. Reads no image.
 Preflight preflight(const Dataset& set, const Manifest& manifest);
+
+/// Images that are in a set, or will be.
+struct ImagesToExamine {
+  uint64_t count = 0;
+  bool has_groups = false;
+  std::function<SampleMeta(uint64_t)> meta;
+  std::function<std::string(uint64_t)> key;
+  std::function<std::array<uint64_t, 2>(uint64_t)> content;  ///< hash of the pixels; zeros where it is not known
+};
+/// The warnings that are known before an image is packed: classes that a split lacks, groups and copies on several sides, names that may be
+/// mistakes. `manifest` has the label columns and counts.
+std::vector<std::string> warnings_of_plan(const ImagesToExamine& images, const Manifest& manifest);
 
 }  // namespace dinoxx

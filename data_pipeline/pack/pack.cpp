@@ -122,33 +122,39 @@ std::map<std::string, BadInput> read_bad(const fs::path& list) {
 /// One pack from plan to folder.
 class Packing {
  public:
-  Packing(const PackOptions& options, PackPlan plan, std::string identity)
+  /// `base`: the data folder's manifest when the plan is added to it.
+  Packing(const PackOptions& options, PackPlan plan, std::string identity, const std::optional<Manifest>& base)
       : options_(options),
         plan_(std::move(plan)),
         identity_(std::move(identity)),
+        progress_of_(identity_ + (base ? " added to " + base->fingerprint : "")),
+        base_(base),
         output_(options.out, options.overwrite || options.append) {
     threads_ = options.threads > 0 ? static_cast<unsigned>(options.threads) : std::max(1u, std::thread::hardware_concurrency());
     limits_.max_pixels = options.max_pixels;
     limits_.tolerance = options.tolerance;
   }
 
-  /// `base`: the data folder's manifest when the plan is added to it.
-  PackReport run(const std::optional<Manifest>& base) {
-    std::optional<detail::PackState> state;
-    if (!base) state = detail::load_state(output_.partial(), identity_);
+  PackReport run() {
+    std::optional<detail::PackState> state = detail::load_state(output_.partial(), progress_of_);
     detail::remove_leftovers(output_.partial(), state);
     if (!state) output_.check_space(detail::estimated_bytes(plan_));
     limits_.used_bits = options_.used_bits > 0 ? options_.used_bits : used_bits();
     hold_out();
     detail::cut_long_tail(plan_, options_.long_tail);
-    if (base) {
+    if (options_.long_tail != 0) contents_.clear();  // of the images before
+    if (options_.strict) {
+      if (state) output_.keep_partial();  // it serves a pack that is not strict
+      refuse_warnings(options_, known_warnings());
+    }
+    if (base_) {
       bad_before_ = read_bad(output_.out() / "bad.csv");
       faulty_ = detail::Faulty::read(output_.out() / "faults.csv");
       detail::take_over_files(output_.out(), output_.partial());
     }
-    Manifest begun = base ? *base : state ? state->manifest : Manifest();
+    Manifest begun = state ? state->manifest : base_ ? *base_ : Manifest();
     pack_images(std::move(begun), std::move(state));
-    return finish(base.has_value());
+    return finish();
   }
 
  private:
@@ -179,7 +185,8 @@ class Packing {
   void hold_out() {
     if (options_.val_fraction == 0 && options_.test_fraction == 0) return;
     const uint64_t n = plan_.items.size();
-    std::vector<detail::ContentId> contents = detail::load_contents(output_.partial(), identity_, n);
+    std::vector<detail::ContentId>& contents = contents_;
+    contents = detail::load_contents(output_.partial(), progress_of_, n);
     if (contents.empty()) {
       contents.resize(n);
       const auto remember = [&](uint64_t i, Prepared&& sample) {
@@ -194,14 +201,44 @@ class Packing {
         return sample;
       };
       detail::ordered_parallel<Prepared>(n, threads_, window(), look, remember);
-      detail::save_contents(output_.partial(), identity_, contents);
+      detail::save_contents(output_.partial(), progress_of_, contents);
       goes_on_ = true;
     }
     detail::hold_out(plan_, contents, options_.val_fraction, options_.test_fraction, options_.seed);
   }
 
+  /// What --strict complains of and no image needs to be packed for.
+  std::vector<std::string> known_warnings() {
+    std::vector<std::string> warnings = plan_.warnings;
+    std::shared_ptr<const Dataset> there;
+    if (base_) there = Dataset::open(output_.out());
+    const uint64_t before = there ? there->size() : 0;
+    Manifest planned = base_ ? *base_ : Manifest();
+    planned.label_columns = plan_.columns;
+    if (!plan_.columns.empty())
+      for (auto& count : planned.class_count) count.resize(plan_.columns.front().classes.size());
+    for (const PackItem& item : plan_.items) {
+      const auto split = static_cast<size_t>(item.split);
+      ++planned.split_count[split];
+      const int32_t label = item.labels.empty() ? -1 : item.labels[0];
+      ++(label >= 0 ? planned.class_count[split][static_cast<size_t>(label)] : planned.unlabelled[split]);
+    }
+    const auto item = [&](uint64_t id) -> const PackItem& { return plan_.items[id - before]; };
+    const auto meta = [&](uint64_t id) {
+      if (id < before) return there->meta(id);
+      return SampleMeta{item(id).labels.empty() ? -1 : item(id).labels[0], item(id).split, item(id).group};
+    };
+    const auto content = [&](uint64_t id) {
+      if (id < before) return there->content_id(id);
+      return contents_.empty() ? detail::ContentId{} : contents_[id - before];
+    };
+    const ImagesToExamine images{before + plan_.items.size(), plan_.has_groups, meta,
+                                 [&](uint64_t id) { return id < before ? there->key(id) : item(id).key; }, content};
+    for (std::string& warning : warnings_of_plan(images, planned)) warnings.push_back(std::move(warning));
+    return warnings;
+  }
+
   void pack_images(Manifest begun, std::optional<detail::PackState> state) {
-    const bool adds = !begun.shards.empty() && !state;
     const std::string time = state ? begun.created_utc : utc_now();
     const ShardHeader header{plan_.columns, plan_.has_groups, plan_.provenance, DINOXX_VERSION, options_.command, time, options_.seed};
     begun.input_identity = identity_;
@@ -214,12 +251,10 @@ class Packing {
     report_.gone_on_at = first;
     goes_on_ = goes_on_ || first > 0;
     uint64_t at = first;
-    if (!adds) {
-      folder_->flushed = [&](const Manifest& manifest) {
-        detail::save_state(output_.partial(), identity_, {at, report_.bad, faulty_, manifest});
-        goes_on_ = true;
-      };
-    }
+    folder_->flushed = [&](const Manifest& manifest) {
+      detail::save_state(output_.partial(), progress_of_, {at, report_.bad, faulty_, manifest});
+      goes_on_ = true;
+    };
     const auto allowed = static_cast<uint64_t>(std::floor(options_.max_bad_fraction * static_cast<double>(total) + 1e-9));
     const std::vector<uint64_t> order = shuffled(total, options_.seed);
     const auto consume = [&](uint64_t i, Prepared&& sample) {
@@ -245,7 +280,7 @@ class Packing {
     folder_->finish();
   }
 
-  PackReport finish(bool added) {
+  PackReport finish() {
     for (const PackItem& item : plan_.items) bad_before_.erase(item.key);  // tried again
     std::vector<BadInput> bad;
     for (const auto& [key, one] : bad_before_) bad.push_back(one);
@@ -267,8 +302,8 @@ class Packing {
     refuse_warnings(options_, report_.warnings);
     folder_->write_warnings(report_.warnings);
     output_.commit();
-    report_.added = added ? report_.samples : 0;
     fill_from(manifest, report_);
+    report_.added = base_ ? report_.samples - base_->samples() : 0;
     return std::move(report_);
   }
 
@@ -276,11 +311,13 @@ class Packing {
 
   const PackOptions& options_;
   PackPlan plan_;
-  std::string identity_;
+  std::string identity_, progress_of_;  ///< of the input, and of what a partial folder has of it
+  const std::optional<Manifest> base_;
   detail::OutputFolder output_;
   unsigned threads_ = 1;
   DecodeLimits limits_;
   std::optional<detail::DataFolderWriter> folder_;
+  std::vector<detail::ContentId> contents_;     ///< of the plan's images, where splits are made by them
   std::map<std::string, BadInput> bad_before_;  ///< of the folder that is added to
   detail::Faulty faulty_;
   bool goes_on_ = false;  ///< what is in the partial folder saves the next pack work
@@ -313,7 +350,7 @@ PackReport pack(const PackOptions& options) {
     if (plan.items.empty()) return already_packed(options, *there);
   }
   detail::check_hold_out(plan, options.val_fraction, options.test_fraction);
-  PackReport report = Packing(options, std::move(plan), std::move(identity)).run(options.append ? there : std::nullopt);
+  PackReport report = Packing(options, std::move(plan), std::move(identity), options.append ? there : std::nullopt).run();
   if (known > 0)
     report.notes.push_back(
         fmt::format("{} images of the input are in the data folder already, by their names, and stay as they are", known));

@@ -127,6 +127,57 @@ TEST_F(PackAgain, AppendAddsWhatIsNewAndKeepsNumbers) {
   EXPECT_TRUE(pack(options_).already);
 }
 
+TEST_F(PackAgain, AnInterruptedAppendGoesOn) {
+  images("cat", 0, 60);
+  pack(options_);
+  write_words(folder_ / "in/dog/bad.png", "no image");
+  images("dog", 60, 200);
+  options_.append = true;
+  options_.max_bad_fraction = 0.1;
+  options_.val_fraction = 0.2;
+  const auto before = samples();
+  interrupted(100);
+  EXPECT_EQ(code_, ExitCode::kStopped);
+  EXPECT_THAT(words_, HasSubstr("The same command goes on"));
+  EXPECT_EQ(samples().size(), before.size());  // what is there stays usable
+  interrupted(130);
+  const PackReport report = pack(options_);
+  EXPECT_GT(report.gone_on_at, 60u);
+  EXPECT_EQ(report.added, 140u);
+  EXPECT_EQ(report.samples, 200u);
+  EXPECT_EQ(read_data_manifest(folder_ / "out").bad, 1u);
+  EXPECT_TRUE(verify_dataset(folder_ / "out").problems.empty());
+  EXPECT_TRUE(pack(options_).already);
+  EXPECT_FALSE(fs::exists(folder_ / "out/.partial"));
+  // as one that was not interrupted
+  const std::map<std::string, SampleMeta> gone_on = samples();
+  const std::string fingerprint = report.fingerprint;
+  fs::remove_all(folder_ / "out");
+  fs::rename(folder_ / "in/dog", folder_ / "dog");
+  options_.append = false;
+  options_.val_fraction = 0;
+  pack(options_);
+  fs::rename(folder_ / "dog", folder_ / "in/dog");
+  options_.append = true;
+  options_.val_fraction = 0.2;
+  EXPECT_EQ(pack(options_).fingerprint, fingerprint);
+  for (const auto& [key, meta] : samples()) EXPECT_EQ(meta.split, gone_on.at(key).split) << key;
+}
+
+TEST_F(PackAgain, WhatAnotherAppendLeftIsNotGoneOnWith) {
+  images("cat", 0, 60);
+  pack(options_);
+  images("dog", 60, 200);
+  options_.append = true;
+  interrupted(100);
+  ASSERT_EQ(code_, ExitCode::kStopped);
+  options_.seed = 1;  // another order
+  const PackReport report = pack(options_);
+  EXPECT_EQ(report.gone_on_at, 0u);
+  EXPECT_EQ(report.samples, 200u);
+  EXPECT_TRUE(verify_dataset(folder_ / "out").problems.empty());
+}
+
 TEST_F(PackAgain, AppendKeepsAGroupOnItsSide) {
   std::string csv = "path,label,group\n";
   for (uint32_t i = 0; i < 60; ++i) {

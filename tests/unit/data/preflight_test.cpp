@@ -110,5 +110,32 @@ TEST(Preflight, StrictMakesWarningsErrorsAndWritesNothing) {
   EXPECT_EQ(folder.listing(), "in");
 }
 
+// What can be known from names, splits and groups ends a strict pack before it packs an image.
+TEST(Preflight, StrictComplainsBeforeTheWorkOfWhatIsKnown) {
+  const std::vector<std::pair<std::string, std::string>> lists{
+      {"0.png,cat,train,1\n1.png,dog,train,2\n2.png,cat,test,1\n3.png,dog,test,3\n", "1 of 3 groups are in several splits"},
+      {"0.png,cat,train,1\n1.png,Cat,train,2\n2.png,cat,test,3\n3.png,Cat,test,4\n", "\"Cat\" and \"cat\" are 2 classes"},
+      {"0.png,cat,train,1\n1.png,unknown,train,2\n2.png,cat,test,3\n3.png,unknown,test,4\n", "is this a class? \"unknown\""},
+      {"0.png,cat,train,1\n1.png,dog,train,2\n2.png,cat,test,3\n3.png,cat,test,4\n", "1 classes without an image in test: dog"}};
+  for (const auto& [rows, complaint] : lists) {
+    const TemporaryFolder folder;
+    for (uint32_t i = 0; i < 4; ++i) write_png(folder / fmt::format("{}.png", i), i);
+    write_words(folder / "list.csv", "path,label,split,group\n" + rows);
+    PackOptions options;
+    options.source = PackOptions::Source::kList;
+    options.input = folder / "list.csv";
+    options.out = folder / "out";
+    options.strict = true;
+    uint64_t packed = 0;
+    options.progress = [&](const PackProgress& p) { packed += std::string(p.what) == "pack"; };
+    EXPECT_THAT([&] { pack(options); }, ThrowsMessage<Error>(AllOf(HasSubstr("(--strict)"), HasSubstr(complaint))));
+    EXPECT_EQ(packed, 0u) << complaint;
+    EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+    // what it said is what a pack that is not strict warns of
+    options.strict = false;
+    EXPECT_THAT(pack(options).warnings, Contains(HasSubstr(complaint)));
+  }
+}
+
 }  // namespace
 }  // namespace dinoxx
