@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # From a folder of images in class folders and a file of weights to the numbers of all protocols, and the report.
 #
-#   launch/evaluate.sh FOLDER WEIGHTS [OUT] [--image-size PIXELS] [--fit crop|whole]
+#   launch/evaluate.sh FOLDER WEIGHTS [OUT] [--image-size PIXELS] [--fit crop|whole] [--crop SHARE]
 #
 #   FOLDER   JPEG or PNG images in class folders, with or without train, val and test folders above them (without: 10 % val, 20 % test of each class)
 #   WEIGHTS  a run folder, or weights that dinoxx knows (safetensors, .pth, a model folder)
 #   OUT      default: run/evaluate-<name of FOLDER>
-#   --image-size, --fit: of the network's input, as for "dinoxx eval"
+#   --image-size, --fit, --crop: of the network's input, as for "dinoxx eval"
 #
 # Says what it will take before it begins; what would take longer than EVALUATE_MINUTES (default 30) is left out and offered with its command. Run it again
 # and it takes the packed images of OUT/data as long as FOLDER is unchanged. EVALUATE_RANKS names another number of ranks
@@ -18,12 +18,12 @@ case ${1:-} in -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; ex
 line=("$@") given=() input=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --image-size | --fit)
+    --image-size | --fit | --crop)
       [ $# -ge 2 ] || die "$1 needs a value; see --help"
       input+=("$1" "$2")
       shift
       ;;
-    --image-size=* | --fit=*) input+=("$1") ;;
+    --image-size=* | --fit=* | --crop=*) input+=("$1") ;;
     -*) die "unknown option $1; see --help" ;;
     *) given+=("$1") ;;
   esac

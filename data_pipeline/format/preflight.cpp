@@ -6,10 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cctype>
 #include <map>
 #include <set>
 #include <unordered_map>
+
+#include "base/text/plain_name.hpp"
 
 namespace dinoxx {
 namespace {
@@ -185,15 +186,14 @@ class Examination {
     if (!lost.empty()) warn(fmt::format("{} classes lost all their images, see bad.csv: {}", lost.size(), some_of(lost)));
   }
 
-  /// Classes whose names differ by case, blanks, hyphens or underscores only, and names that are no classes but the lack of one, or splits.
+  /// Classes whose names differ by case, blanks, hyphens, underscores or the form of their accents only, and names that are no classes but
+  /// the lack of one, or splits.
   void names() {
     for (const LabelColumn& column : manifest_.label_columns) {
       std::map<std::string, std::vector<std::string>> alike;
       std::vector<std::string> odd;
       for (const std::string& name : column.classes) {
-        std::string plain;
-        for (const char c : name)
-          if (c != ' ' && c != '\t' && c != '_' && c != '-') plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+        const std::string plain = plain_name(name);
         alike[plain].push_back('"' + name + '"');
         static const std::set<std::string> kOdd = {"nan",        "none",  "null",   "na",         "n/a",   "unknown", "unlabeled",
                                                    "unlabelled", "other", "misc",   "tmp",        "temp",  "new",     "old",

@@ -5,11 +5,13 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/files.hpp"
 #include "base/json_text.hpp"
+#include "base/text/plain_name.hpp"
 #include "base/utf8.hpp"
 #include "data_pipeline/format/content_hash.hpp"
 #include "dinoxx/base/error.hpp"
@@ -27,6 +29,17 @@ struct Columns {
   int path = kNone, split = kNone, group = kNone, mask = kNone, weight = kNone;
   std::vector<int> labels;
 };
+
+/// Columns by which lists keep apart what belongs together, under names of their own.
+std::string advice_on(const std::string& column) {
+  static const std::set<std::string> kGroups = {"patient", "subject",  "case",    "person", "individual", "plot",    "site",  "slide",
+                                                "video",   "scene",    "session", "camera", "animal",     "sample",  "study", "series",
+                                                "plate",   "specimen", "tree",    "field",  "donor",      "location"};
+  std::string plain = plain_name(column);
+  for (const std::string_view end : {"identifier", "number", "name", "id", "no", "nr"})
+    if (plain.ends_with(end) && kGroups.contains(plain.substr(0, plain.size() - end.size()))) plain.resize(plain.size() - end.size());
+  return kGroups.contains(plain) ? fmt::format(": if the images of one {} must stay on one side, call it \"group\"", plain) : "";
+}
 
 Columns find_columns(const std::vector<std::string>& header, const std::string& path, std::vector<std::string>& warnings) {
   const std::vector<std::string> known = {"path", "label", "split", "group", "mask", "weight"};
@@ -52,13 +65,15 @@ Columns find_columns(const std::vector<std::string>& header, const std::string& 
       fail_usage(path + ", line 1", "columns path, label..., split, group, mask, weight", fmt::format("\"{}\"", name),
                  fmt::format("Did you mean \"{}\"?", nearest));
     } else {
-      warnings.push_back(fmt::format("column \"{}\" is not used", name));
+      warnings.push_back(fmt::format("column \"{}\" is not used{}", name, advice_on(name)));
     }
   }
   if (columns.path == kNone) {
     fail_usage(path + ", line 1", "a header with a column \"path\"",
                header.empty() ? "nothing" : fmt::format("\"{}\"", fmt::join(header, ",")),
-               "Begin the file with a line like: path,label,split");
+               header.size() == 1 && header[0].find_first_of(";\t|") != std::string::npos
+                   ? "Columns are separated by commas: save the list with commas"
+                   : "Begin the file with a line like: path,label,split");
   }
   return columns;
 }
@@ -129,6 +144,24 @@ void warn_of_lists(const std::string& column, const std::vector<std::string>& te
                   "text is a class of its "
                   "own. For several answers an image give each question a column: label_cat with yes and no, label_dog ...",
                   column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
+}
+
+/// Groups that a person would take for one: their images may come to stand on several sides.
+void warn_of_spellings(const std::vector<std::string>& groups, std::vector<std::string>& warnings) {
+  std::map<std::string, std::set<std::string>> alike;
+  for (const std::string& group : groups)
+    if (group_number(group)) alike[plain_name(group)].insert(std::string(without_blanks(group)));
+  std::string example;
+  size_t several = 0;
+  for (const auto& [plain, written] : alike) {
+    if (written.size() < 2) continue;
+    if (several++ == 0) example = fmt::format("\"{}\"", fmt::join(written, "\" and \""));
+  }
+  if (several > 0)
+    warnings.push_back(
+        fmt::format("column \"group\": {} are different groups, and may be meant as one ({} such names): their images may stand "
+                    "on several sides",
+                    example, several));
 }
 
 /// One spelling for each file: "./a.jpg", "b/../a.jpg" and "file://" before an absolute path are others' ways of writing it.
@@ -205,6 +238,7 @@ PackPlan plan_list(const fs::path& csv) {
       plan.items[i].group = group_number(group_text[i]);
       without += plan.items[i].group ? 0 : 1;
     }
+    warn_of_spellings(group_text, plan.warnings);
     if (without > 0)
       plan.warnings.push_back(
           fmt::format("{} of {} images have no group: each of them counts as a group of its own", without, plan.items.size()));

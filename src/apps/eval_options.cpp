@@ -31,7 +31,7 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
       "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
       "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
       "merge-class-names", po::bool_switch(&options.merge_class_names),
-      "classes whose names differ only in case, blanks, hyphens or underscores are one")(
+      "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
       "baselines", po::value(&baselines_)->default_value("untrained,raw")->value_name("NAMES|none"),
       "scored beside: a network of the same shape before training, raw pixels")(
       "linear-probe-views", po::value(&linear_probe_views_)->default_value(eval::kProbeViews)->value_name("N"),

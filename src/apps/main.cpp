@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -104,6 +105,7 @@ void* operator new(std::size_t size) {
 #endif
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files (ulimit -f) is an error of the write, which says which file
   const LaunchedTasks tasks = launched_tasks();
   try {
     return dispatch(argc, argv, tasks);

@@ -18,6 +18,7 @@ namespace po = boost::program_options;
 struct Typed {
   std::string checkpoint, data, precision, fit;
   int64_t step = 0, image_size = 0, threads = 0;
+  double crop = 0;
 
   void add_to(po::options_description& own, bool with_data) {
     own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "run folder or weights")(
@@ -30,7 +31,8 @@ struct Typed {
     if (!with_data) return;
     own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images")(
         "fit", po::value(&fit)->default_value("crop")->value_name("crop|whole"),
-        "crop: short side to 256/224 of the input and its centre, as published; whole: all of the image, resized to a square");
+        "crop: short side to 256/224 of the input and its centre, as published; whole: all of the image, resized to a square")(
+        "crop", po::value(&crop)->value_name("SHARE"), "fit crop: the input's share of the resized short side; without it 224 of 256");
   }
 };
 
@@ -83,12 +85,19 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores) {
   if (with_data && typed.fit != "crop" && typed.fit != "whole")
     fail_usage("--fit", "crop or whole", fmt::format("\"{}\"", typed.fit), "crop is the published protocol.");
 
+  const bool crops = parsed.variables.count("crop") > 0;
+  if (crops && !(typed.crop >= 0.05 && typed.crop <= 1))
+    fail_usage("--crop", "0.05 to 1", fmt::format("{}", typed.crop), "1 shows all of the short side.");
+  if (crops && typed.fit == "whole") fail_usage("--crop", "fit crop", "--fit whole", "Leave one of them out: a whole image is not cut.");
+
   eval::NetworkRun& run = command.network_run();
   run.model.checkpoint = typed.checkpoint;
   if (parsed.variables.count("checkpoint-step")) run.model.step = typed.step;
   run.model.dtype = typed.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   if (typed.image_size > 0) run.image_size = static_cast<int>(typed.image_size);
   run.whole = typed.fit == "whole";
+  if (crops) run.crop = run.model.crop = typed.crop;
+  if (with_data && (crops || !parsed.variables["fit"].defaulted())) run.model.fit = typed.fit;
   run.threads = typed.threads > 0 ? static_cast<int>(typed.threads) : cores;
   run.command_line = command_line(argc, argv);
   run.build = build_info();

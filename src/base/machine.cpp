@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "process/memory_limits.hpp"
+
 namespace dinoxx {
 
 std::string cpu_model() {
@@ -27,23 +29,11 @@ int64_t peak_memory() {
 }
 
 int64_t available_memory() {
-  const auto number_in = [](const std::string& path) {
-    std::ifstream file(path);
-    int64_t number = -1;
-    return file >> number ? number : int64_t{-1};  // also for "max"
-  };
   int64_t available = 0;
   std::ifstream info("/proc/meminfo");
   for (std::string line; std::getline(info, line);)
     if (line.starts_with("MemAvailable:")) available = std::strtoll(line.c_str() + 13, nullptr, 10) * 1024;
-  // The group's own folder is mounted at the root in a container; the other groups above the process are not looked at.
-  const std::string root = "/sys/fs/cgroup/";
-  for (const auto& [limit, used] : {std::pair(root + "memory.max", root + "memory.current"),
-                                    std::pair(root + "memory/memory.limit_in_bytes", root + "memory/memory.usage_in_bytes")}) {
-    const int64_t most = number_in(limit), now = number_in(used);
-    if (most > 0 && now >= 0) available = std::min(available, std::max<int64_t>(most - now, 0));
-  }
-  return available;
+  return std::min(available, memory_left_by_limits());
 }
 
 double process_seconds() {

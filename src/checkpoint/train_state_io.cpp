@@ -116,22 +116,23 @@ std::vector<std::string> groups_of_ranks(const Config& before, const Config& now
 }  // namespace
 
 fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState& state, const RunFacts& facts) {
-  const json record = {{"position", state.position},
-                       {"progress",
-                        {{"samples", state.position},
-                         {"of_samples", facts.length},
-                         {"epochs", static_cast<double>(state.position) / static_cast<double>(std::max<uint64_t>(facts.images, 1))}}},
-                       {"branch", facts.branch},
-                       {"stays", facts.stays},
-                       {"resolved", facts.chosen},
-                       {"config", facts.config_text},
-                       {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
-                       {"build", facts.build},
-                       {"cpu", facts.cpu},
-                       {"simd", level_name(cpu_level())},
-                       {"communicator", facts.communicator},
-                       {"threads", facts.threads},
-                       {"batch_size", facts.batch_size}};
+  json record = {{"position", state.position},
+                 {"progress",
+                  {{"samples", state.position},
+                   {"of_samples", facts.length},
+                   {"epochs", static_cast<double>(state.position) / static_cast<double>(std::max<uint64_t>(facts.images, 1))}}},
+                 {"branch", facts.branch},
+                 {"stays", facts.stays},
+                 {"resolved", facts.chosen},
+                 {"config", facts.config_text},
+                 {"dataset", {{"fingerprint", facts.fingerprint}, {"images", facts.images}}},
+                 {"build", facts.build},
+                 {"cpu", facts.cpu},
+                 {"simd", level_name(cpu_level())},
+                 {"communicator", facts.communicator},
+                 {"threads", facts.threads},
+                 {"batch_size", facts.batch_size}};
+  if (!facts.frozen.is_null()) record["frozen_teacher"] = facts.frozen;
   const SavedTensors saved = saved_tensors(state);
   return save_checkpoint(comm, checkpoints, state.step, saved.tensors,
                          comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);

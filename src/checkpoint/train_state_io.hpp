@@ -22,6 +22,7 @@ struct RunFacts {
   int64_t threads = 1, batch_size = 0;
   uint64_t length = 0;                        ///< of the run, images
   std::map<std::string, std::string> chosen;  ///< keys that were "auto", and the value that the run has
+  nlohmann::json frozen;                      ///< the frozen teacher's "file", "bytes" and "crc32c"; null: there is none
   int64_t branch = 0;                         ///< of the run (RunHistory::branch)
   bool stays = false;                         ///< this checkpoint is not to be removed when others are
 };

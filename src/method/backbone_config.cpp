@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "config/architectures.hpp"
 #include "config/train_keys.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
@@ -6,6 +8,7 @@
 #include "method.hpp"
 #include "methods.hpp"
 #include "model/model_config.hpp"
+#include "model/weights/facts.hpp"
 
 namespace dinoxx {
 namespace {
@@ -47,7 +50,9 @@ VitConfig vit(const ModelConfig& model, bool masked, bool local_norm) {
 
 }  // namespace
 
-BackboneConfig backbone_config(const Config& config) {
+namespace {
+
+BackboneConfig of_keys(const Config& config) {
   const ModelConfig& model = *config.model;
   switch (family_of(model.arch)) {
     case Family::kConvNext: {
@@ -70,6 +75,16 @@ BackboneConfig backbone_config(const Config& config) {
   bool local = config.views->local_count.value_or(0) > 0;
   for (const ViewSizes& sizes : resolutions(config)) local = local && sizes.local != sizes.global;
   return vit(model, hidden, local);
+}
+
+}  // namespace
+
+BackboneConfig backbone_config(const Config& config) {
+  BackboneConfig backbone = of_keys(config);
+  const std::string &said = config.model->activation, has = activation_of(backbone);
+  if (said != "auto" && said != has)
+    fail_usage("model.activation", fmt::format("{}, as a {} has it", has, config.model->arch), said, "Leave it out");
+  return backbone;
 }
 
 }  // namespace dinoxx

@@ -41,7 +41,7 @@ Method distill_method() {
               .norm_last_layer = false,
               .dinov2_groups = true,
           },
-      .reads = prototype_keys({"teacher.distill"}),
+      .reads = prototype_keys({"teacher.distill", "teacher.facts"}),
       .teacher = TeacherPolicy::kFrozen,
       .student_sees_all = true,
       .make = [](const Config& config) { return prototype_spec(config); },

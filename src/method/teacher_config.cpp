@@ -29,6 +29,9 @@ std::vector<Field> teacher_fields() {
                                                     "when the temperature moves: with each epoch or with each step"),
       text<teacher, &TeacherConfig::distill>(
           "teacher.distill", "the frozen teacher with its heads: run folder, checkpoint or a training checkpoint of the official code"),
+      other_function(text<teacher, &TeacherConfig::facts>("teacher.facts",
+                                                          "what the file of teacher.distill does not say of itself, as the keys of [model] "
+                                                          "have it: heads=12 norm_eps=1e-6, with blanks between")),
   };
 }
 

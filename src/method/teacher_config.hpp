@@ -11,7 +11,7 @@ struct TeacherConfig {
   Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
   double momentum_end = 0;
   Auto<Duration> warmup_temp_epochs;
-  std::string temp_changes, distill;
+  std::string temp_changes, distill, facts;
   bool operator==(const TeacherConfig&) const = default;
 };
 

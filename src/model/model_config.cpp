@@ -109,6 +109,9 @@ std::vector<Field> model_fields() {
       when({where::small_stem()},
            other_function(field<model, &ModelConfig::stem_padding>(
                "model.stem_padding", "auto", "of a ResNet's 3x3 stem, pixels; auto: 1 (solo-learn's has 2)", {0, 8}))),
+      choice<model, &ModelConfig::activation>(
+          "model.activation", "auto", {"auto", "gelu", "silu", "relu"},
+          "of the feed-forward parts; auto: the network's. There is one for each network: another is refused, here and of weights"),
       channels<&ModelConfig::mean>(
           "model.mean", "of the channels, on the scale from 0 to 1, by which the input is normalised; auto: views.profile's", false),
       channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise; auto: views.profile's", true),
@@ -134,6 +137,7 @@ FactValues facts_of(const ModelConfig& model) {
   if (model.rope_base) facts.rope_base = *model.rope_base;
   facts.rope_periods = word(model.rope_periods);
   if (model.stem_padding) facts.stem_padding = static_cast<int>(*model.stem_padding);
+  facts.activation = word(model.activation);
   facts.mean = numbers(model.mean);
   facts.std = numbers(model.std);
   return facts;

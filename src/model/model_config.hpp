@@ -21,7 +21,7 @@ struct ModelConfig {
   // facts that no tensor's shape shows (weights/facts.hpp); auto: the style's, or what the weights of init_from say
   Auto<double> norm_eps, rope_base;
   Auto<int64_t> stem_padding;
-  std::string qkv_bias, position_resize, rope_periods;
+  std::string qkv_bias, position_resize, rope_periods, activation;
   std::string mean, std;  ///< three numbers with commas, or auto: views.profile's
   bool recompute = false;
   bool operator==(const ModelConfig&) const = default;

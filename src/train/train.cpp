@@ -49,7 +49,11 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   Loader loader(training.inputs.dataset, training.inputs.ids, training.spec.plans(), training.loading());
   if (state.step < total) loader.start(state.position);
   if (options.check) return check_steps(training, loader, sync, log);
-  if (state.step >= total) log.say(fmt::format("the run is complete: {} of {} steps are done", state.step, std::max(total, state.step)));
+  if (state.step > total)
+    log.say(fmt::format("the run is complete: {} steps are done, more than the {} of train.length = {}", state.step, total,
+                        config.train->length.text()));
+  else if (state.step == total)
+    log.say(fmt::format("the run is complete: {0} of {0} steps are done", total));
 
   Stopwatch watch;  // of the steps alone: evaluation and saving pause it
   SkippedSteps skipped(*comms.control, config.train->max_skipped, log);

@@ -7,6 +7,8 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "data_pipeline/loader/data_config.hpp"
+#include "dinoxx/base/error.hpp"
+#include "formats/weight_content.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
 #include "train/start/other_weights.hpp"
@@ -94,11 +96,41 @@ LoaderConfig Training::loading() const {
   return loading;
 }
 
+namespace {
+
+std::string told(const nlohmann::json& file) {
+  return fmt::format("{} ({} bytes, CRC32C {})", file.value("file", ""), file.value("bytes", uint64_t{0}), file.value("crc32c", ""));
+}
+
+// The frozen teacher is in no checkpoint: it must be the one from which the run has learned so far, wherever it lies now.
+void note_frozen_teacher(Training& training, RunLog& log) {
+  if (!is_chief(training.comms)) return;
+  const std::filesystem::path path = weight_path("teacher.distill", training.config.teacher->distill);
+  const WeightContent content = content_of(WeightFile::open(path, FileAccess::kHeader));
+  nlohmann::json& now = training.facts.frozen;
+  now = {{"file", path.string()}, {"bytes", content.bytes}, {"crc32c", fmt::format("{:08x}", content.crc32c)}};
+  if (!training.origin.from) return;
+  const SavedRun& from = *training.origin.from;
+  const nlohmann::json before = from.manifest.value("frozen_teacher", nlohmann::json());
+  if (!before.is_object()) {
+    const std::string& was = from.settings.config.teacher->distill;
+    if (was != training.config.teacher->distill)
+      log.say(fmt::format("  resume differs: teacher.distill was {} and is {}; the checkpoint does not say whether this is the same file",
+                          was, training.config.teacher->distill));
+  } else if (before.value("bytes", uint64_t{0}) != content.bytes || before.value("crc32c", "") != now["crc32c"]) {
+    fail_usage("teacher.distill", fmt::format("the teacher from which the run in {} has learned, {}", from.folder.string(), told(before)),
+               told(now), "Name the file where it lies now; another teacher is a new run (--out, with model.init_from for the student)");
+  }
+}
+
+}  // namespace
+
 void load_teacher(Training& training, const TrainOptions& options, RunLog& log) {
   if (training.spec.teacher != TeacherPolicy::kFrozen) return;
   const Config& config = training.config;
   on_everyone(training.comms, [&] {
-    log.say(load_frozen_teacher(config.teacher->distill, training.spec, compute_type(config), options.device, training.state));
+    note_frozen_teacher(training, log);
+    log.say(load_frozen_teacher(config, training.spec, compute_type(config), options.device, training.state));
   });
 }
 

@@ -58,6 +58,8 @@ DINOXX=$work/slow SLOW_RATE=0.05 bash "$evaluate" "$work/photos" "$work/run" "$w
 says "what to do then" "Use fewer images" "$work/log"
 DINOXX=$work/slow SLOW_RATE=100 bash "$evaluate" --fit=whole "$work/photos" "$work/run" --image-size 16 "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "options"; }
 grep -q -- "--fit=whole --image-size 16" "$work/slow_eval" || fails "size and fit were not passed on"
+DINOXX=$work/slow SLOW_RATE=100 bash "$evaluate" --crop 0.9 "$work/photos" "$work/run" "$work/out" >"$work/log" 2>&1 || { cat "$work/log"; fails "the crop"; }
+grep -q -- "--crop 0.9" "$work/slow_eval" || fails "the crop was not passed on"
 says "and whether it is run" "fine-tuning included" "$work/log"
 [ "$(OMP_NUM_THREADS=7 bash -c ". '$1/launch/common.sh'; cores")" = "$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)" ] || fails "cores follow OMP_NUM_THREADS"
 

@@ -40,7 +40,7 @@ class PredictCommand : public ModelCommand {
         "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
         "classes are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --protocol finetune\", nothing is "
         "fitted")("merge-class-names", po::bool_switch(&options_.merge_class_names),
-                  "classes whose names differ only in case, blanks, hyphens or underscores are one")(
+                  "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
         "cache", po::value(&cache_)->value_name("DIR|none"),
         "where the fitted head stays for the next call, which then embeds no training image; without it dinoxx_features beside --out");
   }

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <boost/program_options.hpp>
 #include <filesystem>
@@ -35,8 +36,9 @@ ConvNeXt and ResNet under the names of facebookresearch, timm, transformers and 
 
 What no tensor shows (heads, epsilons, positions, mean and standard deviation of the input, ...) comes from the file's metadata, config.json and
 preprocessor_config.json beside it, or from the keys --model.heads, --model.norm_eps, --model.qkv_bias, --model.position_resize,
---model.rope_base, --model.rope_periods, --model.stem_padding, --model.mean and --model.std ("dinoxx train --help" explains them). Each is
-printed with its source; "assumed" means that nobody says it. Exit codes: 0 done, 1 failed or different, 2 bad usage.
+--model.rope_base, --model.rope_periods, --model.stem_padding, --model.activation, --model.mean and --model.std ("dinoxx train --help" explains
+them) and the options --image-size, --fit and --crop. Each is printed with its source; "assumed" means that nobody says it. An option that
+contradicts the file, or says what the network has not, is bad usage. Exit codes: 0 done, 1 failed or different, 2 bad usage.
 )";
 
 struct Options {
@@ -85,6 +87,8 @@ Options parse(int argc, char** argv) {
       "which network of a training checkpoint: student, teacher, or a prefix; without it model_ema, else the teacher")(
       "heads", po::value(&heads)->value_name("N"), "the same as --model.heads")(
       "image-size", po::value(&image_size)->value_name("PIXELS"), "size of the images to come, instead of what the file says")(
+      "fit", po::value<std::string>()->value_name("crop|whole"), "how images become the input, instead of what the file says")(
+      "crop", po::value<double>()->value_name("SHARE"), "the input's size over the resized short side, likewise: 0.875 is 224 of 256")(
       "channels", po::value(&o.channels)->value_name("N"), "input channels: the first convolution is adapted")(
       "naming", po::value(&o.naming)->value_name("NAMES"), "export: official, timm, transformers or dinoxx")(
       "out", po::value(&o.out)->value_name("DIR"), "import, export: a folder without a model")(
@@ -129,6 +133,8 @@ Options parse(int argc, char** argv) {
   if (heads < 0 || image_size < 0 || o.channels < 0) fail_usage("dinoxx weights", "positive numbers", "a negative one", "Correct it");
   if (heads > 0) o.which.user.heads = heads;
   if (image_size > 0) o.which.user.image_size = image_size;
+  if (variables.count("fit")) o.which.user.fit = variables["fit"].as<std::string>();
+  if (variables.count("crop")) o.which.user.crop = variables["crop"].as<double>();
   return o;
 }
 
@@ -163,6 +169,16 @@ FactOptions with_training(const WeightFile& file, FactOptions which) {
   return which;
 }
 
+/// Whether the file alone is described, so that what is wrong is the command line.
+bool known_without_options(const WeightFile& file) {
+  try {
+    describe_network(file, with_training(file, {}));
+  } catch (const UsageError&) {
+    return false;
+  }
+  return true;
+}
+
 int inspect(const Options& o) {
   const fs::path path = weights_in(o.files[0]);
   const WeightFile file = WeightFile::open(path, FileAccess::kHeader);
@@ -182,6 +198,7 @@ int inspect(const Options& o) {
     const DescribedNetwork found = describe_network(file, with_training(file, o.which));
     say(found.network, found.facts, found.input);
   } catch (const UsageError& error) {
+    if (known_without_options(file)) throw;
     fmt::print("network    not recognised: {}\n", error.what());
     known = false;
   }
@@ -219,8 +236,20 @@ ImportedBackbone imported_from(const std::string& given, const Options& o) {
   return import_with_facts(path, widest_type(file), with_training(file, o.which), o.import, o.channels);
 }
 
+/// Before gigabytes are read: a folder that holds a model, or that cannot be made.
+void refuse_a_place(const fs::path& out) {
+  std::error_code code;
+  if (fs::exists(out / "model.safetensors", code))
+    fail_usage(out.string(), "a folder without a model", "model.safetensors", "Choose another --out, or remove it");
+  fs::path there = fs::absolute(out);
+  while (!fs::exists(there, code) && there != there.parent_path()) there = there.parent_path();
+  if (!fs::is_directory(there, code) || ::access(there.c_str(), W_OK) != 0)
+    fail_usage(out.string(), "a folder that can be made and written", there.string() + " cannot be written", "Choose another --out");
+}
+
 int convert(const Options& o) {
   const Naming naming = o.action == "import" ? Naming::kDinoxx : naming_from_name(o.naming);
+  refuse_a_place(o.out);
   const ImportedBackbone imported = imported_from(o.files[0], o);
   say(imported.recognized, imported.facts, *imported.input);
   say(imported.report);

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <set>
 
 #include "base/csv.hpp"
+#include "base/text/plain_name.hpp"
 #include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
@@ -17,15 +17,6 @@ using nlohmann::json;
 using ContentId = std::array<uint64_t, 2>;
 
 constexpr size_t kExamples = 20;
-
-// What two names have in common that a person would take for one.
-std::string plain_name(const std::string& name) {
-  std::string plain;
-  for (const char c : name)
-    if (!std::isspace(static_cast<unsigned char>(c)) && c != '-' && c != '_')
-      plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return plain.empty() ? name : plain;
-}
 
 json same_names(const std::vector<std::string>& names) {
   std::map<std::string, std::string> first;
@@ -126,7 +117,8 @@ void check_labels(const Dataset& dataset, const EvalData& data, json& checks, st
   checks["class_names"] = same_names(dataset.class_names());
   for (const json& pair : checks["class_names"]["pairs"])
     warnings.push_back(
-        fmt::format("classes \"{}\" and \"{}\" differ only in case, blanks, hyphens or underscores: --merge-class-names counts them as one",
+        fmt::format("classes \"{}\" and \"{}\" differ only in case, blanks, hyphens, underscores or how accents are written: "
+                    "--merge-class-names counts them as one",
                     pair[0].get<std::string>(), pair[1].get<std::string>()));
   checks["label_conflicts"] = conflicts(dataset, csv);
   if (const json& found = checks["label_conflicts"]; found["pictures"] > 0)

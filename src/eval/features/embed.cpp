@@ -52,7 +52,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     dataset = Dataset::open(options.data);
     model = load_model(options.model);
     ids = ids_of(*dataset, options.split, options.limit);
-    transform = choose_transform(*dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size), options.whole);
+    transform = transform_of(options, *dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size));
     const int blocks = offered_blocks(*model.network);
     if (options.last_blocks > blocks)
       fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks),

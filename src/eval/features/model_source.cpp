@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/crc32c.hpp"
-#include "base/mapped_file.hpp"
 #include "config/train_keys.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "features.hpp"
+#include "formats/weight_content.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/method.hpp"
@@ -107,16 +107,12 @@ void load_foreign(const FactOptions& which, const ModelRequest& request, LoadedM
   model.image_size = imported.input->image_size;
   model.facts = imported.facts;
   model.notes = imported.recognized.notes;
-  if (imported.input->fit == "whole") model.notes.push_back("the file says that images are shown whole (--fit whole)");
-}
-
-uint32_t checksum(const WeightFile& file) {
-  uint32_t crc = 0;
-  for (const std::string& shard : file.shards()) {
-    const MappedFile mapped{FileDescriptor(file.path().parent_path() / shard)};
-    crc = crc32c(mapped.bytes().data(), mapped.bytes().size(), crc);
-  }
-  return crc;
+  const InputFacts& input = *imported.input;
+  if (input.fit == "whole" && !request.fit) model.notes.push_back("the file says that images are shown whole (--fit whole)");
+  if (const double usual = 224.0 / 256; input.fit == "crop" && !request.fit && !request.crop && std::abs(input.crop - usual) > 2e-3)
+    model.notes.push_back(
+        fmt::format("the file says that {:.4g} of the resized image is shown (--crop {:.4g}); here {} of it, as in the protocols",
+                    input.crop, input.crop, usual));
 }
 
 /// A metadata entry of a file that dinoxx wrote; nullptr: it has none.
@@ -133,14 +129,23 @@ nlohmann::json describe(const InputNormalization& normalization) {
   return {{"mean", decimals(normalization.values.mean)}, {"std", decimals(normalization.values.std)}, {"source", normalization.source}};
 }
 
+EvalTransform transform_of(const NetworkRun& run, const Dataset& dataset, std::span<const uint64_t> ids, int image_size) {
+  const EvalTransform usual = choose_transform(dataset, ids, image_size, run.whole);
+  const bool as_stored = usual.resize == 0;
+  if (run.whole || !run.crop || (as_stored && *run.crop == 1)) return usual;
+  return {static_cast<int>(std::lround(image_size / *run.crop)), image_size};
+}
+
 LoadedModel load_model(const ModelRequest& request) {
   LoadedModel model;
   model.file = weights_file(request);
   const WeightFile file = WeightFile::open(model.file);
-  model.crc32c = checksum(file);
+  model.crc32c = content_of(file).crc32c;
   compare_with_manifest(model);
   FactOptions which{request.which.key, facts_from_keys(request.model_settings), {}, said_by_training(file)};
   if (request.which.heads) which.user.heads = request.which.heads;
+  which.user.fit = request.fit;
+  which.user.crop = request.crop;
   const std::optional<Config> config = own_config(file);
   if (!config) {
     load_foreign(which, request, model);

@@ -4,12 +4,18 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/normalization.hpp"
 #include "config/config.hpp"
 #include "model/weights/import.hpp"
+
+namespace dinoxx {
+class Dataset;
+struct EvalTransform;
+}  // namespace dinoxx
 
 namespace dinoxx::eval {
 
@@ -19,6 +25,8 @@ struct ModelRequest {
   std::optional<int64_t> step;          ///< of a run folder: this checkpoint instead of the newest
   std::vector<Setting> model_settings;  ///< model.* keys from the command line; they win over what the file says. Foreign files: the facts
                                         ///< that no shape shows
+  std::optional<std::string> fit;       ///< how images become the input, as the user says it; for the record of facts
+  std::optional<double> crop;
   at::ScalarType dtype = at::kFloat;
 };
 
@@ -30,10 +38,14 @@ struct NetworkRun {
   ModelRequest model;
   std::optional<int> image_size;  ///< short side of the input, pixels; default: what training showed
   bool whole = false;             ///< images are shown whole, resized to a square; else their centre crop
+  std::optional<double> crop;     ///< the centre crop's share of the resized short side; default: 224 of 256
   int threads = 1;                ///< of each rank
   std::string command_line;
   nlohmann::json build;  ///< what the program was built of
 };
+
+/// choose_transform() (features.hpp) for input of this size, with the crop that was asked for.
+EvalTransform transform_of(const NetworkRun& run, const Dataset& dataset, std::span<const uint64_t> ids, int image_size);
 
 /// A backbone with its weights and where they are from.
 struct LoadedModel {

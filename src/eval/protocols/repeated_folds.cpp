@@ -112,6 +112,13 @@ json repeated_folds(const ProtocolInput& input, const std::vector<std::string>& 
   });
   const bool grouped = std::any_of(units.begin(), units.end(), [](uint64_t unit) { return unit != 0; });
   json result = {{"folds", kFolds}, {"repeats", kRepeats}, {"images", data.memory.size()}, {"units", grouped ? "groups" : "images"}};
+  std::set<int32_t> tested, known(data.memory_labels.begin(), data.memory_labels.end());
+  for (const std::vector<int>& fold_of : folds)
+    for (size_t i = 0; i < fold_of.size(); ++i)
+      if (fold_of[i] >= 0) tested.insert(data.memory_labels[i]);
+  known.insert(data.query_labels.begin(), data.query_labels.end());
+  for (const int32_t label : known)
+    if (!tested.contains(label)) result["classes_left_out"].push_back(class_name(input.dataset, label));
   for (size_t m = 0; m <= methods.size(); ++m) {
     json& own = m < methods.size() ? result["methods"][methods[m]] : result["majority"];
     own["balanced_accuracy"] = over_folds(rows, static_cast<int64_t>(2 * m));

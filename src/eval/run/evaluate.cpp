@@ -216,8 +216,8 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::vector<uint64_t> all = data.memory;
   all.insert(all.end(), data.queries.begin(), data.queries.end());
   if (with_validation) all.insert(all.end(), data.validation.begin(), data.validation.end());
-  const ExtractOptions extract{choose_transform(*dataset, all, image_size, options.whole), model.normalization.value().values,
-                               options.threads, options.whole};
+  const ExtractOptions extract{transform_of(options, *dataset, all, image_size), model.normalization.value().values, options.threads,
+                               options.whole};
   if (const std::string note = note_on_crop(*dataset, all, extract.transform); !note.empty()) checks["warnings"].push_back(note);
 
   std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};

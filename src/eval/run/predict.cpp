@@ -228,7 +228,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     model = load_model(options.model);
     std::vector<uint64_t> all(dataset->size());
     std::iota(all.begin(), all.end(), uint64_t{0});
-    transform = choose_transform(*dataset, all, network_side(model, options.image_size), options.whole);
+    transform = transform_of(options, *dataset, all, network_side(model, options.image_size));
     folder.emplace(options.images, transform, options.whole, model.normalization.value().values);
     data = head_data(*dataset, static_cast<size_t>(folder->size()));
     if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);

@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -226,6 +226,9 @@ std::string folds_table(const json& results) {
         text = fmt::format("{} x {}-fold cross-validation of the {} training images{}, in %{}\n", folds["repeats"].get<int>(),
                            folds["folds"].get<int>(), folds["images"].get<int64_t>(), folds["units"] == "groups" ? " by whole groups" : "",
                            few ? ": the headline, because the test images are few" : "");
+        if (const json& without = folds.value("classes_left_out", json::array()); !without.empty())
+          text += fmt::format("  without {} of the classes, which have not two training images or groups to hold one out: {}\n",
+                              without.size(), fmt::join(without.get<std::vector<std::string>>(), ", "));
         text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", "protocol", "method", "", "accuracy", "balanced", "95 %");
       }
       const auto line = [&](const std::string& method, const std::string& name, const json& of) {

@@ -132,8 +132,8 @@ std::vector<std::string> other_state(const Config& before, const Config& now) {
 std::vector<std::string> read_differences(const Config& before, const Config& now) {
   std::vector<std::string> found;
   for (const Field& field : config_fields())
-    if (field.training && field.key != "model.init_from" && field.get(before) != field.get(now) && !same_length(field, before, now) &&
-        !(why_unread(field, before) && why_unread(field, now)))
+    if (field.training && field.key != "model.init_from" && field.key != "teacher.distill" && field.get(before) != field.get(now) &&
+        !same_length(field, before, now) && !(why_unread(field, before) && why_unread(field, now)))
       found.push_back(change(field, before, now));
   return found;
 }

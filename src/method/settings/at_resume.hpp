@@ -28,7 +28,7 @@ std::vector<std::string> other_network(const SavedSettings& saved, const Config&
 std::vector<std::string> other_state(const Config& before, const Config& now);
 
 /// The same for all keys of the training that either of the two reads; both resolved. Without model.init_from, which counts at the
-/// beginning alone.
+/// beginning alone, and teacher.distill, of which the file's content counts.
 std::vector<std::string> read_differences(const Config& before, const Config& now);
 
 /// What a run goes on with.

@@ -88,6 +88,7 @@ void fill_facts(ModelConfig& model, const FactValues& arch) {
   word(model.qkv_bias, arch.qkv_bias);
   word(model.position_resize, arch.position_resize);
   word(model.rope_periods, arch.rope_periods);
+  word(model.activation, arch.activation);
 }
 
 // Values for what is open; nothing is checked.
@@ -112,6 +113,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
     if (c.model->drop_path_form == "auto") c.model->drop_path_form = arch.drop_path_form;
     fill_facts(*c.model, stated_facts(arch));
   }
+  if (c.model->activation == "auto") c.model->activation = family == Family::kResNet ? "relu" : "gelu";
   if (c.model->stem == "auto") c.model->stem = family != Family::kResNet ? "patch" : c.views->global_size <= 64 ? "small" : "large";
   r.set("model.image_size", c.model->image_size, c.views->global_size, "as views.global_size");
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
@@ -112,6 +113,21 @@ T FactLedger::settled(const char* name, std::optional<T> FactValues::*member, co
   return add(fallback_value, fallback.source, fallback.assumed);
 }
 
+void FactLedger::refuse_what_is_left(const BackboneConfig& config) const {
+  each(user_, [&](const char* name, const auto& value) {
+    if (!value || std::any_of(facts_.begin(), facts_.end(), [&](const Fact& fact) { return fact.name == name; })) return;
+    const bool crop = std::string(name) == "crop";
+    fail_usage(fmt::format("{}, {}", file_, name), fmt::format("a fact of {}", crop ? "images that are shown whole" : describe(config)),
+               fmt::format("{} by option or key", text_of(*value)),
+               crop ? "Leave it out, or choose the fit crop" : "It has none of the kind: leave the option out");
+  });
+}
+
+std::string activation_of(const BackboneConfig& config) {
+  if (std::holds_alternative<ResNetConfig>(config)) return "relu";
+  return *stated_facts(config).activation;
+}
+
 FactValues stated_facts(const BackboneConfig& config) {
   FactValues values;
   if (const auto* vit = std::get_if<VitConfig>(&config)) {
@@ -200,9 +216,9 @@ FactValues facts_from_json(const json& in, const std::string& source) {
 }
 
 const std::vector<std::string>& fact_keys() {
-  static const std::vector<std::string> keys{"model.heads",           "model.norm_eps",  "model.qkv_bias",
-                                             "model.position_resize", "model.rope_base", "model.rope_periods",
-                                             "model.stem_padding",    "model.mean",      "model.std"};
+  static const std::vector<std::string> keys{"model.heads",     "model.norm_eps",     "model.qkv_bias",     "model.position_resize",
+                                             "model.rope_base", "model.rope_periods", "model.stem_padding", "model.activation",
+                                             "model.mean",      "model.std"};
   return keys;
 }
 
@@ -213,6 +229,20 @@ FactValues facts_from_keys(const std::vector<Setting>& settings) {
     if (std::find(fact_keys().begin(), fact_keys().end(), setting.key) != fact_keys().end()) facts.push_back(setting);
   apply_settings(config, facts);
   return facts_of(*config.model);
+}
+
+FactValues facts_from_text(const std::string& text, const std::string& key) {
+  std::vector<Setting> settings;
+  std::istringstream in(text);
+  for (std::string word; in >> word;) {
+    const size_t equals = word.find('=');
+    const std::string name = "model." + word.substr(0, equals);
+    if (equals == std::string::npos || std::find(fact_keys().begin(), fact_keys().end(), name) == fact_keys().end())
+      fail_usage(key, fmt::format("facts such as heads=12, with blanks between; of {} without \"model.\"", fmt::join(fact_keys(), ", ")),
+                 "\"" + escaped(word) + "\"", "Correct it");
+    settings.push_back({name, word.substr(equals + 1), key});
+  }
+  return facts_from_keys(settings);
 }
 
 namespace {
@@ -239,7 +269,16 @@ void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
     fail_usage("qkv_bias", c.qkv_bias ? "masked or live: the file has a bias" : "none: the file has no bias", bias, "Correct it");
   c.mask_key_bias = bias == "masked";
   if (rope) {
-    if (!c.rope.min_period) ledger.settle("rope_base", &FactValues::rope_base, c.rope.base, {system});
+    if (!c.rope.min_period) {
+      ledger.settle("rope_base", &FactValues::rope_base, c.rope.base, {system});
+    } else {
+      const std::string periods = fmt::format("{:.6g} to {:.6g}", *c.rope.min_period, *c.rope.max_period);
+      if (ledger.said(&FactValues::rope_base))
+        fail_usage("rope_base",
+                   fmt::format("nothing: the file has rotary periods from {} in equal ratios, which are no powers of a base", periods),
+                   "a base", "Leave the option out, or correct what says it (config.json: rope_theta)");
+      ledger.note(fmt::format("rotary periods from {} in equal ratios (tensors of the file)", periods));
+    }
     std::string periods = c.rope.bf16_periods ? "bf16" : "exact";
     ledger.settle("rope_periods", &FactValues::rope_periods, periods, {system});
     check_word("rope_periods", periods, {"exact", "bf16"});
@@ -266,11 +305,12 @@ void settle(ResNetConfig& c, FactLedger& ledger, const Recognized&) {
 
 void settle_network(BackboneConfig& config, FactLedger& ledger, const Recognized& recognized) {
   std::visit([&](auto& c) { settle(c, ledger, recognized); }, config);
-  std::string activation = stated_facts(config).activation.value_or("relu"), found = activation;
+  const std::string activation = activation_of(config);
+  std::string found = activation;
   ledger.settle("activation", &FactValues::activation, found, {"as published"});
   if (found != activation)
     fail_usage("activation", fmt::format("\"{}\", as the published networks have it", activation), "\"" + escaped(found) + "\"",
-               "dinoxx has no network with another one");
+               "There is no such network here with another one");
   for (const Fact& fact : ledger.facts())
     if (fact.assumed) {
       const std::string what = fact.name == "heads" ? fact.value + " heads" : fact.name + " " + fact.value;
@@ -317,6 +357,7 @@ InputFacts settle_input(const BackboneConfig& config, FactLedger& ledger) {
   if (input.fit == "crop") ledger.settle_input("crop", &FactValues::crop, input.crop, {"as published"});
   if (!(input.crop > 0 && input.crop <= 1))
     fail_usage("crop", "a share above 0, at most 1", fmt::format("{}", input.crop), "Correct what says it");
+  ledger.refuse_what_is_left(config);
   return input;
 }
 

@@ -61,6 +61,9 @@ struct DescribedNetwork {
 /// beside the weights that describe the same network, and the options. UsageError for facts that contradict each other.
 DescribedNetwork describe_network(const WeightFile& file, const FactOptions& options = {});
 
+/// "gelu", "silu" or "relu", which comes with the network.
+std::string activation_of(const BackboneConfig& config);
+
 /// The facts of a configuration and of its input, as to_json and facts_from_json keep them.
 FactValues stated_facts(const BackboneConfig& config);
 /// What of them the shapes do not show, for a file under names whose system has a rule of its own for positions.
@@ -75,6 +78,8 @@ FactValues said_by_periods(const std::map<std::string, const WeightEntry*>& tens
 
 /// The facts that keys state (model.heads, model.norm_eps, ...); other keys are passed over.
 FactValues facts_from_keys(const std::vector<Setting>& settings);
+/// The same of a text of several, such as "heads=12 mean=0.5,0.5,0.5", that `key` has. UsageError for what is none.
+FactValues facts_from_text(const std::string& text, const std::string& key);
 /// The keys that do.
 const std::vector<std::string>& fact_keys();
 
@@ -113,6 +118,9 @@ class FactLedger {
       if (source.says.*member) return true;
     return false;
   }
+
+  /// UsageError naming a fact that the user says and that nothing has asked for: the network has none of that kind.
+  void refuse_what_is_left(const BackboneConfig& config) const;
 
   template <class T>
   bool user_says(std::optional<T> FactValues::*member) const {

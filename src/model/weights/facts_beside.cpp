@@ -24,11 +24,16 @@ json object_in(const std::filesystem::path& path) {
   return content.is_object() ? content : json();
 }
 
+/// A number, or what [height, width] have in common.
 template <class T>
 std::optional<T> number(const json& in, const char* path) {
   const json::json_pointer where(path);
-  if (!in.contains(where) || !in[where].is_number() || (std::is_integral_v<T> && !in[where].is_number_integer())) return std::nullopt;
-  return in[where].get<T>();
+  if (!in.contains(where)) return std::nullopt;
+  const json& found = in[where];
+  const bool pair = found.is_array() && found.size() == 2 && found[0] == found[1];
+  const json& one = pair ? found[0] : found;
+  if (!one.is_number() || (std::is_integral_v<T> && !one.is_number_integer())) return std::nullopt;
+  return one.get<T>();
 }
 
 std::string word(const json& in, const char* path) {
@@ -107,6 +112,7 @@ FactValues said_by_transformers(const json& config, const BackboneConfig& shapes
   says.heads = number<int>(config, "/num_attention_heads");
   says.norm_eps = number<double>(config, "/layer_norm_eps");
   if (std::holds_alternative<ResNetConfig>(shapes)) says.norm_eps.reset();
+  if (std::holds_alternative<VitConfig>(shapes) && config.value("qkv_bias", json()) == json(false)) says.qkv_bias = "none";
   if (const std::string name = word(config, "/hidden_act"); !name.empty() && !std::holds_alternative<ResNetConfig>(shapes))
     says.activation = name;
   const auto* vit = std::get_if<VitConfig>(&shapes);
@@ -225,6 +231,17 @@ FactValues said_by_preprocessor(const json& in) {
   return says;
 }
 
+/// Images are resized bicubically here, as these networks were trained; files may say otherwise.
+void note_resizing(const json& config, const json& preprocessor, std::vector<std::string>& notes) {
+  const json& timm = config.contains("pretrained_cfg") && config["pretrained_cfg"].is_object() ? config["pretrained_cfg"] : config;
+  std::string how = word(timm, "/interpolation");
+  static constexpr const char* kFilters[] = {"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"};  // numbers of Pillow
+  const auto filter = number<int>(preprocessor, "/resample");
+  if (filter && *filter >= 0 && *filter < static_cast<int>(std::size(kFilters))) how = kFilters[*filter];
+  if (!how.empty() && how != "bicubic" && how != "random")
+    notes.push_back(fmt::format("the file says that images are resized by {} interpolation; here it is bicubic", how));
+}
+
 }  // namespace
 
 std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfig& shapes, std::vector<std::string>& notes) {
@@ -240,6 +257,8 @@ std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfi
     }
     sources.push_back({"config.json", timm ? said_by_timm(config, shapes) : said_by_transformers(config, shapes)});
   }
+  const bool ours = file.settings().is_object() && file.settings().contains(kFactsKey);
+  if (!ours) note_resizing(config, preprocessor, notes);
   if (!preprocessor.is_null()) sources.push_back({"preprocessor_config.json", said_by_preprocessor(preprocessor)});
   return sources;
 }

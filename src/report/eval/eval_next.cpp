@@ -93,6 +93,36 @@ void repair_classes(const Results& results, std::vector<Html>& items) {
                              "wrong labels and label more images of both"));
 }
 
+// Which labels would change the answer: of test images where a figure is unsure, of images that have none, of all classes where the
+// few-shot curve still rises.
+void more_labels(const Results& results, std::vector<Html>& items) {
+  const Method* chosen = results.chosen();
+  if (!chosen) return;
+  std::vector<std::pair<double, std::string>> unsure;
+  for (const json& row : elements(at(*chosen->scores, {"classes"}))) {
+    const std::vector<Doubt> doubts = doubts_of(row);
+    if (std::find(doubts.begin(), doubts.end(), Doubt::kUnsureRecall) != doubts.end())
+      unsure.emplace_back(number_of(row, "queries"), text_of(row, "name"));
+  }
+  std::sort(unsure.begin(), unsure.end());
+  std::vector<std::string> named;
+  for (const auto& [images, name] : unsure) named.push_back(fmt::format("{} ({} test images)", name, figure(images, 9)));
+  if (!named.empty())
+    items.push_back(item("Label more test images", some_of(named) + ": with so few the interval of their recall reaches below 50 %"));
+  const double open = number_of(at(results.all(), {"suites", chosen->protocol.c_str(), "protocol"}), "unlabelled_left_out");
+  if (open > 0)
+    items.push_back(item("Label what has no label", fmt::format("{} images of these splits have none and were left out", figure(open, 9))));
+  const LabelGains gains = label_gains(results);
+  if (gains.methods.empty()) return;
+  const LabelGain* best = &gains.methods.front();
+  for (const LabelGain& gain : gains.methods)
+    if (gain.significant && (!best->significant || gain.after - gain.before > best->after - best->before)) best = &gain;
+  const std::string step = fmt::format("from {} to {} labelled images per class", figure(gains.shots_before), figure(gains.shots_after));
+  items.push_back(best->significant ? item("Label more of every class", fmt::format("{} {} still gained, {} % to {} %", step, best->method,
+                                                                                    percent(best->before), percent(best->after)))
+                                    : item("More labels of every class may not help", fmt::format("{} no method gained for sure", step)));
+}
+
 // The difference of two methods of the checkpoint in balanced accuracy, first minus second: [low, high], or null.
 const json& difference(const Results& results, const Method& first, const json& second) {
   static const json none;
@@ -144,6 +174,7 @@ Html next_section(const Results& results) {
   repair_splits(results, items);
   repair_labels(results, items);
   repair_classes(results, items);
+  more_labels(results, items);
   Html body = items.empty() ? paragraph("Nothing in these results asks for a change of labels or splits.") : list(items);
   return body + worth(results);
 }

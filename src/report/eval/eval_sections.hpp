@@ -52,6 +52,17 @@ enum class Doubt {
   kUnsureRecall,     ///< so few test images that recall may be below one half
   kUnsurePrecision,  ///< so few predictions of the class that precision may be below one half
 };
+/// What the last doubling of the labels gave a method of the few-shot curve.
+struct LabelGain {
+  std::string method;
+  double before = 0, after = 0;  ///< balanced accuracy
+  bool significant = false;      ///< the intervals over draws are apart
+};
+struct LabelGains {
+  double shots_before = 0, shots_after = 0;
+  std::vector<LabelGain> methods;  ///< empty: no curve, or no intervals
+};
+LabelGains label_gains(const Results& results);
 /// All that hold, in the order of Doubt; none: the class can be relied on.
 std::vector<Doubt> doubts_of(const nlohmann::json& row);
 std::string doubt_text(Doubt doubt);

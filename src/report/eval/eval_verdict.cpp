@@ -81,6 +81,16 @@ const json& folds_of(const Results& results, const Method& method) {
   return none;
 }
 
+// Classes that cross-validation could not hold an image out of: its figures are of the others alone.
+std::string without_classes(const json& folds) {
+  std::vector<std::string> names;
+  for (const json& name : elements(at(folds, {"classes_left_out"})))
+    if (name.is_string()) names.push_back(name);
+  return names.empty() ? ""
+                       : fmt::format("; without {} of the classes, which have not two training images or groups to hold one out: {}",
+                                     names.size(), fmt::join(names, ", "));
+}
+
 std::string folds_text(const json& folds, const json& method) {
   const auto value = [&](const char* score) {
     return share_text(at(method, {score, "mean"}), at(method, {score, "interval95"})) +
@@ -88,7 +98,8 @@ std::string folds_text(const json& folds, const json& method) {
   };
   return fmt::format("balanced accuracy {}, accuracy {} in {} x {}-fold cross-validation of the {} training images{}",
                      value("balanced_accuracy"), value("accuracy"), figure(number_of(folds, "repeats")), figure(number_of(folds, "folds")),
-                     figure(number_of(folds, "images"), 9), text_of(folds, "units") == "groups" ? ", by whole groups" : "");
+                     figure(number_of(folds, "images"), 9), text_of(folds, "units") == "groups" ? ", by whole groups" : "") +
+         without_classes(folds);
 }
 
 Html headline(const Results& results, const Method& chosen) {
@@ -131,25 +142,15 @@ Html headline(const Results& results, const Method& chosen) {
 
 // Did the last doubling of the labels still help?
 Html more_labels(const Results& results) {
-  const json& curve = elements(at(results.all(), {"suites", "few", "results"}));
-  const json& points = elements(curve.empty() ? curve : at(curve[0], {"curve"}));
-  if (points.size() < 2) return {};
-  const json &last = points[points.size() - 1], &before = points[points.size() - 2];
+  const LabelGains gains = label_gains(results);
   std::vector<Html> items;
-  for (const char* method : {"simpleshot", "nearest_mean", "logistic"}) {
-    const json& now = at(last, {"methods", method, "balanced_accuracy"});
-    const json& then = at(before, {"methods", method, "balanced_accuracy"});
-    const double a = number_of(then, "mean"), b = number_of(now, "mean");
-    const json &above = at(now, {"interval95"}), &below = at(then, {"interval95"});
-    if (std::isnan(a) || std::isnan(b) || interval_text(above).empty() || interval_text(below).empty()) continue;
-    const bool apart = above[0].get<double>() > below[1].get<double>();
-    items.push_back(
-        text(fmt::format("{}: from {} % to {} %; {}", method_name("few", method), percent(a), percent(b),
-                         apart ? "a significant gain: more labels still help" : "no significant gain: the intervals over draws overlap")));
-  }
+  for (const LabelGain& gain : gains.methods)
+    items.push_back(text(fmt::format(
+        "{}: from {} % to {} %; {}", gain.method, percent(gain.before), percent(gain.after),
+        gain.significant ? "a significant gain: more labels still help" : "no significant gain: the intervals over draws overlap")));
   if (items.empty()) return {};
-  return element("h3", text(fmt::format("From {} to {} labelled images per class", figure(number_of(before, "shots")),
-                                        figure(number_of(last, "shots"))))) +
+  return element("h3",
+                 text(fmt::format("From {} to {} labelled images per class", figure(gains.shots_before), figure(gains.shots_after)))) +
          list(items) +
          element("p",
                  text("This does not tell how many more images a single class needs: the curve is for all classes together and ends where "
@@ -181,6 +182,23 @@ Html distrusted(const Method& chosen) {
 }
 
 }  // namespace
+
+LabelGains label_gains(const Results& results) {
+  const json& curve = elements(at(results.all(), {"suites", "few", "results"}));
+  const json& points = elements(curve.empty() ? curve : at(curve[0], {"curve"}));
+  if (points.size() < 2) return {};
+  const json &last = points[points.size() - 1], &before = points[points.size() - 2];
+  LabelGains gains{number_of(before, "shots"), number_of(last, "shots"), {}};
+  for (const char* method : {"simpleshot", "nearest_mean", "logistic"}) {
+    const json& now = at(last, {"methods", method, "balanced_accuracy"});
+    const json& then = at(before, {"methods", method, "balanced_accuracy"});
+    const double a = number_of(then, "mean"), b = number_of(now, "mean");
+    const json &above = at(now, {"interval95"}), &below = at(then, {"interval95"});
+    if (std::isnan(a) || std::isnan(b) || interval_text(above).empty() || interval_text(below).empty()) continue;
+    gains.methods.push_back({method_name("few", method), a, b, above[0].get<double>() > below[1].get<double>()});
+  }
+  return gains;
+}
 
 std::vector<Doubt> doubts_of(const json& row) {
   const auto low = [&](const char* key) {

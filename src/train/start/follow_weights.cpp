@@ -24,10 +24,11 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Keys that describe a network; those that say how it is trained stay the configuration's.
-constexpr const char* kNetworkKeys[] = {
-    "model.arch",      "model.style",        "model.dim",          "model.depth",      "model.heads",    "model.mlp_ratio",
-    "model.registers", "model.patch_size",   "model.stem",         "model.norm_eps",   "model.qkv_bias", "model.position_resize",
-    "model.rope_base", "model.rope_periods", "model.stem_padding", "model.image_size", "model.mean",     "model.std"};
+constexpr const char* kNetworkKeys[] = {"model.arch",       "model.style",        "model.dim",          "model.depth",
+                                        "model.heads",      "model.mlp_ratio",    "model.registers",    "model.patch_size",
+                                        "model.stem",       "model.norm_eps",     "model.qkv_bias",     "model.position_resize",
+                                        "model.rope_base",  "model.rope_periods", "model.stem_padding", "model.image_size",
+                                        "model.activation", "model.mean",         "model.std"};
 constexpr const char* kSizeKeys[] = {"views.global_size", "views.local_size", "gram.size", "views.sizes"};
 
 const Field& field_of(const std::string& key) {
@@ -88,6 +89,7 @@ ModelConfig keys_of(const Recognized& found, const Config& config, const fs::pat
     std::string style = "dinov2";
     if (vit->registers > 0) style = "dinov2_reg";
     if (vit->layer_scale <= 0) style = "dino";
+    if (vit->rope.min_period) no_keys(path, found.config);
     if (vit->positions == "rope") style = "dinov3";
     std::vector<std::string> archs = vit_archs();
     std::stable_partition(archs.begin(), archs.end(), [&](const std::string& arch) {
@@ -105,6 +107,7 @@ ModelConfig keys_of(const Recognized& found, const Config& config, const fs::pat
     model.rope_base.reset();
     if (facts.rope_base) model.rope_base = *facts.rope_base;
     model.norm_eps = vit->norm_eps;
+    model.activation = activation_of(found.config);
     return model;
   }
   std::vector<std::string> same;
@@ -124,6 +127,7 @@ ModelConfig keys_of(const Recognized& found, const Config& config, const fs::pat
     field_of(key).set(open, field_of(key).default_text);
     model = *open.model;
   }
+  model.activation = activation_of(found.config);
   model.mean = config.model->mean;
   model.std = config.model->std;
   model.arch = same.front();

@@ -1,9 +1,16 @@
 // The teacher of a distillation: a run of dinoxx, or a training checkpoint of the official code.
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
 
 #include "dinoxx/base/error.hpp"
+#include "method/settings/own_config.hpp"
 #include "method/settings/resolve.hpp"
+#include "method/shared/configure_views.hpp"
+#include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
+#include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"
 #include "other_weights.hpp"
@@ -16,14 +23,21 @@ namespace fs = std::filesystem;
 constexpr const char* kKey = "teacher.distill";
 
 // The resolved configuration in a weight file that dinoxx wrote; nothing for another file.
-std::optional<Config> own_config(const fs::path& path) {
-  if (fs::is_directory(path) || path.extension() != ".safetensors") return std::nullopt;
-  const SafetensorsFile file(path, FileAccess::kHeader);
-  const auto text = file.metadata().find("dinoxx.config");
-  if (text == file.metadata().end()) return std::nullopt;
-  Config config = default_config();
-  apply_settings(config, parse_settings(text->second, path.string()));
-  return settled(config);
+std::optional<Config> own_settings(const WeightFile& file) {
+  const std::optional<Config> found = own_config(file);
+  return found ? std::optional(settled(*found)) : std::nullopt;
+}
+
+DescribedNetwork described(const WeightFile& file, const Config& config) {
+  FactOptions which;
+  which.user = facts_from_text(config.teacher->facts, "teacher.facts");
+  which.sources = said_by_training(file);
+  DescribedNetwork found = describe_network(file, which);
+  // the keys of [model] are the student's
+  for (std::string& note : found.network.notes)
+    for (const std::string key = "--model."; note.find(key) != std::string::npos;)
+      note.replace(note.find(key), key.size(), "teacher.facts: ");
+  return found;
 }
 
 // A head by the shapes of its tensors; nothing where there is none under this prefix.
@@ -61,25 +75,27 @@ std::optional<HeadPlan> head_in(const WeightFile& file, const std::string& prefi
 // The networks of a checkpoint of the official code: backbone and heads side by side.
 struct Published {
   WeightFile file;
-  Recognized recognized;
+  DescribedNetwork described;
   std::string prefix;  // of all of it
   NetworkConfig network;
 };
-Published published(const fs::path& path) {
-  Published p{WeightFile::open(path), {}, {}, {}};
-  p.recognized = recognize(p.file);
-  require_numbers(p.recognized, path.string());
+Published published(const fs::path& path, const Config& config) {
+  WeightFile file = WeightFile::open(path);
+  DescribedNetwork found = described(file, config);
+  Published p{std::move(file), std::move(found), {}, {}};
+  const Recognized& recognized = p.described.network;
+  require_numbers(recognized, path.string());
   const std::string part = "backbone.";
-  if (p.recognized.prefix.ends_with(part)) p.prefix = p.recognized.prefix.substr(0, p.recognized.prefix.size() - part.size());
+  if (recognized.prefix.ends_with(part)) p.prefix = recognized.prefix.substr(0, recognized.prefix.size() - part.size());
   std::optional<HeadPlan> head;
-  if (p.recognized.prefix.ends_with(part))
+  if (recognized.prefix.ends_with(part))
     for (const char* name : {"head", "dino_head"})
       if (!head) head = head_in(p.file, p.prefix, name);
   if (!head)
     fail_usage(kKey,
                "a teacher with its heads: a run of dinoxx, or a training checkpoint with \"backbone.\" and \"head.\" or \"dino_head.\"",
                fmt::format("a backbone alone in {}", path.string()), "Prototypes are what is distilled; model.init_from takes a backbone");
-  p.network.backbone = p.recognized.config;
+  p.network.backbone = recognized.config;
   p.network.head = *head;
   p.network.patch_head = head_in(p.file, p.prefix, "ibot_head");
   return p;
@@ -101,6 +117,20 @@ void check_fits(const MethodSpec& student, const NetworkConfig& teacher, const f
   same("model.patch_size", patch(student.network.backbone), patch(teacher.backbone));
 }
 
+// The student's images are the teacher's.
+void check_normalization(const Config& student, const InputNormalization& teacher, const fs::path& path) {
+  if (teacher.assumed) return;
+  const Normalization here = normalization_of(student);
+  const auto same = [&](const char* key, const std::array<float, 3>& mine, const std::array<float, 3>& theirs) {
+    for (size_t i = 0; i < mine.size(); ++i)
+      if (std::abs(mine[i] - theirs[i]) > 1e-4f)
+        fail_usage(key, fmt::format("{}, as the teacher in {} has it ({})", channels_text(theirs), path.string(), teacher.source),
+                   channels_text(mine), "Give the student the same, or correct it by teacher.facts (mean=0.5 std=0.5)");
+  };
+  same("model.mean", here.mean, teacher.values.mean);
+  same("model.std", here.std, teacher.values.std);
+}
+
 NamedTensors all_tensors(const Network& network) {
   NamedTensors all = network.parameters();
   for (const NamedTensor& buffer : network.buffers()) all.push_back(buffer);
@@ -112,9 +142,10 @@ std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::Sc
   network->initialize(0);
   at::NoGradGuard no_grad;
   NamedTensors wanted = stored_state(network->backbone());
-  if (!p.recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
+  const Recognized& recognized = p.described.network;
+  if (!recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
     std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
-  const ImportReport report = import_weights(p.recognized, path.string(), wanted);
+  const ImportReport report = import_weights(recognized, path.string(), wanted);
   for (const auto& [name, tensor] : network->parameters()) {
     if (name.starts_with("backbone.")) continue;
     const at::Tensor values = read_entry(p.file.at(p.prefix + name));
@@ -123,42 +154,48 @@ std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::Sc
                  "Check the file (dinoxx weights inspect)");
     tensor.copy_(values);
   }
-  for (const auto* list : {&p.recognized.notes, &report.adapted})
-    for (const std::string& note : *list) lines.push_back("  " + note);
+  for (const std::string& note : report.adapted) lines.push_back("  " + note);
   return network;
 }
 
 }  // namespace
 
-bool frozen_teacher_has_weight_norm(const fs::path& given) {
-  const fs::path path = weight_path(kKey, given);
-  if (const std::optional<Config> own = own_config(path)) return *own->head->weight_norm;
-  return std::get<DinoHeadConfig>(published(path).network.head.config).weight_norm;
+bool frozen_teacher_has_weight_norm(const Config& config) {
+  const fs::path path = weight_path(kKey, config.teacher->distill);
+  if (const std::optional<Config> own = own_settings(WeightFile::open(path, FileAccess::kHeader))) return *own->head->weight_norm;
+  return std::get<DinoHeadConfig>(published(path, config).network.head.config).weight_norm;
 }
 
-std::vector<std::string> load_frozen_teacher(const fs::path& given, const MethodSpec& spec, at::ScalarType compute, at::Device device,
+std::vector<std::string> load_frozen_teacher(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device,
                                              TrainState& state) {
-  const fs::path path = weight_path(kKey, given);
+  const fs::path path = weight_path(kKey, config.teacher->distill);
   std::vector<std::string> lines;
   std::unique_ptr<Network> network;
-  if (const std::optional<Config> own = own_config(path)) {
+  const WeightFile file = WeightFile::open(path);
+  const DescribedNetwork found = described(file, config);
+  check_normalization(config, found.input.normalization, path);
+  if (const std::optional<Config> own = own_settings(file)) {
     const MethodSpec teacher = make_method(*own);
     if (!std::holds_alternative<DinoHeadConfig>(teacher.network.head.config))
       fail_usage(kKey, "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
                  "Name a run of dino, ibot, dinov2, dinov3 or distill");
     check_fits(spec, teacher.network, path);
-    const WeightFile file = WeightFile::open(path, FileAccess::kHeader);
     uint64_t numbers = 0;
     for (const WeightEntry& entry : file.entries()) numbers += entry.element_count();
     require_numbers(teacher.network.backbone, numbers, path.string());
     network = std::make_unique<Network>(teacher.network, compute);
     load_named(SafetensorsFile(path), path.string(), all_tensors(*network));
   } else {
-    const Published p = published(path);
+    const Published p = published(path, config);
     check_fits(spec, p.network, path);
     network = loaded(p, path, compute, lines);
   }
-  lines.insert(lines.begin(), "frozen teacher from " + path.string() + ": " + describe(network->backbone().config()));
+  std::vector<std::string> facts;
+  for (const Fact& fact : found.facts) facts.push_back(describe(fact));
+  std::vector<std::string> first{"frozen teacher from " + path.string() + ": " + describe(network->backbone().config()),
+                                 fmt::format("  {}", fmt::join(facts, ", "))};
+  for (const std::string& note : found.network.notes) first.push_back("  " + note);
+  lines.insert(lines.begin(), first.begin(), first.end());
   if (!device.is_cpu()) network->to(device);
   state.frozen = std::move(network);
   return lines;

@@ -28,8 +28,7 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
                                        const std::vector<FlatState*>& flats, const std::vector<const NamedTensors*>& buffers) {
   const WeightFile file = WeightFile::open(path);
   FactOptions which;
-  which.user = facts_of(*config.model);
-  which.user.mean = which.user.std = std::nullopt;  // those of the run's views
+  which.user = stated_facts(backbone_config(config));  // not of its input, which is that of the run's views
   which.sources = said_by_training(file);
   const DescribedNetwork found = describe_network(file, which);
   const Recognized& recognized = found.network;

@@ -20,12 +20,13 @@ std::vector<std::string> init_from(const std::filesystem::path& path, const Conf
 std::vector<std::string> load_gram_teacher(const std::filesystem::path& path, const Config& config, TrainState& state);
 
 /// Whether the prototypes of the teacher behind teacher.distill have weight norm, as its student's then have.
-bool frozen_teacher_has_weight_norm(const std::filesystem::path& path);
+bool frozen_teacher_has_weight_norm(const Config& config);
 
 /// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved, or one in a training
 /// checkpoint of DINO, DINOv2 or DINOv3 ("teacher.backbone.*" with head.*, or dino_head.* and ibot_head.*). Its heads must have as many
-/// prototypes as the student's, and its patches the student's size.
-std::vector<std::string> load_frozen_teacher(const std::filesystem::path& path, const MethodSpec& spec, at::ScalarType compute,
-                                             at::Device device, TrainState& state);
+/// prototypes as the student's, its patches the student's size, and its input, which is the student's, the same normalisation. What no
+/// shape shows is as the file and what stands beside it say, or teacher.facts; contradictions are refused.
+std::vector<std::string> load_frozen_teacher(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device,
+                                             TrainState& state);
 
 }  // namespace dinoxx

@@ -2,11 +2,15 @@
 
 #include <ATen/ATen.h>
 #include <dirent.h>
+#include <signal.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <random>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -42,7 +46,7 @@ void look_into(const fs::path& folder) {
 
 bool holds(const fs::path& file, const std::string& text) {
   std::error_code ignored;
-  return fs::exists(file, ignored) && read_text(file) == text;
+  return fs::exists(file, ignored) && read_text(file).starts_with(text);
 }
 
 bool comes_to_hold(const fs::path& file, const std::string& text) {
@@ -54,6 +58,32 @@ bool comes_to_hold(const fs::path& file, const std::string& text) {
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }
   return true;
+}
+
+constexpr const char* kToken = ".shared-";
+
+// Files of checks that were killed: of a process of this host that is gone, or older by far than a check takes, by the file server's own
+// clock.
+void remove_old_tokens(const fs::path& folder, const fs::path& own) {
+  constexpr auto kLongest = std::chrono::minutes(10);
+  std::error_code ignored;
+  const auto now = own.empty() ? fs::file_time_type::clock::now() : fs::last_write_time(own, ignored);
+  std::vector<std::string> gone;
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(kToken) || entry.path() == own || !entry.is_regular_file(ignored)) continue;
+    files.push_back(entry.path());
+    const auto written = entry.last_write_time(ignored);
+    std::istringstream words(written < now - kLongest ? "" : read_text(entry.path()));
+    std::string token, host;
+    pid_t process = 0;
+    const bool known = static_cast<bool>(words >> token >> host >> process);
+    if (written < now - kLongest || (known && host == host_name() && ::kill(process, 0) != 0 && errno == ESRCH)) gone.push_back(name);
+  }
+  for (const fs::path& file : files)  // with those of its other ranks
+    for (const std::string& name : gone)
+      if (file.filename().string().starts_with(name)) fs::remove(file, ignored);
 }
 
 // A number that no other run has.
@@ -86,12 +116,14 @@ std::string fingerprint(const fs::path& path) {
 }  // namespace
 
 void check_shared_folder(Communicator& comm, const fs::path& folder) {
-  if (comm.size() == 1) return;
+  if (comm.size() == 1) return remove_old_tokens(folder, {});
   const std::string token = agreed_token(comm);
-  const fs::path written = folder / fmt::format(".shared-{}", token);
+  const fs::path written = folder / fmt::format("{}{}", kToken, token);
   try {
     on_all_ranks(comm, [&] {
-      if (comm.rank() == 0) write_file_atomically(written, token);
+      if (comm.rank() != 0) return;
+      write_file_atomically(written, fmt::format("{} {} {}\n", token, host_name(), ::getpid()));
+      remove_old_tokens(folder, written);
     });
     on_all_ranks(comm, [&] {
       if (comm.rank() == 0) return;

@@ -33,9 +33,9 @@ constexpr const char* kForm = "FILE:RANKS with commas between, such as small.cfg
 
 // What the teacher's answers depend on, and what keeps the students in step.
 bool shared_by_all(const std::string& key) {
-  static const std::set<std::string> keys{
-      "model.patch_size",    "model.fit",  "teacher.distill", "train.method", "train.batch_size", "train.length",         "train.extend",
-      "train.extend_warmup", "train.seed", "train.precision", "train.device", "checkpoint.every", "checkpoint.keep_every"};
+  static const std::set<std::string> keys{"model.patch_size", "model.fit",    "teacher.distill",  "teacher.facts",        "train.method",
+                                          "train.batch_size", "train.length", "train.extend",     "train.extend_warmup",  "train.seed",
+                                          "train.precision",  "train.device", "checkpoint.every", "checkpoint.keep_every"};
   return keys.contains(key) || key.starts_with("views.") || key.starts_with("mask.");
 }
 

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the commands of README.md and docs: documented_test.py PROGRAM SOURCE_FOLDER MPIEXEC "MPI FLAGS" [PAGE:LINE]
+"""Runs the commands of README.md and docs: documented_test.py PROGRAM SOURCE_FOLDER MPIEXEC "MPI FLAGS" [PAGE:LINE|--list]
 
 Every ```sh block is run as printed, with bash -e, in a folder that has what its words stand for: ~/photos and $CIFAR10 with images, ~/dinov2-small with a
 DINOv2 file as transformers writes one, DATA, RUN, FILE and CONFIG. What differs from a user's machine: a training takes two steps of a network that is small
 where nothing else says its size (keys behind what is printed), launch/local.sh starts one process, and an evaluation takes the newest checkpoint in the place
 of a step that so short a run never reaches. What builds, installs, submits or tests is not run again: its scripts, configurations and targets must be there.
+
+A form ([optional], this|that) is run with what it cannot do without. Every line of a page that is a command must have run here or stand in OTHERS or LEFT_OUT, with
+the reason: --list prints these, and what is missing, and runs nothing.
 
 Every `dinoxx COMMAND --option` inside a sentence, or in the form of a command ([optional], this|that), must be a command with that option.
 """
@@ -68,9 +71,16 @@ start = [MPIEXEC, *FLAGS, "-n", str(ranks)] if "--students" in words else []
 sys.exit(subprocess.call(start + [PROGRAM] + words))
 """
 
-# Words whose work has tests of its own; their files must be there.
-OTHERS = ["cmake", "ctest", "sbatch", "python3", "launch/setup.sh", "launch/quickstart.sh", "launch/test.sh", "launch/evaluate.sh", "launch/cluster.sh",
-          "launch/slurm_submit.sh", "build/golden/bin/pip", "build/golden/bin/python", "build/release/tests/unit/unit_method"]
+# Words whose work has tests of its own, or needs what a test has not; their files must be there.
+OTHERS = {"cmake": "builds and installs the program that runs here; integration_install", "ctest": "runs the tests", "sbatch": "needs Slurm; integration_slurm_submit",
+          "python3": "scripts for figures and comparisons by hand", "launch/setup.sh": "integration_setup", "launch/quickstart.sh": "sets up, builds, then runs what stands here",
+          "launch/test.sh": "runs the tests", "launch/evaluate.sh": "integration_evaluate", "launch/cluster.sh": "needs several hosts; integration_train_hosts",
+          "launch/slurm_submit.sh": "needs Slurm; integration_slurm_submit", "build/golden/bin/pip": "installs packages for golden values",
+          "build/golden/bin/python": "writes golden values, which the golden tests read", "build/release/tests/unit/unit_method": "writes a page, which unit_method holds to the table"}
+# Lines that are not run even so.
+LEFT_OUT = {r"\bDAVIS\b": "needs DAVIS 2017, which has a licence of its own", r"build/\S*tests/bench/": "figures by hand; bench programs are built by every test run",
+            r"tests/golden/make_\w+\.py|build/tests/golden/|build/release/tests/golden/": "golden values; the golden tests read them", r"^tests/mutation\.py": "takes hours; unit_mutation",
+            r"^srun ": "needs Slurm"}
 OTHER_SHIM = r"""
 import os, re, sys
 parts = [re.sub(r":\d+$", "", part) for word in sys.argv[1:] for part in word.split(",")]
@@ -133,11 +143,18 @@ class Place:
         self.environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": self.home, "CIFAR10": os.path.join(self.home, "cifar10"),
                             "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         self.fill()
+        shutil.copytree(os.path.join(self.home, "photos"), os.path.join(self.repo, "FOLDER"))
+        shutil.copy(os.path.join(self.home, "photos/cat/0.png"), os.path.join(self.repo, "IMAGE"))
+        with open(os.path.join(self.repo, "PAIRS.json"), "w", encoding="utf-8") as pairs:
+            pairs.write('[{"first": "FOLDER/cat/0.png", "second": "FOLDER/dog/0.png", "points": [[10, 10, 12, 12], [40, 40, 41, 44]]}]')
 
     def tidy(self, block):
         """RUN is a finished run for those who read it, and free for those who make it."""
         for name in re.findall(r"--out ([A-Z]+\d*)(?=\s|$)", block):
             shutil.rmtree(os.path.join(self.repo, name), ignore_errors=True)
+        if re.search(r"dinoxx report DIR\b", block):
+            shutil.rmtree(os.path.join(self.repo, "DIR"), ignore_errors=True)
+            shutil.copytree(os.path.join(self.repo, "SOURCE"), os.path.join(self.repo, "DIR"))
         if not os.path.exists(os.path.join(self.repo, "RUN", "metrics.jsonl")) and not re.search(r"--out RUN(?=\s|$)", block):
             shutil.rmtree(os.path.join(self.repo, "RUN"), ignore_errors=True)
             shutil.copytree(os.path.join(self.repo, "SOURCE"), os.path.join(self.repo, "RUN"))
@@ -179,6 +196,34 @@ def is_form(line):
     return re.search(r"[\[\]|<>]|\.\.\.", line.split("#")[0]) is not None
 
 
+def least(form):
+    """What a form cannot do without, the first of alternatives."""
+    form, before = re.split(r"\s{3,}|\s+#", form.strip())[0], ""
+    while form != before:
+        form, before = re.sub(r"\s*\[[^\[\]]*\]", "", form), form
+    return re.sub(r"(?<=\w)\|[\w.|]+", "", form).replace("...", "").rstrip()
+
+
+def command_lines(page):
+    """(line number, line) of all lines of a page that are commands, in blocks of any kind."""
+    word = r"(?:[A-Z_]+=\S+ )*(?:dinoxx|mpirun|cmake|ctest|sbatch|srun|python3|launch/\S+|tests/\S+|build/\S+)(?: |$)"
+    fenced = False
+    for number, line in enumerate(page_text(page).splitlines(), 1):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif (fenced or line.startswith("    ")) and re.match(word, line.strip()):
+            yield number, line.strip()
+
+
+def uncovered(page):
+    """Lines that nothing runs: (line number, line, reason or "")."""
+    run_lines = {line.strip() for _, block in blocks(page) for line in block.splitlines()}
+    for number, line in command_lines(page):
+        if not any(run_line and line.startswith(run_line) for run_line in run_lines) and least(line) not in run_lines:
+            yield number, line, next((why for pattern, why in LEFT_OUT.items() if re.search(pattern, line)),
+                                     next((why for word, why in OTHERS.items() if line.startswith(word + " ")), ""))
+
+
 def blocks(page):
     """(line, commands) of ```sh blocks, and of indented ones that begin with a command."""
     text = page_text(page)
@@ -186,6 +231,9 @@ def blocks(page):
         yield text[:match.start()].count("\n") + 2, match.group(1)
     for match in re.finditer(r"(?:^    .*\S.*\n)+", re.sub(r"```.*?```", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.S), re.M):
         lines = [re.split(r"\s{3,}(?!#)", line[4:].rstrip())[0] if is_command(line[4:]) else line[4:] for line in match.group(0).splitlines()]
+        for at, line in enumerate(match.group(0).splitlines()):
+            if is_form(line) and is_command(line.strip()) and "DAVIS" not in line:
+                yield text[:match.start()].count("\n") + 1 + at, least(line) + "\n"
         if any(is_form(line) and is_command(line) for line in lines) or not re.match(r"for |(mpirun -n \d+ )?dinoxx ", lines[0]):
             lines = [line for line in lines if is_command(line) and not is_form(line) and "DAVIS" not in line]
         lines = [line for line in lines if "DAVIS" not in line]
@@ -204,6 +252,20 @@ def named_commands(page):
 
 def main():
     findings, ran = [], 0
+    for page in PAGES:
+        for line, words, reason in uncovered(page):
+            print(f"{page}:{line}: not run ({reason or 'no reason is known'}): {words}")
+            if not reason:
+                findings.append(f"{page}:{line}: this command is not run, and no reason is listed: {words}")
+        if ONLY == "--list":
+            for line, words in command_lines(page):
+                for word, why in OTHERS.items():
+                    if words.startswith(word + " "):
+                        print(f"{page}:{line}: its files are looked for ({why}): {words}")
+    if ONLY == "--list":
+        for finding in findings:
+            print("FOUND", finding)
+        return 1 if findings else 0
     commands = set(re.findall(r"^  ([a-z]+) ", run([PROGRAM, "--help"]).stdout, re.M))
     help_of = {}
     for page in PAGES:

@@ -74,6 +74,25 @@ stages)
   run 2 "${base[@]}" --train.method distill --teacher.distill first --model.dim 16 --model.depth 1 --out student
   expect 0
   says "frozen teacher from first/checkpoints/step_00000008/teacher.safetensors"
+  # the content of the teacher's file counts, not where it lies
+  distill=("${base[@]}" --train.method distill --model.dim 16 --model.depth 1 --train.length 12it --out student)
+  cp first/checkpoints/step_00000008/teacher.safetensors moved.safetensors
+  run 1 "${distill[@]}" --teacher.distill moved.safetensors --check
+  expect 0
+  grep -q 'teacher.distill was' log && die "the same teacher elsewhere is called another"
+  cp student/config.cfg kept.cfg
+  cp first/checkpoints/step_00000004/teacher.safetensors moved.safetensors
+  for other in moved.safetensors first/checkpoints/step_00000004; do
+    run 2 "${distill[@]}" --teacher.distill $other
+    expect 2
+    says "has learned, first/checkpoints/step_00000008/teacher.safetensors ([0-9]* bytes, CRC32C [0-9a-f]*), found $other"
+  done
+  cmp -s student/config.cfg kept.cfg || die "a refused start changes the run"
+  cp first/checkpoints/step_00000008/teacher.safetensors moved.safetensors
+  run 1 "${distill[@]}" --teacher.distill moved.safetensors
+  expect 0
+  says "resumed from student/checkpoints/step_00000008"
+  grep -q 'teacher.distill was' log && die "the same teacher elsewhere is called another"
   run 1 "${base[@]}" --train.method distill --teacher.distill first --model.fit crop --out cropping_student
   expect 0
   run 1 "${base[@]}" --train.method distill --teacher.distill first --model.patch_size 8 --out refused

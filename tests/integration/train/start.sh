@@ -147,6 +147,14 @@ imported_eval)
       expect 0
       cmp knn_$style/predictions_knn.csv knn_${style}_$naming/predictions_knn.csv || die "$style as $naming predicts otherwise"
     done
+    # an option that says another network is bad usage, also where nothing but a look is asked for
+    run 1 weights inspect ${style}_official --model.heads 8
+    expect 2
+    run 1 weights inspect ${style}_official --model.stem_padding 2
+    expect 2
+    run 1 weights inspect ${style}_official --fit whole
+    expect 0
+    grep -q 'fit whole (option or key)' log || die "the fit is not what was said"
     grep -q '0.4914' ${style}_transformers/preprocessor_config.json ||
       die "the image processor of $style does not have the run's mean"
   done

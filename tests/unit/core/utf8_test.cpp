@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json_text.hpp"
+#include "base/text/plain_name.hpp"
 
 namespace dinoxx {
 namespace {
@@ -34,6 +35,22 @@ TEST(JsonText, BytesThatAreNoTextDoNotThrowAndAreNotLost) {
   EXPECT_EQ(back["k\\xe9y"], true);
   EXPECT_EQ(back["good"], "\xC3\xA9");
   EXPECT_EQ(json_text({{"a", {1, 2}}}), R"({"a":[1,2]})");
+}
+
+TEST(PlainName, IsOneForNamesThatLookAlike) {
+  EXPECT_EQ(plain_name("Big cat"), plain_name("big_Cat"));
+  EXPECT_EQ(plain_name("caf\u00e9"), plain_name("Cafe\u0301"));
+  EXPECT_NE(plain_name("caf\u00e9"), plain_name("cafe"));
+  EXPECT_EQ(plain_name("\u0419"), plain_name("\u0418\u0306"));        // Cyrillic
+  EXPECT_EQ(plain_name("\u1ea5"), plain_name("a\u0302\u0301"));       // Vietnamese: two marks
+  EXPECT_EQ(plain_name("\ud55c"), plain_name("\u1112\u1161\u11ab"));  // Korean
+  EXPECT_EQ(plain_name("\uac00"), plain_name("\u1100\u1161"));        // without an end
+  EXPECT_EQ(plain_name("\u304c"), plain_name("\u304b\u3099"));        // Japanese
+  EXPECT_EQ(plain_name("\U0001f415 dog"),
+            "\U0001f415"
+            "dog");
+  EXPECT_EQ(plain_name("caf\xe9"), "caf\xe9");  // Latin-1
+  EXPECT_EQ(plain_name("-_ "), "-_ ");
 }
 
 }  // namespace

@@ -67,6 +67,20 @@ TEST(Preflight, ClassesThatASplitLacksAndNamesThatMayBeMistakes) {
   EXPECT_THAT(report.warnings, Contains(HasSubstr("\"big cat\" and \"big_cat\" are 2 classes")));
 }
 
+TEST(Preflight, NamesThatAPersonTakesForOne) {
+  const TemporaryFolder folder;
+  for (uint32_t i = 0; i < 8; ++i) write_png(folder / fmt::format("{}.png", i), i);
+  const PackReport report =
+      pack(list_options(folder,
+                        "path,label,group,patient_id,weather\n0.png,caf\u00e9,P1,1,x\n1.png,cafe\u0301,p1,1,x\n2.png,cafe,p2,1,x\n"
+                        "3.png,tea,p2,1,x\n4.png,tea,p 1,1,x\n5.png,tea,7,1,x\n6.png,tea,7,1,x\n7.png,tea,,1,x\n"));
+  EXPECT_THAT(report.warnings, Contains(HasSubstr("\"cafe\u0301\" and \"caf\u00e9\" are 2 classes, and may be meant as one")));
+  EXPECT_THAT(report.warnings, Contains(HasSubstr("\"P1\" and \"p 1\" and \"p1\" are different groups")));
+  EXPECT_THAT(report.warnings, Contains(AllOf(HasSubstr("column \"patient_id\" is not used"), HasSubstr("call it \"group\""))));
+  EXPECT_THAT(report.warnings, Contains(AllOf(HasSubstr("column \"weather\" is not used"), Not(HasSubstr("group")))));
+  EXPECT_THAT([&] { pack(list_options(folder, "path;label\n0.png;cat\n")); }, ThrowsMessage<UsageError>(HasSubstr("separated by commas")));
+}
+
 TEST(Preflight, LeftOutByClassAndReason) {
   const TemporaryFolder folder;
   for (uint32_t i = 0; i < 6; ++i) write_png(folder / fmt::format("in/{}/{}.png", i % 2 ? "cat" : "dog", i), i);

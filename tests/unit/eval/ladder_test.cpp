@@ -152,6 +152,7 @@ TEST(Ladder, AClassWithoutTrainingImagesIsNeverPredictedAndSaidToBeUndefined) {
   const Set set = make_set({20, 0, 20}, {5, 5, 5});
   const Outcome outcome = climb(set, 0.1);
   for (const auto& [method, classes] : outcome.predictions) EXPECT_THAT(classes, Each(testing::Ne(1))) << method;
+  EXPECT_EQ(outcome.scores.at("linear")["repeated_folds"]["classes_left_out"], json({class_name(set.dataset, 1)}));  // its score is of two
   const json& plain = outcome.scores.at("linear")["methods"]["plain"];
   EXPECT_EQ(plain["classes"].at(1)["recall"], 0.0);
   EXPECT_TRUE(plain["classes"].at(1)["precision"].is_null());

@@ -370,5 +370,10 @@ TEST(Recipes, StartWithTheirOwnCommand) {
   EXPECT_EQ(methods.size(), dinoxx::methods().size()) << "a method has no recipe";
 }
 
+TEST(Activation, IsThatOfTheNetwork) {
+  EXPECT_EQ(start("[model]\nactivation = gelu\n"), "accepted");
+  EXPECT_THAT(start("[model]\nactivation = relu\n"), AllOf(HasSubstr("model.activation"), HasSubstr("gelu"), HasSubstr("found relu")));
+}
+
 }  // namespace
 }  // namespace dinoxx

@@ -1,75 +1,17 @@
 // What no tensor's shape shows: who says it, who is believed, what an export carries.
 #include <gmock/gmock.h>
 
-#include <fstream>
-#include <nlohmann/json.hpp>
-
-#include "dinoxx/base/error.hpp"
-#include "model/weights/facts.hpp"
-#include "model/weights/import.hpp"
-#include "model/weights/weights.hpp"
-#include "small_vit.hpp"
-#include "temporary_folder.hpp"
+#include "facts_files.hpp"
 
 namespace dinoxx {
 namespace {
 
-using nlohmann::json;
+using namespace facts_tests;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-using testing_support::TemporaryFolder;
-
-const ExportOptions kExport{imagenet_normalization()};
-
-using Files = std::map<std::string, std::string>;
-
-/// A file of a small network of DINO v1 under official names, and what lies beside it.
-class Weights {
- public:
-  explicit Weights(const std::map<std::string, std::string>& beside = {}, const std::map<std::string, std::string>& metadata = {}) {
-    const VisionTransformer vit(small_vit(), at::kFloat);
-    write_safetensors(folder_ / "model.safetensors", tensor_views(vit.parameters()), metadata);
-    for (const auto& [name, text] : beside) std::ofstream(folder_ / name) << text;
-  }
-  DescribedNetwork recognized(const FactOptions& options = {}) const {
-    DescribedNetwork found = describe_network(WeightFile::open(folder_.path(), FileAccess::kHeader), options);
-    found.network.tensors.clear();
-    return found;
-  }
-  std::string refused(const FactOptions& options = {}) const {
-    try {
-      recognized(options);
-    } catch (const UsageError& error) {
-      return error.what();
-    }
-    return "accepted";
-  }
-
- private:
-  TemporaryFolder folder_;
-};
-
-Fact fact(const std::vector<Fact>& facts, const std::string& name) {
-  for (const Fact& f : facts)
-    if (f.name == name) return f;
-  return {name, "none", "nobody"};
-}
-std::string all_notes(const DescribedNetwork& found) {
-  return json(found.network.notes).dump();
-}
-FactOptions heads_by_user(int heads) {
-  FactOptions options;
-  options.user.heads = heads;
-  return options;
-}
-FactValues mean_and_std(float mean, float std) {
-  FactValues values;
-  values.mean = {mean, mean, mean};
-  values.std = {std, std, std};
-  return values;
-}
+using namespace std::string_literals;
 
 TEST(InputOfAFile, IsNormalisedAsThePreprocessorSays) {
   const Normalization half({0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f});
@@ -282,77 +224,6 @@ TEST(BiasOfTheKeys, StaysWhereItIsNotMasked) {
   config.mask_key_bias = true;
   export_backbone(Naming::kOfficial, config, vit.parameters(), folder / "masked", kExport);
   EXPECT_EQ(fact(describe_network(WeightFile::open(folder / "masked")).facts, "qkv_bias").value, "masked");
-}
-
-TEST(RotaryPeriods, SayTheirBase) {
-  for (const auto& [base, rounded] : {std::pair(100.0, true), std::pair(100.0, false), std::pair(10000.0, true), std::pair(64.0, false)}) {
-    VitConfig config = vit_config("vit_tiny", "dinov3");
-    config.dim = 64;
-    config.depth = 1;
-    config.heads = 2;
-    config.rope.base = base;
-    config.rope.bf16_periods = rounded;
-    const VisionTransformer vit(config, at::kFloat);
-    const TemporaryFolder folder;
-    export_backbone(Naming::kOfficial, config, vit.parameters(), folder / "out", kExport);
-    const SafetensorsFile file(folder / "out" / "model.safetensors");
-    write_safetensors(folder / "bare.safetensors", file.tensors());
-    const DescribedNetwork r = describe_network(WeightFile::open(folder / "bare.safetensors"));
-    const auto& found = std::get<VitConfig>(r.network.config);
-    EXPECT_EQ(found.heads, 2);
-    EXPECT_DOUBLE_EQ(found.rope.base, base);
-    EXPECT_EQ(found.rope.bf16_periods, rounded);
-  }
-}
-
-TEST(StemOfAResNet, HasSoloLearnsPaddingUnderItsNames) {
-  ResNetConfig config = resnet_config("resnet18");
-  config.width = 8;
-  config.small_image_stem = true;
-  const auto net = make_backbone(config, at::kFloat);
-  net->initialize(1);
-  const auto padding = [&](const std::string& beside, const FactOptions& options = {}) {
-    const TemporaryFolder folder;
-    NamedTensors all;
-    for (const auto& [name, tensor] : stored_state(*net)) all.push_back({"backbone." + name, tensor});
-    all.push_back({beside, at::ones({2, 2})});
-    write_safetensors(folder / "model.safetensors", tensor_views(all));
-    const ImportedBackbone imported = import_with_facts(folder.path(), at::kFloat, options);
-    return std::pair(std::get<ResNetConfig>(imported.backbone->config()).stem_padding, fact(imported.facts, "stem_padding").assumed);
-  };
-  EXPECT_EQ(padding("classifier.weight"), std::pair(2, false));
-  EXPECT_EQ(padding("fc.weight"), std::pair(1, true));
-  FactOptions user;
-  user.user.stem_padding = 2;
-  EXPECT_EQ(padding("fc.weight", user), std::pair(2, false));
-}
-
-TEST(StemOfAResNet, PadsByWhatItSays) {
-  ResNetConfig config = resnet_config("resnet18");
-  config.width = 8;
-  config.small_image_stem = true;
-  const ResNetConfig plain = config;
-  config.stem_padding = 2;
-  ResNet net(config, at::kDouble), other(plain, at::kDouble);
-  net.initialize(1);
-  other.initialize(1);
-  // a frame of zeros stands for the wider padding
-  const at::Tensor images = golden::uniform("images", {1, 3, 14, 14});
-  EXPECT_LT((net.forward(images) - other.forward(at::constant_pad_nd(images, {1, 1, 1, 1}, 0))).abs().max().item<double>(), 1e-12);
-  EXPECT_GT((net.forward(images) - other.forward(images)).abs().max().item<double>(), 1e-3);
-}
-
-TEST(TypesOfAFile, AreKeptTensorByTensor) {
-  const TemporaryFolder folder;
-  const VisionTransformer vit(small_vit(), at::kFloat);
-  golden::fill_parameters(vit.parameters());
-  NamedTensors mixed = vit.parameters();
-  for (NamedTensor& t : mixed)
-    if (t.name.ends_with("qkv.weight")) t.tensor = t.tensor.to(at::kBFloat16);
-  write_safetensors(folder / "model.safetensors", tensor_views(mixed));
-  const ImportedBackbone imported = import_backbone(folder.path(), at::kFloat, {.heads = 2});
-  ASSERT_EQ(imported.report.types.size(), mixed.size());
-  for (const NamedTensor& t : mixed) EXPECT_EQ(imported.report.types.at(t.name), t.tensor.scalar_type()) << t.name;
 }
 
 }  // namespace

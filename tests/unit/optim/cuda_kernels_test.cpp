@@ -1,4 +1,5 @@
-// The CUDA kernels of the optimizer, compiled for the CPU (tests/support/cuda_on_cpu), against the CPU's own loops: every bit, whatever the numbers.
+// The CUDA kernels of the optimizer, compiled for the CPU (tests/support/cuda_on_cpu), against the CPU's own loops: every bit, whatever the
+// numbers.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -17,6 +17,7 @@ namespace dinoxx::report {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -124,6 +125,28 @@ TEST(EvalReport, WhatToDoNextIsSaid) {
   EXPECT_THAT(more, HasSubstr("elm taken for oak (12 of 29)"));
   EXPECT_THAT(more, Not(HasSubstr("oak taken for elm")));  // 19 of 113
   EXPECT_THAT(more, HasSubstr("Label more images: </strong>ash (17 training images)"));
+}
+
+TEST(EvalReport, WhichLabelsWouldHelpIsSaid) {
+  json results = small_results();
+  const auto next = [&] { return section_of(eval_report_html(results), "next"); };
+  EXPECT_THAT(next(), HasSubstr("Label what has no label: </strong>5 images"));
+  json& classes = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["classes"];
+  classes[1]["recall"] = 0.75;
+  classes[1]["interval95"] = {0.3, 0.95};
+  classes[1]["queries"] = 4;
+  EXPECT_THAT(next(), HasSubstr("Label more test images: </strong>" + classes[1]["name"].get<std::string>() + " (4 test images)"));
+  const auto rises = [&](double low) {
+    json& curve = results["suites"]["few"]["results"][0]["curve"];
+    curve[0]["methods"]["simpleshot"]["balanced_accuracy"] = {{"mean", 0.31}, {"interval95", {0.30, 0.32}}};
+    curve[1]["methods"]["simpleshot"]["balanced_accuracy"] = {{"mean", 0.34}, {"interval95", {low, 0.36}}};
+    for (const char* other : {"nearest_mean", "logistic"})
+      for (json& point : curve) point["methods"].erase(other);
+    return next();
+  };
+  EXPECT_THAT(rises(0.33), AllOf(HasSubstr("Label more of every class: </strong>from 1 to 2 labelled images per class"),
+                                 HasSubstr("still gained, 31.00 % to 34.00 %")));
+  EXPECT_THAT(rises(0.31), HasSubstr("More labels of every class may not help"));
 }
 
 TEST(EvalReport, WhatAProtocolWasWorthStandsBesideItsTime) {

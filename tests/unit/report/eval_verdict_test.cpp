@@ -110,6 +110,9 @@ TEST(EvalReport, FewTestImagesAreNoHeadlineWhereThereAreFolds) {
                         "73.63] (majority class: 25.00 %), accuracy 73.73 % [63.73, 83.73] (majority class: 62.62 %) in 5 x 5-fold "
                         "cross-validation of the 808 training images, by whole groups</strong>"));
   EXPECT_THAT(verdict, HasSubstr("The 153 test images (8 a class) are too few for a headline. On them: balanced accuracy 58.88 %"));
+  result["repeated_folds"]["classes_left_out"] = {"fir", "yew"};
+  EXPECT_THAT(section_of(eval_report_html(results), "verdict"),
+              HasSubstr("; without 2 of the classes, which have not two training images"));
   results["checks"]["test_size"]["few"] = false;
   EXPECT_THAT(section_of(eval_report_html(results), "verdict"), HasSubstr("checkpoint: balanced accuracy 58.88 %"));
 }

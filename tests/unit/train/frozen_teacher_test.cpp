@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "dinoxx/base/error.hpp"
+#include "model/weights/facts.hpp"
 #include "model/weights/weights.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_run.hpp"
@@ -14,7 +16,9 @@ namespace dinoxx {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
+using testing::Not;
 
 class FrozenTeacher : public testing::Test {
  protected:
@@ -32,10 +36,10 @@ class FrozenTeacher : public testing::Test {
   }
   // What a student gets from it.
   std::unique_ptr<Network> load(const std::filesystem::path& path, const std::string& student = "") {
-    const Config config = testing_support::tiny_config("[train]\nmethod = distill\n[teacher]\ndistill = there\n" + student);
+    const Config config = testing_support::tiny_config("[train]\nmethod = distill\n[teacher]\ndistill = " + path.string() + "\n" + student);
     const MethodSpec spec = make_method(config);
     TrainState state(config, spec, at::kFloat);
-    load_frozen_teacher(path, spec, at::kFloat, at::kCPU, state);
+    lines_ = load_frozen_teacher(config, spec, at::kFloat, at::kCPU, state);
     return std::move(state.frozen);
   }
   std::string refusal(const std::filesystem::path& path, const std::string& student = "") {
@@ -55,13 +59,19 @@ class FrozenTeacher : public testing::Test {
     EXPECT_TRUE(at::equal(found.patch_logits, wanted.patch_logits));
   }
 
+  bool has_weight_norm(const std::filesystem::path& path) const {
+    return frozen_teacher_has_weight_norm(
+        testing_support::tiny_config("[train]\nmethod = distill\n[teacher]\ndistill = " + path.string() + "\n"));
+  }
+
   testing_support::TemporaryFolder folder_;
+  std::vector<std::string> lines_;
   std::unique_ptr<Network> network_;
 };
 
 TEST_F(FrozenTeacher, OfDinosCheckpoint) {
   const auto path = checkpoint("");
-  EXPECT_TRUE(frozen_teacher_has_weight_norm(path));
+  EXPECT_TRUE(has_weight_norm(path));
   expect_same_answers(*load(path));
 }
 
@@ -75,13 +85,52 @@ TEST_F(FrozenTeacher, OfDinov2sWithTwoHeads) {
 
 TEST_F(FrozenTeacher, OfDinov3sPlainLastLayer) {
   const auto path = checkpoint("[train]\nmethod = dinov3\n[model]\nstyle = dinov3\n[head]\nlayers = 1\n");
-  EXPECT_FALSE(frozen_teacher_has_weight_norm(path));
+  EXPECT_FALSE(has_weight_norm(path));
   expect_same_answers(*load(path, "[head]\nshared = no\n"));
 }
 
 TEST_F(FrozenTeacher, WithoutHeadsIsRefused) {
   EXPECT_THAT(refusal(checkpoint("", /*heads=*/false)),
               AllOf(HasSubstr("teacher.distill"), HasSubstr("a backbone alone"), HasSubstr("model.init_from")));
+}
+
+TEST_F(FrozenTeacher, HasTheFactsThatAreSaidOfIt) {
+  const auto path = checkpoint("");
+  const auto heads = [&](const std::string& student = "") { return std::get<VitConfig>(load(path, student)->backbone().config()).heads; };
+  const auto beside = [&](const char* name, const char* text) { std::ofstream(folder_.path() / name) << text; };
+  EXPECT_EQ(heads(), 1);
+  EXPECT_THAT(lines_, Contains(AllOf(HasSubstr("teacher.facts: heads"), Not(HasSubstr("--model.heads")))));
+  EXPECT_EQ(heads("[teacher]\nfacts = heads=4 norm_eps=1e-5\n"), 4);
+  EXPECT_THAT(lines_, Contains(AllOf(HasSubstr("heads 4 (option or key)"), HasSubstr("norm_eps 1e-05"))));
+  beside("config.json", R"({"num_attention_heads": 2, "layer_norm_eps": 1e-6})");
+  EXPECT_EQ(heads(), 2);
+  EXPECT_THAT(lines_, Contains(HasSubstr("heads 2 (config.json)")));
+  EXPECT_THAT(refusal(path, "[teacher]\nfacts = heads=4\n"),
+              AllOf(HasSubstr("heads"), HasSubstr("2, as config.json says"), HasSubstr("found 4")));
+  EXPECT_THAT(refusal(path, "[teacher]\nfacts = depth=4\n"), AllOf(HasSubstr("teacher.facts"), HasSubstr("depth=4")));
+}
+
+TEST_F(FrozenTeacher, HasTheStudentsInput) {
+  const auto path = checkpoint("");
+  std::ofstream(folder_.path() / "preprocessor_config.json") << R"({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})";
+  EXPECT_THAT(refusal(path),
+              AllOf(HasSubstr("model.mean"), HasSubstr("0.5,0.5,0.5, as the teacher"), HasSubstr("preprocessor_config.json")));
+  EXPECT_EQ(refusal(path, "[model]\nmean = 0.5\nstd = 0.5\n"), "accepted");
+  EXPECT_EQ(refusal(path, "[teacher]\nfacts = mean=0.485,0.456,0.406 std=0.229,0.224,0.225\n"), "accepted");
+}
+
+TEST_F(FrozenTeacher, OfARunIsNotAnotherNetworkByItsConfigJson) {
+  const Config config = testing_support::tiny_config("");
+  network_ = std::make_unique<Network>(make_method(config).network, at::kFloat);
+  network_->initialize(9);
+  NamedTensors tensors;
+  for (const auto& [name, tensor] : network_->parameters()) tensors.push_back({name, tensor});
+  const std::filesystem::path path = folder_.path() / "teacher.safetensors";
+  write_safetensors(path, tensor_views(tensors), {{kConfigKey, print_config(config)}});
+  EXPECT_EQ(refusal(path), "accepted");
+  EXPECT_EQ(refusal(path, "[teacher]\nfacts = norm_eps=0.5\n").substr(0, 5), path.string().substr(0, 5));
+  std::ofstream(folder_.path() / "config.json") << R"({"layer_norm_eps": 0.25})";
+  EXPECT_THAT(refusal(path), AllOf(HasSubstr("norm_eps"), HasSubstr("config.json")));
 }
 
 }  // namespace

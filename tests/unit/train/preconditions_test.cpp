@@ -2,8 +2,14 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
-#include <fstream>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <fstream>
+#include <set>
+
+#include "base/machine.hpp"
 #include "checkpoint/train_state_io.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/pack/pack.hpp"
@@ -24,6 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing_support::run_thread_ranks;
@@ -69,6 +76,27 @@ TEST(SharedFolder, ThatIsNotThereOnOneRankIsRefused) {
   EXPECT_THAT(agreed_refusal([&](Communicator& comm) { check_shared_folder(comm, comm.rank() == 1 ? shared / "none" : shared.path()); }),
               HasSubstr("rank 1: --out"));
   EXPECT_EQ(shared.listing(), "");
+}
+
+// What checks that were killed have left goes with the next start; what another one needs that is under way stays.
+TEST(SharedFolder, LosesTheFilesOfChecksThatWereKilled) {
+  const TemporaryFolder folder;
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  const auto leave = [&](const std::string& name, const std::string& text, int minutes) {
+    std::ofstream(folder / name) << text;
+    std::filesystem::last_write_time(folder / name, std::filesystem::file_time_type::clock::now() - std::chrono::minutes(minutes));
+  };
+  leave(".shared-0001", fmt::format("0001 {} {}\n", host_name(), gone), 0);
+  leave(".shared-0001-2", "0001", 0);
+  leave(".shared-0002", "0002", 60);
+  leave(".shared-0003", "0003", 0);
+  leave(".shared-0004", fmt::format("0004 {} {}\n", host_name(), ::getpid()), 0);
+  EXPECT_THAT(agreed_refusal([&](Communicator& comm) { check_shared_folder(comm, folder.path()); }), IsEmpty());
+  std::set<std::string> left;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) left.insert(entry.path().filename().string());
+  EXPECT_THAT(left, ElementsAre(".shared-0003", ".shared-0004"));
 }
 
 TEST(SameFiles, AnotherByteOnOneRankIsRefusedByKeyAndRank) {
