@@ -62,7 +62,7 @@ TEST(RotaryPeriods, OfEqualRatiosHaveNoBase) {
 TEST(WhatTheUserSays, IsTakenForTheInputAndRefusedForAnotherNetwork) {
   const Weights bare,
       whole(Files{
-          {"config.json", R"({"architecture": "vit_tiny_patch4", "model_args": {"num_heads": 3}, "pretrained_cfg": {"crop_pct": 0.9}})"}});
+          {"config.json", R"({"architecture": "vit_tiny_patch4", "model_args": {"num_heads": 2}, "pretrained_cfg": {"crop_pct": 0.9}})"}});
   const auto input = [](const Weights& weights, const char* fit, std::optional<double> crop) {
     FactOptions options;
     if (fit) options.user.fit = fit;
@@ -105,7 +105,7 @@ TEST(WhatLiesBeside, IsReadInItsOtherSpellings) {
           Weights(
               Files{
                   {"config.json",
-                   R"({"architecture": "vit_tiny_patch4", "model_args": {"num_heads": 3}, "pretrained_cfg": {"interpolation": "bilinear"}})"}})
+                   R"({"architecture": "vit_tiny_patch4", "model_args": {"num_heads": 2}, "pretrained_cfg": {"interpolation": "bilinear"}})"}})
               .recognized()),
       HasSubstr("resized by bilinear"));
 }

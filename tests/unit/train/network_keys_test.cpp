@@ -164,7 +164,7 @@ TEST(NetworkKeys, KeysThatMakeAnotherFunctionOfTheSameTensorsAreMarked) {
   }
   std::set<std::string> marked;
   for (const Field& field : config_fields())
-    if (field.other_function) marked.insert(field.key);
+    if (field.other_function && field.key != "teacher.facts") marked.insert(field.key);  // which is of another network
   EXPECT_EQ(marked, changing);
 }
 
