@@ -12,7 +12,8 @@ std::vector<Field> data_fields() {
   constexpr Range positive{1, 1e9}, share{0, 1};
   return {
       not_training(field<data, &DataConfig::workers>(
-          "data.workers", "auto", "decode and augmentation threads of a rank; auto: an eighth of its cores, at least one", positive)),
+          "data.workers", "auto",
+          "decode and augmentation threads of a rank; auto: an eighth of its cores, with a GPU all but two, at least one", positive)),
       not_training(field<data, &DataConfig::ring>("data.ring", "3", "batches in flight", {2, 1024})),
       not_training(field<data, &DataConfig::cache_decoded>("data.cache_decoded", "no", "keep decoded images in memory (small sets)")),
       not_training(field<data, &DataConfig::max_bad_fraction>("data.max_bad_fraction", "0.001",

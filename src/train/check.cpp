@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "base/machine.hpp"
+#include "comm/gpu.hpp"
 #include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "parallel/gradient_sync.hpp"
@@ -49,17 +50,26 @@ ExitCode check_steps(Training& training, Loader& loader, GradientSync& sync, Run
     shares += plans[plan].share;
   }
   seconds /= shares;
-  at::Tensor worst = at::zeros({2}, at::kDouble);
+  const at::Device device = training.state.student_flat.master.device();
+  at::Tensor worst = at::zeros({4}, at::kDouble);
   worst[0] = static_cast<double>(peak_memory());
   worst[1] = seconds;
+  if (device.is_cuda()) {
+    const GpuMemory gpu = gpu_memory(device.index());
+    worst[2] = static_cast<double>(gpu.peak);
+    worst[3] = static_cast<double>(gpu.total);
+  }
   training.comms.control->all_reduce(worst, ReduceOp::kMax)->wait();
+  const std::string on_gpu = device.is_cuda() ? fmt::format("{} of {} of its GPU's memory and ", human_bytes(worst[2].item<double>()),
+                                                            human_bytes(worst[3].item<double>()))
+                                              : "";
   const double step = worst[1].item<double>();
   log.say(fmt::format(
-      "check passed: {} a step ({:.1f} images/s), {} of {} steps are left and take about {}; {} of memory a rank, {} a checkpoint. Nothing "
-      "was written.",
+      "check passed: {} a step ({:.1f} images/s), {} of {} steps are left and take about {}; {}{} of {}memory a rank, {} a checkpoint. "
+      "Nothing was written.",
       step < 10 ? fmt::format("{:.3f}s", step) : human_time(step), static_cast<double>(train_batch_size(training.config)) / step, left,
-      total, human_time(step * static_cast<double>(left)), human_bytes(worst[0].item<double>()),
-      human_bytes(static_cast<double>(checkpoint_bytes(training.state).all()))));
+      total, human_time(step * static_cast<double>(left)), on_gpu, human_bytes(worst[0].item<double>()),
+      device.is_cuda() ? "the host's " : "", human_bytes(static_cast<double>(checkpoint_bytes(training.state).all()))));
   return ExitCode::kDone;
 }
 

@@ -42,6 +42,8 @@ COLUMNS = [
     ("collective_mb", lambda s: s["collective_bytes"] / 1e6, 1),
     ("peak_gb", lambda s: s["memory_peak"] / GIGA, 2),
 ]
+# What may differ from run to run: blocks that the allocator gets back earlier or later. Factor and summand.
+SLACK = {"peak_gb": (1.01, 0), "allocations": (1, 3)}
 # Several recipes run over ranks as well.
 RANKS = {"distill_students_32px": [4], "distill_dinov3_students": [2], "dinov3_vit7b16_high_resolution": [2], "dino_32px": [1, 2], "dinov2_32px": [1, 4], "ibot_32px": [1, 2], "simclr_32px": [1, 2], "byol_32px": [1, 2]}
 
@@ -147,8 +149,8 @@ def above(row, budget):
     """What is above its budget, in words."""
     found = []
     for column, _, _ in COLUMNS:
-        allowed = float(budget[column])
-        if row[column] > allowed:
+        factor, more = SLACK.get(column, (1, 0))
+        if row[column] > float(budget[column]) * factor + more:
             found.append("%s: %s, the budget is %s" % (column, row[column], budget[column]))
     return found
 

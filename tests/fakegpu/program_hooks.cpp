@@ -1,9 +1,13 @@
-// What the program of the gate has beside dinoxx itself. The linker (--wrap) puts these functions in the place of three of dinoxx:
+// What the program of the gate has beside dinoxx itself. The linker (--wrap) puts these functions in the place of some of dinoxx:
 // - a step of training ends a record of the device's counters;
-// - weights are not drawn, which takes most of the start of a large network, because no kernel reads them.
+// - weights are not drawn, which takes most of the start of a large network, because no kernel reads them; those of many elements are not
+// even written, so that
+//   their host memory costs nothing.
 // And convolutions take LibTorch's own path, since the stand-in for cuDNN plans none.
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+
+#include <limits>
 
 #include "step/train_step.hpp"
 
@@ -17,6 +21,7 @@ StepMetrics marked_train_step(TrainState&, const MethodSpec&, const StepInput&, 
                               const StepComms&) asm("__wrap_" FAKEGPU_TRAIN_STEP);
 void normal_not_drawn(const at::Tensor&, double, uint64_t, uint64_t) asm("__wrap_" FAKEGPU_TRUNCATED_NORMAL);
 void uniform_not_drawn(const at::Tensor&, int64_t, uint64_t, uint64_t) asm("__wrap_" FAKEGPU_FAN_IN_UNIFORM);
+at::Tensor not_written(at::IntArrayRef, at::ScalarType) asm("__wrap_" FAKEGPU_UNINITIALIZED);
 
 StepMetrics marked_train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values,
                               GradientSync& sync, const StepComms& comms) {
@@ -25,15 +30,26 @@ StepMetrics marked_train_step(TrainState& state, const MethodSpec& spec, const S
   return metrics;
 }
 
+constexpr int64_t kMany = int64_t{1} << 22;
+
 // Each parameter another value, so that one in the place of another shows.
-void normal_not_drawn(const at::Tensor& parameter, double std, uint64_t, uint64_t index) {
+void fill(const at::Tensor& parameter, double value) {
   const at::NoGradGuard no_grad;
-  parameter.fill_(std / static_cast<double>(index + 1));
+  if (parameter.numel() < kMany) parameter.fill_(value);
+}
+
+void normal_not_drawn(const at::Tensor& parameter, double std, uint64_t, uint64_t index) {
+  fill(parameter, std / static_cast<double>(index + 1));
 }
 
 void uniform_not_drawn(const at::Tensor& parameter, int64_t fan_in, uint64_t, uint64_t index) {
-  const at::NoGradGuard no_grad;
-  parameter.fill_(1 / static_cast<double>(fan_in + static_cast<int64_t>(index)));
+  fill(parameter, 1 / static_cast<double>(fan_in + static_cast<int64_t>(index)));
+}
+
+at::Tensor not_written(at::IntArrayRef shape, at::ScalarType dtype) {
+  const at::Tensor parameter = at::empty(shape, at::TensorOptions().dtype(dtype));
+  fill(parameter, std::numeric_limits<double>::quiet_NaN());
+  return parameter;
 }
 
 }  // namespace dinoxx

@@ -10,7 +10,7 @@ BLOCKS = {
     "dinov2_vitl14": (4, 8, 24),
     "dinov2_vitl14_high_resolution": (4, 8, 24),
     "dinov3_vit7b16_gram": (2, 4, 40),
-    "dinov3_vit7b16_high_resolution": (2, 4, 40),
+    "dinov3_vit7b16_high_resolution": (1, 2, 40),
     "dinov3_vit7b16_pretrain": (2, 4, 40),
 }
 # Stages and distillations begin with a run that is not there: the gate makes a small one (MADE), or the recipe begins anew.

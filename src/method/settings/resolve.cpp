@@ -178,7 +178,9 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
         fmt::format("of {} steps", total));
   r.set("loss.local_weight_end", c.loss->local_weight_end, c.loss->local_weight, "");
   r.set<int64_t>("train.threads", c.train->threads, std::max(1, cores), "this rank's cores");
-  r.set<int64_t>("data.workers", c.data->workers, std::max(1, cores / 8), fmt::format("of {} cores", cores));
+  // beside a GPU the cores have nothing else to do but to feed it, one thread launches and one runs backward
+  r.set<int64_t>("data.workers", c.data->workers, std::max(1, c.train->device == "cuda" ? cores - 2 : cores / 8),
+                 fmt::format("of {} cores", cores));
   return r;
 }
 
