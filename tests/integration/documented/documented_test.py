@@ -231,14 +231,14 @@ def blocks(page):
         yield text[:match.start()].count("\n") + 2, match.group(1)
     for match in re.finditer(r"(?:^    .*\S.*\n)+", re.sub(r"```.*?```", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.S), re.M):
         lines = [re.split(r"\s{3,}(?!#)", line[4:].rstrip())[0] if is_command(line[4:]) else line[4:] for line in match.group(0).splitlines()]
-        for at, line in enumerate(match.group(0).splitlines()):
-            if is_form(line) and is_command(line.strip()) and "DAVIS" not in line:
-                yield text[:match.start()].count("\n") + 1 + at, least(line) + "\n"
+        forms = [(at, line) for at, line in enumerate(match.group(0).splitlines()) if is_form(line) and is_command(line.strip()) and "DAVIS" not in line]
         if any(is_form(line) and is_command(line) for line in lines) or not re.match(r"for |(mpirun -n \d+ )?dinoxx ", lines[0]):
             lines = [line for line in lines if is_command(line) and not is_form(line) and "DAVIS" not in line]
         lines = [line for line in lines if "DAVIS" not in line]
         if lines:
             yield text[:match.start()].count("\n") + 1, "\n".join(lines) + "\n"
+        for at, line in forms:  # behind the lines around them, which make what they read
+            yield text[:match.start()].count("\n") + 1 + at, least(line) + "\n"
 
 
 def named_commands(page):
