@@ -15,9 +15,9 @@ while [ "$count" -gt 0 ]; do
     -o) out=$word ;;
   esac
   case $word in
-    -MD | -o | -MT | -MF | -c) ;;
+    -MD | -o | -MT | -MF | -c | -include | -fpch-preprocess | -Winvalid-pch) ;;
     *) case $previous in
-         -o | -MT | -MF) ;;
+         -o | -MT | -MF | -c) ;;  # -c: the empty source; what counts is the header that it includes
          *) set -- "$@" "$word" ;;
        esac ;;
   esac
@@ -25,7 +25,7 @@ while [ "$count" -gt 0 ]; do
 done
 case $out in
   *.gch)
-    "$@" -E -P -o "$out.i"
+    "$@" -E -P -dD -o "$out.i"
     "$@" --version >>"$out.i"
     sha256sum <"$out.i" >"$out.sum"
     rm "$out.i"
