@@ -317,11 +317,10 @@ std::vector<std::string> candidates(const Field& field) {
 
 // What reads these is the loop, the loader or who loads weights; not what a method is built of (model.activation: refusals_test.cpp).
 bool is_of_the_loop(const std::string& key) {
-  static const std::set<std::string> own{"train.batch_size", "train.length"};
   static const std::set<std::string> loaded{"model.init_from", "teacher.distill",  "teacher.facts",
                                             "views.profile",   "model.activation", "model.arch"};
   for (const char* section : {"train.", "data.", "checkpoint.", "eval."})
-    if (key.starts_with(section) && !own.contains(key)) return true;
+    if (key.starts_with(section) && key != "train.batch_size" && key != "train.length") return true;
   return loaded.contains(key);
 }
 
