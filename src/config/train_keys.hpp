@@ -14,5 +14,8 @@ int64_t train_seed(const Config& config);
 /// Images of a step, of all ranks together.
 int64_t train_batch_size(const Config& config);
 const Duration& train_length(const Config& config);
+const Duration& train_extend(const Config& config);
+/// Compute threads of a rank, resolved.
+int64_t train_threads(const Config& config);
 
 }  // namespace dinoxx

@@ -4,6 +4,7 @@
 #include "config/config.hpp"
 #include "config/config_conditions.hpp"
 #include "config/field_kinds.hpp"
+#include "config/model_keys.hpp"
 #include "config/vit_config.hpp"
 
 namespace dinoxx {
@@ -126,7 +127,12 @@ std::vector<Field> model_fields() {
   };
 }
 
-FactValues facts_of(const ModelConfig& model) {
+const std::string& model_init_from(const Config& config) {
+  return config.model->init_from;
+}
+
+FactValues model_facts(const Config& config) {
+  const ModelConfig& model = *config.model;
   const auto word = [](const std::string& value) { return value == "auto" ? std::nullopt : std::optional(value); };
   const auto numbers = [](const std::string& value) { return value == "auto" ? std::nullopt : std::optional(parse_channels(value)); };
   FactValues facts;

@@ -3,7 +3,6 @@
 #include <string>
 
 #include "config/auto.hpp"
-#include "config/fact_values.hpp"
 
 namespace dinoxx {
 
@@ -26,8 +25,5 @@ struct ModelConfig {
   bool recompute = false;
   bool operator==(const ModelConfig&) const = default;
 };
-
-/// The keys of facts that have a value, as options of an import.
-FactValues facts_of(const ModelConfig& model);
 
 }  // namespace dinoxx

@@ -55,5 +55,11 @@ int64_t train_batch_size(const Config& config) {
 const Duration& train_length(const Config& config) {
   return config.train->length;
 }
+const Duration& train_extend(const Config& config) {
+  return config.train->extend;
+}
+int64_t train_threads(const Config& config) {
+  return config.train->threads.value();
+}
 
 }  // namespace dinoxx

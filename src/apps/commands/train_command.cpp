@@ -15,7 +15,6 @@
 #include "report/run/run_report.hpp"
 #include "train/start/device.hpp"
 #include "train/start/students.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {

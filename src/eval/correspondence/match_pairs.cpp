@@ -15,7 +15,6 @@
 #include "eval/statistics/resampling.hpp"
 #include "match.hpp"
 #include "model/backbones/attention.hpp"
-#include "model/model_config.hpp"
 
 namespace dinoxx::eval {
 namespace {

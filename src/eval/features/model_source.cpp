@@ -16,7 +16,6 @@
 #include "method/method.hpp"
 #include "method/settings/own_config.hpp"
 #include "method/settings/resolve.hpp"
-#include "model/model_config.hpp"
 #include "model/weights/facts.hpp"
 #include "model/weights/weights.hpp"
 

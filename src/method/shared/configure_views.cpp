@@ -1,5 +1,6 @@
 #include "configure_views.hpp"
 
+#include "config/fact_values.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "loss/gram_config.hpp"

@@ -10,9 +10,9 @@
 
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
+#include "config/model_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/layers/rope.hpp"
-#include "model/model_config.hpp"
 #include "weights.hpp"
 
 namespace dinoxx {
@@ -228,7 +228,7 @@ FactValues facts_from_keys(const std::vector<Setting>& settings) {
   for (const Setting& setting : settings)
     if (std::find(fact_keys().begin(), fact_keys().end(), setting.key) != fact_keys().end()) facts.push_back(setting);
   apply_settings(config, facts);
-  return facts_of(*config.model);
+  return model_facts(config);
 }
 
 FactValues facts_from_text(const std::string& text, const std::string& key) {

@@ -7,6 +7,7 @@
 
 #include "config/architectures.hpp"
 #include "config/config_fields.hpp"
+#include "config/model_keys.hpp"
 #include "config/vit_config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
@@ -191,8 +192,8 @@ FactOptions what_the_user_says(const Config& config, const std::set<std::string>
     Config& other = typed.contains(key) ? otherwise : said;
     field_of(key).set(other, field_of(key).default_text);
   }
-  which.user = facts_of(*said.model);
-  which.otherwise = facts_of(*otherwise.model);
+  which.user = model_facts(said);
+  which.otherwise = model_facts(otherwise);
   which.otherwise.mean = which.otherwise.std = std::nullopt;
   which.sources = said_by_training(file);
   return which;

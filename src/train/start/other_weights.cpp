@@ -8,7 +8,6 @@
 #include "history/run_history.hpp"
 #include "method/settings/own_config.hpp"
 #include "model/layers/pos_embed.hpp"
-#include "model/model_config.hpp"
 #include "model/weights/facts.hpp"
 #include "model/weights/import.hpp"
 #include "model/weights/weights.hpp"

@@ -5,17 +5,17 @@
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
+#include "config/model_keys.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "device.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "method/teacher_config.hpp"
-#include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
 #include "shared_files.hpp"
 #include "step/late_schedules.hpp"
 #include "train/disk_room.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -46,7 +46,7 @@ class MadeForCheck {
 
 double bytes_of_batches(const Training& training) {
   uint64_t largest = 0;
-  const auto local = static_cast<int>(training.config.train->batch_size / training.comms.control->size());
+  const auto local = static_cast<int>(train_batch_size(training.config) / training.comms.control->size());
   for (const ViewPlan& plan : training.spec.plans()) largest = std::max(largest, batch_floats(plan, local));
   return static_cast<double>(largest) * sizeof(float) * static_cast<double>(training.config.data->ring);
 }
@@ -66,7 +66,7 @@ void refuse_large_batches(const Training& training) {
     fail_usage(
         host_name(),
         fmt::format("memory for the {} batches that wait on each rank, {} (train.batch_size = {} images on {} ranks)",
-                    training.config.data->ring, human_bytes(batches), training.config.train->batch_size, training.comms.control->size()),
+                    training.config.data->ring, human_bytes(batches), train_batch_size(training.config), training.comms.control->size()),
         fmt::format("{} free", human_bytes(available)), "Lower train.batch_size, views.local_count or data.ring, or use more hosts");
 }
 
@@ -100,7 +100,7 @@ void check_weights(const Training& training) {
   if (training.spec.teacher == TeacherPolicy::kFrozen) check_same_files(all, "teacher.distill", config.teacher->distill);
   if (training.origin.from) return;
   Communicator& mine = *training.comms.control;
-  if (!config.model->init_from.empty()) check_same_files(mine, "model.init_from", config.model->init_from);
+  if (!model_init_from(config).empty()) check_same_files(mine, "model.init_from", model_init_from(config));
   if (training.state.gram && !config.gram->teacher.empty()) check_same_files(mine, "gram.teacher", config.gram->teacher);
 }
 
@@ -122,15 +122,15 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
   const Config& config = training.config;
   int64_t parameters = 0;
   for (const Segment& segment : training.state.layout.segments) parameters += segment.numel;
-  const int64_t batch = config.train->batch_size, ranks = comms.control->size(), total = training.schedules.total_steps();
+  const int64_t batch = train_batch_size(config), ranks = comms.control->size(), total = training.schedules.total_steps();
   const auto images = static_cast<double>(training.inputs.ids.size());
   log.say(fmt::format("dinoxx train: {}{}, {} images of {}, {} parameters with head, {} ranks, {} steps of {} images",
-                      comms.job ? "student " + comms.job->student + ", " : "", config.train->method, training.inputs.ids.size(),
+                      comms.job ? "student " + comms.job->student + ", " : "", train_method(config), training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
   log.say("  device: " + device_line(options));
-  const Duration& extend = config.train->extend;
-  const std::string length = config.train->length.text() + (extend.value > 0 ? " + " + extend.text() : "");
+  const Duration& extend = train_extend(config);
+  const std::string length = train_length(config).text() + (extend.value > 0 ? " + " + extend.text() : "");
   log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,
                       static_cast<double>(total * batch) / images, images / static_cast<double>(batch)));
   const OptimConfig& optim = *config.optim;

@@ -7,13 +7,13 @@
 
 #include "base/files.hpp"
 #include "comm/agree.hpp"
+#include "config/model_keys.hpp"
+#include "config/train_keys.hpp"
 #include "kernels/cpu_level.hpp"
 #include "loss/gram_config.hpp"
-#include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
 #include "other_weights.hpp"
 #include "parallel/gradient_sync.hpp"
-#include "train/training_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -26,7 +26,7 @@ void begin_anew(Training& training, RunLog& log) {
   const Config& config = training.config;
   TrainState& state = training.state;
   on_all_ranks(*training.comms.control, [&] {
-    if (!config.model->init_from.empty()) log.say(init_from(config.model->init_from, config, state));
+    if (!model_init_from(config).empty()) log.say(init_from(model_init_from(config), config, state));
     if (state.gram && !config.gram->teacher.empty()) log.say(load_gram_teacher(config.gram->teacher, config, state));
   });
   broadcast_parameters(*training.comms.gradients, state.student_flat);
@@ -44,14 +44,14 @@ std::vector<std::string> jumps(const Training& training) {
     if (std::abs(is - was) > 0.02 * std::max(std::abs(is), std::abs(was)))
       lines.push_back(fmt::format("{} goes from {:.4g} to {:.4g}", what, was, is));
   };
-  const StepValues was = Schedules(before, images).at(static_cast<int64_t>(from.position) / before.train->batch_size, from.position),
+  const StepValues was = Schedules(before, images).at(static_cast<int64_t>(from.position) / train_batch_size(before), from.position),
                    is = training.schedules.at(training.schedule_step(), from.position);
   compare("the learning rate", was.lr, is.lr);
   compare("weight decay", was.weight_decay, is.weight_decay);
   if (training.spec.teacher == TeacherPolicy::kEma && (was.momentum == 1) != (is.momentum == 1))
     lines.push_back(fmt::format("the teacher's momentum goes from {:.6g} to {:.6g}", was.momentum, is.momentum));
   if (training.spec.centre) compare("the teacher's temperature", was.teacher_temp, is.teacher_temp);
-  if (!lines.empty() && before.train->length != training.config.train->length)
+  if (!lines.empty() && train_length(before) != train_length(training.config))
     lines.push_back(
         "another train.length stretches every schedule; train.extend goes on behind the former length with the values of its end, "
         "train.extend_warmup with a second rise of the learning rate");
@@ -130,13 +130,13 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
     if (!origin.told.empty()) start["damaged"] = origin.told;
     log.write(start);
     if (const StepValues last = training.schedules.at(training.schedules.total_steps() - 1, training.state.position);
-        training.config.train->extend.value > 0 && training.spec.teacher == TeacherPolicy::kEma && last.momentum == 1)
+        train_extend(training.config).value > 0 && training.spec.teacher == TeacherPolicy::kEma && last.momentum == 1)
       log.say("  note: in train.extend the teacher stands still, as teacher.momentum_end is 1; train.extend_warmup lets it move");
     if (!origin.from) return;
     log.say(fmt::format("resumed from {} at step {}", from.string(), step));
     if (!origin.from->note.empty()) log.say("  note: " + origin.from->note);
     for (const std::string& claim : lost) log.say("  resume differs: " + claim);
-    if (origin.from->settings.config.train->batch_size != training.config.train->batch_size)
+    if (train_batch_size(origin.from->settings.config) != train_batch_size(training.config))
       log.say(fmt::format("  {} images are done in {} steps; the {} images of the run end at step {}", training.state.position, step,
                           training.facts.length, training.total_steps()));
   });

@@ -11,6 +11,7 @@
 #include "checkpoint/saved_run.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "config/model_keys.hpp"
 #include "config/train_keys.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "dinoxx/base/error.hpp"
@@ -20,7 +21,6 @@
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
-#include "model/model_config.hpp"
 #include "startup.hpp"
 #include "step/build.hpp"
 
@@ -140,7 +140,7 @@ std::vector<Config> resolve_students(std::vector<Student>& students, int job_ran
   for (Student& student : students) {
     check_frozen_teacher(student);
     // a run that goes on may have lost its file: open_inputs takes what it was from the run's folder
-    if (fs::exists(student.config.model->init_from)) follow_weights(student.config, student.typed);
+    if (fs::exists(model_init_from(student.config))) follow_weights(student.config, student.typed);
   }
   drop_unread_keys(students, images, cores);
   std::vector<Config> resolved;
