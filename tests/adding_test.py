@@ -75,8 +75,9 @@ class Page:
     def example(self, match):
         """Number of files in the block's table."""
         pattern, block = match.group(1), match.group(2)
-        names = re.compile("|".join(rf"(?<![A-Za-z0-9])(?:{name})(?![A-Za-z0-9])" for name in pattern.split("|")))
-        having = {f for f in self.files if names.search(f) or names.search(self.content[f])}
+        # the bare names first: a pattern that begins with a letter is found many times faster than one that begins with a condition
+        names = [(re.compile(name), re.compile(rf"(?<![A-Za-z0-9])(?:{name})(?![A-Za-z0-9])")) for name in pattern.split("|")]
+        having = {f for f in self.files for text in (f, self.content[f]) if any(bare.search(text) and name.search(text) for bare, name in names)}
         rows = [line.split("|")[1] for line in block.split("\n") if line.startswith("| `")]
         in_table = [f for row in rows for path in PATH.findall(row) for f in self.expand(path)]
         below = [f for line in block.split("\n") if not line.startswith("|") for path in PATH.findall(line) for f in self.expand(path)]

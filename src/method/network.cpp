@@ -46,6 +46,15 @@ void Network::initialize(uint64_t seed) {
   for (size_t i = 0; i < heads_.size(); ++i) heads_[i].head.initialize(seed, static_cast<int>(i));
 }
 
+void Network::copy_from(const Network& other) {
+  const at::NoGradGuard no_grad;
+  const auto copy = [](const NamedTensors& to, const NamedTensors& from) {
+    for (size_t i = 0; i < to.size(); ++i) to.at(i).tensor.copy_(from.at(i).tensor);
+  };
+  copy(parameters(), other.parameters());
+  copy(buffers(), other.buffers());
+}
+
 void Network::to(at::Device device) {
   for (const NamedTensors& list : {parameters(), buffers()})
     for (const NamedTensor& t : list) t.tensor.set_data(t.tensor.to(device));

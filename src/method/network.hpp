@@ -58,6 +58,8 @@ class Network {
   NamedTensors buffers() const;
   /// A function of the seed alone; two networks of equal configuration and seed are equal bit for bit.
   void initialize(uint64_t seed);
+  /// Takes the parameters and buffers of a network of the same configuration.
+  void copy_from(const Network& other);
   /// Of parameters and buffers; before anything holds views of them.
   void to(at::Device device);
 

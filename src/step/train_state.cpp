@@ -21,6 +21,14 @@ Network initialized(const Config& config, const MethodSpec& spec, at::ScalarType
   return network;
 }
 
+// The beginning of a teacher. Drawing the same numbers again would take as long as the first time.
+Network copy_of(const Network& network, const MethodSpec& spec, at::ScalarType compute, at::Device device) {
+  Network copy(spec.network, compute);
+  if (!device.is_cpu()) copy.to(device);
+  copy.copy_from(network);
+  return copy;
+}
+
 std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, const Config& config, at::ScalarType type, at::Device device) {
   if (!wanted) return std::nullopt;
   Centre centre(out_dim(head), config.loss->centre_momentum, type);
@@ -32,7 +40,7 @@ std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, cons
 
 TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device)
     : student(initialized(config, spec, compute, device)),
-      teacher(initialized(config, spec, compute, device)),
+      teacher(copy_of(student, spec, compute, device)),
       student_buffers(student.buffers()),
       teacher_buffers(teacher.buffers()),
       layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer)),
@@ -48,7 +56,7 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       patch_centre(
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
   if (spec.gram && spec.gram->source != "ema") {
-    Network network = initialized(config, spec, compute, device);
+    Network network = copy_of(student, spec, compute, device);
     FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute));
     gram = std::make_unique<Gram>(Gram{std::move(network), std::move(flat)});
   }
