@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Everything that dinoxx needs to be built: Debian packages and LibTorch. Idempotent: a second run checks and does nothing.
 #
-#   launch/setup.sh [--cuda] [--no-apt] [--tests]
+#   launch/setup.sh [--cuda | --cpu] [--no-apt] [--tests]
 #
-#   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 3.7 GB unpacked) instead of the CPU part (0.55 GB, 0.6 GB)
+#   --cuda     the full set of LibTorch wheels (GPU build; 2.3 GB to download, 3.7 GB unpacked)
+#   --cpu      the CPU part (0.55 GB, 0.6 GB)
+#              Without either: the full set where nvidia-smi lists a GPU and there is nvcc, else the CPU part
 #   --no-apt   install no Debian package, only name what is missing
 #   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download), and clang-format and clang-tidy
 #              (48 MB); without them these tests are left out
@@ -12,16 +14,17 @@
 #   TORCH_ROOT    another LibTorch (a folder that holds torch/lib and torch/include): nothing is downloaded
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-kind=cpu
+kind=auto
 use_apt=yes
 tests=no
 for argument in "$@"; do
   case $argument in
     --cuda) kind=cuda ;;
+    --cpu) kind=cpu ;;
     --no-apt) use_apt=no ;;
     --tests) tests=yes ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) echo "setup: unknown option '$argument'; known are --cuda, --no-apt and --tests" >&2; exit 2 ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) echo "setup: unknown option '$argument'; known are --cuda, --cpu, --no-apt and --tests" >&2; exit 2 ;;
   esac
 done
 say() { echo "setup: $*"; }
@@ -145,6 +148,18 @@ fi
 [ "$(uname -sm)" = "Linux x86_64" ] || die "the LibTorch wheel is for Linux x86_64, this is $(uname -sm). Set TORCH_ROOT to a LibTorch of your own."
 cache=${DINOXX_CACHE:-$HOME/.cache/dinoxx}
 mkdir -p "$cache" || die "cannot create $cache. Set DINOXX_CACHE to a folder that you can write."
+if [ $kind = auto ]; then
+  kind=cpu
+  if command -v nvidia-smi >/dev/null && [[ $(nvidia-smi -L 2>/dev/null) == *GPU* ]]; then
+    if command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then
+      kind=cuda
+      say "there is a GPU: LibTorch with CUDA is taken (--cpu takes the CPU part)"
+    else
+      say "there is a GPU, but no nvcc to build for it: LibTorch without CUDA is taken, and dinoxx will not use the GPU."
+      say "Install the CUDA toolkit 13 (nvcc on the PATH or under CUDA_HOME) and run this again."
+    fi
+  fi
+fi
 exec 9>"$cache/setup.lock"
 flock -n 9 || { say "another set-up is at work in $cache, waiting for it"; flock 9; }
 python3 "$here/libtorch.py" "$kind" "$here/wheels.txt" "$cache"

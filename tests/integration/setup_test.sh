@@ -79,6 +79,28 @@ check "a wheel with another checksum is refused by name" says 'could not downloa
 check "and gives no LibTorch" test ! -e "$root"
 unset DINOXX_SETUP_ATTEMPTS
 
+# which set is taken: by the GPU that nvidia-smi lists and by nvcc, or as asked for
+mkdir -p "$work/gpu" "$work/nvcc"
+printf '#!/bin/sh\necho "GPU 0: NVIDIA of the test (UUID: GPU-0)"\n' >"$work/gpu/nvidia-smi"
+printf '#!/bin/sh\nexit 0\n' >"$work/nvcc/nvcc"
+python=$(command -v python3)
+printf '#!/bin/sh\ncase $1 in *libtorch.py) echo "set: $2" ;; *) exec %s "$@" ;; esac\n' "$python" >"$work/nvcc/python3"
+cp "$work/nvcc/python3" "$work/gpu/"
+chmod +x "$work"/gpu/* "$work"/nvcc/*
+takes() { # takes SET PATH-IN-FRONT [OPTION...]
+  local wanted=$1 front=$2
+  shift 2
+  env -u TORCH_ROOT CUDA_HOME=/nonexistent DINOXX_CACHE="$cache" PATH="$front:$plain_path" bash "$source_dir/launch/setup.sh" --no-apt "$@" >"$work/log" 2>&1
+  says "^set: $wanted\$"
+}
+plain_path=$(printf '%s' "$PATH" | tr ':' '\n' | while read -r p; do [ -x "$p/nvcc" ] || [ -x "$p/nvidia-smi" ] || printf '%s:' "$p"; done)
+check "a GPU and nvcc: the full set" takes cuda "$work/gpu:$work/nvcc"
+check "the CPU part when asked" takes cpu "$work/gpu:$work/nvcc" --cpu
+check "a GPU without nvcc: the CPU part" takes cpu "$work/gpu"
+check "and that is said" says "no nvcc to build for it"
+check "nvcc without a GPU: the CPU part" takes cpu "$work/nvcc"
+check "the full set when asked" takes cuda "$work/nvcc" --cuda
+
 for script in "$source_dir"/launch/*.sh "$source_dir"/launch/*.sbatch "$source_dir"/.ci/run; do
   check "syntax of ${script##*/}" bash -n "$script"
 done
