@@ -6,8 +6,10 @@
 #   -f HOSTFILE   lines "host slots=N": N ranks on that host; list only hosts that are up
 #   -n RANKS      by default all slots
 #   -t THREADS    OpenMP threads a rank (default: this machine's cores / the largest number of slots)
-#   -i INTERFACE  network interface or address range (10.0.0.0/24) for MPI, where the hosts have several
+#   -i INTERFACE  network interface or address range (10.0.0.0/24) for MPI, where the hosts have several; an interface is NCCL's, too, unless
+#                 NCCL_SOCKET_IFNAME is set
 #
+# All NCCL_*, CUDA_* and DINOXX_SIMD of the environment hold on every host.
 # DINOXX_MPIRUN_OPTIONS holds further options of mpirun. Program, configs, data and run folder must be at the same paths on all hosts (a shared file system, or the installed folder copied to each).
 set -euo pipefail
 trap 'exit 85' TERM INT HUP USR1  # nothing has been started yet
@@ -21,7 +23,7 @@ while [ $# -gt 0 ]; do
       case $1 in -f) hostfile=$2 ;; -n) ranks=$2 ;; -t) threads=$2 ;; -i) interface=$2 ;; esac
       shift 2
       ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) break ;;
   esac
 done
@@ -44,6 +46,12 @@ options+=(--mca oob_tcp_keepalive_time 4 --mca oob_tcp_keepalive_intvl 2 --mca o
 if [ -n "$interface" ]; then
   options+=(--mca oob_tcp_if_include "$interface" --mca btl_tcp_if_include "$interface")
 fi
+if [ -n "$interface" ] && [[ $interface != */* ]]; then
+  export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-=$interface}  # "=": these names and none that begin so
+fi
+for name in $(compgen -e); do
+  case $name in NCCL_* | CUDA_* | DINOXX_SIMD) options+=(-x "$name") ;; esac
+done
 program=$(dinoxx_program)
 # shellcheck disable=SC2086  # several options, split at spaces
 run_ranks mpirun "${options[@]}" ${DINOXX_MPIRUN_OPTIONS:-} -- "$program" "$@"

@@ -101,3 +101,19 @@ for _ in $(seq 300); do [ $got -lt 2 ] || exit 85; sleep 0.1; done
 exit 7
 P
 train "a signal before there are ranks is sent again" 85 "" TERM
+
+# ---------------------------------------------------------------- several hosts: what mpirun of launch/cluster.sh is told
+printf 'a slots=2\nb slots=2\n' >"$work/hosts"
+fake_mpirun <<<'echo "$*" >"$THERE"; echo "${NCCL_SOCKET_IFNAME:-}" >>"$THERE"'
+cluster() { # cluster OPTION...: words in $work/there
+  PATH=$work/bin:$PATH THERE=$work/there bash "$source_dir/launch/cluster.sh" -f "$work/hosts" "$@" eval --out x
+}
+NCCL_DEBUG=INFO CUDA_VISIBLE_DEVICES=0,1 DINOXX_SIMD=avx2 cluster -i eth7
+for words in "-n 4" "-x NCCL_DEBUG" "-x CUDA_VISIBLE_DEVICES" "-x DINOXX_SIMD" "-x NCCL_SOCKET_IFNAME" "btl_tcp_if_include eth7" "^=eth7$"; do
+  grep -q -- "$words" "$work/there" || { cat "$work/there"; echo "FAILED: cluster.sh: $words"; exit 1; }
+done
+NCCL_SOCKET_IFNAME=ib0 cluster -i eth7
+grep -q '^ib0$' "$work/there" || { cat "$work/there"; echo "FAILED: cluster.sh: NCCL_SOCKET_IFNAME is the user's"; exit 1; }
+env -u NCCL_SOCKET_IFNAME PATH="$work/bin:$PATH" THERE="$work/there" bash "$source_dir/launch/cluster.sh" -f "$work/hosts" -i 10.0.0.0/24 eval --out x
+grep -q 'NCCL_SOCKET_IFNAME' "$work/there" && { cat "$work/there"; echo "FAILED: cluster.sh: NCCL knows no address ranges"; exit 1; }
+echo "ok: cluster.sh carries what GPUs' libraries are told to every host"
