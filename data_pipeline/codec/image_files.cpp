@@ -64,7 +64,8 @@ void check_is_file(const std::string& path, mode_t mode) {
 
 std::vector<ImageFile> list_images(const std::filesystem::path& folder) {
   std::vector<ImageFile> files;
-  for (detail::PackItem& item : detail::plan_folder(folder).items) files.push_back({std::move(item.key), std::move(item.path)});
+  for (detail::PackItem& item : detail::plan_folder(folder, /*split_folders=*/true, /*for_pack=*/false).items)
+    files.push_back({std::move(item.key), std::move(item.path)});
   return files;
 }
 

@@ -128,6 +128,7 @@ class ShardedDataset final : public Dataset {
   }
   bool has_masks() const override { return manifest_.has_masks; }
   bool has_groups() const override { return manifest_.has_groups; }
+  int used_bits() const override { return manifest_.used_bits; }
   std::vector<std::string> notes() const override {
     uint64_t unclear = 0;
     for (const ShardReader& shard : shards_) unclear += shard.unclear_groups();

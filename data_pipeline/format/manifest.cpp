@@ -42,6 +42,7 @@ std::string Manifest::to_json() const {
   for (const LabelColumn& column : label_columns) out["label_columns"].push_back({{"name", column.name}, {"classes", column.classes}});
   out["has_groups"] = has_groups;
   out["has_masks"] = has_masks;
+  if (used_bits < 16) out["used_bits"] = used_bits;
   out["splits"] = json::object();
   for (const Split split : kSplits) {
     const auto s = static_cast<size_t>(split);
@@ -94,6 +95,7 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     }
     out.has_groups = in.at("has_groups").get<bool>();
     out.has_masks = in.at("has_masks").get<bool>();
+    out.used_bits = in.value("used_bits", 16);
     for (const Split split : kSplits) {
       const json& entry = in.at("splits").at(std::string(split_name(split)));
       const auto s = static_cast<size_t>(split);

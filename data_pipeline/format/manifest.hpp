@@ -33,6 +33,7 @@ struct Manifest {
   std::string provenance = "{}";  ///< JSON
   std::vector<LabelColumn> label_columns;
   bool has_groups = false, has_masks = false;
+  int used_bits = 16;  ///< of 16-bit PNG, as they were packed: other images of the kind must be read so, too
   std::vector<ShardInfo> shards;
   std::array<uint64_t, 3> split_count{};             ///< per Split
   std::array<std::vector<uint64_t>, 3> class_count;  ///< per Split: images per class of the first label column

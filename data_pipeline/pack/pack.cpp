@@ -242,6 +242,7 @@ class Packing {
     const std::string time = state ? begun.created_utc : utc_now();
     const ShardHeader header{plan_.columns, plan_.has_groups, plan_.provenance, DINOXX_VERSION, options_.command, time, options_.seed};
     begun.input_identity = identity_;
+    begun.used_bits = std::min(begun.used_bits, limits_.used_bits);
     folder_.emplace(header, options_.shard_bytes, output_.partial(), std::move(begun));
     const uint64_t total = plan_.items.size(), first = state ? state->done : 0;
     if (state) {

@@ -35,6 +35,8 @@ bool means_nothing(std::string_view text) {
 CsvTable parse_csv(const std::string& text, const std::string& path) {
   CsvTable table;
   size_t at = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  if (text.find('\n') == std::string::npos && text.find('\r') != std::string::npos)
+    fail_usage(path, "lines that end with a line feed", "carriage returns alone", "Save the list with the line ends of Unix or Windows");
   size_t line = 1;
   std::vector<std::string> row;
   std::string field;
@@ -73,8 +75,10 @@ CsvTable parse_csv(const std::string& text, const std::string& path) {
       }
       ++at;
       if (at < text.size() && text[at] != ',' && text[at] != '\r' && text[at] != '\n') {
-        fail_usage(fmt::format("{}, line {}", path, line), "a comma after a closing quote", fmt::format("'{}'", text[at]),
-                   "Double quotes inside quotes: \"\"");
+        const bool other = text[at] == ';' || text[at] == '\t' || text[at] == '|';
+        fail_usage(fmt::format("{}, line {}", path, line), "a comma after a closing quote",
+                   text[at] == '\t' ? "a tab" : fmt::format("'{}'", text[at]),
+                   other ? "Fields are separated by commas: save the list so" : "Double quotes inside quotes: \"\"");
       }
       continue;
     }

@@ -48,6 +48,7 @@ struct Found {
   std::vector<std::string> images;                               ///< relative to the root, with '/'
   std::map<std::string, uint64_t> others;                        ///< files that are no images by name, per extension
   std::set<std::string> system_folders;                          ///< their names
+  uint64_t hidden_images = 0;                                    ///< by their names, not looked at
   std::vector<std::string> again;                                ///< "b is a": folders under another name
   std::map<std::pair<uint64_t, uint64_t>, std::string> entered;  ///< device and inode -> name
 };
@@ -67,7 +68,10 @@ void scan(const fs::path& folder, const std::string& prefix, Found& found) {
   std::vector<fs::directory_entry> sorted(entries, fs::directory_iterator());  // not in the file system's order
   std::sort(sorted.begin(), sorted.end());
   for (const fs::directory_entry& entry : sorted) {
-    if (hidden(entry.path())) continue;
+    if (hidden(entry.path())) {
+      found.hidden_images += !entry.is_directory(code) && is_image_name(entry.path()) ? 1 : 0;
+      continue;
+    }
     const std::string own = entry.path().filename().string(), name = prefix + own;
     if (entry.is_directory(code)) {
       if (of_the_system(own))
@@ -103,6 +107,25 @@ std::string first_part(const std::string& path) {
   return path.substr(0, path.find('/'));
 }
 
+// tr/cat, tr/dog, te/cat, te/dog: what look like classes have the same folders inside, as splits have under names that are not known.
+void warn_of_unknown_splits(const std::vector<std::string>& images, std::vector<std::string>& warnings) {
+  std::map<std::string, std::set<std::string>> inside;
+  for (const std::string& image : images) {
+    const size_t first = image.find('/'), second = first == std::string::npos ? first : image.find('/', first + 1);
+    if (second == std::string::npos) return;  // images right in a class
+    inside[image.substr(0, first)].insert(image.substr(first + 1, second - first - 1));
+  }
+  if (inside.size() < 2 || inside.begin()->second.size() < 2) return;
+  std::vector<std::string> outer;
+  for (const auto& [name, folders] : inside) {
+    if (folders != inside.begin()->second) return;
+    outer.push_back(escaped(name));
+  }
+  warnings.push_back(
+      fmt::format("{} became classes, and each has the same folders in it ({}). If they are splits, call them train, val and test",
+                  fmt::join(outer, ", "), escaped(fmt::format("{}", fmt::join(inside.begin()->second, ", ")))));
+}
+
 }  // namespace
 
 std::string Names::kept(const std::string& name) {
@@ -118,18 +141,20 @@ void Names::add_warning(std::vector<std::string>& warnings) const {
                   changed_, example_));
 }
 
-PackPlan plan_folder(const fs::path& folder, bool split_folders) {
-  constexpr const char* kAdvice = "--from-folder wants one folder of images per class, or images without folders";
+PackPlan plan_folder(const fs::path& folder, bool split_folders, bool for_pack) {
+  const char* advice =
+      for_pack ? "--from-folder wants one folder of images per class, or images without folders" : "Name the folder that the images are in";
   std::error_code code;
   if (!fs::exists(folder, code)) fail_usage(folder.string(), "a folder of images", "nothing there", "Check the path");
-  if (!fs::is_directory(folder, code)) fail_usage(folder.string(), "a folder of images", "a file", "A CSV is packed with --list");
+  if (!fs::is_directory(folder, code))
+    fail_usage(folder.string(), "a folder of images", "a file", for_pack ? "A CSV is packed with --list" : "Name the folder that it is in");
   Found found;
   scan(folder, "", found);
   if (found.images.empty()) {
     PackPlan empty;
     add_warnings(found, empty.warnings);
     fail_usage(folder.string(), "JPEG or PNG images",
-               empty.warnings.empty() ? "an empty folder" : fmt::format("none: {}", fmt::join(empty.warnings, "; ")), kAdvice);
+               empty.warnings.empty() ? "an empty folder" : fmt::format("none: {}", fmt::join(empty.warnings, "; ")), advice);
   }
   std::sort(found.images.begin(), found.images.end());
 
@@ -137,6 +162,8 @@ PackPlan plan_folder(const fs::path& folder, bool split_folders) {
   add_warnings(found, plan.warnings);
   if (!found.system_folders.empty())
     plan.notes.push_back(fmt::format("not looked at: folders of the system ({})", fmt::join(found.system_folders, ", ")));
+  if (found.hidden_images > 0)
+    plan.notes.push_back(fmt::format("not looked at: {} hidden images (names that begin with a dot)", found.hidden_images));
   SplitFolders placed;
   if (split_folders) {
     placed = take_split_folders(found.images, folder.string());
@@ -157,6 +184,7 @@ PackPlan plan_folder(const fs::path& folder, bool split_folders) {
       ++loose;
     }
   }
+  if (!placed.has_splits && split_folders) warn_of_unknown_splits(found.images, plan.warnings);
   for (std::string& name : class_of) name = escaped(name);
   std::vector<int32_t> labels(found.images.size(), -1);
   if (labelled) {

@@ -53,7 +53,7 @@ class Names {
 /// Class folders (label = name of the first folder, classes sorted by name), or images without folders (no labels); either below split
 /// folders (split_folders.hpp), unless `split_folders` is false: then folders of such names are classes. UsageError when there is nothing
 /// to pack.
-PackPlan plan_folder(const std::filesystem::path& folder, bool split_folders = true);
+PackPlan plan_folder(const std::filesystem::path& folder, bool split_folders = true, bool for_pack = true);
 
 /// CSV with a header: path, then any of label, label2 ..., split, group, mask, weight. Paths are relative to the CSV's folder. UsageError
 /// names line and column.

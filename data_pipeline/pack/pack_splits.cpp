@@ -9,8 +9,8 @@
 #include <tuple>
 #include <unordered_map>
 
-#include "base/sets/disjoint_sets.hpp"
 #include "base/rng.hpp"
+#include "base/sets/disjoint_sets.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx::detail {
@@ -111,7 +111,7 @@ void fill_empty(const std::vector<Unit>& units, std::vector<Split>& split_of, Sp
 }
 
 /// Groups are kept whole, so a share may be far from what was asked for.
-void warn_of_shares(PackPlan& plan, double val, double test) {
+void warn_of_shares(PackPlan& plan, double val, double test, bool units) {
   double all = 0, of_val = 0, of_test = 0;
   for (const PackItem& item : plan.items) {
     of_val += val > 0 && item.split == Split::kVal ? 1 : 0;
@@ -119,10 +119,12 @@ void warn_of_shares(PackPlan& plan, double val, double test) {
     all += item.split == Split::kTrain || (val > 0 && item.split == Split::kVal) || (test > 0 && item.split == Split::kTest) ? 1 : 0;
   }
   for (const auto& [name, asked, has] : {std::tuple{"val", val, of_val}, std::tuple{"test", test, of_test}}) {
-    if (std::abs(has - asked * all) <= std::max(2.0, 0.25 * asked * all)) continue;
+    const bool empty = asked > 0 && has == 0;
+    if (!empty && std::abs(has - asked * all) <= std::max(2.0, 0.25 * asked * all)) continue;
     plan.warnings.push_back(
-        fmt::format("{} has {:.0f} % of the images where {:.0f} % were asked for: whole groups, and copies of a picture, stay on one side",
-                    name, 100 * has / all, 100 * asked));
+        fmt::format("{} has {:.2g} % of the images where {:.2g} % were asked for: {}", name, 100 * has / all, 100 * asked,
+                    units ? "whole groups, and copies of a picture, stay on one side"
+                          : "each class gives whole images, as many as its share comes to when rounded; a larger share is needed"));
   }
 }
 
@@ -175,7 +177,7 @@ void hold_out(PackPlan& plan, const std::vector<ContentId>& contents, double val
     if (units[u].fixed) continue;
     for (const uint64_t i : units[u].items) plan.items[i].split = split_of[u];
   }
-  warn_of_shares(plan, val, test);
+  warn_of_shares(plan, val, test, has_groups);
 }
 
 void cut_long_tail(PackPlan& plan, double ratio) {

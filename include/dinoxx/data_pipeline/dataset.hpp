@@ -63,6 +63,8 @@ class Dataset {
   virtual int32_t label(uint64_t id, size_t column) const { return column == 0 ? meta(id).label : -1; }
   virtual bool has_masks() const { return false; }
   virtual bool has_groups() const { return false; }
+  /// Of 16-bit PNG, as they were packed (pack --used-bits): other images of the kind have to be decoded so, too (DecodeLimits).
+  virtual int used_bits() const { return 16; }
   /// What the reader had to assume, because an older program packed the folder: for the user's eyes.
   virtual std::vector<std::string> notes() const { return {}; }
   /// Hash of the decoded pixels: equal for the same picture under two names. {0, 0} when not known.

@@ -318,6 +318,7 @@ TEST_F(PackInput, SixteenBitsOfWhichFewAreUsedAreSaidAndScaled) {
     const PackReport report = pack(options_);
     EXPECT_THAT(report.warnings, Not(Contains(HasSubstr("--used-bits")))) << bits;
     EXPECT_THAT(pixels(options_.out), ElementsAre(0, 0, 0, 62, 62, 62, 128, 128, 128, 255, 255, 255)) << bits;
+    EXPECT_EQ(Dataset::open(options_.out)->used_bits(), 12) << "for images that are read later";
   }
   options_.used_bits = 7;
   EXPECT_THAT([&] { pack(options_); }, ThrowsMessage<UsageError>(HasSubstr("--used-bits")));

@@ -132,6 +132,17 @@ TEST(HoldOut, EachShareGetsAGroupHoweverLargeTheyAre) {
   EXPECT_THAT(pack(options).split_count, testing::ElementsAre(20, 20, 20));
 }
 
+TEST(HoldOut, AnEmptyShareIsSaidWithItsReason) {
+  const TemporaryFolder folder;
+  for (uint32_t i = 0; i < 34; ++i) write_png(folder / fmt::format("in/{}/{}.png", i % 2, i), i);
+  PackOptions options;
+  options.input = folder / "in";
+  options.out = folder / "out";
+  options.val_fraction = 0.0001;
+  EXPECT_THAT(pack(options).warnings,
+              testing::Contains(testing::AllOf(testing::HasSubstr("val has 0 %"), testing::HasSubstr("a larger share is needed"))));
+}
+
 TEST(HoldOut, CopiesOfAPictureStayTogether) {
   const TemporaryFolder folder;
   for (uint32_t i = 0; i < 60; ++i) write_png(folder / fmt::format("in/{}/{}.png", i % 2, i), i / 4);  // each picture four times

@@ -78,6 +78,14 @@ TEST_F(Folders, LooseImagesBesideSplitsAreAMixture) {
   refused("beside images without a folder (1 image)");
 }
 
+TEST_F(Folders, ClassesThatLookLikeSplitsAreSaid) {
+  images({"tr/cat/1.png", "tr/dog/2.png", "te/cat/3.png", "te/dog/4.png", "te/dog/.5.png"});
+  const PackReport report = packed();
+  EXPECT_THAT(report.warnings,
+              testing::Contains(testing::AllOf(testing::HasSubstr("te, tr became classes"), testing::HasSubstr("cat, dog"))));
+  EXPECT_THAT(report.notes, testing::Contains(testing::HasSubstr("1 hidden images")));
+}
+
 TEST_F(Folders, AClassCalledTrainHasToBeSaid) {
   images({"train/1.png", "car/2.png"});
   refused("the split train/ (1 image) beside car/ (1 image)");
