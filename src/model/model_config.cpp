@@ -25,7 +25,8 @@ Field channels(std::string key, std::string help, bool positive) {
     }
     const std::array<float, 3> numbers = parse_channels(text);
     for (const float number : numbers)
-      if (positive && !(number > 0)) throw std::invalid_argument("numbers above 0, or auto");
+      if (positive ? !(number > 0) : !(number >= 0 && number <= 1))
+        throw std::invalid_argument(positive ? "numbers above 0, or auto" : "numbers from 0 to 1, or auto");
     value = channels_text(numbers);
   };
   f.get = [](const Config& config) { return (*config.model).*Member; };

@@ -261,6 +261,9 @@ void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
   const bool eps_of_class = r.naming == Naming::kTransformers && r.style == "dino";  // ViTModel's own default is another than published
   if (eps_of_class) c.norm_eps = 1e-12;
   ledger.settle("norm_eps", &FactValues::norm_eps, c.norm_eps, {eps_of_class ? "assumed, as ViTModel has it" : system, eps_of_class});
+  if (!(c.norm_eps > 0 && c.norm_eps <= 1))
+    fail_usage("norm_eps", "a number above 0, at most 1", fmt::format("{} ({})", c.norm_eps, ledger.facts().back().source),
+               "Correct what says it (--model.norm_eps)");
 
   std::string bias = bias_rule(c);
   ledger.settle("qkv_bias", &FactValues::qkv_bias, bias, {"names and shapes"});
@@ -328,6 +331,14 @@ InputFacts settle_input(const BackboneConfig& config, FactLedger& ledger) {
   ledger.settle_input("std", &FactValues::std, std, imagenet);
   const Fact of_std = ledger.facts().back();
   const std::string from = of_mean.source == of_std.source ? of_mean.source : of_mean.source + ", std: " + of_std.source;
+  for (const float value : mean)
+    if (!(value >= 0 && value <= 1))
+      fail_usage("mean", "three numbers from 0 to 1: of pixels divided by 255", fmt::format("{} ({})", channels_text(mean), of_mean.source),
+                 "Divide by 255 what is of whole pixels, or correct what says it (--model.mean)");
+  for (const float value : std)
+    if (!(value > 0))
+      fail_usage("std", "three numbers above 0", fmt::format("{} ({})", channels_text(std), of_std.source),
+                 "Correct what says it (--model.std)");
   input.normalization = {{mean, std}, from, of_mean.assumed || of_std.assumed};
   if (input.normalization.assumed && assumed)
     ledger.note(fmt::format("the input is normalised by ImageNet's {}: assumed, the file does not say (--model.mean and --model.std do)",
@@ -370,6 +381,19 @@ json describe(const std::vector<Fact>& facts) {
   for (const Fact& fact : facts)
     all.push_back({{"name", fact.name}, {"value", fact.value}, {"source", fact.source}, {"assumed", fact.assumed}});
   return all;
+}
+
+std::string facts_text(const json& described) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> by_source;
+  for (const json& fact : described) {
+    const std::string source = fact["source"].get<std::string>();
+    auto group = std::find_if(by_source.begin(), by_source.end(), [&](const auto& g) { return g.first == source; });
+    if (group == by_source.end()) group = by_source.insert(group, {source, {}});
+    group->second.push_back(fact["name"].get<std::string>() + " " + fact["value"].get<std::string>());
+  }
+  std::vector<std::string> groups;
+  for (const auto& [source, facts] : by_source) groups.push_back(fmt::format("{} ({})", fmt::join(facts, ", "), source));
+  return fmt::format("{}", fmt::join(groups, "; "));
 }
 
 }  // namespace dinoxx

@@ -151,5 +151,7 @@ std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfi
 std::string describe(const Fact& fact);
 /// [{"name", "value", "source", "assumed"}], for results.
 nlohmann::json describe(const std::vector<Fact>& facts);
+/// The same in one line, by source: "heads 4, norm_eps 1e-06 (config.json); mean 0.5, 0.5, 0.5 (assumed)". `described`: of describe().
+std::string facts_text(const nlohmann::json& described);
 
 }  // namespace dinoxx

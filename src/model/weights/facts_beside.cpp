@@ -16,12 +16,32 @@ namespace {
 
 using nlohmann::json;
 
-json object_in(const std::filesystem::path& path) {
+json object_in(const std::filesystem::path& path, std::vector<std::string>& notes) {
   std::error_code code;
-  if (!std::filesystem::is_regular_file(path, code)) return {};  // a pipe would be waited for
-  std::ifstream in(path);
-  const json content = in ? json::parse(in, nullptr, /*allow_exceptions=*/false) : json();
-  return content.is_object() ? content : json();
+  if (!std::filesystem::exists(path, code)) return {};
+  const bool file = std::filesystem::is_regular_file(path, code);  // a pipe would be waited for
+  std::ifstream in;
+  if (file) in.open(path);
+  const json content = in.is_open() ? json::parse(in, nullptr, /*allow_exceptions=*/false) : json();
+  if (content.is_object()) return content;
+  notes.push_back(fmt::format("{} beside the weights is not used: expected a JSON object, found {}", path.filename().string(),
+                              !file                    ? "no file"
+                              : !in.is_open()          ? "a file that cannot be read"
+                              : content.is_discarded() ? "text that is no JSON"
+                                                       : content.type_name()));
+  return {};
+}
+
+bool is_off(const json& in, const char* name) {
+  return in.contains(name) && in[name] == false;
+}
+
+/// Values that are there and have another form than is read.
+void note_unread(const json& in, const char* file, const std::vector<std::pair<const char*, bool>>& paths,
+                 std::vector<std::string>& notes) {
+  for (const auto& [path, read] : paths)
+    if (const json::json_pointer where(path); in.contains(where) && !in[where].is_null() && !read)
+      notes.push_back(fmt::format("{}: {} is {}, which is not read", file, std::string(path).substr(1), escaped(json_text(in[where]))));
 }
 
 /// A number, or what [height, width] have in common.
@@ -32,8 +52,9 @@ std::optional<T> number(const json& in, const char* path) {
   const json& found = in[where];
   const bool pair = found.is_array() && found.size() == 2 && found[0] == found[1];
   const json& one = pair ? found[0] : found;
-  if (!one.is_number() || (std::is_integral_v<T> && !one.is_number_integer())) return std::nullopt;
-  return one.get<T>();
+  if (!one.is_number()) return std::nullopt;
+  if (std::is_integral_v<T> && !one.is_number_integer() && std::trunc(one.get<double>()) != one.get<double>()) return std::nullopt;
+  return static_cast<T>(one.get<double>());
 }
 
 std::string word(const json& in, const char* path) {
@@ -242,11 +263,34 @@ void note_resizing(const json& config, const json& preprocessor, std::vector<std
     notes.push_back(fmt::format("the file says that images are resized by {} interpolation; here it is bicubic", how));
 }
 
+/// Images are square here.
+void note_shape(const json& preprocessor, std::vector<std::string>& notes) {
+  for (const std::string key : {"size", "crop_size"}) {
+    const auto height = number<int>(preprocessor, fmt::format("/{}/height", key).c_str()),
+               width = number<int>(preprocessor, fmt::format("/{}/width", key).c_str());
+    if (height && width && *height != *width)
+      notes.push_back(
+          fmt::format("preprocessor_config.json says that {} is {} x {} pixels (height x width); here images are square, {} x {}", key,
+                      *height, *width, *height, *height));
+  }
+}
+
 }  // namespace
 
 std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfig& shapes, std::vector<std::string>& notes) {
   const std::filesystem::path folder = file.path().parent_path();
-  const json config = object_in(folder / "config.json"), preprocessor = object_in(folder / "preprocessor_config.json");
+  const json config = object_in(folder / "config.json", notes), preprocessor = object_in(folder / "preprocessor_config.json", notes);
+  note_unread(config, "config.json",
+              {{"/num_attention_heads", number<int>(config, "/num_attention_heads").has_value()},
+               {"/layer_norm_eps", number<double>(config, "/layer_norm_eps").has_value()},
+               {"/rope_theta", number<double>(config, "/rope_theta").has_value()}},
+              notes);
+  note_unread(preprocessor, "preprocessor_config.json",
+              {{"/image_mean", channels(preprocessor, "/image_mean").has_value()},
+               {"/image_std", channels(preprocessor, "/image_std").has_value()},
+               {"/do_flip_channel_order", is_off(preprocessor, "do_flip_channel_order")},
+               {"/do_pad", is_off(preprocessor, "do_pad")}},
+              notes);
   std::vector<FactSource> sources;
   if (!config.is_null()) {
     const bool timm = config.contains("architecture") || config.contains("pretrained_cfg") || config.contains("model_args");
@@ -259,6 +303,7 @@ std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfi
   }
   const bool ours = file.settings().is_object() && file.settings().contains(kFactsKey);
   if (!ours) note_resizing(config, preprocessor, notes);
+  note_shape(preprocessor, notes);
   if (!preprocessor.is_null()) sources.push_back({"preprocessor_config.json", said_by_preprocessor(preprocessor)});
   return sources;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "config/architectures.hpp"
 #include "config/config_fields.hpp"
@@ -207,6 +208,7 @@ std::vector<std::string> follow_weights(Config& config, const std::set<std::stri
   const std::set<std::string> typed = with_meaning(words, *config.model);
   Config following = config;
   std::string source;
+  std::vector<std::string> lines;
   if (saved) {
     *following.model = *saved->model;
   } else {
@@ -214,6 +216,11 @@ std::vector<std::string> follow_weights(Config& config, const std::set<std::stri
     const WeightFile file = WeightFile::open(path);
     const DescribedNetwork found = describe_network(file, what_the_user_says(config, typed, file));
     *following.model = keys_of(found.network, config, path);
+    lines.push_back("facts of the weights: " + facts_text(describe(found.facts)));
+    for (const Fact& fact : found.facts)
+      if (fact.assumed)
+        lines.push_back(
+            fmt::format("note: {} {} of the weights is assumed, no file says it; model.{} sets it", fact.name, fact.value, fact.name));
     if (const Auto<int64_t> stated = config.model->image_size;
         stated && following.model->image_size && *stated % following.model->patch_size == 0)
       following.model->image_size = stated;  // the load resizes the positions
@@ -229,8 +236,8 @@ std::vector<std::string> follow_weights(Config& config, const std::set<std::stri
     fit_crops(following, model.patch_size);
   std::vector<std::string> changes = take(config, following, kNetworkKeys, typed);
   for (std::string& change : take(config, following, kSizeKeys, typed)) changes.push_back(std::move(change));
-  if (changes.empty() || saved) return {};
-  return {fmt::format("{} (as the weights in {})", fmt::join(changes, ", "), source)};
+  if (!changes.empty() && !saved) lines.insert(lines.begin(), fmt::format("{} (as the weights in {})", fmt::join(changes, ", "), source));
+  return lines;
 }
 
 }  // namespace dinoxx

@@ -71,7 +71,7 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
                "backbone from " + path.string() + ": " + std::to_string(report.loaded) + " tensors, " + describe(recognized.config));
   std::vector<std::string> facts;
   for (const Fact& fact : found.facts)
-    if (!fact.of_input) facts.push_back(describe(fact));
+    if (!fact.of_input) facts.push_back(fact.name + " " + fact.value);  // where each is from follow_weights has said
   lines.push_back(fmt::format("  {}", fmt::join(facts, ", ")));
   for (const auto* list : {&recognized.notes, &report.adapted, &report.ignored})
     for (const std::string& note : *list) lines.push_back("  " + note);

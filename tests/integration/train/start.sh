@@ -157,7 +157,47 @@ imported_eval)
     grep -q 'fit whole (option or key)' log || die "the fit is not what was said"
     grep -q '0.4914' ${style}_transformers/preprocessor_config.json ||
       die "the image processor of $style does not have the run's mean"
+    # what the export adds for the class of transformers is no difference
+    run 1 weights diff $style ${style}_transformers
+    expect 0
+    # the size is that of training where no option says another
+    "$dinoxx" weights export $style --naming transformers --out ${style}_as_trained >log 2>&1 || die "export"
+    python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["image_size"] != 16)' ${style}_as_trained/config.json ||
+      die "the export of $style is not of the size of its training"
   done
+  # a file of two types: the file that an import writes has each tensor in its own
+  python3 - <<'END' || die "two types"
+import json, pathlib, struct
+source, target = pathlib.Path("dino_official"), pathlib.Path("mixed")
+data = (source / "model.safetensors").read_bytes()
+size = struct.unpack("<Q", data[:8])[0]
+header, body, out = json.loads(data[8:8 + size]), data[8 + size:], b""
+for name in sorted(header):
+    if name == "__metadata__":
+        continue
+    begin, end = header[name]["data_offsets"]
+    values = body[begin:end]
+    if name.endswith("qkv.weight"):
+        values = b"".join(values[i + 2:i + 4] for i in range(0, len(values), 4))
+        header[name]["dtype"] = "BF16"
+    header[name]["data_offsets"] = [len(out), len(out) + len(values)]
+    out += values
+text = json.dumps(header).encode()
+target.mkdir()
+(target / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + out)
+END
+  run 1 weights import mixed --out kept
+  expect 0
+  python3 - <<'END' || die "the import does not have the types of its file"
+import json, struct
+def types(path):
+    data = open(path, "rb").read()
+    header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+    return {name.removeprefix("backbone."): t["dtype"] for name, t in header.items() if name != "__metadata__"}
+found = types("kept/model.safetensors")
+assert set(found.values()) == {"F32", "BF16"}, found
+assert all((t == "BF16") == name.endswith("qkv.weight") for name, t in found.items()), found
+END
   ;;
 *) die "unknown case" ;;
 esac

@@ -100,6 +100,19 @@ TEST(WhatLiesBeside, IsReadInItsOtherSpellings) {
   EXPECT_THAT(Weights(Files{{"config.json", R"({"qkv_bias": false})"}}).refused(), AllOf(HasSubstr("qkv_bias"), HasSubstr("none")));
   EXPECT_THAT(all_notes(Weights(Files{{"preprocessor_config.json", R"({"resample": 2})"}}).recognized()), HasSubstr("bilinear"));
   EXPECT_THAT(all_notes(Weights(Files{{"preprocessor_config.json", R"({"resample": 3})"}}).recognized()), Not(HasSubstr("resized")));
+  // what cannot be read is not taken for what was not said
+  EXPECT_THAT(all_notes(Weights(Files{{"config.json", "{\"num_att"}}).recognized()),
+              HasSubstr("config.json beside the weights is not used"));
+  EXPECT_THAT(all_notes(Weights(Files{{"preprocessor_config.json", "[1]"}}).recognized()), HasSubstr("found array"));
+  EXPECT_THAT(all_notes(Weights(Files{{"config.json", R"({"num_attention_heads": "2"})"}}).recognized()), HasSubstr("num_attention_heads"));
+  EXPECT_THAT(
+      all_notes(Weights(Files{{"preprocessor_config.json", R"({"image_mean": [0.5, 0.5], "do_flip_channel_order": true})"}}).recognized()),
+      testing::AllOf(HasSubstr("image_mean is [0.5,0.5]"), HasSubstr("do_flip_channel_order is true")));
+  EXPECT_THAT(Weights(Files{{"config.json", R"({"layer_norm_eps": -1})"}}).refused(), HasSubstr("norm_eps"));
+  EXPECT_THAT(Weights(Files{{"preprocessor_config.json", R"({"image_mean": [123.7, 116.3, 103.5], "image_std": [1, 1, 1]})"}}).refused(),
+              HasSubstr("from 0 to 1"));
+  EXPECT_THAT(all_notes(Weights(Files{{"preprocessor_config.json", R"({"size": {"height": 32, "width": 48}})"}}).recognized()),
+              HasSubstr("size is 32 x 48 pixels (height x width); here images are square, 32 x 32"));
   EXPECT_THAT(
       all_notes(
           Weights(
