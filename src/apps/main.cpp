@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -105,6 +107,9 @@ void* operator new(std::size_t size) {
 #endif
 
 int main(int argc, char** argv) {
+  // a stream that was closed before the start: else the run's own first file would take its place, and hold what is meant for the terminal
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream)
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // takes the lowest free number
   std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files (ulimit -f) is an error of the write, which says which file
   const LaunchedTasks tasks = launched_tasks();
   try {

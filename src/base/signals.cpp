@@ -16,8 +16,14 @@ struct Caught {
   int number;
   const char* name;
 };
-constexpr std::array<Caught, 5> kSignals{
-    {{SIGUSR1, "SIGUSR1"}, {SIGTERM, "SIGTERM"}, {SIGINT, "SIGINT"}, {SIGHUP, "SIGHUP"}, {SIGPIPE, "SIGPIPE"}}};
+// USR2 and XCPU are the warnings of other batch systems and of a soft limit on processor time.
+constexpr std::array<Caught, 7> kSignals{{{SIGUSR1, "SIGUSR1"},
+                                          {SIGTERM, "SIGTERM"},
+                                          {SIGINT, "SIGINT"},
+                                          {SIGHUP, "SIGHUP"},
+                                          {SIGPIPE, "SIGPIPE"},
+                                          {SIGUSR2, "SIGUSR2"},
+                                          {SIGXCPU, "SIGXCPU"}}};
 std::atomic<int> last_signal{0};
 static_assert(std::atomic<int>::is_always_lock_free, "set from a signal handler");
 std::array<struct sigaction, kSignals.size()> previous;

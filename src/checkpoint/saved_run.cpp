@@ -54,7 +54,8 @@ std::string damage_of(Communicator& comm, const fs::path& checkpoint) {
       fail_damaged(checkpoint / checkpoint::kManifest, "the list of its files", "no such file");
     const json manifest = read_manifest(checkpoint);
     if (const int64_t named = checkpoint_step(checkpoint); named >= 0 && manifest["step"] != named)
-      fail_damaged(checkpoint, fmt::format("a checkpoint of step {}", named), fmt::format("one of step {}", json_text(manifest["step"])));
+      fail_damaged(checkpoint, fmt::format("a checkpoint of step {}", named),
+                   fmt::format("one of step {} (a folder that was renamed?)", json_text(manifest["step"])));
     int64_t index = 0;
     for (const json& record : manifest["files"])
       if (record["name"].get<std::string>().starts_with("rank_") && index++ % comm.size() == comm.rank()) check_file(checkpoint, record);

@@ -157,7 +157,8 @@ CheckpointBytes checkpoint_bytes(const TrainState& state) {
   CheckpointBytes bytes{flats * whole, segments * kHeader + of_buffers(state.student_buffers) + teacher_buffers};
   for (const auto* centre : {&state.centre, &state.patch_centre})
     if (*centre) bytes.chief += static_cast<int64_t>((*centre)->value().nbytes()) + kHeader;
-  bytes.chief += whole + backbone + 2 * teacher_buffers;
+  bytes.teacher = whole + teacher_buffers;
+  bytes.chief += bytes.teacher + backbone + teacher_buffers;
   return bytes;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -33,9 +34,11 @@ std::filesystem::path save_state(Communicator& comm, const std::filesystem::path
 
 /// About how many bytes a checkpoint of this state takes.
 struct CheckpointBytes {
-  int64_t shared = 0;  ///< the state; each rank writes an equal part
-  int64_t chief = 0;   ///< what rank 0 writes beside it
+  int64_t shared = 0;   ///< the state; each rank writes an equal part
+  int64_t chief = 0;    ///< what rank 0 writes beside it
+  int64_t teacher = 0;  ///< the largest file of these
   int64_t all() const { return shared + chief; }
+  int64_t largest_file(int ranks) const { return std::max(shared / ranks, teacher); }
 };
 CheckpointBytes checkpoint_bytes(const TrainState& state);
 

@@ -96,6 +96,18 @@ bool RunHistory::tells_of_steps() const {
   return !told.steps.empty() || !told.evals.empty() || !told.events.empty();
 }
 
+std::string RunHistory::what_resume_means(const std::string& resume, const std::string& command) const {
+  std::error_code code;
+  if (command.empty() || !fs::exists(fs::path(resume) / checkpoint::kManifest, code) || !newest_checkpoint()) return resume;
+  const std::vector<nlohmann::json> starts = journal().starts;
+  const auto same = [&](const std::string& path) {
+    return !path.empty() && fs::weakly_canonical(path, code) == fs::weakly_canonical(resume, code);
+  };
+  for (auto start = starts.rbegin(); start != starts.rend() && start->value("command", "") == command; ++start)
+    if (same(start->value("resumed_from", ""))) return "auto";
+  return resume;
+}
+
 std::vector<fs::path> RunHistory::resume_points(const std::string& resume) const {
   if (resume.empty()) return {};
   if (resume == "never") {
@@ -108,8 +120,8 @@ std::vector<fs::path> RunHistory::resume_points(const std::string& resume) const
     if (!fs::exists(fs::path(resume) / checkpoint::kManifest))
       fail_usage("--resume", "auto, strict, never or a checkpoint folder (with manifest.json)", fmt::format("\"{}\"", resume),
                  "Name a folder such as RUN/checkpoints/step_00001000");
-    const fs::path named(resume);
-    return {named.filename().empty() ? named.parent_path() : named};
+    const fs::path named = fs::path(resume).filename().empty() ? fs::path(resume).parent_path() : fs::path(resume);
+    return {fs::is_symlink(named) ? fs::canonical(named) : named};  // a link may stand outside of the run whose checkpoint it is
   }
   std::vector<fs::path> points = list_checkpoints(checkpoints_folder());
   const int64_t newest = points.empty() ? -1 : checkpoint_step(points.back());

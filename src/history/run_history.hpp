@@ -48,6 +48,9 @@ class RunHistory {
   std::vector<std::filesystem::path> left_branches() const;                ///< folders below branches/, in the order of leaving
   int64_t branch() const;                                                  ///< number of the live branch: 0 until a start has gone back
 
+  /// "auto" where `resume` names a checkpoint from which this very command has gone on already: the same command again goes on from where
+  /// it has come to, as a job that was put back into its queue must. Else `resume`. `command`: as starts record it; empty: not known.
+  std::string what_resume_means(const std::string& resume, const std::string& command) const;
   /// Where --resume may go on, the best first: "auto" and "strict" from the checkpoints here, newest first (also what has lost its
   /// manifest, as long as no whole one is newer), "never" and the empty text from none, else from the checkpoint folder that it names, of
   /// whatever run. UsageError when a run has begun here and "never" would overwrite it, for a path that is no checkpoint, and where the

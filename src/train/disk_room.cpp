@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,6 +57,10 @@ class TrialFile {
 
 }  // namespace
 
+fs::path save_folder(const RunHistory& history) {
+  return fs::exists(history.checkpoints_folder()) ? history.checkpoints_folder() : history.folder();
+}
+
 DiskRoom disk_room(const Training& training, const RunHistory& history) {
   DiskRoom room;
   room.checkpoint = checkpoint_bytes(training.state).all();
@@ -72,10 +77,16 @@ DiskRoom disk_room(const Training& training, const RunHistory& history) {
   room.at_once = std::min(keep + 1, there + to_come);
   room.kept = calendar.kept_until_end(from);
   if (to_come > 0) room.wanted = std::max<int64_t>(room.at_once - there, 1) * room.checkpoint;
-  fs::path folder = fs::absolute(history.folder());
+  fs::path folder = fs::absolute(save_folder(history));
   while (!fs::exists(folder) && folder != folder.parent_path()) folder = folder.parent_path();
   room.free = static_cast<int64_t>(fs::space(folder).available);
+  struct statvfs inodes {};
+  if (::statvfs(folder.c_str(), &inodes) == 0 && inodes.f_files > 0) room.files = static_cast<int64_t>(inodes.f_favail);
   return room;
+}
+
+void try_to_write(const fs::path& folder, int rank) {
+  const TrialFile file(folder / fmt::format(".trial-{}", rank));
 }
 
 double assumed_save_seconds(Communicator& comm, const fs::path& folder, const CheckpointBytes& bytes) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <limits>
+
 #include "history/run_history.hpp"
 #include "training.hpp"
 
@@ -11,7 +13,12 @@ struct DiskRoom {
   int64_t kept = 0;        ///< how many checkpoint.keep_every adds until the end
   int64_t wanted = 0;      ///< bytes that those at once take beyond what is there already
   int64_t free = 0;        ///< bytes
+  int64_t files = std::numeric_limits<int64_t>::max();  ///< that the file system still has room for, where it counts them
 };
+/// Where checkpoints go: RUN/checkpoints, which may be a link to another file system, or RUN where it is not there yet.
+std::filesystem::path save_folder(const RunHistory& history);
+/// Error where this rank cannot write a file under `folder`. Nothing is left there.
+void try_to_write(const std::filesystem::path& folder, int rank);
 /// Of the start that training.origin tells, before the state is there. Rank 0 of the run has to be able to read the folder.
 DiskRoom disk_room(const Training& training, const RunHistory& history);
 

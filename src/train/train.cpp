@@ -60,7 +60,8 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   StepRecorder recorder(training, loader, log, watch);
   CollapseWatch collapse(out_dim(training.spec.network.head.config), log);
   Saver saver(training, calendar, history, log, watch);
-  if (limit.is_set() && state.step < total) saver.assume(assumed_save_seconds(*comms.control, options.out, checkpoint_bytes(state)));
+  if (limit.is_set() && state.step < total)
+    saver.assume(assumed_save_seconds(*comms.control, save_folder(history), checkpoint_bytes(state)));
   Evaluation evaluation(hook, comms, calendar, history, log, watch);
   double step_seconds = 0;  // of the last step, with the wait for its images
   const auto must_stop = [&] { return options.stop_signal() != nullptr || limit.must_save(saver.seconds()); };
@@ -115,6 +116,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     }
   }
   check_ranks_agree(*comms.control, state.student_flat.master, "student weights", state.step);
+  saver.save();  // where the run went on from another run's end, its folder has no checkpoint yet
   on_all_ranks(*comms.control, [&] {
     if (log.chief()) history.note_completion(state.step);
   });

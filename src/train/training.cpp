@@ -34,7 +34,7 @@ void on_everyone(const TrainComms& comms, const std::function<void()>& work) {
 
 Training::Training(const TrainOptions& options, const TrainComms& comms)
     : comms(comms),
-      origin(find_origin(*comms.control, options.resume, RunHistory(options.out))),
+      origin(find_origin(*comms.control, options.resume, options.command_line, RunHistory(options.out))),
       inputs(open_inputs(options, *comms.control, origin)),
       config(inputs.config),
       spec(make_method(config)),

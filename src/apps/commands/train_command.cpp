@@ -29,7 +29,8 @@ constexpr const char* kUsage = R"(dinoxx train: learns features from images with
   mpirun -n 8 dinoxx train --config FILE --students small.cfg:2,base.cfg:6 --data DATA --out RUN   two students of one frozen teacher
 
 DATA is a folder made by "dinoxx pack". RUN gets config.cfg, metrics.jsonl, TensorBoard events and checkpoints/; the same command again resumes it.
-SIGUSR1 or SIGTERM: the run saves, stops with exit code 85 and can be resumed; so it does when its terminal or the reader of its output is gone.
+SIGUSR1, SIGUSR2, SIGTERM or SIGXCPU: the run saves, stops with exit code 85 and can be resumed; one process without mpirun also when its terminal
+or the reader of its output is gone.
 Other exit codes: 0 done, 1 failed, 2 bad usage. A run that came to its end leaves RUN/complete.json.
 )";
 

@@ -14,10 +14,12 @@ struct Origin {
   std::optional<SavedRun> from;                ///< nothing: the beginning
   std::vector<std::filesystem::path> damaged;  ///< newer checkpoints that were passed over
   std::vector<std::string> told;               ///< why
+  bool searched = false;                       ///< the newest of the run was taken, none that was named
 };
 
-/// What --resume asks for, found on all ranks: with "auto" the newest checkpoint whose state is whole. UsageError as
-/// RunHistory::resume_points; Error where all are damaged, and with "strict" where the newest is. Nothing is changed. Collective.
-Origin find_origin(Communicator& comm, const std::string& resume, const RunHistory& history);
+/// What --resume asks for (RunHistory::what_resume_means), found on all ranks: with "auto" the newest checkpoint whose state is whole.
+/// UsageError as RunHistory::resume_points; Error where all are damaged, and with "strict" where the newest is. Nothing is changed.
+/// Collective.
+Origin find_origin(Communicator& comm, const std::string& asked, const std::string& command, const RunHistory& history);
 
 }  // namespace dinoxx

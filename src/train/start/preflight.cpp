@@ -1,6 +1,7 @@
 #include "preflight.hpp"
 
 #include <ATen/ATen.h>
+#include <sys/resource.h>
 
 #include "base/files.hpp"
 #include "base/machine.hpp"
@@ -68,6 +69,38 @@ void refuse_large_batches(const Training& training) {
         fmt::format("memory for the {} batches that wait on each rank, {} (train.batch_size = {} images on {} ranks)",
                     training.config.data->ring, human_bytes(batches), train_batch_size(training.config), training.comms.control->size()),
         fmt::format("{} free", human_bytes(available)), "Lower train.batch_size, views.local_count or data.ring, or use more hosts");
+}
+
+// Another data set makes another number of images of the same epochs: a run that had not ended is not called complete for that.
+void refuse_lost_images(const Training& training) {
+  if (!training.origin.from) return;
+  const SavedRun& from = *training.origin.from;
+  const nlohmann::json none = nlohmann::json::object();
+  const auto was = from.manifest.value("dataset", none).value("images", uint64_t{0}),
+             of = from.manifest.value("progress", none).value("of_samples", uint64_t{0}), now = training.facts.length;
+  if (was == training.inputs.ids.size() || from.position >= of || from.position < now) return;
+  fail_usage("train.length", fmt::format("a length above the {} images that are done", from.position),
+             fmt::format("{}, which was {} images of the former data set and is {} of this one, which has {} images for {}",
+                         train_length(training.config).text(), of, now, training.inputs.ids.size(), was),
+             "State a longer train.length, train with the former data set, or begin a new run with another --out");
+}
+
+// The largest file of a checkpoint against this process's limit, and files against what the file system has room for.
+void refuse_small_limits(const Training& training, const TrainOptions& options) {
+  const int ranks = training.comms.control->size();
+  rlimit limit{};
+  const int64_t largest = checkpoint_bytes(training.state).largest_file(ranks);
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && static_cast<int64_t>(limit.rlim_cur) < largest)
+    fail_usage("checkpoints", fmt::format("files of up to {}", human_bytes(static_cast<double>(largest))),
+               fmt::format("a limit of {} on host {}", human_bytes(static_cast<double>(limit.rlim_cur)), host_name()),
+               "Raise it (ulimit -f unlimited)");
+  if (!is_chief(training.comms)) return;
+  const int64_t files = disk_room(training, RunHistory(options.out)).files,
+                wanted = ranks + 8;  // of a checkpoint, with its folder and journal
+  if (files < wanted)
+    fail_usage(options.out.string(), fmt::format("room for {} more files", wanted),
+               fmt::format("{}: its file system has no free inodes for more", files),
+               "Remove files there, or choose an --out on another one");
 }
 
 void refuse_full_disk(const Training& training, const TrainOptions& options) {
@@ -149,7 +182,10 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
 
 void check_preconditions(const Training& training, const TrainOptions& options) {
   const TrainComms& comms = training.comms;
-  on_everyone(comms, [&] { refuse_large_batches(training); });
+  on_everyone(comms, [&] {
+    refuse_lost_images(training);
+    refuse_large_batches(training);
+  });
   const fs::path folder = comms.job ? options.out.parent_path() : options.out;
   std::optional<MadeForCheck> made;
   on_everyone(comms, [&] {
@@ -159,6 +195,13 @@ void check_preconditions(const Training& training, const TrainOptions& options) 
   try {
     check_shared_folder(everyone(comms), folder);
     check_weights(training);
+    on_everyone(comms, [&] {
+      const RunHistory history(options.out);
+      if (fs::path checkpoints = history.checkpoints_folder(); fs::exists(checkpoints) && !fs::is_directory(checkpoints))
+        fail_usage(checkpoints.string(), "a folder", "a file", "Move it away, or choose another --out");
+      if (const fs::path place = save_folder(history); fs::exists(place)) try_to_write(place, everyone(comms).rank());
+      refuse_small_limits(training, options);
+    });
   } catch (const JobError&) {
     throw;
   } catch (const AgreedError& error) {

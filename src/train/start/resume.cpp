@@ -9,6 +9,7 @@
 #include "comm/agree.hpp"
 #include "config/model_keys.hpp"
 #include "config/train_keys.hpp"
+#include "history/checkpoint_folders.hpp"
 #include "kernels/cpu_level.hpp"
 #include "loss/gram_config.hpp"
 #include "optim/optim_config.hpp"
@@ -44,6 +45,12 @@ std::vector<std::string> jumps(const Training& training) {
     if (std::abs(is - was) > 0.02 * std::max(std::abs(is), std::abs(was)))
       lines.push_back(fmt::format("{} goes from {:.4g} to {:.4g}", what, was, is));
   };
+  const nlohmann::json none = json::object();
+  if (const auto of = from.manifest.value("progress", none).value("of_samples", uint64_t{0});
+      images != training.inputs.ids.size() && of != 0 && of != training.facts.length &&
+      train_length(before) == train_length(training.config))
+    lines.push_back(fmt::format("train.length = {} was {} images of the former data set ({} images) and is {} of this one ({} images)",
+                                train_length(training.config).text(), of, images, training.facts.length, training.inputs.ids.size()));
   const StepValues was = Schedules(before, images).at(static_cast<int64_t>(from.position) / train_batch_size(before), from.position),
                    is = training.schedules.at(training.schedule_step(), from.position);
   compare("the learning rate", was.lr, is.lr);
@@ -105,7 +112,8 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
   on_everyone(comms, [&] {
     log.lock(history);
     if (!log.chief()) return;
-    std::vector<fs::path> points = history.resume_points(options.resume);  // without the lock another process may have gone on
+    std::vector<fs::path> points = history.resume_points(
+        history.what_resume_means(options.resume, options.command_line));  // without the lock another process may have gone on
     std::erase_if(points, [&](const fs::path& point) { return std::ranges::count(origin.damaged, point) > 0; });
     if ((points.empty() ? fs::path() : points.front()) != from)
       fail(history.folder().string(), fmt::format("\"{}\" as the place to go on from, as when this start began", from.string()),
@@ -120,6 +128,13 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
     log.say(history.set_damaged_aside(origin.damaged));
     const std::vector<std::string> moved = history.make_way(from, step);
     log.say(moved);
+    const int64_t missing = history.journal().last_saved();
+    if (origin.searched && origin.damaged.empty() && missing > step)
+      log.say(fmt::format("note: {} tells of a checkpoint of step {}, which is not there; what it tells behind step {} is taken out",
+                          history.metrics_file().string(), missing, step));
+    if (origin.from && !history.has_metrics())
+      log.say(
+          fmt::format("note: {} is not there: what the run did up to step {} is not in its record", history.metrics_file().string(), step));
     told[0] = history.set_back(step);
     told[1] = training.facts.branch = history.branch();
     history.note_completion(std::nullopt);
@@ -134,6 +149,11 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
       log.say("  note: in train.extend the teacher stands still, as teacher.momentum_end is 1; train.extend_warmup lets it move");
     if (!origin.from) return;
     log.say(fmt::format("resumed from {} at step {}", from.string(), step));
+    if (origin.searched && options.resume != "auto" && options.resume != "strict")
+      log.say(
+          fmt::format("  note: this command went on from {} before, and goes on from where it has come to. To go back there once more, "
+                      "change the command or move the newer checkpoints away",
+                      options.resume));
     if (!origin.from->note.empty()) log.say("  note: " + origin.from->note);
     for (const std::string& claim : lost) log.say("  resume differs: " + claim);
     if (train_batch_size(origin.from->settings.config) != train_batch_size(training.config))
@@ -143,7 +163,7 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
   ranks_must_agree(everyone(comms), std::to_string(step), "step to go on from");
   comms.control->broadcast(told, 0)->wait();
   training.facts.branch = told[1].item<int64_t>();
-  history.go_on(step, history.owns(from), told[0].item<int64_t>());
+  history.go_on(step, history.owns(from) && checkpoint_step(from) == step, told[0].item<int64_t>());
 }
 
 }  // namespace dinoxx

@@ -115,6 +115,28 @@ eval_after_stop)
   expect 0
   [ "$(grep -c '"accuracy"' run/metrics.jsonl)" = 40 ] || die "expected one evaluation of each step (stopped at $step)"
   ;;
+left_branch)
+  # what reads a run follows the branch that goes on, not the one with the larger step that was left
+  run 1 "${base[@]}" --out run --checkpoint.every 2it
+  expect 0
+  run 1 "${base[@]}" --out run --checkpoint.every 2it --resume run/checkpoints/step_00000004 --max-time 0.1s
+  expect 85
+  says "set aside: .*now in run/branches/branch_0"
+  step=$(sed -n 's/.*stopped at step \([0-9]*\).*/\1/p' log)
+  [ "$step" -lt 8 ] || die "expected a stop before step 8"
+  run 1 eval --checkpoint run --data data --protocol knn --out eval
+  expect 0
+  grep -q "\"step\": $step,\?$" eval/results.json || die "expected eval to take step $step, the last of the branch that goes on"
+  run 1 info --run run
+  says "step.*\b$step\b"
+  run 1 report run
+  expect 0
+  grep -q "<dd>$step of 8</dd>\|>$step of 8<" run/report.html || die "expected the report to end at step $step"
+  cp -r run other
+  run 1 compare run other
+  expect 0
+  says "^  other .* $((24 * step)) "
+  ;;
 *) die "unknown case" ;;
 esac
 exit 0

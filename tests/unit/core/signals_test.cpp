@@ -23,7 +23,8 @@ TEST_P(AgainstSignal, TheSignalIsNotedAndEndsNothing) {
 
 INSTANTIATE_TEST_SUITE_P(All, AgainstSignal,
                          testing::Values(std::pair(SIGUSR1, "SIGUSR1"), std::pair(SIGTERM, "SIGTERM"), std::pair(SIGINT, "SIGINT"),
-                                         std::pair(SIGHUP, "SIGHUP"), std::pair(SIGPIPE, "SIGPIPE")),
+                                         std::pair(SIGUSR2, "SIGUSR2"), std::pair(SIGXCPU, "SIGXCPU"), std::pair(SIGHUP, "SIGHUP"),
+                                         std::pair(SIGPIPE, "SIGPIPE")),
                          [](const auto& info) { return info.param.second; });
 
 TEST(StopSignals, AnIgnoredHangUpStaysIgnored) {  // nohup

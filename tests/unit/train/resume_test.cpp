@@ -1,6 +1,7 @@
 // A run knows its own history: what a start finds, what it refuses and what it says. The same with ranks and signals:
 // tests/integration/train; folders alone: tests/unit/history.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -47,8 +48,9 @@ class ResumeTest : public testing::Test {
     options.config = default_config();
     apply_settings(options.config, parse_settings(kSmall, "small"));
     apply_settings(options.config, parse_settings(settings, "test"));
-    options.data = work_ / "data";
+    options.data = data_;
     options.out = history_.folder();
+    options.command_line = command_;
     options.resume = resume;
     int asked = 0;
     if (stop > 0) options.stop_signal = [&asked, stop]() -> const char* { return ++asked >= stop ? "SIGTEST" : nullptr; };
@@ -84,13 +86,17 @@ class ResumeTest : public testing::Test {
 
   testing_support::TemporaryFolder work_;
   RunHistory history_{work_ / "run"};
+  fs::path data_ = work_ / "data";
+  std::string command_;
   int64_t images_ = 0;
 };
 
 TEST_F(ResumeTest, GoingBackLeavesABranchAndWhatIsSavedThereStays) {
   EXPECT_EQ(start(), ExitCode::kDone);
   EXPECT_THAT(steps(), ElementsAre(2, 4, 6, 8));
+  testing::internal::CaptureStdout();
   EXPECT_EQ(start("[checkpoint]\nkeep = 1\n", path_of(4), /*stop=*/1), ExitCode::kStopped);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), AllOf(HasSubstr("branches/branch_0"), HasSubstr("6, 8")));
   EXPECT_THAT(steps(), ElementsAre(5)) << "what was just saved";
   EXPECT_THAT(steps(history_.folder() / "branches" / "branch_0"), ElementsAre(6, 8)) << "with their files, as they were";
   EXPECT_EQ(manifest(5)["branch"], 1);
@@ -103,6 +109,80 @@ TEST_F(ResumeTest, GoingBackLeavesABranchAndWhatIsSavedThereStays) {
       << "and back to what was left";
   EXPECT_EQ(manifest(8)["branch"], 2);
   EXPECT_THAT(history_.journal().steps, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+}
+
+TEST_F(ResumeTest, AnotherRunsEndIsACheckpointHereToo) {
+  start();
+  fs::rename(history_.folder(), work_ / "first");
+  EXPECT_EQ(start("", (work_ / "first/checkpoints/step_00000008").string()), ExitCode::kDone);
+  EXPECT_THAT(steps(), ElementsAre(8)) << "complete, and nothing but another run's folder holds it";
+}
+
+// A job that was put back into its queue runs its command again: it must not begin at the named checkpoint each time.
+TEST_F(ResumeTest, TheSameCommandGoesOnFromWhereItHasComeTo) {
+  start();
+  command_ = "train --resume 4";
+  const std::string named = path_of(4);
+  EXPECT_EQ(start("", named, /*stop=*/1), ExitCode::kStopped);
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(start("", named, /*stop=*/1), ExitCode::kStopped);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("this command went on from " + named + " before"));
+  EXPECT_EQ(last_start()["step"], 5);
+  EXPECT_EQ(start("", named, /*stop=*/1), ExitCode::kStopped);
+  EXPECT_EQ(last_start()["step"], 6);
+  command_ = "train --resume 4 --optim.lr 1";
+  EXPECT_EQ(start("", named, /*stop=*/1), ExitCode::kStopped);
+  EXPECT_EQ(last_start()["step"], 4) << "another command goes back";
+}
+
+TEST_F(ResumeTest, ALinkToACheckpointIsThatCheckpoint) {
+  start();
+  fs::create_directory_symlink(path_of(4), work_ / "best");
+  EXPECT_EQ(start("", (work_ / "best").string(), /*stop=*/1), ExitCode::kStopped);
+  EXPECT_THAT(steps(), ElementsAre(2, 4, 5));
+  EXPECT_THAT(history_.journal().steps, ElementsAre(1, 2, 3, 4, 5));
+}
+
+TEST_F(ResumeTest, AnotherDataSetMakesNoUnfinishedRunComplete) {
+  PackOptions more;
+  more.source = PackOptions::Source::kToy;
+  more.toy.count = 160;
+  more.out = work_ / "more";
+  pack(more);
+  data_ = work_ / "more";
+  EXPECT_EQ(start("[train]\nlength = 3ep\n", "auto", /*stop=*/40), ExitCode::kStopped);
+  data_ = work_ / "data";  // half of the images
+  const auto [text, code] = refusal("[train]\nlength = 3ep\n");
+  EXPECT_EQ(code, ExitCode::kUsage) << text;
+  EXPECT_THAT(text, AllOf(HasSubstr("train.length"), HasSubstr("of the former data set")));
+  EXPECT_EQ(start("[train]\nlength = 8ep\n"), ExitCode::kDone);
+}
+
+TEST_F(ResumeTest, WhatIsMissingIsSaid) {
+  start();
+  fs::remove_all(history_.checkpoint_folder(8));
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(start(), ExitCode::kDone);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("tells of a checkpoint of step 8, which is not there"));
+  fs::remove(history_.metrics_file());
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(start(), ExitCode::kDone);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), HasSubstr("what the run did up to step 8 is not in its record"));
+}
+
+// Saves go to checkpoints/, which need not be on the file system of the run's folder.
+TEST_F(ResumeTest, ThePlaceOfCheckpointsIsTriedBeforeTheWork) {
+  fs::create_directories(history_.folder());
+  std::ofstream(history_.checkpoints_folder()) << "a file";
+  EXPECT_THAT(refusal("").first, AllOf(HasSubstr("checkpoints"), HasSubstr("found a file")));
+  fs::remove(history_.checkpoints_folder());
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{8192, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto [text, code] = refusal("");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_THAT(text, HasSubstr("ulimit -f")) << static_cast<int>(code);
 }
 
 TEST_F(ResumeTest, TheManifestRecordsProgressValuesBranchAndWorld) {
@@ -272,7 +352,8 @@ TEST_F(ResumeTest, AFinishedRunThatIsExtendedSaysWhatJumps) {
   start();
   EXPECT_EQ(start("[train]\nlength = 16it\n"), ExitCode::kDone);
   EXPECT_THAT(lost(), AllOf(HasSubstr("train.length was 8it and is 16it"), HasSubstr("the learning rate goes from 1e-06 to"),
-                            HasSubstr("weight decay goes from 0.4 to"), HasSubstr("the teacher's momentum goes from 1 to")));
+                            HasSubstr("weight decay goes from 0.4 to"), HasSubstr("the teacher's momentum goes from 1 to"),
+                            HasSubstr("train.extend goes on behind the former length"), HasSubstr("train.extend_warmup")));
 }
 
 // Behind the end with the values of the end, or with a second rise; neither touches what was done.

@@ -14,6 +14,7 @@
 
 #include "base/crc32c.hpp"
 #include "base/files.hpp"
+#include "base/machine.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/pack/pack.hpp"
@@ -280,6 +281,15 @@ TEST_F(TrainTest, AGradientThatIsNoNumberIsNamed) {
 }
 
 // Running statistics are part of the state: a run that was stopped goes on with them, and the teacher's file carries them.
+// Start-up counts, too: a limit that the process has used up before training begins leaves one step, however short the run would be.
+TEST_F(TrainTest, TheTimeLimitCountsFromTheStartOfTheProcess) {
+  options_.max_seconds = process_seconds();
+  EXPECT_EQ(run(), ExitCode::kStopped);
+  EXPECT_EQ(latest_checkpoint(options_.out).value().filename(), "step_00000001");
+  options_.max_seconds = 0;
+  EXPECT_EQ(run(), ExitCode::kDone);
+}
+
 TEST_F(TrainTest, AResNetsStatisticsSurviveAStop) {
   options_.config = default_config();
   apply_settings(options_.config,
