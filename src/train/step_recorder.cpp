@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "base/machine.hpp"
+#include "comm/gpu.hpp"
 #include "config/train_keys.hpp"
+#include "data_pipeline/loader/data_config.hpp"
 
 namespace dinoxx {
 
@@ -39,6 +41,8 @@ void StepRecorder::record(const StepMetrics& metrics, const StepValues& values, 
                {"grad_norm", metrics.grad_norm},
                {"overlapped_share", metrics.overlapped_share},
                {"last_layer_frozen", values.freeze_last_layer}};
+  if (const at::Device device = training_.state.student_flat.master.device(); device.is_cuda())
+    line["gpu_memory"] = gpu_memory(device.index()).peak;
   if (values.gram_weight > 0) line["gram_weight"] = values.gram_weight;
   if (!training_.spec.other_views.empty()) {
     std::vector<int> sizes;
@@ -47,6 +51,10 @@ void StepRecorder::record(const StepMetrics& metrics, const StepValues& values, 
   }
   for (const auto& [name, value] : metrics.terms) line[name] = value;
   log_.write(line);
+  if (const auto limit = data_wait_.look(wait, seconds, training_.config.data->workers.value())) {
+    log_.write({{"event", "data_wait"}, {"step", step}, {"share", wait}});
+    log_.say(fmt::format("step {}: {}", step, *limit));
+  }
   std::vector<std::pair<std::string, double>> scalars;
   for (const auto& [name, value] : line.items())
     if (value.is_number_float() && std::isfinite(value.get<double>())) scalars.emplace_back("train/" + name, value.get<double>());

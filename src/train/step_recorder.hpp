@@ -1,5 +1,6 @@
 #pragma once
 #include "calendar.hpp"
+#include "data_wait.hpp"
 #include "stopwatch.hpp"
 #include "training.hpp"
 
@@ -22,6 +23,7 @@ class StepRecorder {
   Stopwatch& watch_;
   int64_t recorded_step_;     // the last
   uint64_t bad_samples_ = 0;  // told so far
+  DataWait data_wait_;
   std::string progress_;
 };
 

@@ -21,6 +21,7 @@
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
 #include "train/calendar.hpp"
+#include "train/data_wait.hpp"
 #include "train/disk_room.hpp"
 #include "train/start/shared_files.hpp"
 #include "train/time_limit.hpp"
@@ -54,6 +55,17 @@ std::string agreed_refusal(const std::function<void(Communicator&)>& work, const
   EXPECT_EQ(messages[0], messages[1]);
   EXPECT_EQ(messages[0], messages[2]);
   return messages[0];
+}
+
+TEST(DataWait, IsToldOnceWhereItLasts) {
+  DataWait rare, brief, lasting;
+  EXPECT_FALSE(lasting.look(0.9, 100, 2)) << "the ring is being filled";
+  for (const double share : {0.0, 0.5, 0.5, 0.1, 0.5, 0.5, 0.2}) EXPECT_FALSE(rare.look(share, 100, 2)) << "no three in a row";
+  for (int record = 0; record < 10; ++record) EXPECT_FALSE(brief.look(0.5, 1, 2)) << "a toy run";
+  EXPECT_FALSE(lasting.look(0.5, 15, 2));
+  EXPECT_FALSE(lasting.look(0.5, 15, 2));
+  EXPECT_THAT(lasting.look(0.431, 15, 2).value(), testing::AllOf(testing::HasSubstr("43 %"), testing::HasSubstr("data.workers = 2")));
+  EXPECT_FALSE(lasting.look(0.5, 15, 2)) << "once";
 }
 
 TEST(SharedFolder, OfAllRanksIsFine) {
