@@ -60,6 +60,7 @@ class EmbedCommand : public ModelCommand {
     fmt::print("{}: {} images, {} features each, {}; {}; {:.1f} s, {:.1f} images/s\n", options_.out.string(), report.images, report.dim,
                options_.normalize ? "rows of length 1" : "not normalised", report.transform, report.seconds,
                static_cast<double>(report.images) / report.seconds);
+    if (!report.facts.empty()) fmt::print("  facts of the network and its input: {}\n", report.facts);
     for (const std::string& note : report.notes) fmt::print("  note: {}\n", note);
   }
 

@@ -6,6 +6,7 @@
 #include "apps/eval_options.hpp"
 #include "apps/model_options.hpp"
 #include "base/progress_line.hpp"
+#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/run/predict.hpp"
 
@@ -65,6 +66,11 @@ class PredictCommand : public ModelCommand {
     if (comm.rank() == 0) options_.progress = [&](int64_t done, int64_t total) { line.show_images("predict", done, total); };
     const nlohmann::json summary = eval::predict_folder(options_, comm);
     if (comm.rank() == 0) fmt::print("{}{}\n", eval::prediction_text(summary), options_.out.string());
+    on_all_ranks(comm, [&] {
+      if (comm.rank() != 0 || summary["images"]["read"] != 0) return;
+      fail(options_.images.string(), "an image that can be read", fmt::format("none of {}", summary["images"]["unreadable"].size()),
+           fmt::format("Look at the reasons in {}", options_.out.string()));
+    });
   }
 
  private:

@@ -4,8 +4,8 @@
 #include <cctype>
 #include <iterator>
 
-#include "canonical_pairs.hpp"
 #include "base/utf8.hpp"
+#include "canonical_pairs.hpp"
 
 namespace dinoxx {
 namespace {
@@ -17,7 +17,31 @@ uint32_t character_at(std::string_view text, size_t length) {
   return c;
 }
 
+/// Of a capital letter its small one: the ranges of Unicode's case folding whose letters stand at one distance (Latin-1, Greek, Cyrillic,
+/// Armenian, full width) or alternate (extended Latin and Cyrillic). Others stay.
+uint32_t small_letter(uint32_t c) {
+  struct Range {
+    uint32_t first, last, distance;
+  };
+  constexpr Range kShifted[] = {{0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},   {0x391, 0x3A1, 32}, {0x3A3, 0x3AB, 32},
+                                {0x400, 0x40F, 80}, {0x410, 0x42F, 32}, {0x531, 0x556, 48}, {0xFF21, 0xFF3A, 32}};
+  for (const Range& range : kShifted)
+    if (c >= range.first && c <= range.last) return c + range.distance;
+  constexpr Range kEven[] = {{0x100, 0x137, 0}, {0x14A, 0x177, 0}, {0x460, 0x481, 0},
+                             {0x48A, 0x4BF, 0}, {0x4D0, 0x52F, 0}, {0x1E00, 0x1E95, 0}};
+  for (const Range& range : kEven)
+    if (c >= range.first && c <= range.last && c != 0x130 && c != 0x131) return c | 1;
+  constexpr Range kOdd[] = {{0x139, 0x148, 0}, {0x179, 0x17E, 0}, {0x4C1, 0x4CE, 0}};
+  for (const Range& range : kOdd)
+    if (c >= range.first && c <= range.last) return c + (c & 1);
+  return c == 0x3C2 ? 0x3C3 : c;  // the Greek sigma at a word's end
+}
+
+/// A letter, small; those that stand for several as these.
 void append(std::string& out, uint32_t c) {
+  if (c == 0xDF || c == 0x1E9E) return append(out, 's'), append(out, 's');
+  if (c == 0xFB01 || c == 0xFB02) return append(out, 'f'), append(out, c == 0xFB01 ? 'i' : 'l');
+  c = small_letter(c);
   if (c < 0x80) {
     out += static_cast<char>(std::tolower(static_cast<int>(c)));
   } else if (c < 0x800) {

@@ -64,8 +64,22 @@ std::vector<int> stratified_folds(std::span<const uint64_t> ids, std::span<const
   return fold_of;
 }
 
+std::vector<int64_t> one_of_each_unit_first(const std::vector<int64_t>& rows, std::span<const uint64_t> units) {
+  std::map<uint64_t, size_t> seen;
+  std::vector<std::vector<int64_t>> rounds(1);  // the first image of each unit, the second, ...
+  for (const int64_t row : rows) {
+    const uint64_t unit = units.empty() ? 0 : units[static_cast<size_t>(row)];
+    const size_t round = unit == 0 ? 0 : seen[unit]++;
+    if (round == rounds.size()) rounds.emplace_back();
+    rounds[round].push_back(row);
+  }
+  std::vector<int64_t> order;
+  for (const std::vector<int64_t>& round : rounds) order.insert(order.end(), round.begin(), round.end());
+  return order;
+}
+
 std::vector<int64_t> draw_shots(std::span<const uint64_t> ids, std::span<const int32_t> labels, int classes, int64_t shots, uint64_t seed,
-                                uint64_t draw, const std::vector<bool>& eligible) {
+                                uint64_t draw, const std::vector<bool>& eligible, std::span<const uint64_t> units) {
   std::vector<std::vector<std::pair<uint64_t, int64_t>>> members(classes);
   for (size_t row = 0; row < ids.size(); ++row) {
     if (!eligible.empty() && !eligible[row]) continue;
@@ -74,9 +88,12 @@ std::vector<int64_t> draw_shots(std::span<const uint64_t> ids, std::span<const i
   }
   std::vector<int64_t> rows;
   for (auto& of_class : members) {
-    const size_t take = std::min<size_t>(of_class.size(), static_cast<size_t>(shots));
-    std::partial_sort(of_class.begin(), of_class.begin() + static_cast<int64_t>(take), of_class.end());
-    for (size_t i = 0; i < take; ++i) rows.push_back(of_class[i].second);
+    std::sort(of_class.begin(), of_class.end());
+    std::vector<int64_t> order;
+    for (const auto& [drawn, row] : of_class) order.push_back(row);
+    order = one_of_each_unit_first(order, units);
+    order.resize(std::min(order.size(), static_cast<size_t>(shots)));
+    rows.insert(rows.end(), order.begin(), order.end());
   }
   std::sort(rows.begin(), rows.end());
   return rows;

@@ -27,7 +27,7 @@ constexpr double kAlike = 0.85;
 // With fewer ordinary images than this, their median says nothing and that of chance pairs is taken.
 constexpr size_t kOrdinary = 10;
 constexpr double kAlikeByChance = 0.5;
-constexpr size_t kExamples = 20;
+constexpr size_t kExamples = 20, kListed = 1000;  // pairs in results.json
 
 // One part of the evaluation.
 struct Images {
@@ -169,7 +169,18 @@ Leaks find_leaks(const Dataset& dataset, const EvalData& data, const SplitFeatur
                      {"kinds",
                       {{"identical", count_of(of_queries, kIdentical)},
                        {"near_copy", count_of(of_queries, kCopy)},
-                       {"same_group", count_of(of_queries, kSameGroup)}}}};
+                       {"same_group", count_of(of_queries, kSameGroup)}}},
+                     {"all", leaks.list.size()},
+                     {"list", json::array()}};
+  for (size_t i = 0; i < std::min(leaks.list.size(), kListed); ++i) {
+    const Leak& leak = leaks.list[i];
+    checks["leaks"]["list"].push_back({{"image", dataset.key(leak.image)},
+                                       {"split", leak.part},
+                                       {"kind", leak.kind},
+                                       {"cosine", leak.cosine ? json(*leak.cosine) : json(nullptr)},
+                                       {"other_image", dataset.key(leak.other)},
+                                       {"other_split", leak.other_part}});
+  }
   return leaks;
 }
 

@@ -57,8 +57,9 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     if (options.last_blocks > blocks)
       fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks),
                  "Ask for as many as the network has.");
-    report = {static_cast<int64_t>(ids.size()), static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(),
-              describe(transform, options.whole), "", model.notes};
+    report = {static_cast<int64_t>(ids.size()),   static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(),
+              describe(transform, options.whole), "",
+              facts_text(describe(model.facts)),  model.notes};
     report.note = note_on_crop(*dataset, ids, transform);
     if (comm.rank() != 0) return;
     file = create_feature_file(options.out, {*dataset,

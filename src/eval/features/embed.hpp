@@ -22,6 +22,7 @@ struct EmbedOptions : NetworkRun {
 struct EmbedReport {
   int64_t images = 0, dim = 0;
   std::string transform, note;     ///< note: of a crop that drops much; "" else
+  std::string facts;               ///< of the network and its input, each with its source
   std::vector<std::string> notes;  ///< what had to be assumed of the network
   double seconds = 0;              ///< of reading, decoding and embedding alone
 };

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/rng.hpp"
+#include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/classify/nearest_mean.hpp"
 #include "eval/classify/transductive.hpp"
@@ -40,6 +41,15 @@ std::vector<int64_t> choose(std::vector<int64_t> rows, size_t take, CounterRng& 
   return rows;
 }
 
+// The same, one of each unit first.
+std::vector<int64_t> choose_support(const std::vector<int64_t>& rows, size_t take, const std::vector<uint64_t>& units, CounterRng& rng) {
+  const bool grouped = std::any_of(rows.begin(), rows.end(), [&](int64_t row) { return units[static_cast<size_t>(row)] != 0; });
+  if (!grouped) return choose(rows, take, rng);
+  std::vector<int64_t> chosen = one_of_each_unit_first(choose(rows, rows.size(), rng), units);
+  chosen.resize(take);
+  return chosen;
+}
+
 // `total` dealt to the classes by shares from a Dirichlet distribution: whole parts first, what is left over by the largest remainder.
 std::vector<int64_t> dirichlet_counts(size_t ways, int64_t total, CounterRng& rng) {
   std::vector<double> share(ways);
@@ -63,7 +73,11 @@ std::vector<int64_t> dirichlet_counts(size_t ways, int64_t total, CounterRng& rn
 class Episodes {
  public:
   Episodes(const ProtocolInput& input, int64_t shots)
-      : shots_(shots), seed_(input.seed), memory_(input.data.classes), queries_(input.data.classes) {
+      : shots_(shots),
+        seed_(input.seed),
+        memory_(input.data.classes),
+        queries_(input.data.classes),
+        units_(units_of(input.dataset, input.data.memory)) {
     const EvalData& data = input.data;
     const std::vector<bool> distinct = first_copies(input.dataset, data.memory);
     for (size_t i = 0; i < data.memory_labels.size(); ++i)
@@ -82,7 +96,7 @@ class Episodes {
     const std::vector<int64_t> counts =
         unequal ? dirichlet_counts(ways(), kQueries * static_cast<int64_t>(ways()), rng) : std::vector<int64_t>(ways(), kQueries);
     for (size_t w = 0; w < ways(); ++w) {
-      for (const int64_t i : choose(memory_[classes[w]], static_cast<size_t>(shots_), rng)) {
+      for (const int64_t i : choose_support(memory_[classes[w]], static_cast<size_t>(shots_), units_, rng)) {
         support.push_back(i);
         episode.support_labels.push_back(static_cast<int32_t>(w));
       }
@@ -101,6 +115,7 @@ class Episodes {
   int64_t shots_;
   uint64_t seed_;
   std::vector<std::vector<int64_t>> memory_, queries_;
+  std::vector<uint64_t> units_;  // of the memory
   std::vector<int64_t> able_;
 };
 

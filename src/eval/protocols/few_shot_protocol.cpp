@@ -102,6 +102,7 @@ std::vector<int64_t> distinct_counts(const EvalData& data, const std::vector<boo
 json shots_curve(const ProtocolInput& input, const Prepared& prepared) {
   const EvalData& data = input.data;
   const std::vector<bool> distinct = first_copies(input.dataset, data.memory);
+  const std::vector<uint64_t> units = units_of(input.dataset, data.memory);
   const std::vector<int64_t> counts = distinct_counts(data, distinct);
   const int64_t largest = *std::max_element(counts.begin(), counts.end());
   const auto present = static_cast<double>(std::count_if(counts.begin(), counts.end(), [](int64_t n) { return n > 0; }));
@@ -119,7 +120,7 @@ json shots_curve(const ProtocolInput& input, const Prepared& prepared) {
       run_tasks(input.comm, static_cast<int64_t>(shots.size()) * kDraws, kMethods * kScores, input.threads, [&](int64_t task, double* row) {
         const int64_t k = shots[task / kDraws];
         const std::vector<int64_t> chosen =
-            draw_shots(data.memory, data.memory_labels, data.classes, k, input.seed, static_cast<uint64_t>(task % kDraws), distinct);
+            draw_shots(data.memory, data.memory_labels, data.classes, k, input.seed, static_cast<uint64_t>(task % kDraws), distinct, units);
         for (int m = 0; m < kMethods; ++m) {
           if (m == 2 && fit_of(k) > kLargestFit) continue;
           const auto scores = resampled_scores(data.query_labels, classify(input, prepared, m, chosen), once, data.classes);

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 #include <set>
 
 #include "eval/classify/folds.hpp"
@@ -20,21 +20,58 @@ namespace {
 using nlohmann::json;
 
 constexpr int kInnerFolds = 3, kRepeats = 5;
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-json over_folds(const at::Tensor& rows, int64_t column) {
-  std::vector<double> values;
-  for (int64_t i = 0; i < rows.size(0); ++i)
-    if (const double v = rows.const_data_ptr<double>()[i * rows.size(1) + column]; !std::isnan(v)) values.push_back(v);
+// Right answers and images of each class.
+struct Counts {
+  std::vector<double> correct, images;
+  explicit Counts(size_t classes) : correct(classes), images(classes) {}
+  void add(const double* more_correct, const double* more_images) {
+    for (size_t c = 0; c < correct.size(); ++c) {
+      correct[c] += more_correct[c];
+      images[c] += more_images[c];
+    }
+  }
+  int64_t tested() const {
+    return std::count_if(images.begin(), images.end(), [](double n) { return n > 0; });
+  }
+  double accuracy() const {
+    return std::accumulate(correct.begin(), correct.end(), 0.0) / std::accumulate(images.begin(), images.end(), 0.0);
+  }
+  double balanced_accuracy() const {
+    double sum = 0;
+    for (size_t c = 0; c < correct.size(); ++c) sum += images[c] > 0 ? correct[c] / images[c] : 0;
+    return sum / static_cast<double>(tested());
+  }
+};
+
+// The mean is that of the repetitions, each counted as one test set of all images that are held out: a fold of a small set may lack a
+// class, and its own score would be one of fewer classes. How much it varies is told by the folds that test two classes or more.
+json over_folds(const std::vector<Counts>& repeats, const std::vector<Counts>& folds, double (Counts::*score)() const) {
   json result = json::object();
+  double mean = 0;
+  for (const Counts& repeat : repeats) {
+    const int64_t tested = repeat.tested();
+    if (tested < 2) {
+      put(result, "mean",
+          Stat::undefined(tested == 0
+                              ? "no class has two training images (or groups) to hold one out"
+                              : "only one class has two training images (or groups) to hold one out: no test of telling classes apart"));
+      return result;
+    }
+    mean += (repeat.*score)() / static_cast<double>(repeats.size());
+  }
+  std::vector<double> values;
+  for (const Counts& fold : folds)
+    if (fold.tested() >= 2) values.push_back((fold.*score)());
+  result["mean"] = mean;
   if (values.size() < 2) {
-    put(result, "mean", Stat::undefined("no class has two training images (or groups) to hold one out"));
+    put(result, "interval95", Stat::undefined("fewer than two folds test two classes: they say nothing about the spread"));
     return result;
   }
   const MeanInterval interval = t_interval(values, 1.0 / (kFolds - 1));
-  result = {{"mean", interval.mean}, {"deviation", interval.deviation}};
+  result["deviation"] = interval.deviation;
   if (interval.deviation > 1e-12)  // else rounding
-    result["interval95"] = {interval.mean - *interval.half_width.value, interval.mean + *interval.half_width.value};
+    result["interval95"] = {std::max(0.0, mean - *interval.half_width.value), std::min(1.0, mean + *interval.half_width.value)};
   else
     put(result, "interval95", Stat::undefined("all folds give the same value: they say nothing about its spread"));
   return result;
@@ -88,7 +125,12 @@ json repeated_folds(const ProtocolInput& input, const std::vector<std::string>& 
   for (int repeat = 0; repeat < kRepeats; ++repeat)
     folds.push_back(
         stratified_folds(data.memory, data.memory_labels, units, data.classes, kFolds, input.seed, static_cast<uint64_t>(repeat) + 1));
-  const auto width = static_cast<int64_t>(2 * methods.size() + 2);  // balanced accuracy and accuracy, of the majority class last
+  // images of each class, then right answers of each method and of the class that most images have
+  const auto classes = static_cast<size_t>(data.classes);
+  const auto width = static_cast<int64_t>((methods.size() + 2) * classes);
+  std::vector<int64_t> all_counts(classes);
+  for (const int32_t label : data.memory_labels) ++all_counts[static_cast<size_t>(label)];
+  const auto most = static_cast<int32_t>(std::max_element(all_counts.begin(), all_counts.end()) - all_counts.begin());
   const at::Tensor rows = run_tasks(input.comm, kRepeats * kFolds, width, input.threads, [&](int64_t number, double* row) {
     const std::vector<int>& fold_of = folds[number / kFolds];
     const int fold = static_cast<int>(number % kFolds);
@@ -99,16 +141,12 @@ json repeated_folds(const ProtocolInput& input, const std::vector<std::string>& 
       their_units.push_back(units[i]);
     }
     const Part part = part_of(input.features.memory, data.memory_labels, fold_of, fold, data.classes);
-    std::fill_n(row, width, kNaN);
+    std::fill_n(row, width, 0.0);
     if (part.test_labels.empty()) return;
     std::vector<std::vector<int32_t>> all = answers({part, ids, their_units});
-    const auto most = std::max_element(part.train_counts.begin(), part.train_counts.end()) - part.train_counts.begin();
-    all.emplace_back(part.test_labels.size(), static_cast<int32_t>(most));
-    for (const std::vector<int32_t>& of_method : all) {
-      const Tally t = tally(part.test_labels, of_method, data.classes);
-      *row++ = *balanced_accuracy(t).value;
-      *row++ = *accuracy(t).value;
-    }
+    all.emplace_back(part.test_labels.size(), most);
+    for (const int32_t label : part.test_labels) ++row[label];
+    for (const std::vector<int32_t>& of_method : all) count_correct(part.test_labels, of_method, row += classes);
   });
   const bool grouped = std::any_of(units.begin(), units.end(), [](uint64_t unit) { return unit != 0; });
   json result = {{"folds", kFolds}, {"repeats", kRepeats}, {"images", data.memory.size()}, {"units", grouped ? "groups" : "images"}};
@@ -120,9 +158,16 @@ json repeated_folds(const ProtocolInput& input, const std::vector<std::string>& 
   for (const int32_t label : known)
     if (!tested.contains(label)) result["classes_left_out"].push_back(class_name(input.dataset, label));
   for (size_t m = 0; m <= methods.size(); ++m) {
+    std::vector<Counts> repeats(kRepeats, Counts(classes)), parts(kRepeats * kFolds, Counts(classes));
+    for (int64_t task = 0; task < kRepeats * kFolds; ++task) {
+      const double* images = rows.const_data_ptr<double>() + task * width;
+      const double* correct = images + (m + 1) * classes;
+      repeats[static_cast<size_t>(task / kFolds)].add(correct, images);
+      parts[static_cast<size_t>(task)].add(correct, images);
+    }
     json& own = m < methods.size() ? result["methods"][methods[m]] : result["majority"];
-    own["balanced_accuracy"] = over_folds(rows, static_cast<int64_t>(2 * m));
-    own["accuracy"] = over_folds(rows, static_cast<int64_t>(2 * m + 1));
+    own["balanced_accuracy"] = over_folds(repeats, parts, &Counts::balanced_accuracy);
+    own["accuracy"] = over_folds(repeats, parts, &Counts::accuracy);
   }
   return result;
 }

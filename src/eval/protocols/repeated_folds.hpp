@@ -26,8 +26,9 @@ struct FoldTask {
 using FoldAnswers = std::function<std::vector<std::vector<int32_t>>(const FoldTask& task)>;
 
 /// 5 x 5 stratified folds of the memory, units kept together: {"folds", "repeats", "units": "images"|"groups", "methods": {METHOD:
-/// {"balanced_accuracy", "accuracy": {"mean", "deviation", "interval95"}}}, "majority": {"accuracy", "balanced_accuracy"}}, intervals of
-/// Nadeau and Bengio (2003, eq. 8). What is not defined is null with its reason. Collective.
+/// {"balanced_accuracy", "accuracy": {"mean", "deviation", "interval95"}}}, "majority": {"accuracy", "balanced_accuracy"}}. The mean is
+/// over repetitions, each counted as one test set; intervals of Nadeau and Bengio (2003, eq. 8) over the folds that test two classes or
+/// more, cut at 0 and 1. Undefined where fewer than two classes can be held out. What is not defined is null with its reason. Collective.
 nlohmann::json repeated_folds(const ProtocolInput& input, const std::vector<std::string>& methods, const FoldAnswers& answers);
 
 /// The same of logistic regression, plain and logit-adjusted, C chosen anew by folds inside each part; "mean", "deviation" and "interval95"

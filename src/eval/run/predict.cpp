@@ -13,11 +13,11 @@
 #include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "comm/agree.hpp"
-#include "data_pipeline/codec/image_files.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/evidence/label_checks.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/features/embed_rows.hpp"
+#include "eval/features/picture_folder.hpp"
 #include "eval/finetune/finetuned_head.hpp"
 #include "eval/statistics/calibration.hpp"
 #include "model/weights/facts.hpp"
@@ -63,60 +63,6 @@ EvalData head_data(const Dataset& dataset, size_t images) {
   std::iota(data.queries.begin(), data.queries.end(), uint64_t{0});
   return data;
 }
-
-// The images to be classified. One that cannot be read leaves a reason and an input of zeros, whose prediction is discarded.
-class Folder {
- public:
-  Folder(const fs::path& path, const EvalTransform& transform, bool whole, const Normalization& normalization)
-      : files_(list_images(path)), transform_(transform), whole_(whole), normalization_(normalization), reasons_(files_.size()) {}
-
-  int64_t size() const { return static_cast<int64_t>(files_.size()); }
-  const std::string& key(size_t item) const { return files_[item].key; }
-  const std::string& reason(size_t item) const { return reasons_[item]; }  // on every rank after share_reasons()
-
-  void make_input(int64_t item, float* input) {
-    const size_t i = static_cast<size_t>(item);
-    try {
-      std::vector<uint8_t> encoded;
-      read_image_file(files_[i].path, encoded);
-      const ImageInfo info = inspect_image(encoded);
-      const int side = transform_.crop;
-      const bool fits = info.width == side && info.height == side;
-      eval::make_input(encoded, transform_.resize == 0 && !fits && !whole_ ? EvalTransform{side, side} : transform_, normalization_, input);
-    } catch (const Error& e) {
-      reasons_[i] = e.what();
-      std::fill_n(input, int64_t{3} * transform_.crop * transform_.crop, 0.0f);
-    }
-  }
-
-  // Collective.
-  void share_reasons(Communicator& comm) {
-    const ItemRange mine = rank_items(size(), comm.rank(), comm.size());
-    const at::Tensor longest = at::zeros({1}, at::kLong);
-    for (const std::string& reason : reasons_)
-      longest.data_ptr<int64_t>()[0] = std::max(longest.data_ptr<int64_t>()[0], static_cast<int64_t>(reason.size()));
-    comm.all_reduce(longest, ReduceOp::kMax)->wait();
-    const int64_t width = longest.item<int64_t>();
-    if (width == 0) return;
-    const at::Tensor local = at::zeros({mine.size(), width}, at::kByte);
-    for (int64_t i = 0; i < mine.size(); ++i) {
-      const std::string& reason = reasons_[static_cast<size_t>(mine.begin + i)];
-      std::copy(reason.begin(), reason.end(), local.data_ptr<uint8_t>() + i * width);
-    }
-    const at::Tensor all = gather_blocks(comm, local, size());
-    for (size_t i = 0; i < reasons_.size(); ++i) {
-      const auto* text = reinterpret_cast<const char*>(all.data_ptr<uint8_t>()) + static_cast<int64_t>(i) * width;
-      reasons_[i].assign(text, ::strnlen(text, static_cast<size_t>(width)));
-    }
-  }
-
- private:
-  std::vector<ImageFile> files_;
-  EvalTransform transform_;
-  bool whole_;
-  Normalization normalization_;
-  std::vector<std::string> reasons_;
-};
 
 // That of the protocol logistic. Collective.
 StoredHead fit_head(const ProtocolInput& input, const std::string& method) {
@@ -177,7 +123,7 @@ Answers answer(const StoredHead& head, const at::Tensor& features, int classes, 
   return answers;
 }
 
-std::string table_of(const Folder& folder, const Dataset& dataset, const EvalData& data, const Answers& answers,
+std::string table_of(const PictureFolder& folder, const Dataset& dataset, const EvalData& data, const Answers& answers,
                      std::span<const int64_t> training_images) {
   std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
   for (int c = 0; c < data.classes; ++c) fields.push_back("p:" + class_name(dataset, c));
@@ -215,7 +161,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
   LoadedModel model;
   EvalData data;
   EvalTransform transform;
-  std::optional<Folder> folder;
+  std::optional<PictureFolder> folder;
   std::optional<AtomicFile> table;
   std::optional<FinetunedHead> tuned;  // the file's own head; else one is fitted
   on_all_ranks(comm, [&] {
@@ -229,7 +175,7 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
     std::vector<uint64_t> all(dataset->size());
     std::iota(all.begin(), all.end(), uint64_t{0});
     transform = transform_of(options, *dataset, all, network_side(model, options.image_size));
-    folder.emplace(options.images, transform, options.whole, model.normalization.value().values);
+    folder.emplace(options.images, transform, options.whole, model.normalization.value().values, dataset->used_bits());
     data = head_data(*dataset, static_cast<size_t>(folder->size()));
     if (options.method == kFinetuned) tuned = read_finetuned_head(model.file, *dataset, data.classes);
     if (comm.rank() == 0) table.emplace(options.out);
@@ -362,6 +308,7 @@ std::string prediction_text(const json& summary) {
     text += fmt::format("balanced accuracy in cross-validation of these training images: {:.1f} % ({:.1f} to {:.1f})\n",
                         100 * head["repeated_folds"]["mean"].get<double>(), 100 * range[0].get<double>(), 100 * range[1].get<double>());
   }
+  text += fmt::format("facts of the network and its input: {}\n", facts_text(summary["checkpoint"]["facts"]));
   for (const json& note : summary["checkpoint"]["notes"]) text += fmt::format("note: {}\n", note.get<std::string>());
   if (summary["run"]["head"]["stored_before"] == true)
     text += fmt::format("the head is that of an earlier call: {}\n", summary["run"]["head"]["file"].get<std::string>());

@@ -5,6 +5,7 @@
 #include "eval/correspondence/match.hpp"
 #include "eval/statistics/paired.hpp"
 #include "evaluate.hpp"
+#include "model/weights/facts.hpp"
 #include "results/protocol_names.hpp"
 
 namespace dinoxx::eval {
@@ -335,6 +336,8 @@ std::string results_table(const json& results) {
           add(json::array({fmt::format("{} of {} left out: {}", method, result["name"].get<std::string>(), why.get<std::string>())}));
   }
   add(results["checkpoint"]["notes"]);
+  if (const std::string facts = facts_text(results["checkpoint"].value("facts", json::array())); !facts.empty())
+    text += "  facts of the network and its input: " + facts + "\n";
   for (const std::string& note : notes) text += "  note: " + note + "\n";
   return text;
 }

@@ -96,6 +96,20 @@ Html pairs(const std::string& caption, const json& examples, const Thumbnails& p
   return table.empty() ? Html{} : table.html();
 }
 
+// In the page as text, so that it can be searched where leaks.csv is not at hand.
+Html leak_list(const json& leaks) {
+  const json& listed = at(leaks, {"list"});
+  if (elements(listed).empty()) return {};
+  Table table("Leaks: an image, and what the other side has of it", {"image", "split", "what", "cosine", "other image", "split"});
+  for (const json& leak : elements(listed))
+    table.add({words(text_of(leak, "image")), words(text_of(leak, "split")), words(text_of(leak, "kind")),
+               at(leak, {"cosine"}).is_number() ? plain(leak, "cosine", 4) : words(""), words(text_of(leak, "other_image")),
+               words(text_of(leak, "other_split"))});
+  const auto shown = static_cast<double>(elements(listed).size());
+  const bool cut = number_of(leaks, "all") > shown;
+  return details(fmt::format("{} leaks{}", shown, cut ? fmt::format(" of {}, the first", number_of(leaks, "all")) : ""), table.html());
+}
+
 }  // namespace
 
 Html data_section(const Results& results, const Thumbnails& pictures) {
@@ -173,7 +187,7 @@ Html checks_section(const Results& results, const Thumbnails& pictures) {
                     value_text(at(labels, {"total_variation"})));
   rows.emplace_back("classes without training images", value_text(at(labels, {"classes_not_in_memory"})));
   rows.emplace_back("classes without test images", value_text(at(labels, {"classes_without_queries"})));
-  return facts("Overlap between the splits for training, selection and test", rows) +
+  return facts("Overlap between the splits for training, selection and test", rows) + leak_list(at(checks, {"leaks"})) +
          pairs("Identical images", at(checks, {"identical", "examples"}), pictures) +
          pairs("Near copies", at(checks, {"near_copies", "examples"}), pictures) +
          pairs("The most similar pairs. Where features hardly differ between images, a high cosine alone proves nothing",

@@ -1,4 +1,5 @@
 // What `dinoxx eval` says to input that it cannot use: exit code, a telling word, and nothing left behind.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -168,6 +169,25 @@ TEST_F(BadEvalInput, PathsThatAreNoText) {
   const nlohmann::json results = json_file(out_ / "results.json");
   EXPECT_EQ(results["data"]["path"], file("d\\xe9ta"));
   EXPECT_NE(results["checkpoint"].dump().find("r\\\\xfcn"), std::string::npos) << results["checkpoint"];
+  EXPECT_THAT(result.output, testing::HasSubstr("facts of the network and its input: "));
+  fs::create_directories(file("b\xEElder"));
+  std::vector<uint8_t> bytes;
+  const auto set = Dataset::open(shop_.data());
+  for (const uint64_t id : {0u, 1u}) {
+    set->read(id, bytes);
+    std::ofstream(file("b\xEElder") + "/bl\xE4tt" + std::to_string(id) + ".png", std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  const std::string of = " --checkpoint " + run, picture = file("b\xEElder") + "/bl\xE4tt0.png";
+  for (const std::string& line : {"embed" + of + " --data " + data + " --out " + file("\xE9.h5"),
+                                  "predict" + of + " --data " + data + " --images " + file("b\xEElder") + " --out " + file("\xE9.csv"),
+                                  "attend " + picture + of + " --out " + file("\xE9_attend"),
+                                  "train --data " + data + " --out " + file("n\xE9u") + " --model.init_from " + run +
+                                      "/checkpoints/step_00000006/teacher.safetensors --train.length 1it --train.batch_size 8 " +
+                                      "--head.out_dim 16 --optim.warmup 0it --eval.every 0"}) {
+    const RunResult other = dinoxx_run(line);
+    EXPECT_EQ(other.code, 0) << line << "\n" << other.output;
+  }
   fs::remove_all(out_);
 }
 

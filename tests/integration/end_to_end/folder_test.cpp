@@ -311,7 +311,33 @@ TEST_F(FolderOfPictures, EvalListsLeaksAndContradictoryLabelsWithTheirPaths) {
   const json results = json_file(file("leaky_eval/results.json"));
   EXPECT_GE(results["checks"]["leaks"]["queries"], 2);
   EXPECT_EQ(results["data"]["name"], "leaky");
-  EXPECT_THAT(read_text(file("leaky_eval/report.html")), HasSubstr("Evaluation on leaky"));
+  const std::string page = read_text(file("leaky_eval/report.html"));
+  EXPECT_THAT(page, HasSubstr("Evaluation on leaky"));
+  EXPECT_THAT(page, HasSubstr("test/odd/copy7.png</th><td>test</td><td>identical pixels</td><td></td><td>train/odd/7.png</td>"));
+}
+
+TEST_F(FolderOfPictures, ClassesWhoseNamesAreOneAreMergedWhenAsked) {
+  const auto data = Dataset::open(shop_.data());
+  const std::vector<uint64_t> ids = data->ids(Split::kTrain);
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i < 40; ++i) {
+    data->read(ids[i], bytes);
+    const std::string label = i % 2 == 0 ? "even/" : i % 4 == 1 ? "odd/" : "Odd /";
+    write("named/" + std::string(i < 30 ? "train/" : "test/") + label + std::to_string(i) + ".png", bytes);
+  }
+  ASSERT_EQ(dinoxx_run("pack --from-folder " + file("named") + " --out " + file("named_data")).code, 0);
+  const std::string of = " --checkpoint " + shop_.run().string() + " --data " + file("named_data");
+  const RunResult apart = dinoxx_run("eval" + of + " --baselines none --out " + file("apart")),
+                  merged = dinoxx_run("eval" + of + " --baselines none --merge-class-names --out " + file("merged"));
+  ASSERT_EQ(apart.code, 0) << apart.output;
+  ASSERT_EQ(merged.code, 0) << merged.output;
+  EXPECT_THAT(apart.output, HasSubstr("--merge-class-names"));
+  EXPECT_EQ(json_file(file("apart/results.json"))["suites"]["knn"]["results"][0]["classes"].size(), 3u);
+  EXPECT_EQ(json_file(file("merged/results.json"))["suites"]["knn"]["results"][0]["classes"].size(), 2u);
+  const RunResult predicted =
+      dinoxx_run("predict" + of + " --merge-class-names --images " + file("named/test/even") + " --out " + file("named.csv"));
+  ASSERT_EQ(predicted.code, 0) << predicted.output;
+  EXPECT_EQ(json_file(file("named.json"))["classes"].size(), 2u);
 }
 
 TEST_F(FolderOfPictures, AWholePictureIsSeenWhenAsked) {
@@ -326,7 +352,23 @@ TEST_F(FolderOfPictures, AWholePictureIsSeenWhenAsked) {
   EXPECT_THAT(crop.output, HasSubstr("the centre crop shows 33 % of the images' area"));  // (32 / 37)^2 * 40 / 90
   EXPECT_THAT(whole.output, HasSubstr("whole image resized to 32 x 32"));
   EXPECT_THAT(whole.output, testing::Not(HasSubstr("centre crop shows")));
+  EXPECT_THAT(whole.output, HasSubstr("facts of the network and its input: "));
+  const RunResult predicted = dinoxx_run("predict" + model() + "--fit whole --images " + file("wide") + " --out " + file("wide.csv"));
+  ASSERT_EQ(predicted.code, 0) << predicted.output;
+  EXPECT_THAT(predicted.output, HasSubstr("facts of the network and its input: "));
+  EXPECT_THAT(json_file(file("wide.json"))["images"]["transform"].dump(), HasSubstr("whole image resized to 32 x 32"));
   expect_refusal(dinoxx_run(line + " --fit pad --out " + file("no.npy")), 2, {"crop or whole"}, file("no.npy"));
+}
+
+TEST_F(FolderOfPictures, PredictOfNoReadableImageFails) {
+  write("none/1.gif", {'G', 'I', 'F', '8'});
+  const RunResult run = dinoxx_run("predict" + model() + "--images " + file("none") + " --out " + file("none.csv"));
+  EXPECT_EQ(run.code, 1) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("expected an image that can be read, found none of 1"));
+  fs::create_directories(file("empty"));
+  const RunResult empty = dinoxx_run("predict" + model() + "--images " + file("empty") + " --out " + file("empty.csv"));
+  EXPECT_EQ(empty.code, 2) << empty.output;
+  EXPECT_THAT(empty.output, testing::Not(HasSubstr("--from-folder")));
 }
 
 TEST_F(FolderOfPictures, PredictRefusesWhatItCannotUse) {

@@ -41,6 +41,13 @@ TEST(PlainName, IsOneForNamesThatLookAlike) {
   EXPECT_EQ(plain_name("Big cat"), plain_name("big_Cat"));
   EXPECT_EQ(plain_name("caf\u00e9"), plain_name("Cafe\u0301"));
   EXPECT_NE(plain_name("caf\u00e9"), plain_name("cafe"));
+  EXPECT_EQ(plain_name("\u041a\u043e\u0442"), plain_name("\u043a\u043e\u0442"));  // Cyrillic, capital and small
+  EXPECT_EQ(plain_name("\u03a9mega"), plain_name("\u03c9mega"));
+  EXPECT_EQ(plain_name("\u00c9T\u00c9"), plain_name("\u00e9t\u00e9"));
+  EXPECT_EQ(plain_name("STRASSE"), plain_name("Stra\u00dfe"));
+  EXPECT_EQ(plain_name("\ufb01sh"), plain_name("Fish"));
+  EXPECT_EQ(plain_name("\u0160koda"), plain_name("\u0161KODA"));
+  EXPECT_NE(plain_name("\u00d7"), plain_name("\u00f7"));              // times and divided
   EXPECT_EQ(plain_name("\u0419"), plain_name("\u0418\u0306"));        // Cyrillic
   EXPECT_EQ(plain_name("\u1ea5"), plain_name("a\u0302\u0301"));       // Vietnamese: two marks
   EXPECT_EQ(plain_name("\ud55c"), plain_name("\u1112\u1161\u11ab"));  // Korean

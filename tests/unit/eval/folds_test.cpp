@@ -75,6 +75,20 @@ TEST(Shots, FewerShotsOfADrawArePartOfMoreAndClassesGiveWhatTheyHave) {
   EXPECT_THAT(draw_shots(ids, labels, 4, 2, 0, 3, eligible), ElementsAre(two[0]));
 }
 
+TEST(Shots, AreOfAsManyGroupsAsThereAre) {
+  const std::vector<int32_t> labels = repeated({12});
+  const std::vector<uint64_t> ids = numbers(labels.size()), units{7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 0, 0};  // a patient with nine images
+  for (uint64_t draw = 0; draw < 5; ++draw) {
+    const std::vector<int64_t> four = draw_shots(ids, labels, 1, 4, 0, draw, {}, units),
+                               six = draw_shots(ids, labels, 1, 6, 0, draw, {}, units);
+    EXPECT_EQ(std::count_if(four.begin(), four.end(), [](int64_t row) { return row < 9; }), 1) << draw;
+    EXPECT_THAT(four, testing::IsSupersetOf({9, 10, 11}));
+    EXPECT_EQ(six.size(), 6u) << "then second images";
+    EXPECT_TRUE(std::includes(six.begin(), six.end(), four.begin(), four.end()));
+  }
+  EXPECT_THAT(one_of_each_unit_first({3, 1, 10, 9, 11, 0}, units), ElementsAre(3, 10, 9, 11, 1, 0));
+}
+
 // x^4 + 1000 (y - x)^2 + y, convex; the least value is where 4 x^3 = -1.
 double valley(std::span<const double> v, std::span<double> g) {
   const double x = v[0], y = v[1];

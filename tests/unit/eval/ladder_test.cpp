@@ -235,6 +235,32 @@ TEST(Ladder, FewTestImagesBringCrossValidation) {
   EXPECT_FALSE(protocols().front().run(input).scores.contains("repeated_folds"));
 }
 
+// A fold of a few images may lack a class: the folds of a repetition are one test set, and none is scored by itself.
+TEST(Ladder, FoldsThatLackAClassAreNoScoresOfTheOthers) {
+  for (const auto& [train, classes_tested] :
+       {std::pair(std::vector{3, 3}, 2), std::pair(std::vector{4, 4}, 2), std::pair(std::vector{21, 2}, 2)}) {
+    const json folds = climb(make_set(train, {2, 2}), 30.0, "knn").scores.at("knn")["repeated_folds"];
+    const double images = train[0] + train[1];
+    EXPECT_NEAR(folds["majority"]["balanced_accuracy"]["mean"].get<double>(), 1.0 / classes_tested, 1e-12) << folds;
+    EXPECT_NEAR(folds["majority"]["accuracy"]["mean"].get<double>(), train[0] / images, 1e-12);
+    const json& own = folds["methods"]["vote"]["balanced_accuracy"];
+    EXPECT_LT(own["mean"].get<double>(), 0.9) << "noise";
+    if (own["interval95"].is_null()) continue;
+    EXPECT_GE(own["interval95"][0].get<double>(), 0.0);
+    EXPECT_LE(own["interval95"][1].get<double>(), 1.0);
+  }
+  // one group each of two classes: only the third can be held out
+  Set grouped = make_set({12, 5, 5}, {2, 2, 2});
+  for (size_t i = 12; i < 22; ++i) grouped.dataset.set_group(grouped.data.memory[i], i < 17 ? 1 : 2);
+  const auto comm = make_self_communicator();
+  const json folds =
+      climb(grouped.dataset, grouped.data, features_of(grouped.data, 0.02), *comm, 1, "knn").scores.at("knn")["repeated_folds"];
+  for (const char* score : {"balanced_accuracy", "accuracy"}) {
+    EXPECT_TRUE(folds["methods"]["vote"][score]["mean"].is_null()) << folds;
+    EXPECT_THAT(folds["methods"]["vote"][score]["undefined"]["mean"].get<std::string>(), HasSubstr("only one class"));
+  }
+}
+
 // Images of the kind that was learned from are known, others are not, however sure the classifier is.
 TEST(StoredHead, WhatIsUnlikeAllTrainingImagesIsUnknown) {
   const Set set = make_set({150, 150}, {20, 20});
