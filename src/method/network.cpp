@@ -1,6 +1,7 @@
 #include "network.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "dinoxx/base/error.hpp"
 

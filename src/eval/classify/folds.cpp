@@ -90,6 +90,7 @@ std::vector<int64_t> draw_shots(std::span<const uint64_t> ids, std::span<const i
   for (auto& of_class : members) {
     std::sort(of_class.begin(), of_class.end());
     std::vector<int64_t> order;
+    order.reserve(of_class.size());
     for (const auto& [drawn, row] : of_class) order.push_back(row);
     order = one_of_each_unit_first(order, units);
     order.resize(std::min(order.size(), static_cast<size_t>(shots)));

@@ -392,6 +392,7 @@ std::string facts_text(const json& described) {
     group->second.push_back(fact["name"].get<std::string>() + " " + fact["value"].get<std::string>());
   }
   std::vector<std::string> groups;
+  groups.reserve(by_source.size());
   for (const auto& [source, facts] : by_source) groups.push_back(fmt::format("{} ({})", fmt::join(facts, ", "), source));
   return fmt::format("{}", fmt::join(groups, "; "));
 }
