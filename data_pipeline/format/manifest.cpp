@@ -133,6 +133,7 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     fail(path, "all fields of a manifest", error.what(), kAdvice);
   }
   if (out.shards.empty()) fail(path, "shards", "none", kAdvice);
+  if (out.used_bits < 8 || out.used_bits > 16) fail(path, "used_bits from 8 to 16", std::to_string(out.used_bits), kAdvice);
   if (in.value("n_samples", uint64_t{0}) != out.samples())
     fail(path, "n_samples to be the sum over the shards", std::to_string(out.samples()), kAdvice);
   if (fingerprint_of(out.shards) != out.fingerprint) {

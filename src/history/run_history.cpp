@@ -98,7 +98,8 @@ bool RunHistory::tells_of_steps() const {
 
 std::string RunHistory::what_resume_means(const std::string& resume, const std::string& command) const {
   std::error_code code;
-  if (command.empty() || !fs::exists(fs::path(resume) / checkpoint::kManifest, code) || !newest_checkpoint()) return resume;
+  // the checkpoint itself may have been pruned since
+  if (command.empty() || resume.empty() || resume == "never" || !newest_checkpoint()) return resume;
   const std::vector<nlohmann::json> starts = journal().starts;
   const auto same = [&](const std::string& path) {
     return !path.empty() && fs::weakly_canonical(path, code) == fs::weakly_canonical(resume, code);
