@@ -33,6 +33,7 @@ nlohmann::json manifest_of(const fs::path& checkpoint) {
 
 std::string steps_text(const std::vector<fs::path>& checkpoints) {
   std::vector<int64_t> steps;
+  steps.reserve(checkpoints.size());
   for (const fs::path& checkpoint : checkpoints) steps.push_back(checkpoint_step(checkpoint));
   return fmt::format("step{} {}", steps.size() == 1 ? "" : "s", fmt::join(steps, ", "));
 }

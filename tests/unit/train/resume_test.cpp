@@ -387,7 +387,7 @@ TEST_F(ResumeTest, TensorBoardReadsASessionAfterTheOther) {
     return found;
   };
   fs::create_directories(history_.folder());
-  std::ofstream(history_.folder() / "events.out.tfevents.4102444800.dinoxx.1");  // the clock was wrong then
+  const std::ofstream made(history_.folder() / "events.out.tfevents.4102444800.dinoxx.1");  // the clock was wrong then
   start("", "auto", /*stop=*/3);
   start();
   ASSERT_EQ(files().size(), 3u);
