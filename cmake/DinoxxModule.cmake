@@ -59,6 +59,7 @@ function(dinoxx_test name)
   dinoxx_check_test_name(${name} "${T_LABELS}")
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE dinoxx_flags ${T_DEPS} dinoxx_test_source_dir GTest::gtest GTest::gmock)
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)  # what runs long is in the libraries, and those are built with -O2
   if(T_TORCH)
     target_precompile_headers(${name} REUSE_FROM dinoxx_torch_pch)
   endif()

@@ -2,6 +2,8 @@
 # Launcher of the compiler for the precompiled header: puts a checksum of what the header was made from beside it (NAME.gch.sum), which ccache takes in the
 # place of the header's own bytes (CCACHE_PCH_EXTSUM). GCC writes other bytes for the same header each time, so that a second checkout, or the same one
 # after its header was compiled again, would find nothing in the cache; and reading 480 MB took 2 s for each source.
+# Both calls below preprocess, which ccache hands to the compiler. Any other call here, --version too, is a compilation to ccache: it would answer from
+# its cache and write an older header over the one just compiled.
 set -eu
 "$@"
 out=
@@ -25,9 +27,9 @@ while [ "$count" -gt 0 ]; do
 done
 case $out in
   *.gch)
-    "$@" -E -P -dD -o "$out.i"
-    "$@" --version >>"$out.i"
-    sha256sum <"$out.i" >"$out.sum"
-    rm "$out.i"
+    "$@" -w -E -P -dD -o "$out.i"  # the text, and the macros that it defines
+    "$@" -w -E -dM -o "$out.m"     # and those of the compiler: its version, and what its flags set
+    cat "$out.i" "$out.m" | sha256sum >"$out.sum"
+    rm "$out.i" "$out.m"
     ;;
 esac

@@ -2,6 +2,7 @@
 // torch/csrc/autograd's beside them that took 4 s of each, without 2. The few sources that define nodes include those themselves.
 #pragma once
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
