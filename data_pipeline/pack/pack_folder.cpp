@@ -171,6 +171,7 @@ PackPlan plan_folder(const fs::path& folder, bool split_folders, bool for_pack) 
     for (const std::string& image : found.images) placed.images.push_back({Split::kTrain, image});
   }
   plan.has_splits = placed.has_splits;
+  for (const std::string& text : placed.joined) plan.warnings.push_back(text + ". If one of them is not, move it away");
 
   std::vector<std::string> class_of(found.images.size());
   bool labelled = false;

@@ -86,7 +86,7 @@ std::string_view without_blanks(std::string_view text) {
 }
 
 /// The number of a group is a function of its name alone, so that lists which are packed one after the other agree: a whole number is
-/// itself, of other names a hash with the highest bit set. None for an empty field and for the words by which spreadsheets and scripts say
+/// itself, also as tables of measurements write it (1.0), of other names a hash with the highest bit set. None for an empty field and for the words by which spreadsheets and scripts say
 /// that there is none.
 std::optional<uint64_t> group_number(std::string_view name) {
   name = without_blanks(name);
@@ -96,8 +96,11 @@ std::optional<uint64_t> group_number(std::string_view name) {
   if (std::find(kMissing.begin(), kMissing.end(), lower) != kMissing.end()) return std::nullopt;
   constexpr uint64_t kNamed = uint64_t{1} << 63;
   uint64_t number = 0;
-  const auto result = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (result.ec == std::errc() && result.ptr == name.data() + name.size() && number < kNamed) return number;
+  std::string_view whole = name;
+  if (const size_t point = name.find('.'); point > 0 && point < name.size() - 1 && name.find_first_not_of('0', point + 1) == name.npos)
+    whole = name.substr(0, point);
+  const auto result = std::from_chars(whole.data(), whole.data() + whole.size(), number);
+  if (result.ec == std::errc() && result.ptr == whole.data() + whole.size() && number < kNamed) return number;
   return hash128(name.data(), name.size())[0] | kNamed;
 }
 

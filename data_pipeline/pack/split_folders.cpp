@@ -98,6 +98,19 @@ void take_doubled_folders(SplitFolders& found, const std::string& folder) {
   }
 }
 
+std::vector<std::string> splits_of_several_folders(const std::map<std::string, size_t>& splits) {
+  std::map<Split, std::map<std::string, size_t>> folders;
+  for (const auto& [name, images] : splits) {
+    Split split{};
+    split_of_folder(first_part(name), split);
+    folders[split][name] = images;
+  }
+  std::vector<std::string> texts;
+  for (const auto& [split, names] : folders)
+    if (names.size() > 1) texts.push_back(fmt::format("{} are all the {} split", listed(names), split_name(split)));
+  return texts;
+}
+
 }  // namespace
 
 bool split_of_folder(std::string_view name, Split& split) {
@@ -142,6 +155,7 @@ SplitFolders take_split_folders(const std::vector<std::string>& images, const st
     }
     found.images.push_back(std::move(placed));
   }
+  found.joined = splits_of_several_folders(tops.splits);
   if (found.has_splits) take_doubled_folders(found, folder);
   return found;
 }

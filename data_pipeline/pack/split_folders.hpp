@@ -23,6 +23,7 @@ struct PlacedImage {
 struct SplitFolders {
   bool has_splits = false;
   std::vector<PlacedImage> images;
+  std::vector<std::string> joined;  ///< for each split of several folders: "train/ (3 images), train2/ (1 image) are all the train split"
 };
 SplitFolders take_split_folders(const std::vector<std::string>& images, const std::string& folder);
 

@@ -61,6 +61,10 @@ TEST(Groups, ANumberIsAFunctionOfTheNameAlone) {
   EXPECT_EQ(first.at("0.png").group, second.at("1.png").group);
   EXPECT_EQ(first.at("1.png").group, std::optional<uint64_t>(7));
   EXPECT_NE(second.at("0.png").group, second.at("1.png").group);
+  pack(list_options(folder, "path,group\n0.png,7.0\n1.png,7.5\n"));  // as a table with a missing value writes whole numbers
+  const auto third = by_key(*Dataset::open(folder / "out"));
+  EXPECT_EQ(third.at("0.png").group, std::optional<uint64_t>(7));
+  EXPECT_NE(third.at("1.png").group, std::optional<uint64_t>(7));
 }
 
 TEST(Groups, FormatVersionSaysWhatTheFolderNeeds) {

@@ -130,6 +130,7 @@ TEST(Preflight, StrictComplainsBeforeTheWorkOfWhatIsKnown) {
       {"0.png,cat,train,1\n1.png,dog,train,2\n2.png,cat,test,1\n3.png,dog,test,3\n", "1 of 3 groups are in several splits"},
       {"0.png,cat,train,1\n1.png,Cat,train,2\n2.png,cat,test,3\n3.png,Cat,test,4\n", "\"Cat\" and \"cat\" are 2 classes"},
       {"0.png,cat,train,1\n1.png,unknown,train,2\n2.png,cat,test,3\n3.png,unknown,test,4\n", "is this a class? \"unknown\""},
+      {"0.png,cat,train,1\n1.png,?,train,2\n2.png,cat,test,3\n3.png,?,test,4\n", "is this a class? \"?\""},
       {"0.png,cat,train,1\n1.png,dog,train,2\n2.png,cat,test,3\n3.png,cat,test,4\n", "1 classes without an image in test: dog"}};
   for (const auto& [rows, complaint] : lists) {
     const TemporaryFolder folder;

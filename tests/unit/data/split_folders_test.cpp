@@ -68,6 +68,13 @@ TEST_F(Folders, OtherSpellingsAreSplits) {
   EXPECT_THAT(classes(), ElementsAre("cat", "dog"));
 }
 
+TEST_F(Folders, SeveralFoldersOfOneSplitAreSaid) {
+  images({"train/cat/1.png", "train2/dog/2.png", "Training-Set/dog/3.png", "test/cat/4.png"});
+  const PackReport report = packed();
+  EXPECT_THAT(report.split_count, ElementsAre(3, 0, 1));
+  EXPECT_THAT(report.warnings, ElementsAre(HasSubstr("Training-Set/ (1 image), train/ (1 image), train2/ (1 image) are all the train split")));
+}
+
 TEST_F(Folders, AMixtureIsRefusedAndTheOddOneNamed) {
   images({"train/cat/1.png", "val/cat/2.png", "test/cat/3.png", "unlabeled/4.png"});
   refused("the splits test/ (1 image), train/ (1 image), val/ (1 image) beside unlabeled/ (1 image)", "--no-split-folders");
