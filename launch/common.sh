@@ -45,6 +45,24 @@ dinoxx_program() {
   fi
 }
 
+# How many GPUs nvidia-smi lists.
+gpus_here() { nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true; }
+
+# choose_ranks PROGRAM: for work that a small machine does, into `ranks` and `device`: one or two ranks on as many GPUs; else two on the CPU, which has to be
+# asked for where the machine has GPUs and the program was built without CUDA.
+choose_ranks() {
+  local gpus
+  gpus=$(gpus_here)
+  ranks=2 device=auto
+  [ "$gpus" -gt 0 ] || return 0
+  if "$1" --version | grep -q "without CUDA"; then
+    device=cpu
+    say "this machine has GPUs, but the program was built without CUDA, so the CPU is used. To use them: install nvcc 13, then launch/setup.sh --cuda"
+  elif [ "$gpus" -eq 1 ]; then
+    ranks=1
+  fi
+}
+
 # Environment of every rank. What the user has set stays.
 export_rank_environment() {
   local threads=$1

@@ -71,6 +71,8 @@ if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
 fi
 
 # ---------------------------------------------------------------- what it will take
+choose_ranks "$program"
+input+=(--device "$device")
 sample=$(mktemp -d)
 trap 'rm -rf "$sample"' EXIT
 measured=$("$launch_dir/local.sh" "${on_ranks[@]}" embed --checkpoint "$weights" --data "$data" "${input[@]}" --limit 128 --out "$sample/features.npy") || exit $?

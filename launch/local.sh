@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || die "what shall run? For example: launch/local.sh -n 2 train --config configs/quickstart.cfg --data DATA --out RUN"
 if [ -z "$ranks" ]; then
-  gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
+  gpus=$(gpus_here)
   ranks=$((gpus > 0 ? gpus : 2))
 fi
 [[ $ranks =~ ^[1-9][0-9]*$ ]] || die "-n: expected a number of ranks, found '$ranks'"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained and evaluated model: set-up, build, pack, train on two ranks, evaluate.
+# From nothing to a trained and evaluated model: set-up, build, pack, train on two ranks (with GPUs: one or two, a GPU each), evaluate.
 #
 #   launch/quickstart.sh [IMAGE_FOLDER]
 #
@@ -35,11 +35,12 @@ if [ -e "$data/manifest.json" ]; then
 else
   "$program" pack "${source_options[@]}" --out "$data"
 fi
-"$launch_dir/local.sh" -n 2 train --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto
+choose_ranks "$program"
+"$launch_dir/local.sh" -n "$ranks" train --train.device "$device" --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto
 if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
   echo "quickstart: these images have no labels, so there is nothing to score: put each class into a folder of its own for a k-NN table"
 else
-  "$launch_dir/local.sh" -n 2 eval --checkpoint "$run" --data "$data" --protocol knn --out "$run/eval"
+  "$launch_dir/local.sh" -n "$ranks" eval --device "$device" --checkpoint "$run" --data "$data" --protocol knn --out "$run/eval"
 fi
 echo
 echo "quickstart: run folder: $run (config.cfg, metrics.jsonl, report.html, checkpoints/, eval/results.json, eval/report.html)"

@@ -2,6 +2,7 @@
 
 #include <torch/headeronly/version.h>
 
+#include "comm/gpu.hpp"
 #include "git_version.hpp"
 
 namespace dinoxx {
@@ -11,7 +12,8 @@ nlohmann::json build_info() {
           {"git", DINOXX_GIT_HASH},
           {"compiler", DINOXX_COMPILER},
           {"build_type", DINOXX_BUILD_TYPE},
-          {"libtorch", TORCH_VERSION}};
+          {"libtorch", TORCH_VERSION},
+          {"cuda", built_with_nccl()}};
 }
 
 }  // namespace dinoxx

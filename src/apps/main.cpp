@@ -69,8 +69,8 @@ int dispatch(int argc, char** argv, const LaunchedTasks& tasks) {
   }
   if (name == "--version") {
     const auto build = build_info();
-    fmt::print("dinoxx {} ({}), LibTorch {}\n", build["dinoxx"].get<std::string>(), build["git"].get<std::string>(),
-               build["libtorch"].get<std::string>());
+    fmt::print("dinoxx {} ({}), LibTorch {}, {} CUDA\n", build["dinoxx"].get<std::string>(), build["git"].get<std::string>(),
+               build["libtorch"].get<std::string>(), build["cuda"].get<bool>() ? "with" : "without");
     return 0;
   }
   std::vector<std::string> names;

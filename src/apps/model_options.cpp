@@ -7,6 +7,7 @@
 
 #include "build_info.hpp"
 #include "comm/agree.hpp"
+#include "comm/device_choice.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -16,7 +17,7 @@ namespace po = boost::program_options;
 
 // What is typed for any network.
 struct Typed {
-  std::string checkpoint, data, precision, fit;
+  std::string checkpoint, data, precision, device, fit;
   int64_t step = 0, image_size = 0, threads = 0;
   double crop = 0;
 
@@ -28,6 +29,7 @@ struct Typed {
                   : "short side of the network's input; without it as said above")(
         "precision", po::value(&precision)->default_value("fp32")->value_name("fp32|bf16"), "of the network")(
         "threads", po::value(&threads)->value_name("N"), "of each rank; without it OMP_NUM_THREADS, else the rank's share of the cores");
+    add_device_option(own, device);
     if (!with_data) return;
     own.add_options()("data", po::value(&data)->value_name("DATA"), "packed images")(
         "fit", po::value(&fit)->default_value("crop")->value_name("crop|whole"),
@@ -58,8 +60,8 @@ std::vector<Setting> sort_settings(const std::vector<Setting>& typed, const Mode
   return own;
 }
 
-// Reads the line into the command's options. Returns the help when that was asked for, and then nothing else is done.
-std::string parse(int argc, char** argv, ModelCommand& command, int cores) {
+// Reads the line into the command's options. Returns the help when that was asked for, and then nothing else is done. `device`: as typed.
+std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::string& device) {
   const bool with_data = command.data() != nullptr;
   po::options_description own("options", kHelpColumns, kHelpColumns / 2);
   Typed typed;
@@ -81,6 +83,7 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores) {
   positive(typed.threads, "threads");
   if (typed.precision != "fp32" && typed.precision != "bf16")
     fail_usage("--precision", "fp32 or bf16", fmt::format("\"{}\"", typed.precision), "fp32 is the published protocol.");
+  device = typed.device;
 
   if (with_data && typed.fit != "crop" && typed.fit != "whole")
     fail_usage("--fit", "crop or whole", fmt::format("\"{}\"", typed.fit), "crop is the published protocol.");
@@ -112,15 +115,31 @@ void ModelCommand::require(const std::string& value, const char* option, const c
   require_value(name_, value, option, expected);
 }
 
+void add_device_option(po::options_description& own, std::string& device) {
+  own.add_options()("device", po::value(&device)->default_value("auto")->value_name("auto|cpu|cuda"),
+                    "where the network computes; auto: a GPU for each rank where there are GPUs");
+}
+
+at::Device device_of(const std::string& typed, Communicator& comm, int local_rank) {
+  on_all_ranks(comm, [&] {
+    if (typed != "auto" && typed != "cpu" && typed != "cuda")
+      fail_usage("--device", "auto, cpu or cuda", fmt::format("\"{}\"", typed), "auto takes GPUs where there are some.");
+  });
+  const at::Device device = choose_device(typed, "device", comm, local_rank);
+  if (device.is_cuda() && comm.rank() == 0) fmt::print(stderr, "device: {}\n", device_line(device));
+  return device;
+}
+
 int run_model_command(int argc, char** argv, ModelCommand& command) {
   return run_with_mpi(argc, argv, [&](MpiRuntime& mpi, Communicator& comm) {
-    std::string help;
-    on_all_ranks(comm, [&] { help = parse(argc, argv, command, cores_of_rank(mpi.local_size())); });
-    if (help.empty()) {
-      command.run(comm);
-    } else if (comm.rank() == 0) {
-      fmt::print("{}", help);
+    std::string help, device;
+    on_all_ranks(comm, [&] { help = parse(argc, argv, command, cores_of_rank(mpi.local_size()), device); });
+    if (!help.empty()) {
+      if (comm.rank() == 0) fmt::print("{}", help);
+      return;
     }
+    command.network_run().model.device = device_of(device, comm, mpi.local_rank());
+    command.run(comm);
   });
 }
 

@@ -45,6 +45,10 @@ class ModelCommand {
 /// network nor stands in keys(): it would be silently without effect. Returns the exit code.
 int run_model_command(int argc, char** argv, ModelCommand& command);
 
+/// Adds --device. device_of(): what was typed, as choose_device(); says which GPU it is on rank 0. UsageError for another word. Collective.
+void add_device_option(boost::program_options::options_description& own, std::string& device);
+at::Device device_of(const std::string& typed, Communicator& comm, int local_rank);
+
 /// Behind the usage of commands that take --model.* keys.
 inline constexpr const char* kModelKeys = R"(
 --model.* keys say what the shapes of a file from elsewhere do not, for example --model.heads 6 --model.mean 0.5 --model.std 0.5. Exit codes: 0 done, 1 failed, 2 bad usage.

@@ -44,7 +44,10 @@ std::string failure_text(const std::exception& error, const std::string& unknown
     return out_of_memory(at == std::string::npos ? 0 : std::strtod(own.c_str() + at + before.size(), nullptr));
   }
   if (own.find("CUDA out of memory") != std::string::npos)
-    return fmt::format("{} Lower train.batch_size or views.local_count, set model.recompute, or use more GPUs.", own);
+    return fmt::format(
+        "{} In a training lower train.batch_size or views.local_count, set model.recompute yes, or use more GPUs; --check says what a step "
+        "needs. In other commands lower --threads (each has a block of images on the GPU) or --image-size.",
+        own);
   if (const auto* system = dynamic_cast<const std::system_error*>(&error);
       system && system->code() == std::errc::resource_unavailable_try_again)
     return fmt::format(

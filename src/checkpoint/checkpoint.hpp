@@ -11,7 +11,7 @@
 
 namespace dinoxx {
 
-/// What a checkpoint holds, as handles to the live tensors: the same list saves and loads.
+/// What a checkpoint holds, as handles to tensors; those to be saved may be on a GPU.
 struct CheckpointTensors {
   const ParamLayout* layout = nullptr;
   NamedTensors split;       ///< [layout->numel] each, "student", "adamw.exp_avg" ...: every rank writes a range of equal length

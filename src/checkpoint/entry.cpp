@@ -44,6 +44,13 @@ bool parse_entry(const std::string& text, EntryName& entry) {
          parse_number(view.substr(colon + 1, view.size() - colon - 2), entry.end);
 }
 
+at::Tensor in_main_memory(const at::Tensor& tensor) {
+  if (tensor.device().is_cpu()) return tensor;
+  at::Tensor copy = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  copy.copy_(tensor);
+  return copy;
+}
+
 TensorView view_of(const at::Tensor& tensor) {
   TensorView view;
   view.dtype = stored_type(tensor.scalar_type());

@@ -16,6 +16,8 @@ std::string entry_text(const EntryName& entry);
 /// False when `text` names no range (a replicated tensor).
 bool parse_entry(const std::string& text, EntryName& entry);
 
+/// The tensor itself where it is on the CPU, else a copy in page-locked memory, which a GPU fills at the full rate.
+at::Tensor in_main_memory(const at::Tensor& tensor);
 /// Storage of a contiguous CPU tensor as a view. Error for types that a checkpoint does not hold.
 TensorView view_of(const at::Tensor& tensor);
 /// Error unless `view` has the tensor's type and size; then copies.

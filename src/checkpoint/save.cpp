@@ -15,26 +15,37 @@ namespace {
 
 namespace fs = std::filesystem;
 using checkpoint::entry_text;
+using checkpoint::in_main_memory;
 using checkpoint::view_of;
 
 std::string rank_file(int rank, int size) {
   return fmt::format("rank_{:05}_of_{:05}.safetensors", rank, size);
 }
 
-// The part of every segment that lies in this rank's range of the flat buffers; padding is not saved.
-std::map<std::string, TensorView> owned_entries(const CheckpointTensors& tensors, int rank, int size) {
-  std::map<std::string, TensorView> entries;
+// What a rank writes, and the storage of it.
+struct OwnedEntries {
+  std::map<std::string, TensorView> views;
+  std::vector<at::Tensor> storage;
+};
+
+// The part of every segment that lies in this rank's range of the flat buffers; padding is not saved. Of a GPU's memory this range alone is
+// copied.
+OwnedEntries owned_entries(const CheckpointTensors& tensors, int rank, int size) {
+  OwnedEntries entries;
   const ParamLayout& layout = *tensors.layout;
   const int64_t begin = layout.numel * rank / size, end = layout.numel * (rank + 1) / size;
   for (const auto& [buffer, flat] : tensors.split) {
+    const at::Tensor& range = entries.storage.emplace_back(in_main_memory(flat.narrow(0, begin, end - begin)));
     for (const Segment& segment : layout.segments) {
       const int64_t from = std::max(begin, segment.offset), to = std::min(end, segment.offset + segment.numel);
       if (from < to)
-        entries[entry_text({buffer, segment.name, from - segment.offset, to - segment.offset})] = view_of(flat.narrow(0, from, to - from));
+        entries.views[entry_text({buffer, segment.name, from - segment.offset, to - segment.offset})] =
+            view_of(range.narrow(0, from - begin, to - from));
     }
   }
   if (rank == 0)
-    for (const auto& [name, tensor] : tensors.replicated) entries[name] = view_of(tensor);
+    for (const auto& [name, tensor] : tensors.replicated)
+      entries.views[name] = view_of(entries.storage.emplace_back(in_main_memory(tensor)));
   return entries;
 }
 
@@ -70,7 +81,7 @@ fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_
     at::Tensor crcs = at::zeros({size}, at::kLong);
     std::vector<nlohmann::json> extra;
     on_all_ranks(comm, [&] {
-      crcs[rank] = static_cast<int64_t>(write_safetensors(partial / rank_file(rank, size), owned_entries(tensors, rank, size)));
+      crcs[rank] = static_cast<int64_t>(write_safetensors(partial / rank_file(rank, size), owned_entries(tensors, rank, size).views));
       if (rank != 0) return;
       for (const SideFile& file : weights) {
         std::map<std::string, TensorView> views;

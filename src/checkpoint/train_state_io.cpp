@@ -11,6 +11,7 @@
 #include "config/config_fields.hpp"
 #include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
+#include "entry.hpp"
 #include "formats/safetensors.hpp"
 #include "kernels/cpu_level.hpp"
 #include "method/settings/at_resume.hpp"
@@ -27,32 +28,25 @@ using nlohmann::json;
 
 constexpr const char* kTeacherFile = "teacher.safetensors";
 
-// Everything that is saved, in main memory: handles to the live tensors where those are on the CPU, else copies. The optimizer's step
-// counts travel as scalars of their own.
+// Everything that is saved: handles to the live tensors. The optimizer's step counts travel as scalars of their own.
 struct SavedTensors {
   CheckpointTensors tensors;
   std::vector<at::Tensor> counts;
-  std::vector<std::pair<at::Tensor, at::Tensor>> copies;  ///< live, in main memory
-  at::Tensor host(const at::Tensor& live) {
-    if (live.device().is_cpu()) return live;
-    copies.emplace_back(live, live.cpu());
-    return copies.back().second;
-  }
 };
 
 SavedTensors saved_tensors(TrainState& state) {
   SavedTensors saved;
   saved.tensors.layout = &state.layout;
-  saved.tensors.split = {{"student", saved.host(state.student_flat.master)}, {"teacher", saved.host(state.teacher_flat.master)}};
+  saved.tensors.split = {{"student", state.student_flat.master}, {"teacher", state.teacher_flat.master}};
   for (const auto& [name, tensor] : state.optimizer->named_state())
-    saved.tensors.split.push_back({state.optimizer_name + "." + name, saved.host(tensor)});
-  if (state.gram) saved.tensors.split.push_back({"gram", saved.host(state.gram->flat.master)});
-  if (state.centre) saved.tensors.replicated.push_back({"centre", saved.host(state.centre->value())});
-  if (state.patch_centre) saved.tensors.replicated.push_back({"patch_centre", saved.host(state.patch_centre->value())});
+    saved.tensors.split.push_back({state.optimizer_name + "." + name, tensor});
+  if (state.gram) saved.tensors.split.push_back({"gram", state.gram->flat.master});
+  if (state.centre) saved.tensors.replicated.push_back({"centre", state.centre->value()});
+  if (state.patch_centre) saved.tensors.replicated.push_back({"patch_centre", state.patch_centre->value()});
   for (const auto& [name, tensor] : state.student_buffers)
-    saved.tensors.replicated.push_back({"student.buffer/" + name, saved.host(tensor)});
+    saved.tensors.replicated.push_back({"student.buffer/" + name, tensor});
   for (const auto& [name, tensor] : state.teacher_buffers)
-    saved.tensors.replicated.push_back({"teacher.buffer/" + name, saved.host(tensor)});
+    saved.tensors.replicated.push_back({"teacher.buffer/" + name, tensor});
   for (size_t i = 0; i < state.layout.segments.size(); ++i) {
     saved.counts.push_back(at::full({}, state.optimizer->segment_steps[i], at::kLong));
     saved.tensors.replicated.push_back({state.optimizer_name + ".step/" + state.layout.segments[i].name, saved.counts.back()});
@@ -81,7 +75,7 @@ std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& fac
     whole.tensors.push_back({name, values});
     if (name.starts_with(prefix)) backbone.tensors.push_back({name.substr(prefix.size()), values});
   };
-  const at::Tensor teacher = state.teacher_flat.master.cpu();
+  const at::Tensor teacher = checkpoint::in_main_memory(state.teacher_flat.master);
   for (const Segment& segment : state.layout.segments)
     add(segment.name, teacher.narrow(0, segment.offset, segment.numel).view(segment.shape));
   for (const auto& [name, tensor] : state.teacher_buffers) add(name, tensor.cpu());
@@ -171,8 +165,16 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
     check_same_run(run, now);
   });
   SavedTensors saved = saved_tensors(state);
+  std::vector<std::pair<at::Tensor, at::Tensor>> on_gpu;  // and what is read for it; between two segments there are zeros
+  for (NamedTensors* list : {&saved.tensors.split, &saved.tensors.replicated}) {
+    for (auto& [name, tensor] : *list) {
+      if (tensor.device().is_cpu()) continue;
+      on_gpu.emplace_back(tensor, at::zeros(tensor.sizes(), tensor.options().device(at::kCPU)));
+      tensor = on_gpu.back().second;
+    }
+  }
   load_checkpoint(comm, checkpoint, saved.tensors);
-  for (const auto& [live, host] : saved.copies) live.copy_(host);
+  for (const auto& [live, read] : on_gpu) live.copy_(read);
   for (size_t i = 0; i < saved.counts.size(); ++i) state.optimizer->segment_steps[i] = saved.counts[i].item<int64_t>();
   state.student_flat.publish();
   state.teacher_flat.publish();

@@ -30,12 +30,12 @@ std::string unusable_gpus() {
                      runtime % 1000 / 10);
 }
 
-void use_gpu(int device) {
+void use_gpu(int device, const std::string& key) {
   const int count = visible_gpus();
   if (device < 0 || device >= count) {
     const std::string why = unusable_gpus();
     fail(fmt::format("GPU {}", device), "one GPU for each rank of this machine", why.empty() ? fmt::format("{} visible", count) : why,
-         "Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES and the driver, or choose --train.device cpu");
+         fmt::format("Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES and the driver, or choose --{} cpu", key));
   }
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
 }

@@ -21,8 +21,9 @@ std::string unusable_gpus() {
   return some ? "GPUs, and a program that was built without CUDA (launch/setup.sh --cuda, then configure with -DDINOXX_CUDA=ON)" : "";
 }
 
-void use_gpu(int) {
-  fail("GPU", "a build with CUDA", "one without", "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or train on the CPU");
+void use_gpu(int, const std::string& key) {
+  fail("GPU", "a build with CUDA", "one without",
+       "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or choose --" + key + " cpu");
 }
 
 GpuMemory gpu_memory(int) {

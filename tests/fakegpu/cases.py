@@ -3,6 +3,7 @@
 import json
 import shutil
 import struct
+import zlib
 
 SMALL = ["--train.length", "4it", "--checkpoint.every", "2it", "--optim.freeze_last_layer", "1it", "--optim.warmup", "1it"]
 
@@ -18,6 +19,14 @@ def tensors(path):
     (length,) = struct.unpack("<Q", blob[:8])
     header = json.loads(blob[8 : 8 + length])
     return {name: blob[8 + length + at["data_offsets"][0] : 8 + length + at["data_offsets"][1]] for name, at in header.items() if name != "__metadata__"}
+
+
+def picture(path, number):
+    """A gray PNG of 48 x 48 pixels."""
+    rows = b"".join(b"\0" + bytes((row * column * (number + 1)) % 256 for column in range(48)) for row in range(48))
+    part = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    header = struct.pack(">IIBBBBB", 48, 48, 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b""))
 
 
 def train(gate, name, out, ranks=1, more=(), environment=()):
@@ -77,4 +86,41 @@ def no_device(gate):
     expect(code == 2 and "none for rank 1 on" in output, "one host without a GPU: exit code %d" % code, output)
 
 
-CASES = {case.__name__: case for case in (resume, memory, no_device)}
+def commands(gate):
+    """Every command that shows images to a network, on one GPU and over two ranks, fine-tuning with it: no operator refuses a tensor of the wrong device. Values
+    are not those of a GPU, so that there is nothing to compare."""
+    folder = fresh(gate, "commands")
+    run, data = folder / "run", gate.work / "data"
+    code, output = train(gate, "quickstart", run, more=["--train.batch_size", "16", "--eval.every", "0"])
+    expect(code == 0, "training: exit code %d" % code, output)
+    images = folder / "images"
+    images.mkdir()
+    for number in range(2):
+        picture(images / ("%d.png" % number), number)
+    network = ["--checkpoint", str(run), "--device", "cuda"]
+    few = ["--finetune.epochs", "1", "--finetune.methods", "lp-ft,lora", "--finetune.max_minutes", "100000", "--linear-probe-views", "1"]
+    everything = ["--data", str(data), "--protocol", "all", "--baselines", "untrained", *few]
+    for ranks in (1, 2):
+        out = folder / ("eval%d" % ranks)
+        code, output = gate.run(["eval", *network, *everything, "--out", str(out)], ranks)
+        expect(code == 0, "eval on %d ranks: exit code %d" % (ranks, code), output)
+        results = json.loads((out / "results.json").read_text())
+        expect(results["run"]["device"] == "cuda:0", "eval says it ran on %s" % results["run"]["device"])
+        expect("left_out" not in results["suites"]["finetune"]["results"][0], "no fine-tuning", json.dumps(results["suites"]["finetune"])[:3000])
+    others = (
+        ["embed", *network, "--data", str(data), "--limit", "64", "--out", str(folder / "features.npy")],
+        ["embed", *network, "--data", str(data), "--limit", "64", "--last-blocks", "2", "--out", str(folder / "blocks.npy")],
+        ["predict", *network, "--data", str(data), "--images", str(images), "--out", str(folder / "predictions.csv")],
+        ["attend", *network, "--out", str(folder / "attend"), str(images / "0.png")],
+    )
+    for arguments in others:
+        code, output = gate.run(arguments)
+        expect(code == 0 and "device: cuda:0 (stand-in for a GPU)" in output, "%s: exit code %d" % (" ".join(arguments), code), output)
+    # nothing without a GPU: asked for, it is refused; auto takes the CPU
+    code, output = gate.run(others[0], environment={"FAKEGPU_DEVICES": "0"})
+    expect(code == 1 and "choose --device cpu" in output, "no GPU: exit code %d" % code, output)
+    code, output = gate.run([word if word != "cuda" else "auto" for word in others[0]], environment={"FAKEGPU_DEVICES": "0"})
+    expect(code == 0 and "device:" not in output, "auto without a GPU: exit code %d" % code, output)
+
+
+CASES = {case.__name__: case for case in (resume, memory, no_device, commands)}

@@ -68,6 +68,20 @@ echo "ok: a killed rank is explained"
 
 # mpiruns that do what the real one does in its first moments
 mkdir "$work/bin" "$work/run"
+# what the quick start runs on: GPUs that nvidia-smi lists, by a program that can use them or cannot
+chosen() { # chosen GPUS with|without
+  printf '#!/bin/sh\nfor i in $(seq %s); do echo "GPU $i: of the test"; done\n' "$1" >"$work/bin/nvidia-smi"
+  printf '#!/bin/sh\necho "dinoxx 1.0 (a), LibTorch 2, %s CUDA"\n' "$2" >"$work/bin/versioned"
+  chmod +x "$work/bin/nvidia-smi" "$work/bin/versioned"
+  (PATH=$work/bin:$PATH; source "$source_dir/launch/common.sh"; choose_ranks versioned 2>"$work/log"; echo "$ranks $device")
+}
+expect "no GPU" "2 auto" "$(chosen 0 without)"
+expect "one GPU" "1 auto" "$(chosen 1 with)"
+expect "eight GPUs" "2 auto" "$(chosen 8 with)"
+expect "GPUs that the program cannot use" "2 cpu" "$(chosen 1 without)"
+grep -q "install nvcc" "$work/log" || { cat "$work/log"; echo "FAILED: why the CPU is used is not said"; exit 1; }
+rm "$work/bin/nvidia-smi"
+
 fake_mpirun() { { echo '#!/usr/bin/env bash'; cat; } >"$work/bin/mpirun"; chmod +x "$work/bin/mpirun"; }
 # train NAME CODE WORDS [SIGNAL]: a training of run folder $work/run, signalled when mpirun is there
 train() {

@@ -4,8 +4,10 @@
 #include <charconv>
 
 #include "apps/commands.hpp"
+#include "apps/model_options.hpp"
 #include "command.hpp"
 #include "dinoxx/base/error.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
 #include "eval/dense/attend.hpp"
 
 namespace dinoxx {
@@ -36,7 +38,7 @@ std::pair<int64_t, int64_t> parse_patch(const std::string& text) {
 
 int run_attend(int argc, char** argv) {
   eval::AttendOptions options;
-  std::string checkpoint, out, patch;
+  std::string checkpoint, out, patch, device;
   int64_t step = 0;
   int image_size = 0, heads = 0;
   po::options_description own("options", kHelpColumns, kHelpColumns / 2);
@@ -47,6 +49,7 @@ int run_attend(int argc, char** argv) {
       "patch", po::value(&patch)->value_name("ROW,COLUMN"),
       "patch whose similarity to all others is shown; without it the most attended one")(
       "heads", po::value(&heads)->value_name("N"), "number of attention heads, where the file does not have it");
+  add_device_option(own, device);
   const auto [variables, images, help] = parse_line(argc, argv, own, kUsage);
   if (!help.empty()) {
     fmt::print("{}", help);
@@ -66,6 +69,7 @@ int run_attend(int argc, char** argv) {
   options.image = images.front();
   options.out = out;
   options.command_line = command_line(argc, argv);
+  options.model.device = device_of(device, *make_self_communicator(), 0);
   const nlohmann::json result = eval::attend(options);
   for (const nlohmann::json& note : result["checkpoint"]["notes"]) fmt::print("  note: {}\n", note.get<std::string>());
   if (result.contains("notes"))

@@ -140,7 +140,7 @@ int run_train(int argc, char** argv) {
       join_job(std::move(line.students), line.options, comms);
       evaluation = evaluation->split(comms.job->number, mpi.rank());
     }
-    choose_device(line.options, comms, mpi.local_rank());
+    choose_train_device(line.options, comms, mpi.local_rank());
     line.options.stop_signal = [] { return signals.received(); };
     line.options.make_eval_hook = eval_hook(evaluation);
     const ExitCode code = run(line.options, comms);

@@ -27,6 +27,7 @@ ModelAndBaselines load_model_and_baselines(const ModelRequest& request, const st
     } else {
       result.untrained = make_backbone(model.network->config(), request.dtype);
       result.untrained->initialize(model.seed);
+      move_to(*result.untrained, request.device);
       const std::string what = fmt::format("same shape, initial weights of seed {}", model.seed);
       result.embedders.push_back(backbone_embedder("untrained", what, *result.untrained));
     }

@@ -135,7 +135,9 @@ EvalTransform transform_of(const NetworkRun& run, const Dataset& dataset, std::s
   return {static_cast<int>(std::lround(image_size / *run.crop)), image_size};
 }
 
-LoadedModel load_model(const ModelRequest& request) {
+namespace {
+
+LoadedModel load_on_cpu(const ModelRequest& request) {
   LoadedModel model;
   model.file = weights_file(request);
   const WeightFile file = WeightFile::open(model.file);
@@ -155,6 +157,14 @@ LoadedModel load_model(const ModelRequest& request) {
   model.normalization = found.input.normalization;
   model.facts = found.facts;
   model.notes = found.network.notes;
+  return model;
+}
+
+}  // namespace
+
+LoadedModel load_model(const ModelRequest& request) {
+  LoadedModel model = load_on_cpu(request);
+  move_to(*model.network, request.device);
   return model;
 }
 

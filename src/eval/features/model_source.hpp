@@ -28,6 +28,7 @@ struct ModelRequest {
   std::optional<std::string> fit;       ///< how images become the input, as the user says it; for the record of facts
   std::optional<double> crop;
   at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;  ///< where the network computes; features come back to the CPU
 };
 
 /// {"mean", "std", "source"}, for results.

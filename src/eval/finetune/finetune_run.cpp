@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "comm/nccl_communicator.hpp"
 #include "eval/classify/samplers.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/progress.hpp"
@@ -24,9 +25,11 @@ int64_t images_at_once(const ProtocolInput& input) {
   return std::max<int64_t>(1, kPixelsAtOnce / (side * side));
 }
 
-// The group is the caller's.
-std::shared_ptr<Communicator> shared(Communicator& comm) {
-  return {std::shared_ptr<void>(), &comm};
+// Gradients travel from where they are: over NCCL from GPUs. The group is the caller's.
+std::shared_ptr<Communicator> gradient_comm(const ProtocolInput& input) {
+  const std::shared_ptr<Communicator> all(std::shared_ptr<void>(), &input.comm);
+  const at::Device device = input.embedder.network->parameters().front().tensor.device();
+  return device.is_cuda() ? make_nccl_communicator(all, device.index()) : all;
 }
 
 SupervisedLoss loss_of(const FinetuneOptions& options, const TuneData& data) {
@@ -78,7 +81,7 @@ Tuning tune(const ProtocolInput& input, const FinetuneOptions& options, const Tu
                .steps = all,
                .ema = options.ema,
                .loss = loss_of(options, data)},
-              shared(input.comm));
+              gradient_comm(input));
   const auto judged = static_cast<int64_t>(data.validation.size()) * (options.epochs + 1);
   const int64_t blocks = block_count(rank_items(static_cast<int64_t>(data.validation.size()), input.comm.rank(), input.comm.size()).size());
   progress_phase(fmt::format("finetune {} of {}", method.name, input.embedder.name), all + blocks * (options.epochs + 1), images + judged);
@@ -133,7 +136,7 @@ Tuning tune(const ProtocolInput& input, const FinetuneOptions& options, const Tu
 double seconds_per_image(const ProtocolInput& input, const FinetuneOptions& options, const TuneData& data) {
   TunedNetwork network(*input.embedder.network, tuning_method("lp-ft"), {}, zero_head(input, data), input.images->transform.crop,
                        input.seed);
-  Tuner tuner(network, {.loss = loss_of(options, data)}, shared(input.comm));
+  Tuner tuner(network, {.loss = loss_of(options, data)}, gradient_comm(input));
   const std::vector<uint64_t> order = order_of(input, options, data, 0);
   const auto each = std::min<int64_t>(kTimedImages, options.batch / input.comm.size());
   const int64_t images = std::min<int64_t>(static_cast<int64_t>(order.size()), std::max<int64_t>(1, each) * input.comm.size());

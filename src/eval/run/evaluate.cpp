@@ -121,9 +121,10 @@ FinetuneOptions about_run(const EvaluateOptions& options, const LoadedModel& mod
 }
 
 // A network of the same shape with the weights that the run began with.
-std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed, at::ScalarType dtype) {
-  auto fresh = make_backbone(network.config(), dtype);
+std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed, const ModelRequest& request) {
+  auto fresh = make_backbone(network.config(), request.dtype);
   fresh->initialize(seed);
+  move_to(*fresh, request.device);
   return fresh;
 }
 
@@ -226,7 +227,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     if (baseline == "raw") {
       embedders.push_back(pixel_embedder(image_size, model.network.get()));
     } else {
-      untrained = untrained_like(*model.network, model.seed, options.model.dtype);
+      untrained = untrained_like(*model.network, model.seed, options.model);
       embedders.push_back(backbone_embedder("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
     }
   }
@@ -338,7 +339,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     results["suites"][std::string(answers.protocol->key)] = std::move(answers.section);
   }
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build},
+  results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build}, {"device", options.model.device.str()},
                     {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_protocols}};
   if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {

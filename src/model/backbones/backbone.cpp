@@ -114,6 +114,11 @@ NamedTensors stored_state(const Backbone& backbone) {
   return all;
 }
 
+void move_to(const Backbone& backbone, at::Device device) {
+  for (const NamedTensor& t : stored_state(backbone))
+    if (t.tensor.device() != device) t.tensor.set_data(t.tensor.to(device));
+}
+
 int feature_dim(const BackboneConfig& config) {
   if (const auto* vit = std::get_if<VitConfig>(&config)) return vit->dim;
   if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return convnext->dims[3];

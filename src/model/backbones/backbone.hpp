@@ -35,6 +35,8 @@ std::unique_ptr<Backbone> make_backbone(const BackboneConfig& config, at::Scalar
 
 /// Parameters and buffers.
 NamedTensors stored_state(const Backbone& backbone);
+/// Moves them to another device, where it computes from then on.
+void move_to(const Backbone& backbone, at::Device device);
 
 /// Width of the feature of such a network.
 int feature_dim(const BackboneConfig& config);

@@ -6,10 +6,10 @@
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
+#include "comm/device_choice.hpp"
 #include "config/model_keys.hpp"
 #include "config/train_keys.hpp"
 #include "data_pipeline/loader/data_config.hpp"
-#include "device.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "method/teacher_config.hpp"
@@ -161,7 +161,7 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
                       comms.job ? "student " + comms.job->student + ", " : "", train_method(config), training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
-  log.say("  device: " + device_line(options));
+  log.say("  device: " + device_line(options.device));
   const Duration& extend = train_extend(config);
   const std::string length = train_length(config).text() + (extend.value > 0 ? " + " + extend.text() : "");
   log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,

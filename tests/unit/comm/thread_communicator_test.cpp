@@ -7,6 +7,7 @@
 #include <atomic>
 #include <thread>
 
+#include "comm/agree.hpp"
 #include "communicator_suite.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
@@ -89,6 +90,25 @@ TEST(ThreadCommunicator, AFailedRankFreesTheOthersAndIsReported) {
         });
       },
       ThrowsMessage<Error>(HasSubstr("rank 1 of 3: rank 1: expected luck, found none")));
+}
+
+TEST(WordHash, IsAnotherForAnyBitAndForAnyOrder) {
+  const at::Tensor values = at::linspace(-1, 1, 1000, at::kFloat);
+  const int64_t hash = word_hash(values);
+  EXPECT_EQ(word_hash(values.clone()), hash);
+  for (const int64_t place : {0, 1, 500, 999}) {
+    for (const int32_t bit : {0, 15, 31}) {
+      const at::Tensor other = values.clone();
+      other.view(at::kInt)[place].bitwise_xor_(static_cast<int32_t>(1U << bit));
+      EXPECT_NE(word_hash(other), hash) << place << " " << bit;
+    }
+  }
+  const at::Tensor swapped = values.clone();
+  swapped[3] = values[4];
+  swapped[4] = values[3];
+  EXPECT_NE(word_hash(swapped), hash);
+  EXPECT_NE(word_hash(at::zeros({3})), word_hash(at::ones({3})));
+  EXPECT_NE(word_hash(values.to(at::kDouble)), hash);
 }
 
 }  // namespace
