@@ -122,8 +122,8 @@ PARTS = [
 # Of what puts the parts together: the seven that no test noticed.
 GLUE = [
     Edit("exported-teacher-is-the-student",
-         "const at::Tensor teacher = state.teacher_flat.master.cpu();",
-         "const at::Tensor teacher = state.student_flat.master.cpu();",
+         "const at::Tensor teacher = checkpoint::in_main_memory(state.teacher_flat.master);",
+         "const at::Tensor teacher = checkpoint::in_main_memory(state.student_flat.master);",
          PROGRAM,
          "the product itself: teacher.safetensors and backbone.safetensors hold the student"),
     Edit("schedules-one-step-late",

@@ -1,5 +1,6 @@
 #include "model_options.hpp"
 
+#include <ATen/Context.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -126,6 +127,8 @@ at::Device device_of(const std::string& typed, Communicator& comm, int local_ran
       fail_usage("--device", "auto, cpu or cuda", fmt::format("\"{}\"", typed), "auto takes GPUs where there are some.");
   });
   const at::Device device = choose_device(typed, "device", comm, local_rank);
+  at::globalContext().setAllowTF32CuBLAS(false);  // the numbers of the CPU, up to rounding in float32
+  at::globalContext().setAllowTF32CuDNN(false);
   if (device.is_cuda() && comm.rank() == 0) fmt::print(stderr, "device: {}\n", device_line(device));
   return device;
 }

@@ -1,4 +1,6 @@
 // GPUs in a build without CUDA.
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "dinoxx/base/error.hpp"
@@ -23,7 +25,7 @@ std::string unusable_gpus() {
 
 void use_gpu(int, const std::string& key) {
   fail("GPU", "a build with CUDA", "one without",
-       "Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or choose --" + key + " cpu");
+       fmt::format("Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or choose --{} cpu", key));
 }
 
 GpuMemory gpu_memory(int) {

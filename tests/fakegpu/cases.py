@@ -111,7 +111,7 @@ def commands(gate):
         ["embed", *network, "--data", str(data), "--limit", "64", "--out", str(folder / "features.npy")],
         ["embed", *network, "--data", str(data), "--limit", "64", "--last-blocks", "2", "--out", str(folder / "blocks.npy")],
         ["predict", *network, "--data", str(data), "--images", str(images), "--out", str(folder / "predictions.csv")],
-        ["attend", *network, "--out", str(folder / "attend"), str(images / "0.png")],
+        ["attend", *network, "--out", str(folder / "maps"), str(images / "0.png")],
     )
     for arguments in others:
         code, output = gate.run(arguments)

@@ -161,7 +161,8 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
                       comms.job ? "student " + comms.job->student + ", " : "", train_method(config), training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
-  log.say("  device: " + device_line(options.device));
+  const bool rounds = options.device.is_cuda() && at::globalContext().allowTF32CuBLAS();
+  log.say(fmt::format("  device: {}{}", device_line(options.device), rounds ? "; float32 products by TF32 (train.tf32)" : ""));
   const Duration& extend = train_extend(config);
   const std::string length = train_length(config).text() + (extend.value > 0 ? " + " + extend.text() : "");
   log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,

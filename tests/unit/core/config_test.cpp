@@ -73,7 +73,7 @@ TEST(ConfigTable, EachKeyReachesAValueOfItsOwn) {
     Config config = default_config();
     for (const char* text :
          {"7",    "0.25", "no",   "yes",      "3ep",    "vit_tiny", "dinov3",   "conv", "bf16",   "cpu",         "5,6",   "mask", "pad",
-          "byol", "sgd",  "none", "constant", "module", "step",     "sinkhorn", "both", "masked", "16x8x24:0.5", "exact", "silu"}) {
+          "byol", "sgd",  "none", "constant", "module", "step",     "sinkhorn", "both", "masked", "16x8x24:0.5", "exact", "silu", "flash"}) {
       Config tried = default_config();
       try {
         field.set(tried, text);
