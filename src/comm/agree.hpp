@@ -29,11 +29,6 @@ void on_all_ranks(Communicator& comm, const std::function<void()>& work);
 /// Collective.
 void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
 
-/// A number of the bits of a contiguous tensor with elements of 4 or 8 bytes: its 32-bit words, each times an odd number of its place, added up
-/// modulo 2^64. The same in any order of summation, so that it is computed where the tensor lies. Two tensors that differ in one word never
-/// have the same.
-int64_t word_hash(const at::Tensor& flat);
-
 /// Error naming step and ranks when the ranks' tensors differ in any bit (64-bit hash, gathered; of a tensor on a GPU word_hash()).
 /// Collective.
 void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step);

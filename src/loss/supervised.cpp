@@ -50,7 +50,7 @@ at::Tensor counts_of(const at::Tensor& logits, const at::Tensor& labels, const S
   if (!valid)
     fail(kSubject, fmt::format("the training images of each of {} classes", logits.size(1)),
          fmt::format("counts [{}]", fmt::join(counts, ", ")), "class_balanced and logit_adjusted need them");
-  const at::Tensor all = at::tensor(counts, at::kLong).to(logits.device());
+  const at::Tensor all = at::tensor(counts, at::kLong).to(labels.device());
   if (all.index_select(0, labels).min().item<int64_t>() == 0)
     fail(kSubject, "labels of classes with training images", "a label of a class with count 0",
          "Count the training part that the batch is of");
@@ -78,9 +78,10 @@ at::Tensor supervised_loss(const at::Tensor& logits, const at::Tensor& labels, c
   check_spec(spec);
   check_batch(logits, labels);
   at::Tensor z = logits.to(loss_common::wide_type(logits));
-  if (spec.kind == SupervisedKind::kLogitAdjusted) z = z + (spec.tau * log_prior(counts_of(logits, labels, spec))).to(z.scalar_type());
+  if (spec.kind == SupervisedKind::kLogitAdjusted) z = z + (spec.tau * log_prior(counts_of(logits, labels, spec))).to(z.options());
   const at::Tensor log_p = at::log_softmax(z, -1);
-  at::Tensor own = log_p.gather(1, labels.unsqueeze(1)).squeeze(1);
+  const at::Tensor rows = labels.to(logits.device());  // labels are checked where they are: on a GPU the host would wait for the answer
+  at::Tensor own = log_p.gather(1, rows.unsqueeze(1)).squeeze(1);
   if (spec.kind == SupervisedKind::kFocal) {
     // 1 - p from log p without cancellation; the floor keeps the slope of a power below 1 finite where p is 1
     const at::Tensor miss = (-at::expm1(own)).clamp_min(1e-30);
@@ -90,7 +91,7 @@ at::Tensor supervised_loss(const at::Tensor& logits, const at::Tensor& labels, c
   if (spec.kind == SupervisedKind::kClassBalanced) {
     counts_of(logits, labels, spec);
     const at::Tensor weights = at::tensor(balanced_weights(spec), at::kDouble).to(z.options());
-    own = own * weights.index_select(0, labels);
+    own = own * weights.index_select(0, rows);
   }
   return -own.mean();
 }

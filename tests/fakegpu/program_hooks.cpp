@@ -3,12 +3,14 @@
 // - weights are not drawn, which takes most of the start of a large network, because no kernel reads them; those of many elements are not
 // even written, so that
 //   their host memory costs nothing.
+// - weights that the ranks compare are hashed on the host.
 // And convolutions take LibTorch's own path, since the stand-in for cuDNN plans none.
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 
 #include <limits>
 
+#include "comm/word_hash.hpp"
 #include "step/train_step.hpp"
 
 extern "C" void fakegpu_end_step();
@@ -22,6 +24,8 @@ StepMetrics marked_train_step(TrainState&, const MethodSpec&, const StepInput&, 
 void normal_not_drawn(const at::Tensor&, double, uint64_t, uint64_t) asm("__wrap_" FAKEGPU_TRUNCATED_NORMAL);
 void uniform_not_drawn(const at::Tensor&, int64_t, uint64_t, uint64_t) asm("__wrap_" FAKEGPU_FAN_IN_UNIFORM);
 at::Tensor not_written(at::IntArrayRef, at::ScalarType) asm("__wrap_" FAKEGPU_UNINITIALIZED);
+int64_t real_word_hash(const at::Tensor&) asm("__real_" FAKEGPU_WORD_HASH);
+int64_t hash_on_host(const at::Tensor&) asm("__wrap_" FAKEGPU_WORD_HASH);
 
 StepMetrics marked_train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values,
                               GradientSync& sync, const StepComms& comms) {
@@ -50,6 +54,10 @@ at::Tensor not_written(at::IntArrayRef shape, at::ScalarType dtype) {
   const at::Tensor parameter = at::empty(shape, at::TensorOptions().dtype(dtype));
   fill(parameter, std::numeric_limits<double>::quiet_NaN());
   return parameter;
+}
+
+int64_t hash_on_host(const at::Tensor& flat) {
+  return real_word_hash(flat.cpu());
 }
 
 }  // namespace dinoxx

@@ -30,8 +30,7 @@ double Tuner::step(const at::Tensor& images, const at::Tensor& labels, int64_t c
     for (int64_t pass = 0; pass < passes; ++pass) {
       const int64_t begin = n * pass / passes, size = n * (pass + 1) / passes - begin;
       network_.bind();
-      const at::Tensor logits = network_.logits(images.narrow(0, begin, size));
-      const at::Tensor loss = supervised_loss(logits, labels.narrow(0, begin, size).to(logits.device()), options_.loss);
+      const at::Tensor loss = supervised_loss(network_.logits(images.narrow(0, begin, size)), labels.narrow(0, begin, size), options_.loss);
       // the sum over all images of all ranks, divided by their number; the averaging over ranks divides once more
       const double share = counted == 0 ? 0.0 : static_cast<double>(size) / static_cast<double>(batch);
       (loss * (share * comm_->size())).backward();
