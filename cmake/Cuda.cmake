@@ -50,7 +50,8 @@ if(NOT DINOXX_CUDA STREQUAL OFF)
   if(why STREQUAL "")
     set(CMAKE_CUDA_COMPILER ${DINOXX_NVCC})
     if(NOT CMAKE_CUDA_ARCHITECTURES)
-      set(CMAKE_CUDA_ARCHITECTURES 90a CACHE STRING "CUDA architectures; 90a is Hopper")
+      # Turing to Blackwell, as the wheels; for what comes later the code of the last in a form that its driver compiles
+      set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90-real 100-real 120 CACHE STRING "CUDA architectures")
     endif()
     set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one libcudart in the process, the one that LibTorch links
     enable_language(CUDA)

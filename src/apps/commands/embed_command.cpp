@@ -21,7 +21,7 @@ labels, splits, keys and classes, and where they are from as attributes. Rows ar
 class EmbedCommand : public ModelCommand {
  public:
   EmbedCommand() : ModelCommand("embed") {}
-  std::string usage() const override { return std::string(kUsage) + kModelKeys; }
+  std::string usage() const override { return fmt::format("{}{}", kUsage, kModelKeys); }
   eval::NetworkRun& network_run() override { return options_; }
   std::filesystem::path* data() override { return &options_.data; }
 

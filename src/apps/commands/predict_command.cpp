@@ -30,7 +30,7 @@ next call with the same weights and DATA embeds the images of FOLDER alone.
 class PredictCommand : public ModelCommand {
  public:
   PredictCommand() : ModelCommand("predict") {}
-  std::string usage() const override { return std::string(kUsage) + kModelKeys; }
+  std::string usage() const override { return fmt::format("{}{}", kUsage, kModelKeys); }
   eval::NetworkRun& network_run() override { return options_; }
   std::filesystem::path* data() override { return &options_.data; }
 

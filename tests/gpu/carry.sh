@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Collects what first_ten_minutes.sh needs on a GPU machine where nothing can be built: the program and its tests of a CUDA build, their libraries, configurations
+# and scripts. LibTorch, CUDA and NCCL stay out (they are 3.7 GB): first_ten_minutes.sh takes those of the PyTorch that is installed there.
+#
+#   tests/gpu/carry.sh BUILD OUT     BUILD: a build folder of the preset "cuda"; OUT: a folder that is made, less than 60 MB
+set -euo pipefail
+[ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+build=$(cd "$1" && pwd)
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+[ -x "$build/bin/dinoxx" ] || { echo "carry.sh: $build/bin/dinoxx: expected a built program, found none. Build the preset \"cuda\" first" >&2; exit 2; }
+[ ! -e "$2" ] || { echo "carry.sh: $2 is there already; name a new folder" >&2; exit 2; }
+mkdir -p "$2"/{bin,lib,tests/gpu,tests/fakegpu,configs}
+out=$(cd "$2" && pwd)
+
+cp "$build/bin/dinoxx" "$out/bin/"
+for program in tests/gpu/gpu_optimizer tests/gpu/gpu_nccl tests/bench/dinoxx_bench_loader; do
+  [ ! -x "$build/$program" ] || cp "$build/$program" "$out/bin/"
+done
+cp "$source_dir"/configs/*.cfg "$out/configs/"
+cp "$source_dir"/tests/gpu/first_ten_minutes.{sh,py} "$source_dir"/tests/gpu/step_peer.py "$out/tests/gpu/"
+cp "$source_dir/tests/fakegpu/budgets.csv" "$out/tests/fakegpu/"
+
+# libraries: not those of PyTorch and CUDA, nor those that every Linux has
+ldd "$out"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
+  grep -vE '/(libtorch|libc10|libcu|libnccl|libnv|libgomp|ld-linux|libc\.so|libm\.so|libdl|librt|libpthread|libresolv|libutil)|/nvidia/' |
+  while read -r library; do cp -L "$library" "$out/lib/"; done
+# Open MPI finds its parts below OPAL_PREFIX; one process alone needs no other program of it
+plugins=$(dirname "$(ldconfig -p | awk '/libmpi\.so\.40/ {print $NF; exit}' | xargs readlink -f)")
+for folder in "$plugins/openmpi" "$plugins/openmpi/lib/openmpi" /usr/lib/*/openmpi/lib/openmpi; do
+  [ -d "$folder" ] || continue
+  mkdir -p "$out/lib/openmpi"
+  find "$folder" -maxdepth 1 -name 'mca_*.so' -exec cp -L {} "$out/lib/openmpi/" \;
+  break
+done
+find "$out/bin" "$out/lib" -type f -exec strip --strip-unneeded {} \; 2>/dev/null || true
+du -sh "$out" | awk '{print "carry.sh: " $2 ", " $1}'
