@@ -13,6 +13,7 @@
 #include "support/image_files.hpp"
 #include "support/pack_options.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/version_one.hpp"
 
 namespace dinoxx {
 namespace {
@@ -22,7 +23,6 @@ using testing::HasSubstr;
 using testing_support::list_options;
 using testing_support::TemporaryFolder;
 using testing_support::write_png;
-using testing_support::write_words;
 
 std::map<std::string, SampleMeta> by_key(const Dataset& set) {
   std::map<std::string, SampleMeta> metas;
@@ -74,6 +74,26 @@ TEST(Groups, FormatVersionSaysWhatTheFolderNeeds) {
   EXPECT_THAT(read_text(folder / "out/manifest.json"), HasSubstr("\"format_version\": 2"));
   pack(list_options(folder, "path\n0.png\n"));
   EXPECT_THAT(read_text(folder / "out/manifest.json"), HasSubstr("\"format_version\": 1"));
+}
+
+// What a folder of the first version cannot say is said to whoever looks at it or evaluates on it.
+TEST(Groups, AFolderOfVersionOneSaysHowManyImagesMayHaveOne) {
+  const TemporaryFolder folder;
+  for (uint32_t i = 0; i < 6; ++i) write_png(folder / fmt::format("{}.png", i), i, 40, 30);
+  PackOptions options = list_options(folder, "path,group\n0.png,0\n1.png,0\n2.png,1\n3.png,1\n4.png,\n5.png,anna\n");
+  options.shard_bytes = 4096;
+  pack(options);
+  ASSERT_TRUE(std::filesystem::exists(folder / "out/shard-00001.h5")) << "images of several shards are counted";
+  ASSERT_NO_FATAL_FAILURE(testing_support::make_version_one_data(folder / "out"));
+  const auto set = Dataset::open(folder / "out");
+  const auto meta = by_key(*set);
+  for (const char* without : {"0.png", "1.png", "4.png"}) EXPECT_FALSE(meta.at(without).group) << without;
+  EXPECT_EQ(meta.at("2.png").group, std::optional<uint64_t>(1));
+  EXPECT_TRUE(meta.at("5.png").group);
+  const auto note = testing::ElementsAre(testing::AllOf(testing::StartsWith("3 images have group 0"), HasSubstr("format version 1"),
+                                                        HasSubstr("count as images without one"), HasSubstr("Pack again")));
+  EXPECT_THAT(set->notes(), note);
+  EXPECT_THAT(describe_data(folder / "out").notes, note);
 }
 
 /// Splits in which each group occurs.

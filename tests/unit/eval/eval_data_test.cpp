@@ -81,6 +81,18 @@ TEST(EvalData, OfSeveralLabelColumnsTheFirstIsNamed) {
               ElementsAre("2 label columns: \"species\", the first, is used; not used: sex"));
 }
 
+class WithNotes : public MemoryDataset {
+ public:
+  std::vector<std::string> notes() const override { return {"3 images have group 0"}; }
+};
+
+TEST(EvalData, WhatTheDataFolderLeavesOpenIsSaid) {
+  WithNotes data;
+  for (int i = 0; i < 6; ++i) data.add(i < 4 ? Split::kTrain : Split::kTest, i % 2);
+  EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).notes, ElementsAre("3 images have group 0"));
+  EXPECT_THAT(choose_probe_data(data, 1).notes, testing::Contains("3 images have group 0"));
+}
+
 TEST(EvalData, ProbeNeverLooksAtTest) {
   MemoryDataset data;
   for (int i = 0; i < 20; ++i) data.add(Split::kTrain, i % 2);
