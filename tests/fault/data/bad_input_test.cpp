@@ -303,6 +303,24 @@ TEST_F(DataFault, DamagedManifest) {
   refused("the classes that the manifest names");
 }
 
+TEST_F(DataFault, UsedBitsThatNoImageHasAreRefused) {
+  const std::string good = read_text(folder_ / "data/manifest.json"), before = "\"has_masks\": false,";
+  for (const auto& [bits, found] : {std::pair("12", ""), std::pair("8", ""), std::pair("7", "found 7"), std::pair("17", "found 17"),
+                                    std::pair("-1", "found -1"), std::pair("\"12\"", "found ")}) {
+    write_words(folder_ / "data/manifest.json", good);
+    edit("data/manifest.json", before, fmt::format("{} \"used_bits\": {},", before, bits));
+    const bool typed = std::string_view(bits).starts_with('"');
+    if (*found == '\0')
+      EXPECT_EQ(Dataset::open(folder_ / "data")->used_bits(), std::stoi(bits));
+    else
+      EXPECT_THAT([&] { Dataset::open(folder_ / "data"); },
+                  ThrowsMessage<Error>(AllOf(HasSubstr("manifest.json: expected"),
+                                             HasSubstr(typed ? "all fields of a manifest" : "used_bits from 8 to 16"), HasSubstr(found),
+                                             HasSubstr("Copy the data folder again from its source, or pack again"))))
+          << bits;
+  }
+}
+
 TEST_F(DataFault, AFlippedByteIsFoundByReadAndByVerify) {
   EXPECT_TRUE(verify_dataset(folder_ / "data").problems.empty());
   const auto before = Dataset::open(folder_ / "data");
