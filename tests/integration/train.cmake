@@ -1,6 +1,6 @@
 string(REPLACE ";" " " train_mpi_flags "${DINOXX_MPIEXEC_TEST_FLAGS}")  # one word for the script
 # Runs of the real program. Each case has a folder of its own and waits for events, never for a time.
-foreach(case resume_1 resume_2 ranks eval not_a_number collapse records)
+foreach(case resume_1 resume_2 ranks rank_groups eval not_a_number collapse records)
   add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/train.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
   set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()

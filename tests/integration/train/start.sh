@@ -26,6 +26,18 @@ END
     expect 2
     says "rank 1: --data"
   done
+  # as many other pictures under the same name
+  "$dinoxx" pack --toy textures --count 240 --seed 4 --out host1/data >log 2>&1 || die "pack"
+  for check in --check ''; do
+    on_hosts --data data --out "$work/run" $check
+    expect 1
+    says "data set: expected the same on all ranks, found a different one from rank 0's on ranks 1"
+    [ -e run ] && die "a run folder was made"
+  done
+  rm -r host1/data
+  cp -r data host1/
+  on_hosts --data data --out "$work/run" --check
+  expect 0
   run 1 "${base[@]}" --train.method dinov2 --out first
   expect 0
   run 1 "${base[@]}" --train.method dinov2 --train.seed 1 --out second

@@ -53,6 +53,22 @@ ranks)
   says "KoLeo's group is a rank's batch, 6 images before and 12 now"
   grep -q "mask.group_size was" log && die "the groups of masks still fit: they stay"
   ;;
+rank_groups)
+  # groups of images that depend on a rank's batch are others with other ranks, and it is said which; groups that were stated are not
+  subset=("${base[@]}" --train.method dinov2 --model.drop_path_form subset --loss.koleo_weight 0)
+  stated=("${subset[@]}" --model.drop_path_group 6 --mask.group_size 2)
+  run 2 "${subset[@]}" --train.length 4it --out open
+  expect 0
+  run 2 "${stated[@]}" --train.length 4it --out stated
+  expect 0
+  run 4 "${subset[@]}" --out open
+  expect 0
+  says "world size was 2 and is 4: from here on results differ by more than rounding, as groups of images are others (model.drop_path_group = 0: the group of stochastic depth is a rank's batch, 12 images before and 6 now; mask.group_size was 4 and is 2)"
+  run 4 "${stated[@]}" --out stated
+  expect 0
+  says "world size was 2 and is 4: results agree up to rounding, not bit for bit"
+  grep -q "groups of images" log && die "groups that were stated stay as they were"
+  ;;
 eval)
   # evaluation changes no bit of training
   run 2 "${base[@]}" --out with --eval.every 2it
