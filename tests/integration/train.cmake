@@ -26,3 +26,6 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME integration_documented COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/documented_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR}
   ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}")
 set_tests_properties(integration_documented PROPERTIES LABELS integration TIMEOUT 600 PROCESSORS 2)
+# Options and keys that messages name.
+add_test(NAME integration_advice COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/advice_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR})
+set_tests_properties(integration_advice PROPERTIES LABELS integration TIMEOUT 120)

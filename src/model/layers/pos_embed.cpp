@@ -26,7 +26,7 @@ at::Tensor resize_pos_embed(const at::Tensor& pos_embed, int64_t rows, int64_t c
   if (resized.size(2) != rows || resized.size(3) != columns)
     fail("position embedding", fmt::format("a grid of {} x {}", rows, columns),
          fmt::format("{} x {} after interpolation", resized.size(2), resized.size(3)),
-         "Use an image size nearer to the one that the positions were learned for, or model.position_offset = 0");
+         "Use an image size nearer to the one that the positions were learned for, or model.position_resize = exact");
   return at::cat({pos_embed.narrow(1, 0, 1), resized.permute({0, 2, 3, 1}).reshape({1, rows * columns, dim})}, 1);
 }
 
