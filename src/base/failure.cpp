@@ -22,9 +22,10 @@ constexpr const char* kLessMemory =
 
 std::string out_of_memory(double wanted) {
   const std::string more = wanted > 0 ? human_bytes(wanted) + " more" : "more";
-  return fmt::format("out of memory on {}: expected {}, found {} free beside what this process holds, at most {} so far. {}.", host_name(),
-                     more, human_bytes(static_cast<double>(available_memory())), human_bytes(static_cast<double>(peak_memory())),
-                     kLessMemory);
+  // measured when the exception has arrived, behind the end of what the work held
+  return fmt::format("out of memory on {}: expected {}, found less: this process has held up to {}, and {} are free since it gave up. {}.",
+                     host_name(), more, human_bytes(static_cast<double>(peak_memory())),
+                     human_bytes(static_cast<double>(available_memory())), kLessMemory);
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/failure.hpp"
+
 namespace dinoxx::ops {
 namespace {
 
@@ -47,7 +49,10 @@ void* pool_take(size_t bytes) {
     }
   }
   char* base = static_cast<char*>(std::aligned_alloc(64, (size + kHeader + 63) / 64 * 64));
-  if (!base) throw std::bad_alloc();
+  if (!base) {
+    note_failed_allocation(size);
+    throw std::bad_alloc();
+  }
   *reinterpret_cast<size_t*>(base) = size;
   return base + kHeader;
 }

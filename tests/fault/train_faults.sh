@@ -100,6 +100,53 @@ full_disk)
   run 1 "${base[@]}" --optim.warmup 1it --out run
   expect 0
   ;;
+memory)
+  # a want of memory that start-up cannot foresee: what the process takes with small images, and no room for what large ones need between two
+  # layers. Exit code 1, how much was asked for, what to lower.
+  peak() { awk '/^VmPeak/ {print $2}' "/proc/$1/status"; }
+  "$dinoxx" "${base[@]}" --train.length 4000it --out run >log 2>&1 &
+  pid=$!
+  wait_for_step run 1
+  room=$(($(peak $pid) + 600000))
+  kill -USR1 $pid
+  wait $pid
+  for ranks in 1 2; do
+    ( ulimit -v $room
+      run $ranks "${base[@]}" --out large --train.batch_size 192 --views.global_size 128 --data.ring 2
+      expect 1 ) || exit 1
+    says "out of memory on .*: expected [0-9.]* [MG]B more, found less: this process has held up to [0-9.]* [MG]B, and .* are free since it gave up. Lower what the work holds at once: train.batch_size, views.local_count, data.ring"
+    grep -q "unexpected failure" log && die "nobody foresaw it"
+    [ -z "$(ls large/checkpoints 2>/dev/null)" ] || die "left in checkpoints: $(ls large/checkpoints)"
+    rm -rf large
+    ( ulimit -v $room
+      run $ranks embed --checkpoint run --data data --image-size 1024 --out large.npy
+      expect 1 ) || exit 1
+    says "out of memory on .*: expected [0-9.]* [MG]B more"
+    says "--image-size or --threads of other commands"
+    [ -e large.npy ] && die "a file was left behind"
+  done
+  # with the room that is left, small images go on
+  ( ulimit -v $room; run 1 embed --checkpoint run --data data --out small.npy; expect 0 ) || exit 1
+  # pack says which image
+  "$dinoxx" pack --toy textures --count 200000 --shard-bytes 1M --threads 1 --out killed >log 2>&1 &
+  pid=$!
+  for _ in $(seq 600); do [ -e killed/.partial ] && break; sleep 0.1; done
+  room=$(($(peak $pid) + 150000))
+  kill -INT $pid
+  wait $pid
+  mkdir -p photos/a
+  python3 - <<'END' || die "a large image"
+import struct, zlib
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+side = 12000
+with open("photos/a/large.png", "wb") as out:
+    out.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(bytes(side * (side + 1)), 1)) + chunk(b"IEND", b""))
+END
+  ( ulimit -v $room; run 1 pack --from-folder photos --threads 1 --out packed; expect 1 ) || exit 1
+  says "a/large.png: expected memory for 12000 x 12000 pixels, found not enough. Lower --threads or --shard-bytes, or leave large images out with --max-pixels"
+  [ -e packed ] && die "a data folder was left behind"
+  ;;
 damaged)
   # the newest is damaged on one of two ranks' files: strict refuses, auto says so, goes on from the one before and keeps it aside
   run 2 "${base[@]}" --out run

@@ -1,4 +1,8 @@
 #include "ops/gemm.hpp"
+
+#include <gmock/gmock.h>
+
+#include "base/failure.hpp"
 #include "ops/pool.hpp"
 #include "ops_compare.hpp"
 
@@ -83,3 +87,16 @@ TEST(Pool, ReusesBlocksAndGivesThemBack) {
   EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0u);
   EXPECT_EQ(ops::pool_unused_bytes(), 0u);
 }
+
+#if !defined(__SANITIZE_ADDRESS__)  // which ends the program where so much is asked for
+// Without the size the message of a training would say "expected more".
+TEST(Pool, WantOfMemoryTellsHowMuchWasAskedFor) {
+  std::string text;
+  try {
+    ops::pool_take(size_t{1} << 52);
+  } catch (const std::bad_alloc& error) {
+    text = failure_text(error);
+  }
+  EXPECT_THAT(text, testing::HasSubstr("expected 4503599.6 GB more")) << text;
+}
+#endif
