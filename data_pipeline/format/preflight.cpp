@@ -199,7 +199,8 @@ class Examination {
                                                    "unlabelled", "other", "misc",   "tmp",        "temp",  "new",     "old",
                                                    "backup",     "copy",  "images", "thumbnails", "thumbs"};
         Split split;
-        if (kOdd.contains(plain) || split_from_name(name, split) || name == "-1" || name == "?" || name == "-" || name.front() == ' ' || name.back() == ' ')
+        if (kOdd.contains(plain) || split_from_name(name, split) || name == "-1" || name == "?" || name == "-" || name.front() == ' ' ||
+            name.back() == ' ')
           odd.push_back('"' + name + '"');
       }
       for (const auto& [plain, written] : alike)

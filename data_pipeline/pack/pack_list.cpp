@@ -86,8 +86,8 @@ std::string_view without_blanks(std::string_view text) {
 }
 
 /// The number of a group is a function of its name alone, so that lists which are packed one after the other agree: a whole number is
-/// itself, also as tables of measurements write it (1.0), of other names a hash with the highest bit set. None for an empty field and for the words by which spreadsheets and scripts say
-/// that there is none.
+/// itself, also as tables of measurements write it (1.0), of other names a hash with the highest bit set. None for an empty field and for
+/// the words by which spreadsheets and scripts say that there is none.
 std::optional<uint64_t> group_number(std::string_view name) {
   name = without_blanks(name);
   std::string lower(name);

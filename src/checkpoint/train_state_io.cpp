@@ -43,10 +43,8 @@ SavedTensors saved_tensors(TrainState& state) {
   if (state.gram) saved.tensors.split.push_back({"gram", state.gram->flat.master});
   if (state.centre) saved.tensors.replicated.push_back({"centre", state.centre->value()});
   if (state.patch_centre) saved.tensors.replicated.push_back({"patch_centre", state.patch_centre->value()});
-  for (const auto& [name, tensor] : state.student_buffers)
-    saved.tensors.replicated.push_back({"student.buffer/" + name, tensor});
-  for (const auto& [name, tensor] : state.teacher_buffers)
-    saved.tensors.replicated.push_back({"teacher.buffer/" + name, tensor});
+  for (const auto& [name, tensor] : state.student_buffers) saved.tensors.replicated.push_back({"student.buffer/" + name, tensor});
+  for (const auto& [name, tensor] : state.teacher_buffers) saved.tensors.replicated.push_back({"teacher.buffer/" + name, tensor});
   for (size_t i = 0; i < state.layout.segments.size(); ++i) {
     saved.counts.push_back(at::full({}, state.optimizer->segment_steps[i], at::kLong));
     saved.tensors.replicated.push_back({state.optimizer_name + ".step/" + state.layout.segments[i].name, saved.counts.back()});

@@ -35,8 +35,9 @@ void use_gpu(int device, const std::string& key) {
   const int count = visible_gpus();
   if (device < 0 || device >= count) {
     const std::string why = unusable_gpus();
-    fail(fmt::format("GPU {}", device), "one GPU for each rank of this machine", why.empty() ? fmt::format("{} visible", count) : why,
-         fmt::format("Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES and the driver, or choose --{} cpu", key));
+    fail(
+        fmt::format("GPU {}", device), "one GPU for each rank of this machine", why.empty() ? fmt::format("{} visible", count) : why,
+        fmt::format("Start as many ranks on a machine as it has GPUs, check CUDA_VISIBLE_DEVICES and the driver, or choose --{} cpu", key));
   }
   at::globalContext().lazyInitDevice(at::kCUDA);  // else gpu_memory() would ask an allocator that is not there before the first tensor is
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));

@@ -11,8 +11,8 @@ int visible_gpus();
 /// Why this process can use no GPU of a machine that has one: no CUDA in the build, a driver that is too old. Empty: it can, or there is
 /// none.
 std::string unusable_gpus();
-/// Makes `device` the calling thread's GPU. Error when there is none of that number, or in a build without CUDA; its advice names `key`, the
-/// option or key by which the CPU can be chosen.
+/// Makes `device` the calling thread's GPU. Error when there is none of that number, or in a build without CUDA; its advice names `key`,
+/// the option or key by which the CPU can be chosen.
 void use_gpu(int device, const std::string& key);
 
 struct GpuMemory {

@@ -116,8 +116,7 @@ std::vector<Field> model_fields() {
           "of the feed-forward parts; auto: the network's. There is one for each network: another is refused, here and of weights"),
       other_function(channels<&ModelConfig::mean>(
           "model.mean", "of the channels, on the scale from 0 to 1, by which the input is normalised; auto: views.profile's", false)),
-      other_function(
-          channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise; auto: views.profile's", true)),
+      other_function(channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise; auto: views.profile's", true)),
       when({where::vision_transformer()},
            field<model, &ModelConfig::recompute>(
                "model.recompute", "no",

@@ -30,9 +30,10 @@ std::vector<Field> train_fields() {
                                                 "of the networks; masters, gradients and averages are fp32 under both"),
       not_training(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
                                                           "where the networks compute; auto: a GPU for each rank where there are any")),
-      field<train, &TrainingConfig::tf32>("train.tf32", "yes",
-                                          "on a GPU, precision fp32: products and convolutions round their inputs to TF32 (10 bits of mantissa), "
-                                          "several times faster; no: to float32"),
+      field<train, &TrainingConfig::tf32>(
+          "train.tf32", "yes",
+          "on a GPU, precision fp32: products and convolutions round their inputs to TF32 (10 bits of mantissa), "
+          "several times faster; no: to float32"),
       not_training(choice<train, &TrainingConfig::attention>(
           "train.attention", "auto", {"auto", "cudnn", "flash", "efficient"},
           "on a GPU: the attention kernel; cudnn and flash are of bf16 alone; auto: the first of them that takes the network's heads")),

@@ -1,9 +1,13 @@
 """What the gate tries beside the recipes: runs from start to end on the fake device, and what has to be refused."""
 
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 SMALL = ["--train.length", "4it", "--checkpoint.every", "2it", "--optim.freeze_last_layer", "1it", "--optim.warmup", "1it"]
 
@@ -123,4 +127,24 @@ def commands(gate):
     expect(code == 0 and "device:" not in output, "auto without a GPU: exit code %d" % code, output)
 
 
-CASES = {case.__name__: case for case in (resume, memory, no_device, commands)}
+def first_ten_minutes(gate):
+    """The script for the first GPU, in small: a table whatever fails on the way, and one when the time is up."""
+    out = fresh(gate, "first_ten_minutes")
+    script = ["bash", "tests/gpu/first_ten_minutes.sh", "--data", str(gate.work / "data"), "--only", "dino_vits16_2+8", "--steps", "4", "--settings", "--train.batch_size 4",
+              "--peer", "--device cpu --arch tiny --batch 2 --out-dim 512 --locals 0"]
+    environment = dict(os.environ, DINOXX=str(gate.program), PYTHON=sys.executable, OMP_NUM_THREADS="1")
+    for folder, more in (("whole", ["--minutes", "4"]), ("cut", ["--minutes", "0.36"])):
+        done = subprocess.run([*script, "--out", str(out / folder), *more], env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280)
+        expect(done.returncode == 0, "%s: exit code %d" % (folder, done.returncode), done.stdout)
+        results = json.loads((out / folder / "results.json").read_text())
+        expect((out / folder / "table.md").read_text() in done.stdout and "with CUDA" in results["facts"]["dinoxx"], "%s: no table" % folder, done.stdout)
+        expect(all(part in results for part in ("tests", "rate", "steps", "loader")), "%s: a part is missing" % folder, done.stdout)
+        if folder == "whole":
+            step = results["steps"]["dino_vits16_2+8"]
+            expect(step["dinoxx"]["images_per_s"] > 0 and step["dinoxx"]["peak_gb"] > 0.5 and step["predicted_gb"] > 8, "whole: nothing measured", done.stdout)
+            expect(set(step["eager"]) & {"images_per_s", "failed"} and not results["left_out"], "whole: no peer, or something left out", done.stdout)
+        else:
+            expect(results["left_out"], "cut: nothing is left out", done.stdout)
+
+
+CASES = {case.__name__: case for case in (resume, memory, no_device, commands, first_ten_minutes)}

@@ -22,15 +22,12 @@ cp "$source_dir/tests/fakegpu/budgets.csv" "$out/tests/fakegpu/"
 
 # libraries: not those of PyTorch and CUDA, nor those that every Linux has
 ldd "$out"/bin/* | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-  grep -vE '/(libtorch|libc10|libcu|libnccl|libnv|libgomp|ld-linux|libc\.so|libm\.so|libdl|librt|libpthread|libresolv|libutil)|/nvidia/' |
+  grep -vE '/(libtorch|libc10|libcu(da|pti|blas|dnn|fft|file|rand|sol|sparse)|libnccl|libnv|libgomp|ld-linux|libc\.so|libm\.so|libdl\.|librt\.|libpthread|libresolv|libutil)|/nvidia/' |
   while read -r library; do cp -L "$library" "$out/lib/"; done
 # Open MPI finds its parts below OPAL_PREFIX; one process alone needs no other program of it
-plugins=$(dirname "$(ldconfig -p | awk '/libmpi\.so\.40/ {print $NF; exit}' | xargs readlink -f)")
-for folder in "$plugins/openmpi" "$plugins/openmpi/lib/openmpi" /usr/lib/*/openmpi/lib/openmpi; do
-  [ -d "$folder" ] || continue
-  mkdir -p "$out/lib/openmpi"
-  find "$folder" -maxdepth 1 -name 'mca_*.so' -exec cp -L {} "$out/lib/openmpi/" \;
-  break
-done
+mkdir "$out/lib/openmpi"
+parts=$(find "$(dirname "$(ldd "$build/bin/dinoxx" | awk '/libmpi\.so/ {print $3}' | xargs readlink -f)")" -name mca_btl_self.so | head -n 1)
+[ -n "$parts" ] || { echo "carry.sh: expected Open MPI's mca_btl_self.so beside libmpi.so, found none" >&2; exit 1; }
+cp -L "$(dirname "$parts")"/mca_*.so "$out/lib/openmpi/"
 find "$out/bin" "$out/lib" -type f -exec strip --strip-unneeded {} \; 2>/dev/null || true
 du -sh "$out" | awk '{print "carry.sh: " $2 ", " $1}'

@@ -12,7 +12,7 @@ case ${1:-} in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exi
 top=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python3}
 if [ -d "$top/lib/openmpi" ]; then
-  export OPAL_PREFIX=$top
+  export OPAL_PREFIX=$top OPAL_PKGLIBDIR=$top/lib/openmpi OMPI_MCA_mca_base_component_path=$top/lib/openmpi
   export DINOXX=${DINOXX:-$top/bin/dinoxx}
   # the program looks for LibTorch beside itself, as in an installed folder
   if torch=$("$python" -c 'import os, torch; print(os.path.dirname(torch.__file__))' 2>/dev/null); then

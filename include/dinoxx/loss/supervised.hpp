@@ -27,8 +27,8 @@ struct SupervisedLoss {
 ///   p_y)^gamma log p_y, p = softmax(z) (Lin et al. 2017, eq. 4, over classes)
 /// A class with count zero: class_balanced takes the mean over the other classes; logit_adjusted gives it the prior of one image, which
 /// keeps the loss finite and its logit trained downwards. A label of such a class is an error for both: the counts are of another training
-/// part. logits [B, C], labels [B] int64 in [0, C), on the CPU also where the logits are not. Computed in float32 (float64 for float64), differentiable; scalar. Errors: shapes,
-/// labels outside, counts that are not C, parameters outside their range.
+/// part. logits [B, C], labels [B] int64 in [0, C), on the CPU also where the logits are not. Computed in float32 (float64 for float64),
+/// differentiable; scalar. Errors: shapes, labels outside, counts that are not C, parameters outside their range.
 at::Tensor supervised_loss(const at::Tensor& logits, const at::Tensor& labels, const SupervisedLoss& spec);
 
 }  // namespace dinoxx

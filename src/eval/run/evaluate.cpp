@@ -339,8 +339,14 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     results["suites"][std::string(answers.protocol->key)] = std::move(answers.section);
   }
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  results["run"] = {{"command", options.command_line},    {"ranks", comm.size()}, {"threads", options.threads}, {"build", options.build}, {"device", options.model.device.str()},
-                    {"peak_memory_bytes", peak_memory()}, {"seconds", seconds},   {"steps", of_protocols}};
+  results["run"] = {{"command", options.command_line},
+                    {"ranks", comm.size()},
+                    {"threads", options.threads},
+                    {"build", options.build},
+                    {"device", options.model.device.str()},
+                    {"peak_memory_bytes", peak_memory()},
+                    {"seconds", seconds},
+                    {"steps", of_protocols}};
   if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {
     if (!out) return;

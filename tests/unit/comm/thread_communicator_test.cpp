@@ -7,8 +7,8 @@
 #include <atomic>
 #include <thread>
 
-#include "communicator_suite.hpp"
 #include "comm/word_hash.hpp"
+#include "communicator_suite.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "thread_ranks.hpp"

@@ -82,7 +82,8 @@ Shapes tensors(const Config& config) {
 // Other values that a key could have had, valid or not.
 std::vector<std::string> other_values(const Field& field, const Config& config) {
   const std::string now = field.get(config);
-  std::set<std::string> values{"yes", "no", "0", "1", "2", "3", "4", "8", "16", "32", "48", "64", "auto", "0.5", "0.5,0.4,0.3", "10it", "32x32x0:1"};
+  std::set<std::string> values{"yes", "no", "0",  "1",    "2",   "3",           "4",    "8",        "16",
+                               "32",  "48", "64", "auto", "0.5", "0.5,0.4,0.3", "10it", "32x32x0:1"};
   for (const Method& method : methods()) values.insert(method.name);
   for (size_t begin = 0; begin <= field.type.size();) {
     const size_t bar = std::min(field.type.find('|', begin), field.type.size());
@@ -139,7 +140,9 @@ std::optional<at::Tensor> features(const Config& config, const Shapes& wanted) {
     parameter.tensor.copy_(
         (at::arange(parameter.tensor.numel(), at::kFloat) * 0.7 + static_cast<double>(++number)).sin().view_as(parameter.tensor) * 0.4);
   const int64_t size = config.views->global_size;
-  const auto channels = [](std::span<const float> values) { return at::tensor(at::ArrayRef<float>(values.data(), values.size())).view({3, 1, 1}); };
+  const auto channels = [](std::span<const float> values) {
+    return at::tensor(at::ArrayRef<float>(values.data(), values.size())).view({3, 1, 1});
+  };
   const auto of = [&](int64_t side) {
     const at::Tensor picture = at::linspace(-1, 1, 3 * side * side).sin().view({1, 3, side, side}).abs();
     return network.backbone().forward((picture - channels(input.mean)) / channels(input.std));
