@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "dinoxx/base/error.hpp"
+#include "ops/to_device.hpp"
 
 namespace dinoxx {
 namespace {
@@ -17,7 +18,7 @@ void check_divides(const char* what, int64_t batch, int64_t ranks) {
 }
 
 at::Tensor index_of(const std::vector<int64_t>& values, at::Device device) {
-  return at::tensor(values, at::kLong).to(device);
+  return to_device(at::tensor(values, at::kLong), device);
 }
 
 // Rows of all ranks, by rank.
@@ -93,9 +94,9 @@ SharedTeacher::Output SharedTeacher::forward(const Network& teacher, const Input
   if (input.masked.defined()) {
     const at::Tensor masked = my_part(input.masked);
     counts.narrow(0, 1, views * share_).copy_(masked.sum(1));
-    masked_rows = masked.flatten().nonzero().squeeze(1).to(device);
+    masked_rows = to_device(masked.flatten().nonzero().squeeze(1), device);
   }
-  counts = counts.to(device);
+  counts = to_device(counts, device);
   at::Tensor all_counts = at::empty({ranks * counts.numel()}, counts.options());
   const std::unique_ptr<Work> counting = job_->all_gather(all_counts, counts);
 

@@ -8,6 +8,7 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "loss/monitors.hpp"
+#include "ops/to_device.hpp"
 #include "optim/clip.hpp"
 #include "optim/ema.hpp"
 
@@ -44,7 +45,7 @@ SharedFigures post_figures(const Total& total, bool stop, at::Device device, Com
   out[kCentreRows] = static_cast<double>(total.centre.rows);
   out[kPatchRows] = static_cast<double>(total.patch_centre.rows);
   for (size_t i = 0; i < total.metrics.size(); ++i) out[kFigures + i] = total.metrics[i].second;
-  sums = sums.to(device);
+  sums = to_device(sums, device);
   return {sums, comm.all_reduce(sums, ReduceOp::kSum)};
 }
 
@@ -77,7 +78,7 @@ StepCrops prepared(const MethodSpec& spec, const StepInput& input, const TrainSt
   StepCrops crops;
   int view = 0;
   for (const at::Tensor& group : input.crops) {
-    const at::Tensor pixels = group.to(like.device(), like.scalar_type());
+    const at::Tensor pixels = to_device(group.to(like.scalar_type()), like.device());
     if (view >= spec.student_views()) {
       crops.gram = pixels;
       continue;
@@ -99,9 +100,9 @@ MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device devic
   masks.rows = crop * masked.size(1) + crop_and_patch.select(1, 1);
   masks.weights = masked.sum(1).to(at::kDouble).reciprocal().index_select(0, crop);
   masks.slots = crop.remainder(batch);
-  masks.masked = masked.to(device);
-  masks.rows = masks.rows.to(device);
-  masks.weights = masks.weights.to(device);
+  masks.masked = to_device(masked, device);
+  masks.rows = to_device(masks.rows, device);
+  masks.weights = to_device(masks.weights, device);
   return masks;
 }
 

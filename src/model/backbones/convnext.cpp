@@ -42,12 +42,13 @@ std::vector<at::Tensor> ConvNext::run(const at::Tensor& images, const RowOrigin*
     fail("ConvNeXt input", fmt::format("sides of {} pixels or more", stride()),
          fmt::format("{} x {} pixels", images.size(2), images.size(3)), "Use larger crops");
 
-  VitConfig draws;  // the rule of the family's other backbones: linear over depth, each sample by its own draw
-  draws.drop_path = config_.drop_path;
-  draws.depth = std::accumulate(config_.depths.begin(), config_.depths.end(), 0);
+  VitConfig rule;  // that of the family's other backbones: linear over depth, each sample by its own draw
+  rule.drop_path = config_.drop_path;
+  rule.depth = std::accumulate(config_.depths.begin(), config_.depths.end(), 0);
   size_t index = 0;
   std::vector<at::Tensor> outputs;
   at::Tensor x = images.to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
+  const BranchDraws draws(rule, origin, x.size(0), 1, x.options());
   for (size_t s = 0; s < stages_.size(); ++s) {
     const Stage& stage = stages_[s];
     const auto norm = [&](const at::Tensor& rows) { return ops::layer_norm(rows, stage.norm_weight, stage.norm_bias, config_.norm_eps); };
@@ -55,7 +56,7 @@ std::vector<at::Tensor> ConvNext::run(const at::Tensor& images, const RowOrigin*
       x = norm(as_rows(at::conv2d(x, stage.conv_weight, stage.conv_bias, 4)));
     else
       x = as_rows(at::conv2d(as_images(norm(x)), stage.conv_weight, stage.conv_bias, 2));
-    for (const Block& block : stage.blocks) x = run_block(x, block, draw_branch(draws, origin, x.size(0), index++, 0, x.options()).scale);
+    for (const Block& block : stage.blocks) x = run_block(x, block, draws.of(index++, 0).scale);
     outputs.push_back(x);
   }
   return outputs;

@@ -18,6 +18,7 @@ TokenGroup VisionTransformer::group(const Crops& crops) const {
   const at::Tensor images = fitted(crops.images);
   TokenGroup group;
   group.x = embed_tokens(images, crops.masked);
+  group.draws = BranchDraws(config_, crops.origin, group.x.size(0), 2, group.x.options());
   if (config_.positions == "rope") {
     const Grid size = grid(images);
     group.rope = rope_table(config_.rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options());
@@ -26,9 +27,8 @@ TokenGroup VisionTransformer::group(const Crops& crops) const {
 }
 
 void VisionTransformer::prepare(size_t block, TokenGroup& group, const Crops& crops) const {
-  const int64_t rows = group.x.size(0);
-  group.draw1 = draw_branch(config_, crops.origin, rows, block, 0, group.x.options());
-  group.draw2 = draw_branch(config_, crops.origin, rows, block, 1, group.x.options());
+  group.draw1 = group.draws.of(block, 0);
+  group.draw2 = group.draws.of(block, 1);
   const RopeConfig& rope = config_.rope;
   if (config_.positions != "rope" || !crops.origin || (rope.shift == 0 && rope.jitter <= 1 && rope.rescale <= 1)) return;
   // a draw for each step, block and crop size

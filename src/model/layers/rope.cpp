@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <numbers>
 
+#include "ops/to_device.hpp"
+
 namespace dinoxx {
 namespace {
 
@@ -83,8 +85,9 @@ RopeTable rope_table(const RopeConfig& config, int64_t head_dim, int64_t rows, i
                                      (x.unsqueeze(1) * frequency).view({1, columns, quarter}).expand({rows, columns, quarter})},
                                     2)
                                 .view({rows * columns, 2 * quarter});
-  const auto wide = like.dtype(like.dtype() == at::kDouble ? at::kDouble : at::kFloat);
-  return {at::cos(angles).to(wide), at::sin(angles).to(wide)};
+  const at::ScalarType wide = like.dtype() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor both = to_device(at::stack({at::cos(angles), at::sin(angles)}).to(wide), like.device());
+  return {both[0], both[1]};
 }
 
 at::Tensor apply_rope(const at::Tensor& qkv, const RopeTable& table, int heads, int64_t prefix) {

@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "config/vit_config.hpp"
 #include "row_origin.hpp"
 
@@ -14,13 +16,30 @@ struct BranchDraw {
   double gain = 1;   ///< subset
 };
 
-/// The draw of a block's branch (0: attention, 1: feed-forward) for `rows` rows [view][slot], a function of (seed, position, view, block,
-/// branch) alone. No origin or rate 0: no draw.
+/// The draws of all blocks and branches of one forward pass for `rows` rows [view][slot], a function of (seed, position, view, block,
+/// branch) alone. Made on the host and brought to the device of `like` by one copy, which the host does not wait for.
 ///
 /// "subset" keeps, of each group of g consecutive slots of a view (drop_path_group, by default the local batch), the max(floor(g (1 -
 /// rate)), 1) samples with the smallest draws, at gain g / kept (facebookresearch/dinov2 layers/block.py chooses a random subset per rank;
 /// with groups the choice does not depend on the number of ranks). Error when the group does not divide the slots.
-BranchDraw draw_branch(const VitConfig& config, const RowOrigin* origin, int64_t rows, size_t block, int branch,
-                       const at::TensorOptions& like);
+class BranchDraws {
+ public:
+  BranchDraws() = default;
+  /// `branches` of each block: 2 of a transformer's (0: attention, 1: feed-forward), 1 of a convolutional one's. No origin or rate 0: no
+  /// draws.
+  BranchDraws(const VitConfig& config, const RowOrigin* origin, int64_t rows, int branches, const at::TensorOptions& like);
+  /// Nothing where the rate of the block is 0.
+  BranchDraw of(size_t block, int branch) const;
+
+ private:
+  struct Place {
+    int64_t begin = 0, count = 0;  // in values_
+    double gain = 1;
+  };
+  bool subset_ = false;
+  int branches_ = 2;
+  at::Tensor values_;          // of all, one after the other: scales or kept rows
+  std::vector<Place> places_;  // [block * branches + branch]
+};
 
 }  // namespace dinoxx

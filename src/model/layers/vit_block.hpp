@@ -28,6 +28,7 @@ struct BlockContext {
 struct TokenGroup {
   at::Tensor x;  ///< [B, T, D]
   RopeTable rope;
+  BranchDraws draws;  ///< of all blocks
   BranchDraw draw1, draw2;
 };
 

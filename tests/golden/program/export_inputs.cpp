@@ -39,9 +39,10 @@ class Output {
 // What each residual branch is multiplied with, [blocks, 2, rows]: 0 for a row that a block leaves out.
 at::Tensor branch_gains(const VitConfig& vit, const RowOrigin& origin, int64_t rows) {
   at::Tensor gains = at::ones({vit.depth, 2, rows}, at::kDouble);
+  const BranchDraws draws(vit, &origin, rows, 2, at::TensorOptions().dtype(at::kDouble));
   for (int block = 0; block < vit.depth; ++block)
     for (int branch = 0; branch < 2; ++branch) {
-      const BranchDraw draw = draw_branch(vit, &origin, rows, static_cast<size_t>(block), branch, at::TensorOptions().dtype(at::kDouble));
+      const BranchDraw draw = draws.of(static_cast<size_t>(block), branch);
       at::Tensor row = gains[block][branch];
       if (draw.scale.defined()) row.copy_(draw.scale);
       if (draw.kept.defined()) row.zero_().index_fill_(0, draw.kept, draw.gain);
