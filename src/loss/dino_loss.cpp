@@ -16,7 +16,8 @@
 namespace dinoxx {
 namespace {
 
-using loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of, loss_common::wide_type;
+using loss_common::as_stored, loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of,
+    loss_common::wide_type;
 using Sums = loss_kernel::ImageSums;
 
 struct Settings {
@@ -136,6 +137,7 @@ DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& tea
   Sums sums;
   DinoLossResult result;
   result.loss = DinoLoss::apply(student_logits, teacher, middle, settings, &sums);
+  result.value = as_stored(sums.loss / static_cast<double>(pair_count(student_logits, teacher) * student_logits.size(1)), result.loss);
   if (want_teacher_sum) result.teacher_sum = teacher.sum(at::IntArrayRef({0, 1}), false, wide_type(teacher));
   result.teacher_rows = teacher.size(0) * teacher.size(1);
   const auto rows = static_cast<double>(student_logits.size(0) * student_logits.size(1));

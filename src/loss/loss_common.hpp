@@ -32,8 +32,14 @@ inline loss_kernel::Storage storage_of(const at::Tensor& t) {
   return t.scalar_type() == at::kFloat ? loss_kernel::Storage::kFloat : loss_kernel::Storage::kBFloat16;
 }
 
-/// A gradient that forward computed, times the weight that backward arrives with.
+/// What a scalar of this type holds of a number: the value of a loss that was made from it, without asking the device.
+inline double as_stored(double value, const at::Tensor& scalar) {
+  return scalar.scalar_type() == at::kDouble ? value : static_cast<double>(static_cast<float>(value));
+}
+
+/// A gradient that forward computed, times the weight that backward arrives with; on a GPU the host does not look at it.
 inline at::Tensor scaled_gradient(const at::Tensor& gradient, const at::Tensor& weight) {
+  if (!weight.device().is_cpu()) return gradient * weight;
   const double scale = weight.item<double>();
   return scale == 1.0 ? gradient : gradient * scale;
 }

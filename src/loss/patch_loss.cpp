@@ -132,6 +132,7 @@ PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher,
   Sums sums;
   PatchLossResult result;
   result.loss = PatchLoss::apply(student, target, middle, weight, settings, &sums);
+  result.value = loss_common::as_stored(sums.loss, result.loss);
   if (student.size(0) == 0) return result;
   const auto rows = static_cast<double>(student.size(0));
   result.teacher_entropy = sums.entropy / rows;

@@ -57,6 +57,7 @@ struct LossInputs {
 /// What a term gives back. Nothing is committed by it: the step does so after all ranks have agreed that the loss is finite.
 struct LossOutputs {
   at::Tensor loss;                                      ///< scalar, differentiable with respect to the student's outputs
+  std::optional<double> value;                          ///< of `loss`, where the term knows it: on a GPU the host would wait to read it
   CentreSum centre, patch_centre;                       ///< for Centre::update after the sum over ranks; undefined when the term keeps none
   std::vector<std::pair<std::string, double>> metrics;  ///< for metrics.jsonl, local means
 };

@@ -28,6 +28,7 @@ constexpr int kLoss = 0, kStop = 1, kCentreRows = 2, kPatchRows = 3, kFigures = 
 // The first loss that is no number, by name.
 struct Total {
   at::Tensor loss;
+  double value = 0;  // of the loss
   std::string bad_term;
   CentreSum centre, patch_centre;
   Metrics metrics;
@@ -40,7 +41,7 @@ SharedFigures post_figures(const Total& total, bool stop, at::Device device, Com
   double* out = flags + size;
   const bool finite = total.bad_term.empty();
   flags[comm.rank()] = finite ? 0 : 1;
-  out[kLoss] = finite ? total.loss.item<double>() : 0;
+  out[kLoss] = finite ? total.value : 0;
   out[kStop] = stop ? 1 : 0;
   out[kCentreRows] = static_cast<double>(total.centre.rows);
   out[kPatchRows] = static_cast<double>(total.patch_centre.rows);
@@ -154,7 +155,9 @@ Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
     LossOutputs out = term.loss(in);
     const at::Tensor weighted = weight == 1.0 ? out.loss : weight * out.loss;
     total.loss = total.loss.defined() ? total.loss + weighted : weighted;
-    if (total.bad_term.empty() && !std::isfinite(out.loss.item<double>())) total.bad_term = term.name;
+    const double value = out.value ? *out.value : out.loss.item<double>();
+    total.value += weight * value;
+    if (total.bad_term.empty() && !std::isfinite(value)) total.bad_term = term.name;
     if (out.centre.sum.defined()) total.centre = out.centre;
     if (out.patch_centre.sum.defined()) total.patch_centre = out.patch_centre;
     for (auto& metric : out.metrics) total.metrics.push_back(std::move(metric));

@@ -8,6 +8,7 @@ namespace dinoxx {
 /// The loss and what a log wants to know of it.
 struct DinoLossResult {
   at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student_logits
+  double value = 0;            ///< of `loss`
   at::Tensor teacher_sum;      ///< [K] sum of raw teacher logits over views and local batch, for the centre; undefined when not wanted
   int64_t teacher_rows = 0;    ///< rows of the teacher: what teacher_sum adds up
   double teacher_entropy = 0;  ///< mean over teacher rows, nats

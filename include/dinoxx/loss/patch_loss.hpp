@@ -6,6 +6,7 @@ namespace dinoxx {
 /// The loss and what a log wants to know of it.
 struct PatchLossResult {
   at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student
+  double value = 0;            ///< of `loss`
   double teacher_entropy = 0;  ///< mean over rows, nats; 0 when M = 0
   double student_entropy = 0;
   double kl = 0;  ///< mean over rows of KL(teacher || student)

@@ -31,6 +31,7 @@ LossTerm dino_term(const Config& config) {
         dino_loss(in.student.logits, in.teacher.logits, centre, student_temp, temp, in.values.local_weight, /*want_teacher_sum=*/!sinkhorn);
     LossOutputs out;
     out.loss = r.loss;
+    out.value = r.value;
     out.centre = {r.teacher_sum, r.teacher_rows};
     out.metrics = {{"teacher_entropy", r.teacher_entropy}, {"student_entropy", r.student_entropy}, {"kl", r.kl}};
     return out;
@@ -58,11 +59,12 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
     PatchLossResult r = patch_loss(in.student.patch_logits, teacher, centre, in.masks.weights, student_temp, temp, crops);
     LossOutputs out;
     out.loss = r.loss;
+    out.value = r.value;
     if (of_all)
       out.patch_centre = {in.teacher.patch_mean, 1};
     else if (!sinkhorn)
       out.patch_centre = centre_sum_by_group(teacher, in.masks.slots, group);
-    out.metrics = {{"patch_loss", r.loss.item<double>()}, {"patch_teacher_entropy", r.teacher_entropy}, {"patch_kl", r.kl}};
+    out.metrics = {{"patch_loss", r.value}, {"patch_teacher_entropy", r.teacher_entropy}, {"patch_kl", r.kl}};
     return out;
   };
   const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
@@ -91,7 +93,8 @@ LossTerm koleo_term(const Config& config) {
       const at::Tensor one = koleo_loss(in.student.features[view], group == 0 ? local : group, top_k, in.comm);
       out.loss = out.loss.defined() ? out.loss + one : one;
     }
-    out.metrics = {{"koleo_loss", out.loss.item<double>()}};
+    out.value = out.loss.item<double>();
+    out.metrics = {{"koleo_loss", *out.value}};
     return out;
   };
   const auto check = [=](const MethodSpec&, int64_t batch, int world_size) {
@@ -105,14 +108,15 @@ LossTerm gram_term(const Config& config) {
   options.group_size = config.gram->group_size;
   options.negatives = config.gram->negatives == "both"      ? GramNegatives::kRemoveBoth
                       : config.gram->negatives == "teacher" ? GramNegatives::kRemoveTeacher
-                                                           : GramNegatives::kKeep;
+                                                            : GramNegatives::kKeep;
   options.tokens = config.gram->tokens == "masked"     ? GramTokens::kMasked
                    : config.gram->tokens == "unmasked" ? GramTokens::kUnmasked
-                                                      : GramTokens::kAll;
+                                                       : GramTokens::kAll;
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
     out.loss = gram_loss(in.student.patches, in.gram_patches, options, in.masks.masked);
-    out.metrics = {{"gram_loss", out.loss.item<double>()}};
+    out.value = out.loss.item<double>();
+    out.metrics = {{"gram_loss", *out.value}};
     return out;
   };
   std::vector<Need> needs{Need::kPatches, Need::kGramTeacher};

@@ -83,11 +83,15 @@ TEST_P(Published, ImportAfterExportIsTheIdentityAndGivesTheirFeatures) {
       const at::Tensor images = uniform(std::string("images/") + size, {2, 3, height, width});
       const Features f = imported.backbone->forward_features({images, nullptr, {}, false});
       const at::Tensor tokens = at::cat({f.cls.unsqueeze(1), f.registers, f.patches}, 1);
-      if (naming == Naming::kTimm) EXPECT_TRUE(published.matches(fmt::format("{}/timm/{}/tokens", c.name, size), tokens, 1e-10));
-      if (naming == Naming::kTransformers && !dinov1.empty())
+      if (naming == Naming::kTimm) {
+        EXPECT_TRUE(published.matches(fmt::format("{}/timm/{}/tokens", c.name, size), tokens, 1e-10));
+      }
+      if (naming == Naming::kTransformers && !dinov1.empty()) {
         EXPECT_TRUE(published.matches(fmt::format("{}/transformers/{}/tokens", c.name, size), tokens, 1e-10));
-      if (naming == Naming::kTransformers && dinov1.empty())
+      }
+      if (naming == Naming::kTransformers && dinov1.empty()) {
         EXPECT_TRUE(family.matches(fmt::format("{}/{}/tokens", c.name, size), tokens, 1e-10));
+      }
     }
   }
 }

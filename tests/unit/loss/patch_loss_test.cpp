@@ -43,6 +43,8 @@ void expect_equal(const Rows& rows, double gradient_tolerance) {
   a.loss.backward();
   e.loss.backward();
   EXPECT_NEAR(a.loss.item<double>(), e.loss.item<double>(), 1e-5 * std::max(1.0, e.loss.item<double>()));
+  EXPECT_EQ(a.value, a.loss.item<double>());
+  EXPECT_EQ(e.value, e.loss.item<double>());
   EXPECT_LE((rows.student.grad().to(at::kDouble) - exact.student.grad()).abs().max().item<double>(),
             gradient_tolerance * 2.5 / (0.1 * 7.0));
   EXPECT_NEAR(a.teacher_entropy, e.teacher_entropy, 1e-5 * std::max(1.0, e.teacher_entropy));
@@ -71,6 +73,7 @@ TEST(PatchLoss, NoRowsAreStillConnected) {
     const auto wide = type == at::kDouble ? at::kDouble : at::kFloat;
     const PatchLossResult r = patch_loss(none, none.detach(), at::zeros({20}, wide), at::zeros({0}, wide), 0.1, 0.05, 3.0);
     EXPECT_EQ(r.loss.item<double>(), 0.0);
+    EXPECT_EQ(r.value, 0.0);
     EXPECT_EQ(r.teacher_entropy, 0.0);
     EXPECT_EQ(r.kl, 0.0);
     r.loss.backward();

@@ -66,6 +66,8 @@ TEST(DinoLoss, KernelEqualsFormula) {
         e.loss.backward();
         f.loss.backward();
         EXPECT_NEAR(f.loss.item<double>(), e.loss.item<double>(), 1e-5 * std::max(1.0, e.loss.item<double>()));
+        EXPECT_EQ(f.value, f.loss.item<double>());
+        EXPECT_EQ(e.value, e.loss.item<double>());
         const double scale =
             1.0 / (0.1 * 3 * static_cast<double>(teachers * (views - 1)));  // of a gradient's element; with one prototype all are zero
         EXPECT_LE((single.student.grad().to(at::kDouble) - exact.student.grad()).abs().max().item<double>(), 1e-5 * scale);
@@ -88,8 +90,7 @@ TEST(DinoLoss, KernelOnEveryInstructionSet) {
       if (level > best_cpu_level()) continue;
       SCOPED_TRACE(fmt::format("level {} K {}", level_name(level), dim));
       at::Tensor grad = at::full_like(p.student.detach(), std::numeric_limits<float>::quiet_NaN());
-      DinoProblem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(),
-                             grad.mutable_data_ptr()};
+      DinoProblem k{p.student.const_data_ptr(), p.teacher.const_data_ptr(), p.centre.const_data_ptr<float>(), grad.mutable_data_ptr()};
       k.views = 4, k.teacher_views = 2, k.batch = 2, k.dim = dim;
       std::vector<float> scratch(static_cast<size_t>(dino_scratch_size(k)));
       std::vector<ImageSums> sums(2);
