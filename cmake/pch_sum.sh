@@ -28,8 +28,8 @@ done
 case $out in
   *.gch)
     "$@" -w -E -P -dD -o "$out.i"  # the text, and the macros that it defines
-    "$@" -w -E -dM -o "$out.m"     # and those of the compiler: its version, and what its flags set
-    cat "$out.i" "$out.m" | sha256sum >"$out.sum"
+    "$@" -w -E -dM -o "$out.m"     # and those of the compiler: its version, and what its flags set; in an order that differs from folder to folder
+    LC_ALL=C sort "$out.m" | cat "$out.i" - | sha256sum >"$out.sum"
     rm "$out.i" "$out.m"
     ;;
 esac
