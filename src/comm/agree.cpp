@@ -93,9 +93,11 @@ void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::st
   for (int r = 0; r < comm.size(); ++r) groups[all.data_ptr<int64_t>()[r]].push_back(r);
   if (groups.size() == 1) return;
   std::vector<std::vector<int>> ordered;
+  ordered.reserve(groups.size());
   for (auto& [hash, ranks] : groups) ordered.push_back(ranks);
   std::sort(ordered.begin(), ordered.end());
   std::vector<std::string> parts;
+  parts.reserve(ordered.size());
   for (const std::vector<int>& ranks : ordered) parts.push_back(fmt::format("rank(s) {}", fmt::join(ranks, ",")));
   fail(fmt::format("{} at step {}", what, step), fmt::format("the same bits on all {} ranks", comm.size()),
        fmt::format("different ones on {}", fmt::join(parts, " | ")),

@@ -328,6 +328,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   add_intervals(*dataset, data, leaks.queries, embedders, answered, results, options, comm);
   record_seconds("intervals");
   std::vector<std::string> names;
+  names.reserve(embedders.size());
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);
   for (ProtocolAnswers& answers : answered) {
     if (!answers.figures.front().empty()) answers.section["paired"] = paired_differences(names, answers.figures);

@@ -93,6 +93,7 @@ at::Tensor last_blocks_row(const Backbone& network, const at::Tensor& images, in
   const auto to_network = network.parameters().front().tensor.options().requires_grad(false);
   const std::vector<Features> blocks = last_blocks(network, images.to(to_network), n);
   std::vector<at::Tensor> columns;
+  columns.reserve(blocks.size() + 1);
   for (const Features& block : blocks) columns.push_back(block.cls.to(at::kCPU, at::kFloat));
   columns.push_back(blocks.back().patches.to(at::kCPU, at::kFloat).mean(1));
   return at::cat(columns, 1);

@@ -37,6 +37,7 @@ std::string refusal(const std::string& text) {
 ConfigLine line_of(std::vector<std::string> words) {
   words.insert(words.begin(), "train");
   std::vector<char*> argv;
+  argv.reserve(words.size());
   for (std::string& word : words) argv.push_back(word.data());
   boost::program_options::options_description own;
   own.add_options()("config", boost::program_options::value<std::string>())("check", boost::program_options::bool_switch());

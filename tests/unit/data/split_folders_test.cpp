@@ -20,7 +20,6 @@ using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::ThrowsMessage;
 using testing_support::TemporaryFolder;
 using testing_support::write_png;
