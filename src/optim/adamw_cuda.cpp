@@ -3,18 +3,13 @@
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 
 #include "adamw_kernels.hpp"
 #include "dinoxx/base/error.hpp"
+#include "kernels/cuda_stream.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {
-
-void check_launch(cudaError_t code, const char* what) {
-  if (code != cudaSuccess)
-    fail(what, "a kernel launch", cudaGetErrorString(code), "Was dinoxx built for this GPU? (CMAKE_CUDA_ARCHITECTURES)");
-}
 
 void require_float(const FlatState& state, const char* what) {
   if (state.master.scalar_type() != at::kFloat)
@@ -34,7 +29,7 @@ void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::T
   for (const AdamWRun& run : runs) table.push_back({run.begin, run.numel, run.constants});
   uint16_t* const bf16 = bf16_copy(state);
   check_launch(launch_adamw(table.data(), static_cast<int>(table.size()), state.master.data_ptr<float>(), state.grad.data_ptr<float>(),
-                            exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), bf16, c10::cuda::getCurrentCUDAStream().stream()),
+                            exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), bf16, current_stream()),
                "AdamW");
   if (!bf16) state.publish();
 }
@@ -44,7 +39,7 @@ void ema_cuda(FlatState& teacher, const FlatState& student, double momentum) {
   c10::cuda::CUDAGuard guard(teacher.master.device());
   uint16_t* const bf16 = bf16_copy(teacher);
   check_launch(launch_average(teacher.master.data_ptr<float>(), student.master.data_ptr<float>(), bf16, teacher.master.numel(),
-                              static_cast<float>(momentum), static_cast<float>(1.0 - momentum), c10::cuda::getCurrentCUDAStream().stream()),
+                              static_cast<float>(momentum), static_cast<float>(1.0 - momentum), current_stream()),
                "ema_update");
   if (!bf16) teacher.publish();
 }
