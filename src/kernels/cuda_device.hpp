@@ -26,6 +26,16 @@ __device__ __forceinline__ uint16_t bf16_bits(float x) {
   const uint32_t bits = __float_as_uint(x);
   return static_cast<uint16_t>(x != x ? 0x7fc0u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
+/// Two at once, the first in the low half.
+__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+#else
+  return static_cast<uint32_t>(bf16_bits(low)) | (static_cast<uint32_t>(bf16_bits(high)) << 16);
+#endif
+}
 __device__ __forceinline__ void store(float* to, float x) {
   *to = x;
 }
@@ -38,7 +48,7 @@ __device__ __forceinline__ float rounded(float x) {
   if constexpr (sizeof(T) == 4)
     return x;
   else
-    return __uint_as_float(static_cast<uint32_t>(bf16_bits(x)) << 16);
+    return __uint_as_float(bf16_pair(x, 0.0f) << 16);
 }
 
 /// p is aligned to 16 bytes.

@@ -10,6 +10,10 @@ cudaStream_t current_stream() {
   return c10::cuda::getCurrentCUDAStream().stream();
 }
 
+bool kernels_run_on(c10::Device device) {
+  return device.is_cuda();
+}
+
 void check_launch(cudaError_t code, const char* what) {
   if (code != cudaSuccess)
     fail(what, "a kernel launch", cudaGetErrorString(code), "Was dinoxx built for this GPU? (CMAKE_CUDA_ARCHITECTURES)");

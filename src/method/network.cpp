@@ -74,28 +74,26 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const auto through = [&](const ProjectionHead& head, const at::Tensor& rows) {
     return input.bottlenecks ? head.bottleneck(rows) : head.forward(rows, training);
   };
-  // local crops are smaller than global ones, and so a group of their own behind theirs
-  const BackboneConfig backbone = backbone_->config();
-  const auto* vit = std::get_if<VitConfig>(&backbone);
-  const bool own_local_norm = vit && vit->untied_local_cls_norm;
-  std::vector<at::Tensor> features;
+  const bool patches = input.patches || input.patch_mean || input.masked_rows.defined();
+  std::vector<Crops> groups;
   for (size_t i = 0; i < crops.size(); ++i) {
     if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
       fail(fmt::format("crops of group {}", i), fmt::format("a multiple of the batch size {}", input.batch),
            fmt::format("{} rows", crops[i].size(0)), "Rows are [view][slot]");
-    const RowOrigin* origin = drawn ? &input.origins[i] : nullptr;
-    if (i == 0 && (input.patches || input.patch_mean || input.masked_rows.defined())) {
-      const Features f = backbone_->forward_features({crops[i], origin, input.masked, /*local=*/false});
-      features.push_back(f.cls);
-      if (input.patches) out.patches = f.patches;
-      const at::Tensor rows = f.patches.flatten(0, 1);
-      if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
-      if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
-    } else if (i > 0 && origin && own_local_norm) {
-      features.push_back(backbone_->forward_features({crops[i], origin, {}, /*local=*/true}).cls);
-    } else {
-      features.push_back(backbone_->forward(crops[i], origin));
-    }
+    // local crops are smaller than global ones, and so a group of their own behind theirs
+    groups.push_back({crops[i], drawn ? &input.origins[i] : nullptr, i == 0 && patches ? input.masked : at::Tensor(), /*local=*/i > 0});
+  }
+  std::vector<at::Tensor> features;
+  const size_t together = backbone_->packs(groups.size()) ? groups.size() : 1;
+  for (size_t first = 0; first < groups.size(); first += together) {
+    const bool with_patches = first == 0 && patches;
+    const std::vector<Features> found = backbone_->forward_crops(std::span<const Crops>(groups).subspan(first, together), with_patches);
+    for (const Features& f : found) features.push_back(f.cls);
+    if (!with_patches) continue;
+    if (input.patches) out.patches = found.front().patches;
+    const at::Tensor rows = found.front().patches.flatten(0, 1);
+    if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
+    if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
   }
   const auto joined = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts); };
   const at::Tensor rows = joined(features);

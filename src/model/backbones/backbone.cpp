@@ -39,6 +39,22 @@ class Adapter : public Backbone {
       return {f.cls, f.patches, f.registers};
     }
   }
+  bool packs(size_t groups) const override {
+    if constexpr (std::is_same_v<Network, VisionTransformer>)
+      return network_.packs(groups);
+    else
+      return false;
+  }
+  std::vector<Features> forward_crops(std::span<const Crops> groups, bool patches) const override {
+    if constexpr (std::is_same_v<Network, VisionTransformer>) {
+      return network_.forward_crops(groups, patches);
+    } else {
+      std::vector<Features> features;
+      for (size_t i = 0; i < groups.size(); ++i)
+        features.push_back(i == 0 && patches ? forward_features(groups[i]) : Features{forward(groups[i].images, groups[i].origin), {}, {}});
+      return features;
+    }
+  }
   void set_statistics_group(const std::shared_ptr<Communicator>& group) override {
     if constexpr (kStatistics) network_.set_statistics_group(group);
   }

@@ -23,6 +23,10 @@ class Backbone {
   virtual at::Tensor forward(const at::Tensor& images, const RowOrigin* origin = nullptr) const = 0;
   /// Everything about crops of one size. Error for masks when the network has no mask token.
   virtual Features forward_features(const Crops& crops) const = 0;
+  /// Whether crops of so many sizes are better given at once.
+  virtual bool packs(size_t groups) const = 0;
+  /// The features of crops of several sizes (cls alone), with `patches` all of forward_features for the first.
+  virtual std::vector<Features> forward_crops(std::span<const Crops> groups, bool patches) const = 0;
 
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm. Without effect where there are no buffers.
   virtual void set_statistics_group(const std::shared_ptr<Communicator>& group) = 0;

@@ -26,16 +26,18 @@ TokenGroup VisionTransformer::group(const Crops& crops) const {
   return group;
 }
 
+CounterRng VisionTransformer::rope_rng(const Crops& crops, size_t block) const {
+  const uint32_t lane = static_cast<uint32_t>(crops.origin->first_view) * 256 + static_cast<uint32_t>(block);
+  return CounterRng(crops.origin->seed, crops.origin->step, lane, Purpose::kRope);
+}
+
 void VisionTransformer::prepare(size_t block, TokenGroup& group, const Crops& crops) const {
   group.draw1 = group.draws.of(block, 0);
   group.draw2 = group.draws.of(block, 1);
-  const RopeConfig& rope = config_.rope;
-  if (config_.positions != "rope" || !crops.origin || (rope.shift == 0 && rope.jitter <= 1 && rope.rescale <= 1)) return;
-  // a draw for each step, block and crop size
-  const uint32_t lane = static_cast<uint32_t>(crops.origin->first_view) * 256 + static_cast<uint32_t>(block);
-  CounterRng rng(crops.origin->seed, crops.origin->step, lane, Purpose::kRope);
+  if (config_.positions != "rope" || !crops.origin || !rope_drawn(config_.rope)) return;
+  CounterRng rng = rope_rng(crops, block);
   const Grid size = grid(fitted(crops.images));
-  group.rope = rope_table(rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options(), &rng);
+  group.rope = rope_table(config_.rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options(), &rng);
 }
 
 void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const {
@@ -80,6 +82,7 @@ Features VisionTransformer::split(const at::Tensor& tokens) const {
 
 at::Tensor VisionTransformer::forward(const at::Tensor& images, const RowOrigin* origin) const {
   const Crops crops{images, origin, {}, false};
+  if (packs(1)) return packed_cls({&crops, 1})[0];
   std::vector<TokenGroup> groups{group(crops)};
   const size_t last = blocks_.size() - 1;
   for (size_t i = 0; i < last; ++i) run_block(i, groups, {&crops, 1});
@@ -100,11 +103,29 @@ Features VisionTransformer::forward_features(const Crops& crops) const {
 }
 
 std::vector<Features> VisionTransformer::forward_packed(std::span<const Crops> crops) const {
+  if (packs(crops.size())) return packed_features(crops);
   std::vector<TokenGroup> groups;
   for (const Crops& c : crops) groups.push_back(group(c));
   for (size_t i = 0; i < blocks_.size(); ++i) run_block(i, groups, crops);
   std::vector<Features> features;
   for (size_t i = 0; i < groups.size(); ++i) features.push_back(split(final_norm(groups[i].x, crops[i].local && crops[i].origin)));
+  return features;
+}
+
+std::vector<Features> VisionTransformer::forward_crops(std::span<const Crops> crops, bool patches) const {
+  if (packs(crops.size()) && patches) return packed_features(crops);
+  std::vector<Features> features;
+  if (packs(crops.size())) {
+    for (const at::Tensor& cls : packed_cls(crops)) features.push_back({cls, {}, {}});
+    return features;
+  }
+  for (size_t i = 0; i < crops.size(); ++i) {
+    const bool local_norm = crops[i].local && crops[i].origin && local_norm_weight_.defined();
+    if ((i == 0 && patches) || local_norm)
+      features.push_back(forward_features(crops[i]));
+    else
+      features.push_back({forward(crops[i].images, crops[i].origin), {}, {}});
+  }
   return features;
 }
 

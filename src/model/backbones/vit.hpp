@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "base/rng.hpp"
 #include "comm/named_tensor.hpp"
 #include "config/vit_config.hpp"
 #include "model/layers/row_origin.hpp"
 #include "ops/ops.hpp"
+#include "ops/packed.hpp"
 
 namespace dinoxx {
 
@@ -63,6 +65,11 @@ class VisionTransformer {
   /// Crops of several sizes in one pass: tokens concatenated for norms and linear layers, attention for each size. Equal to
   /// forward_features of each group up to rounding.
   std::vector<Features> forward_packed(std::span<const Crops> groups) const;
+  /// Whether so many groups run as rows of one matrix: on a GPU, where its kernels take the network's widths.
+  bool packs(size_t groups) const;
+  /// What a training step takes of crops of several sizes: the CLS feature of each group, and with `patches` the first group's patches and
+  /// registers. Each group by itself on the CPU, all together on a GPU.
+  std::vector<Features> forward_crops(std::span<const Crops> groups, bool patches) const;
   /// Of the last n blocks, the earliest first; `normed`: after the final norm. Evaluation. UsageError when n is not in [1, depth].
   std::vector<Features> last_blocks(const at::Tensor& images, int n, bool normed = true) const;
   /// Attention probabilities of the last block, [B, heads, T, T] over CLS, registers and patches. Evaluation.
@@ -83,8 +90,21 @@ class VisionTransformer {
   TokenGroup group(const Crops& crops) const;
   void run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const;
   void prepare(size_t block, TokenGroup& group, const Crops& crops) const;  ///< the block's draws
+  CounterRng rope_rng(const Crops& crops, size_t block) const;              ///< a stream for each step, block and crop size
   at::Tensor final_norm(const at::Tensor& x, bool local_in_training) const;
   Features split(const at::Tensor& tokens) const;
+
+  // vit_packed.cpp: all crops as rows of one matrix
+  struct PackedPass;
+  struct PackedNorm {
+    at::Tensor weight, bias;
+    ops::PackedBranch to;
+  };
+  PackedPass start_packed(std::span<const Crops> crops) const;
+  void packed_block(size_t block, PackedPass& pass, const PackedNorm& next) const;
+  void run_packed(PackedPass& pass, size_t count, const PackedNorm& last) const;
+  std::vector<Features> packed_features(std::span<const Crops> crops) const;
+  std::vector<at::Tensor> packed_cls(std::span<const Crops> crops) const;
 
   VitConfig config_;
   at::ScalarType dtype_;

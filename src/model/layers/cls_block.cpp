@@ -10,7 +10,8 @@ at::Tensor add_scaled(const at::Tensor& x, const at::Tensor& branch, const at::T
   return scale.defined() ? x + branch * scale.to(branch.scalar_type()).unsqueeze(1) : x + branch;
 }
 
-/// Attention output of the CLS token before the projection, [B, D]. h: normalised tokens [B, N, D].
+}  // namespace
+
 at::Tensor cls_attention(const at::Tensor& h, const at::Tensor& qkv_weight, const at::Tensor& qkv_bias, int heads) {
   const int64_t batch = h.size(0), dim = h.size(2), head_dim = dim / heads;
   const auto rows = [&](const at::Tensor& t, int part) { return t.narrow(0, part * dim, dim); };  // of q, k or v
@@ -25,8 +26,6 @@ at::Tensor cls_attention(const at::Tensor& h, const at::Tensor& qkv_weight, cons
   const at::Tensor value = at::bmm(mixed, value_weight.transpose(1, 2)) + rows(qkv_bias, 2).view({heads, 1, head_dim});
   return value.transpose(0, 1).reshape({batch, dim});
 }
-
-}  // namespace
 
 at::Tensor cls_block(const at::Tensor& x, const ops::BlockWeights& w, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2) {
   const at::Tensor h = ops::layer_norm(x, w.norm1_weight, w.norm1_bias, eps);

@@ -11,4 +11,7 @@ namespace dinoxx {
 at::Tensor cls_block(const at::Tensor& x, const ops::BlockWeights& weights, int heads, double eps, const at::Tensor& s1,
                      const at::Tensor& s2);
 
+/// Attention's output for the CLS token, before the projection, [B, D]. h: normalised tokens [B, N, D].
+at::Tensor cls_attention(const at::Tensor& h, const at::Tensor& qkv_weight, const at::Tensor& qkv_bias, int heads);
+
 }  // namespace dinoxx

@@ -65,8 +65,15 @@ at::Tensor rope_periods(const RopeConfig& config, int64_t head_dim) {
   return config.bf16_periods ? periods.to(at::kBFloat16).to(at::kDouble) : periods;
 }
 
-RopeTable rope_table(const RopeConfig& config, int64_t head_dim, int64_t rows, int64_t columns, const at::TensorOptions& like,
-                     CounterRng* rng) {
+at::Tensor rope_frequency(const RopeConfig& config, int64_t head_dim) {
+  return 2 * std::numbers::pi / rope_periods(config, head_dim);
+}
+
+bool rope_drawn(const RopeConfig& config) {
+  return config.shift > 0 || config.jitter > 1 || config.rescale > 1;
+}
+
+at::Tensor rope_centres(const RopeConfig& config, int64_t rows, int64_t columns, CounterRng* rng) {
   const int64_t longer = std::max(rows, columns), shorter = std::min(rows, columns);
   const auto length = [&](int64_t own) { return config.coords == "max" ? longer : config.coords == "min" ? shorter : own; };
   at::Tensor y = centres(rows, length(rows)), x = centres(columns, length(columns));
@@ -79,7 +86,13 @@ RopeTable rope_table(const RopeConfig& config, int64_t head_dim, int64_t rows, i
       y = y * factor, x = x * factor;
     }
   }
-  const at::Tensor frequency = 2 * std::numbers::pi / rope_periods(config, head_dim);
+  return at::cat({y, x});
+}
+
+RopeTable rope_table(const RopeConfig& config, int64_t head_dim, int64_t rows, int64_t columns, const at::TensorOptions& like,
+                     CounterRng* rng) {
+  const at::Tensor both_axes = rope_centres(config, rows, columns, rng), y = both_axes.narrow(0, 0, rows),
+                   x = both_axes.narrow(0, rows, columns), frequency = rope_frequency(config, head_dim);
   const int64_t quarter = head_dim / 4;
   const at::Tensor angles = at::cat({(y.unsqueeze(1) * frequency).view({rows, 1, quarter}).expand({rows, columns, quarter}),
                                      (x.unsqueeze(1) * frequency).view({1, columns, quarter}).expand({rows, columns, quarter})},

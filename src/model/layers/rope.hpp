@@ -15,6 +15,14 @@ struct RopeTable {
 /// The periods, [head_dim / 4], float64, after the rounding that the configuration asks for.
 at::Tensor rope_periods(const RopeConfig& config, int64_t head_dim);
 
+/// Patch centres of a grid: of its rows, then of its columns, [rows + columns], float64 in [-1, 1]. `rng` given: with the configuration's
+/// training augmentations.
+at::Tensor rope_centres(const RopeConfig& config, int64_t rows, int64_t columns, CounterRng* rng = nullptr);
+/// 2 pi / period, [head_dim / 4], float64. An angle is a centre times a frequency.
+at::Tensor rope_frequency(const RopeConfig& config, int64_t head_dim);
+/// Whether a training draws positions anew for each block.
+bool rope_drawn(const RopeConfig& config);
+
 /// Angles 2 pi c / period of the patch centres c in [-1, 1] of a grid, rows first; computed in float64, given in float32 (float64 for
 /// float64 networks). `rng` given: with the configuration's training augmentations.
 RopeTable rope_table(const RopeConfig& config, int64_t head_dim, int64_t rows, int64_t columns, const at::TensorOptions& like,

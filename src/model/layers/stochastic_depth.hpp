@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/vit_config.hpp"
+#include "ops/packed.hpp"
 #include "row_origin.hpp"
 
 namespace dinoxx {
@@ -40,6 +41,28 @@ class BranchDraws {
   int branches_ = 2;
   at::Tensor values_;          // of all, one after the other: scales or kept rows
   std::vector<Place> places_;  // [block * branches + branch]
+};
+
+/// The same draws for groups of rows that run as one matrix (ops/packed.hpp): for each block and branch a gain of every row, and with
+/// "subset" its place among the rows that run.
+class PackedDraws {
+ public:
+  struct Group {
+    const RowOrigin* origin = nullptr;  ///< none: all rows run at gain 1
+    int64_t rows = 0;
+  };
+  PackedDraws() = default;
+  PackedDraws(const VitConfig& config, const std::vector<Group>& groups, at::Device device);
+  ops::PackedBranch of(size_t block, int branch) const;
+
+ private:
+  struct Place {
+    int64_t gain = -1, slot = -1;  // in values_
+    std::vector<int64_t> kept;     // of each group
+  };
+  int64_t rows_ = 0;
+  at::Tensor values_;          // int32; gains are the bits of float32
+  std::vector<Place> places_;  // [block * 2 + branch]
 };
 
 }  // namespace dinoxx

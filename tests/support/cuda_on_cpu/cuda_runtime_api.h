@@ -3,6 +3,7 @@
 // DINOXX_LAUNCH_TOGETHER is for kernels whose threads wait for each other (__syncthreads, __shfl_xor_sync): the threads of a block are fibers, which take
 // turns, and shared memory is one static variable. A block whose threads do not all arrive at a barrier ends the program: on a GPU it would hang.
 #pragma once
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -53,6 +54,7 @@ inline thread_local dim3 gridDim, blockDim, blockIdx, threadIdx;
 namespace cuda_on_cpu {
 
 inline bool backwards = false;  ///< the last thread of the last block first
+inline bool takes_tensors = true;  ///< whether the program takes the kernels for tensors in main memory
 constexpr unsigned kWarp = 32;
 
 template <class Work>
@@ -82,11 +84,11 @@ class Fibers {
     warps_.assign((threads + kWarp - 1) / kWarp, {});
     for (unsigned t = 0; t < threads; ++t) {
       Fiber& f = *fibers_[t];
-      f.done = false;
+      f.done = f.started = false;
       getcontext(&f.context);
       f.context.uc_stack.ss_sp = f.stack;
       f.context.uc_stack.ss_size = sizeof f.stack;
-      f.context.uc_link = &back_;
+      f.context.uc_link = nullptr;
       makecontext(&f.context, &Fibers::enter, 0);
     }
     for (auto& w : warps_) w.size = 0;
@@ -98,7 +100,7 @@ class Fibers {
         current_ = backwards ? threads - 1 - k : k;
         if (fibers_[current_]->done) continue;
         threadIdx = dim3(current_);
-        swapcontext(&back_, &fibers_[current_]->context);
+        resume(*fibers_[current_]);
       }
       if (events_ == before) {
         std::fprintf(stderr, "a barrier that not all threads of the block reach\n");
@@ -120,7 +122,8 @@ class Fibers {
  private:
   struct Fiber {
     ucontext_t context;
-    bool done = false;
+    jmp_buf place;  // where it waits: jumps cost no system call, as the switches of ucontext.h do
+    bool done = false, started = false;
     alignas(16) char stack[32768];
   };
   struct Barrier {
@@ -128,6 +131,12 @@ class Fibers {
     uint64_t turn = 0;
     float values[kWarp] = {};
   };
+  void resume(Fiber& fiber) {
+    if (_setjmp(back_) != 0) return;
+    if (fiber.started) _longjmp(fiber.place, 1);
+    fiber.started = true;
+    setcontext(&fiber.context);
+  }
   static void enter() {
     Fibers& self = get();
     (*self.body_)();
@@ -136,6 +145,7 @@ class Fibers {
     ++self.events_;
     self.leave(self.block_);  // a thread that has ended is not waited for
     self.leave(self.warps_[self.current_ / kWarp]);
+    _longjmp(self.back_, 1);
   }
   void leave(Barrier& barrier) {
     --barrier.size;
@@ -150,13 +160,14 @@ class Fibers {
     const uint64_t turn = barrier.turn;
     ++events_;
     if (++barrier.arrived == barrier.size) return release(barrier);
-    while (barrier.turn == turn) swapcontext(&fibers_[current_]->context, &back_);
+    while (barrier.turn == turn)
+      if (_setjmp(fibers_[current_]->place) == 0) _longjmp(back_, 1);
   }
 
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Barrier> warps_;
   Barrier block_;
-  ucontext_t back_;
+  jmp_buf back_;
   const std::function<void()>* body_ = nullptr;
   unsigned current_ = 0, live_ = 0;
   uint64_t events_ = 0;
@@ -192,5 +203,5 @@ inline float __shfl_xor_sync(unsigned, float value, int lane_mask) {
   return cuda_on_cpu::Fibers::get().exchange(value, static_cast<unsigned>(lane_mask));
 }
 
-#define DINOXX_LAUNCH(kernel, grid, block, stream) cuda_on_cpu::launch(&kernel, grid, block)
-#define DINOXX_LAUNCH_TOGETHER(kernel, grid, block, stream) cuda_on_cpu::launch_together(&kernel, grid, block)
+#define DINOXX_LAUNCH(kernel, grid, block, stream) (static_cast<void>(stream), cuda_on_cpu::launch(&kernel, grid, block))
+#define DINOXX_LAUNCH_TOGETHER(kernel, grid, block, stream) (static_cast<void>(stream), cuda_on_cpu::launch_together(&kernel, grid, block))

@@ -1,0 +1,190 @@
+// Crops of several sizes through the blocks as rows of one matrix, where a GPU has own kernels for it (ops/packed.hpp).
+#include <ATen/ATen.h>
+
+#include "base/rng.hpp"
+#include "base/stop_scope.hpp"
+#include "model/layers/cls_block.hpp"
+#include "model/layers/recompute.hpp"
+#include "model/layers/vit_block.hpp"
+#include "ops/packed.hpp"
+#include "vit.hpp"
+
+namespace dinoxx {
+
+struct VisionTransformer::PackedPass {
+  at::Tensor x;  ///< [rows, D], after the blocks so far
+  at::Tensor h;  ///< x after the norm that comes next, of the rows that its branch keeps; undefined: still to be computed
+  ops::PackedRows rows;
+  PackedDraws draws;
+  std::vector<ops::PackedRotary> tables;  ///< of each group for all blocks, [sets, patches, head_dim / 2]
+
+  /// Rotary positions of each group in a block.
+  std::vector<ops::PackedRotary> rotary(size_t block) const {
+    std::vector<ops::PackedRotary> of_block;
+    for (const ops::PackedRotary& t : tables) {
+      const auto set = static_cast<int64_t>(block) % t.cos.size(0);  // one for all, or one for each
+      of_block.push_back({t.cos[set], t.sin[set]});
+    }
+    return of_block;
+  }
+  /// Rows as crops again, [B, T, D] of each group.
+  std::vector<at::Tensor> unpacked(const at::Tensor& packed) const {
+    std::vector<int64_t> counts;
+    for (size_t i = 0; i < rows.samples.size(); ++i) counts.push_back(rows.samples[i] * rows.tokens[i]);
+    std::vector<at::Tensor> groups = packed.split_with_sizes(counts);
+    for (size_t i = 0; i < groups.size(); ++i) groups[i] = groups[i].view({rows.samples[i], rows.tokens[i], packed.size(1)});
+    return groups;
+  }
+};
+
+bool VisionTransformer::packs(size_t groups) const {
+  return ops::packed_supported(cls_token_, config_.dim, config_.hidden_dim(), config_.heads, groups);
+}
+
+VisionTransformer::PackedPass VisionTransformer::start_packed(std::span<const Crops> crops) const {
+  PackedPass pass;
+  std::vector<at::Tensor> tokens;
+  std::vector<PackedDraws::Group> draws;
+  for (const Crops& c : crops) {
+    const at::Tensor images = fitted(c.images), x = embed_tokens(images, c.masked);
+    pass.rows.samples.push_back(x.size(0));
+    pass.rows.tokens.push_back(x.size(1));
+    draws.push_back({c.origin, x.size(0)});
+    tokens.push_back(x.view({-1, x.size(2)}));
+    if (config_.positions != "rope") continue;
+    const Grid size = grid(images);
+    std::vector<at::Tensor> centres;
+    const size_t sets = c.origin && rope_drawn(config_.rope) ? blocks_.size() : 1;
+    for (size_t block = 0; block < sets; ++block) {
+      std::optional<CounterRng> rng;
+      if (sets > 1) rng = rope_rng(c, block);
+      centres.push_back(rope_centres(config_.rope, size.rows, size.columns, rng ? &*rng : nullptr));
+    }
+    pass.tables.push_back(ops::packed_rotary_tables(at::stack(centres), rope_frequency(config_.rope, config_.dim / config_.heads),
+                                                    size.rows, size.columns, x.device()));
+  }
+  pass.x = tokens.size() == 1 ? tokens.front() : at::cat(tokens);
+  pass.draws = PackedDraws(config_, draws, pass.x.device());
+  return pass;
+}
+
+namespace {
+
+/// A block's weights with LayerScale and the masked key bias inside.
+struct PackedBlock {
+  at::Tensor qkv_weight, qkv_bias;
+  ops::PackedWeights branches;
+};
+
+PackedBlock packed_weights(const VitBlock& b, bool mask_key_bias) {
+  const ops::BlockWeights& w = b.plain;
+  const bool swiglu = b.w12_weight.defined();
+  ops::PackedFold fold{w.proj_weight,
+                       w.proj_bias,
+                       b.scale1,
+                       swiglu ? b.w3_weight : w.fc2_weight,
+                       swiglu ? b.w3_bias : w.fc2_bias,
+                       b.scale2,
+                       mask_key_bias ? w.qkv_bias : at::Tensor()};
+  fold = ops::packed_fold(fold);
+  return {w.qkv_weight,
+          fold.qkv_bias.defined() ? fold.qkv_bias : w.qkv_bias,
+          {fold.proj_weight, fold.proj_bias, w.norm2_weight, w.norm2_bias, swiglu ? b.w12_weight : w.fc1_weight,
+           swiglu ? b.w12_bias : w.fc1_bias, fold.down_weight, fold.down_bias}};
+}
+
+}  // namespace
+
+void VisionTransformer::packed_block(size_t block, PackedPass& pass, const PackedNorm& next) const {
+  StopScope::check();
+  const VitBlock& weights = blocks_[block];
+  const ops::PackedBranch first = pass.draws.of(block, 0), second = pass.draws.of(block, 1);
+  const auto run = [weights, context = context(), rows = pass.rows, rotary = pass.rotary(block), first, second, next](
+                       const at::Tensor& x, const at::Tensor& normed) {
+    const PackedBlock w = packed_weights(weights, context.mask_key_bias);
+    const at::Tensor h =
+        normed.defined() ? normed : ops::packed_norm(x, rows, first, weights.plain.norm1_weight, weights.plain.norm1_bias, context.eps);
+    const ops::PackedRows running = ops::running_rows(rows, first);
+    std::vector<at::Tensor> mixed;
+    {
+      const std::vector<at::Tensor> qkv = ops::packed_qkv(h, running, w.qkv_weight, w.qkv_bias, context.heads, context.prefix, rotary);
+      for (size_t i = 0; i < running.samples.size(); ++i)
+        mixed.push_back(at::scaled_dot_product_attention(qkv[3 * i], qkv[3 * i + 1], qkv[3 * i + 2])
+                            .transpose(1, 2)
+                            .reshape({running.samples[i] * running.tokens[i], x.size(1)}));
+    }
+    return ops::packed_branches(x, mixed, rows, w.branches, context.eps, first, second, {next.weight, next.bias, next.to});
+  };
+  if (!config_.recompute) {
+    const ops::PackedOut out = run(pass.x, pass.h);
+    pass.x = out.x;
+    pass.h = out.h;
+    return;
+  }
+  // kept between blocks is x alone, so the norm that follows is computed with the next block
+  const auto again = [run](const std::vector<at::Tensor>& x) { return std::vector<at::Tensor>{run(x[0], {}).x}; };
+  pass.x = recompute(again, {pass.x}, block_tensors(weights))[0];
+  pass.h = at::Tensor();
+}
+
+void VisionTransformer::run_packed(PackedPass& pass, size_t count, const PackedNorm& last) const {
+  for (size_t i = 0; i < count; ++i) {
+    PackedNorm next = last;
+    if (config_.recompute)
+      next = {};
+    else if (i + 1 < blocks_.size())
+      next = {blocks_[i + 1].plain.norm1_weight, blocks_[i + 1].plain.norm1_bias, pass.draws.of(i + 1, 0)};
+    packed_block(i, pass, next);
+  }
+}
+
+std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> crops) const {
+  PackedPass pass = start_packed(crops);
+  const bool local_norm =
+      local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
+  const bool one_norm = !cls_norm_weight_.defined() && !local_norm;
+  run_packed(pass, blocks_.size(), one_norm ? PackedNorm{norm_weight_, norm_bias_, {}} : PackedNorm{});
+  std::vector<Features> features;
+  if (one_norm) {
+    const at::Tensor h = pass.h.defined() ? pass.h : ops::packed_norm(pass.x, pass.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
+    for (const at::Tensor& tokens : pass.unpacked(h)) features.push_back(split(tokens));
+    return features;
+  }
+  const std::vector<at::Tensor> groups = pass.unpacked(pass.x);
+  for (size_t i = 0; i < groups.size(); ++i) features.push_back(split(final_norm(groups[i], crops[i].local && crops[i].origin)));
+  return features;
+}
+
+std::vector<at::Tensor> VisionTransformer::packed_cls(std::span<const Crops> crops) const {
+  const VitBlock& last = blocks_.back();
+  const bool subset = config_.drop_path > 0 && config_.drop_path_form != "mask" &&
+                      std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.origin != nullptr; });
+  const bool plain = !last.w12_weight.defined() && last.plain.qkv_bias.defined() && config_.positions != "rope" && !subset;
+  const bool local_norm =
+      local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
+  std::vector<at::Tensor> cls;
+  if (!plain || local_norm) {
+    for (const Features& f : packed_features(crops)) cls.push_back(f.cls);
+    return cls;
+  }
+  // the last block for the CLS rows alone: cls_block.hpp
+  PackedPass pass = start_packed(crops);
+  run_packed(pass, blocks_.size() - 1, {});
+  const size_t i = blocks_.size() - 1;
+  const ops::PackedBranch first = pass.draws.of(i, 0), second = pass.draws.of(i, 1);
+  const at::Tensor h = pass.h.defined()
+                           ? pass.h
+                           : ops::packed_norm(pass.x, pass.rows, first, last.plain.norm1_weight, last.plain.norm1_bias, config_.norm_eps);
+  const PackedBlock w = packed_weights(last, config_.mask_key_bias);
+  std::vector<at::Tensor> rows, mixed;
+  for (const at::Tensor& x : pass.unpacked(pass.x)) rows.push_back(x.select(1, 0));
+  for (const at::Tensor& tokens : pass.unpacked(h)) mixed.push_back(cls_attention(tokens, w.qkv_weight, w.qkv_bias, config_.heads));
+  const at::Tensor &weight = cls_norm_weight_.defined() ? cls_norm_weight_ : norm_weight_,
+                   &bias = cls_norm_weight_.defined() ? cls_norm_bias_ : norm_bias_;
+  const ops::PackedRows one_token{pass.rows.samples, std::vector<int64_t>(rows.size(), 1)};
+  const ops::PackedOut out = ops::packed_branches(rows.size() == 1 ? rows.front() : at::cat(rows), mixed, one_token, w.branches,
+                                                  config_.norm_eps, first, second, {weight, bias, {}});
+  return out.h.split_with_sizes(pass.rows.samples);
+}
+
+}  // namespace dinoxx
