@@ -53,15 +53,21 @@ Workspace& workspace() {
 }
 
 void normalize_planes(const PlanarImage& image, const Normalization& by, float* out) {
-  for (int c = 0; c < 3; ++c) {
-    const double deviation = by.std[static_cast<size_t>(c)];
-    kernels::table().normalize(image.plane[c], image.pixels(), static_cast<float>(1.0 / (255.0 * deviation)),
-                               static_cast<float>(-by.mean[static_cast<size_t>(c)] / deviation),
-                               out + static_cast<size_t>(c) * image.pixels());
-  }
+  const auto [scale, shift] = channel_scale(by);
+  for (size_t c = 0; c < 3; ++c) kernels::table().normalize(image.plane[c], image.pixels(), scale[c], shift[c], out + c * image.pixels());
 }
 
 }  // namespace
+
+ChannelScale channel_scale(const Normalization& normalization) {
+  ChannelScale by;
+  for (size_t c = 0; c < 3; ++c) {
+    const double deviation = normalization.std[c];
+    by.scale[c] = static_cast<float>(1.0 / (255.0 * deviation));
+    by.shift[c] = static_cast<float>(-normalization.mean[c] / deviation);
+  }
+  return by;
+}
 
 int ViewPlan::global_count() const {
   return static_cast<int>(std::count_if(views.begin(), views.end(), [](const ViewSpec& view) { return view.global; }));
@@ -213,6 +219,11 @@ void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec
   normalize_planes(render_view_u8(source, draw, view, scratch), normalization, out);
 }
 
+void render_view_bytes(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch, uint8_t* out) {
+  const PlanarImage image = render_view_u8(source, draw, view, scratch);
+  for (size_t c = 0; c < 3; ++c) std::copy_n(image.plane[c], image.pixels(), out + c * image.pixels());
+}
+
 void make_view(const Image& image, const ViewSpec& view, const Normalization& normalization, uint64_t seed, uint64_t position,
                uint32_t view_index, float* out) {
   Workspace& work = workspace();
@@ -259,8 +270,7 @@ void make_eval_mask(const Image& mask, const EvalTransform& transform, uint8_t* 
   };
   for (int y = 0; y < transform.crop; ++y) {
     const size_t row = static_cast<size_t>(place(y + spec.window.y, spec.height, mask.height)) * mask.width;
-    for (int x = 0; x < transform.crop; ++x)
-      *out++ = mask.data[3 * (row + place(x + spec.window.x, spec.width, mask.width))] != 0 ? 1 : 0;
+    for (int x = 0; x < transform.crop; ++x) *out++ = mask.data[3 * (row + place(x + spec.window.x, spec.width, mask.width))] != 0 ? 1 : 0;
   }
 }
 

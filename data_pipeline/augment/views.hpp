@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,7 +42,7 @@ struct ViewSpec {
 struct ViewPlan {
   std::vector<ViewSpec> views;
   std::optional<Normalization> normalization;  ///< of the finished views; a plan without it is refused (check_view_plan)
-  double share = 1;  ///< of the batches, where a loader has several plans; of the sum of all shares
+  double share = 1;                            ///< of the batches, where a loader has several plans; of the sum of all shares
   int global_count() const;
   int gram_count() const;  ///< views with geometry_of, which neither student nor EMA teacher sees
   /// One line per run of equal views, for run reports: size, scale, probabilities.
@@ -90,6 +91,14 @@ struct ViewScratch {
 /// Executes a draw. Writes [3, view.size, view.size] floats.
 void render_view(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, const Normalization& normalization,
                  ViewScratch& scratch, float* out);
+
+/// The same before normalisation: [3, view.size, view.size] bytes.
+void render_view_bytes(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch, uint8_t* out);
+/// What normalises bytes: a byte times scale, plus shift, is the value that render_view gives. Of each channel.
+struct ChannelScale {
+  std::array<float, 3> scale, shift;
+};
+ChannelScale channel_scale(const Normalization& normalization);
 
 /// The 8-bit half of render_view, before normalisation (for tests and pictures). Returned planes live in `scratch`.
 PlanarImage render_view_u8(const SourceImage& source, const ViewDraw& draw, const ViewSpec& view, ViewScratch& scratch);

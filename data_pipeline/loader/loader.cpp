@@ -79,7 +79,7 @@ struct Loader::Impl {
         config(loader_config),
         local(config.global_batch / config.world_size),
         source(std::move(dataset), std::move(ids), config) {
-    for (int i = 0; i < config.ring; ++i) slabs.push_back(std::make_unique<Slab>(plans, local));
+    for (int i = 0; i < config.ring; ++i) slabs.push_back(std::make_unique<Slab>(plans, local, config));
   }
   ~Impl() { stop(); }
 
@@ -183,7 +183,10 @@ void Loader::Impl::process(uint64_t item, SampleSource::Scratch& sample_scratch,
   for (size_t v = 0; v < plan.views.size() && !stopping.load(std::memory_order_relaxed); ++v) {
     const ViewDraw draw =
         draw_view(sample.image->width(), sample.image->height(), plan.views[v], config.seed, position, static_cast<uint32_t>(v));
-    render_view(*sample.image, draw, plan.views[v], plan.normalization.value(), view_scratch, s.view(v, slot));
+    if (config.bytes)
+      render_view_bytes(*sample.image, draw, plan.views[v], view_scratch, s.view_bytes(v, slot));
+    else
+      render_view(*sample.image, draw, plan.views[v], plan.normalization.value(), view_scratch, s.view(v, slot));
   }
   decode_ns.fetch_add(nanoseconds(decoded - begin), std::memory_order_relaxed);
   augment_ns.fetch_add(nanoseconds(Clock::now() - decoded), std::memory_order_relaxed);

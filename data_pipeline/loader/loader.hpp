@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,12 +23,13 @@ class Sampler {
   uint64_t n_, seed_;
 };
 
-/// Crops of one size for the local batch. pixels: [views, batch, 3, size, size], normalised float32.
+/// Crops of one size for the local batch, [views, batch, 3, size, size]: normalised float32, or bytes before normalisation.
 struct CropGroup {
   int size = 0;
   int first_view = 0;  ///< index of its first view in the plan
   int views = 0;
-  std::span<float> pixels;
+  std::span<float> pixels;   ///< empty where the loader gives bytes
+  std::span<uint8_t> bytes;  ///< empty where it gives float32
 };
 
 /// Views into a slab of the loader's ring, valid until the next call of next().
@@ -47,6 +49,9 @@ struct LoaderConfig {
   double max_bad_fraction =
       0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
   bool cache_decoded = false;  ///< keep decoded images in memory (small data sets)
+  bool bytes = false;          ///< give crops as bytes: a quarter of the memory, and whoever takes them normalises them (by the plan)
+  /// Memory of the ring, for who copies from page-locked memory; alignment of 64 bytes. Absent: the system's.
+  std::function<std::shared_ptr<void>(size_t bytes)> allocate;
 };
 
 /// A sample that could not be used, and why.
@@ -63,8 +68,8 @@ struct LoaderStats {
   double decode_seconds = 0, augment_seconds = 0;  ///< worker time since the last call, summed over threads
 };
 
-/// Floats that one rank's batch of this plan takes (the ring holds `ring` of them).
-uint64_t batch_floats(const ViewPlan& plan, int local_batch);
+/// Memory that one rank's batch of this plan takes (the ring holds `ring` of them), of float32 or of bytes.
+uint64_t batch_bytes(const ViewPlan& plan, int local_batch, bool bytes);
 
 /// Which plan the batch that begins at global position `position` (over all ranks) has: drawn by the plans' shares, each batch by itself,
 /// as a function of these arguments, so that all ranks and a resumed run draw the same. 0 where there is one plan.

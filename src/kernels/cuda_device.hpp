@@ -76,6 +76,14 @@ __device__ __forceinline__ void store_vector(Bf16* p, const float (&v)[8]) {
   *reinterpret_cast<uint4*>(p) = {words[0], words[1], words[2], words[3]};
 }
 
+/// Four neighbours; p is aligned to four elements.
+__device__ __forceinline__ void store_four(float* p, const float (&v)[4]) {
+  store_vector(p, v);
+}
+__device__ __forceinline__ void store_four(Bf16* p, const float (&v)[4]) {
+  *reinterpret_cast<uint2*>(p) = {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3])};
+}
+
 constexpr int kWarpSize = 32;
 constexpr int kMaxWarps = 32;
 

@@ -3,7 +3,7 @@
 namespace dinoxx {
 
 at::Tensor to_device(const at::Tensor& host, at::Device device) {
-  return device.is_cpu() ? host : host.pin_memory().to(device, /*non_blocking=*/true);
+  return host.device() == device ? host : host.pin_memory().to(device, /*non_blocking=*/true);
 }
 
 }  // namespace dinoxx

@@ -11,6 +11,7 @@
 #include "formats/weight_content.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
+#include "ops/pixels.hpp"
 #include "train/start/other_weights.hpp"
 #include "training_config.hpp"
 
@@ -70,8 +71,15 @@ int64_t Training::total_steps() const {
 StepInput Training::input_of(const Batch& batch) const {
   StepInput input;
   const auto slots = static_cast<int64_t>(batch.positions.size());
-  for (const CropGroup& group : batch.groups)
-    input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
+  const at::Tensor& network = state.student_flat.compute;
+  const ChannelScale by = channel_scale(spec.views.normalization.value());
+  for (const CropGroup& group : batch.groups) {
+    const std::vector<int64_t> sizes{group.views * slots, 3, group.size, group.size};
+    // the copy is over when the step is, which waits for the device, and so before the loader writes there again
+    input.crops.push_back(group.bytes.empty() ? at::from_blob(group.pixels.data(), sizes, at::kFloat)
+                                              : ops::normalized_pixels(at::from_blob(group.bytes.data(), sizes, at::kByte), by.scale,
+                                                                       by.shift, network.scalar_type(), network.device()));
+  }
   input.positions = batch.positions;
   input.seed = static_cast<uint64_t>(config.train->seed);
   input.masked = draw_masks(spec, batch.groups.front().size, input.positions, input.seed);
@@ -93,6 +101,14 @@ LoaderConfig Training::loading() const {
   loading.ring = static_cast<int>(config.data->ring);
   loading.max_bad_fraction = config.data->max_bad_fraction;
   loading.cache_decoded = config.data->cache_decoded;
+  if (state.student_flat.compute.is_cuda()) {
+    loading.bytes = true;
+    loading.allocate = [](size_t bytes) {
+      const auto memory =
+          std::make_shared<at::Tensor>(at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions(at::kByte).pinned_memory(true)));
+      return std::shared_ptr<void>(memory, memory->data_ptr());
+    };
+  }
   return loading;
 }
 

@@ -11,9 +11,10 @@ set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTI
 dinoxx_test(unit_cuda_kernels SOURCES optim/cuda_kernels_test.cpp ${cuda_kernels} DEPS dinoxx_kernels LABELS unit)
 target_include_directories(unit_cuda_kernels BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
 # The blocks of a transformer as a GPU runs them: nodes and kernels as CPU instances, in the place of what a build without CUDA has.
-set(token_kernels ${PROJECT_SOURCE_DIR}/src/ops/token_kernels.cu)
-set_source_files_properties(${token_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-Wno-unknown-pragmas")
-dinoxx_test(unit_cuda_blocks TORCH SOURCES model/packed_test.cpp ${token_kernels} ${PROJECT_SOURCE_DIR}/src/ops/packed.cpp
-  ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp DEPS dinoxx_model dinoxx_test_golden LABELS unit)
+file(GLOB packed ${PROJECT_SOURCE_DIR}/src/ops/packed/*.cpp ${PROJECT_SOURCE_DIR}/src/ops/pixels/*.cpp)
+list(FILTER packed EXCLUDE REGEX absent)
+file(GLOB packed_kernels ${PROJECT_SOURCE_DIR}/src/ops/packed/*.cu ${PROJECT_SOURCE_DIR}/src/ops/pixels/*.cu)
+set_source_files_properties(${packed_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas SKIP_PRECOMPILE_HEADERS ON)
+dinoxx_test(unit_cuda_blocks TORCH SOURCES model/packed_test.cpp ${packed} ${packed_kernels} ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp
+  DEPS dinoxx_model dinoxx_test_golden LABELS unit)
 target_include_directories(unit_cuda_blocks BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
-set_source_files_properties(${token_kernels} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)

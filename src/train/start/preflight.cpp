@@ -48,8 +48,8 @@ class MadeForCheck {
 double bytes_of_batches(const Training& training) {
   uint64_t largest = 0;
   const auto local = static_cast<int>(train_batch_size(training.config) / training.comms.control->size());
-  for (const ViewPlan& plan : training.spec.plans()) largest = std::max(largest, batch_floats(plan, local));
-  return static_cast<double>(largest) * sizeof(float) * static_cast<double>(training.config.data->ring);
+  for (const ViewPlan& plan : training.spec.plans()) largest = std::max(largest, batch_bytes(plan, local, training.loading().bytes));
+  return static_cast<double>(largest) * static_cast<double>(training.config.data->ring);
 }
 
 // Masters, gradients, optimizer and teachers, beside what the networks compute in.

@@ -304,7 +304,45 @@ TEST(Loader, StatsCountBytesAndTime) {
   EXPECT_GT(stats.augment_seconds, 0.0);
   EXPECT_GE(stats.wait_seconds, 0.0);
   EXPECT_EQ(stats.bad_samples, 0u);
-  EXPECT_EQ(batch_floats(small_plan(), 8), 8u * 3u * (2u * 24u * 24u + 2u * 16u * 16u));
+  EXPECT_EQ(batch_bytes(small_plan(), 8, true), 8u * 3u * (2u * 24u * 24u + 2u * 16u * 16u));
+  EXPECT_EQ(batch_bytes(small_plan(), 8, false), 4 * batch_bytes(small_plan(), 8, true));
+}
+
+TEST(Loader, BytesAreThePixelsBeforeNormalisation) {
+  const auto dataset = make_dataset(20);
+  LoaderConfig config;
+  config.global_batch = 4;
+  const auto ids = dataset->ids(Split::kTrain);
+  Loader floats(dataset, ids, small_plan(), config);
+  config.bytes = true;
+  std::vector<std::vector<uint8_t>> memory;
+  config.allocate = [&](size_t bytes) {
+    memory.emplace_back(bytes + 64);
+    return std::shared_ptr<void>(std::shared_ptr<void>(), memory.back().data());
+  };
+  Loader loader(dataset, ids, small_plan(), config);
+  ASSERT_EQ(memory.size(), static_cast<size_t>(config.ring));
+  const ChannelScale by = channel_scale(small_plan().normalization.value());
+  floats.start(8);
+  loader.start(8);
+  for (int t = 0; t < 4; ++t) {
+    const Batch &expected = floats.next(), &batch = loader.next();
+    ASSERT_EQ(batch.groups.size(), expected.groups.size());
+    for (size_t g = 0; g < batch.groups.size(); ++g) {
+      const CropGroup& group = batch.groups[g];
+      EXPECT_TRUE(group.pixels.empty());
+      EXPECT_TRUE(expected.groups[g].bytes.empty());
+      ASSERT_EQ(group.bytes.size(), expected.groups[g].pixels.size());
+      const size_t plane = static_cast<size_t>(group.size) * static_cast<size_t>(group.size);
+      size_t wrong = 0;
+      for (size_t i = 0; i < group.bytes.size(); ++i) {
+        const size_t channel = i / plane % 3;
+        const volatile float scaled = static_cast<float>(group.bytes[i]) * by.scale[channel];  // rounded before the shift
+        wrong += scaled + by.shift[channel] != expected.groups[g].pixels[i];
+      }
+      EXPECT_EQ(wrong, 0u) << "batch " << t << ", group " << g;
+    }
+  }
 }
 
 TEST(Loader, RefusesWhatCannotWork) {

@@ -4,9 +4,11 @@
 
 #include <cuda_runtime_api.h>
 
+#include "dinoxx/base/error.hpp"
 #include "golden.hpp"
 #include "model/backbones/vit.hpp"
 #include "model/layers/rope.hpp"
+#include "ops/pixels.hpp"
 #include "ops_compare.hpp"
 #include "small_vit.hpp"
 
@@ -291,6 +293,20 @@ TEST(Packed, OtherWidthsTypesAndDevicesTakeTheFormula) {
   ops::set_fused(false);
   EXPECT_FALSE(ops::packed_supported(single, 32, 128, 4, 2));
   ops::set_fused(true);
+}
+
+TEST(Pixels, AreThoseOfTheHost) {
+  const std::array<float, 3> scale{0.017F, 0.0175F, 0.0174F}, shift{-2.1F, -2.0F, -1.8F};
+  for (const int64_t side : {1, 3, 6, 31}) {  // planes of one, nine, 36 and 961 pixels: fours where they fit
+    const at::Tensor bytes = at::randint(0, 256, {5, 3, side, side}, at::make_generator<at::CPUGeneratorImpl>(3), at::kByte);
+    at::Tensor expected = bytes.to(at::kFloat);
+    for (int64_t c = 0; c < 3; ++c) expected.select(1, c).mul_(scale[static_cast<size_t>(c)]).add_(shift[static_cast<size_t>(c)]);
+    EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kFloat, at::kCPU), expected)) << side;
+    EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kBFloat16, at::kCPU), expected.to(at::kBFloat16))) << side;
+  }
+  EXPECT_EQ(ops::normalized_pixels(at::empty({0, 3, 4, 4}, at::kByte), scale, shift, at::kFloat, at::kCPU).numel(), 0);
+  EXPECT_THROW(ops::normalized_pixels(at::empty({2, 3, 4, 4}), scale, shift, at::kFloat, at::kCPU), Error);
+  EXPECT_THROW(ops::normalized_pixels(at::empty({2, 1, 4, 4}, at::kByte), scale, shift, at::kFloat, at::kCPU), Error);
 }
 
 // ---------------------------------------------------------------- whole networks

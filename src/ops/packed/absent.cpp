@@ -1,6 +1,6 @@
 // The packed blocks of a build without CUDA.
 #include "dinoxx/base/error.hpp"
-#include "packed.hpp"
+#include "ops/packed.hpp"
 
 namespace dinoxx::ops {
 namespace {
