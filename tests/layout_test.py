@@ -34,6 +34,7 @@ PUBLIC = {
     "loss/dino_loss.hpp": "loss",
     "loss/gram.hpp": "loss",
     "loss/koleo.hpp": "loss",
+    "loss/loss_figures.hpp": "numbers of dino_loss and patch_loss for a log",
     "loss/nt_xent.hpp": "loss",
     "loss/patch_loss.hpp": "loss",
     "loss/sinkhorn.hpp": "centre of dino_loss and patch_loss",

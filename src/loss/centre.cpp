@@ -5,6 +5,7 @@
 
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gpu/prototype_cuda.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {
@@ -47,6 +48,10 @@ CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_sl
   const at::Tensor counts = at::bincount(group);
   const at::Tensor weight = counts.index_select(0, group).to(wide).reciprocal_().to(rows.device());  // of each row
   result.rows = counts.count_nonzero().item<int64_t>();
+  if (loss_cuda::takes({rows})) {
+    result.sum = loss_cuda::weighted_sums(rows, weight);
+    return result;
+  }
   const int64_t block = loss_columns::block_rows(rows.size(1));
   for (int64_t i = 0; i < rows.size(0); i += block) {
     const int64_t count = std::min(block, rows.size(0) - i);

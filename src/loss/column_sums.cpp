@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "kernels/loss/column_kernel.hpp"
+#include "loss/gpu/prototype_cuda.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx::loss_columns {
@@ -60,6 +61,7 @@ int64_t block_rows(int64_t dim) {
 
 std::pair<at::Tensor, at::Tensor> log_sum_exp(const at::Tensor& logits, double temp) {
   const int64_t rows = logits.size(0), dim = logits.size(1);
+  if (rows > 0 && loss_cuda::takes({logits})) return loss_cuda::log_sum_exp(logits, temp);
   at::Tensor top = at::full({dim}, loss_kernel::kNoRow, wide_options(logits)), sums = at::zeros({dim}, wide_options(logits));
   if (runs_in_kernel({logits})) {
     const CpuLevel level = loss_kernel::level();
@@ -82,6 +84,7 @@ std::pair<at::Tensor, at::Tensor> log_sum_exp(const at::Tensor& logits, double t
 }
 
 at::Tensor softmax_sums(const at::Tensor& logits, const at::Tensor& centre, double temp, const at::Tensor& is_top) {
+  if (logits.size(0) > 0 && loss_cuda::takes({logits}, centre)) return loss_cuda::softmax_sums(logits, centre, temp, is_top);
   if (runs_in_kernel({logits}, centre)) return kernel_softmax_sums(logits, centre.contiguous(), temp, is_top);
   at::Tensor sums = at::zeros({logits.size(1)}, wide_options(logits));
   if (logits.size(0) == 0) return sums;

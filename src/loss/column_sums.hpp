@@ -3,8 +3,9 @@
 
 #include <utility>
 
-/// Sums over the rows of [M, K] logits (contiguous; M may be 0) of this rank: kernels in float32 and bfloat16 on the CPU, else ATen's
-/// operators on blocks of rows. Results float32 (float64 for float64), the same for any number of threads in the kernels.
+/// Sums over the rows of [M, K] logits (contiguous; M may be 0) of this rank: kernels in float32 and bfloat16 on the CPU and, where K is a
+/// multiple of 16 bytes, on a GPU; else ATen's operators on blocks of rows. Results float32 (float64 for float64), the same for any number
+/// of threads in the kernels.
 namespace dinoxx::loss_columns {
 
 /// log sum_i exp(logits_ij / temp) as first + log second. Without rows: second is 0.

@@ -7,6 +7,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "kernels/loss/dino_loss_kernel.hpp"
+#include "loss/gpu/prototype_cuda.hpp"
 #include "loss_common.hpp"
 
 // For student view v the teachers g != v enter only through their sum Q_v = sum_g p_g - [v < G] p_v:
@@ -16,9 +17,8 @@
 namespace dinoxx {
 namespace {
 
-using loss_common::as_stored, loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of,
-    loss_common::wide_type;
-using Sums = loss_kernel::ImageSums;
+using loss_common::entropy_sum, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts, loss_common::PrototypeSums,
+    loss_common::runs_in_kernel, loss_cuda::scaled, loss_common::storage_of, loss_common::wide_type;
 
 struct Settings {
   double student_temp, teacher_temp, local_weight;
@@ -43,9 +43,15 @@ int64_t pair_count(const at::Tensor& student, const at::Tensor& teacher) {
   return teacher.size(0) * (student.size(0) - 1);
 }
 
+PrototypeCounts counts_of(const at::Tensor& student, const at::Tensor& teacher) {
+  const int64_t batch = student.size(1), pairs = pair_count(student, teacher) * batch;
+  return {static_cast<double>(pairs), static_cast<double>(pairs), static_cast<double>(teacher.size(0) * batch),
+          static_cast<double>(student.size(0) * batch)};
+}
+
 /// Runs the kernel over all images; sums are added in the order of images, so that they do not depend on the number of threads.
-Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
-                const at::Tensor& grad) {
+LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
+                          const at::Tensor& grad) {
   loss_kernel::DinoProblem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
@@ -61,31 +67,38 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
   problem.teacher_temp = settings.teacher_temp;
   problem.local_weight = settings.local_weight;
 
-  std::vector<Sums> per_image(static_cast<size_t>(problem.batch));
+  std::vector<loss_kernel::ImageSums> per_image(static_cast<size_t>(problem.batch));
   const CpuLevel level = loss_kernel::level();
   at::parallel_for(0, problem.batch, 1, [&](int64_t begin, int64_t end) {
     const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::dino_scratch_size(problem)));
     loss_kernel::dino_images({&problem, begin, end, scratch.get(), per_image.data()}, level);
   });
-  Sums sums;
-  for (const Sums& image : per_image) {
+  PrototypeSums sums;
+  for (const loss_kernel::ImageSums& image : per_image) {
     sums.loss += image.loss;
     sums.cross_entropy += image.cross_entropy;
     sums.entropy += image.entropy;
     sums.student_entropy += image.student_entropy;
   }
-  return sums;
+  return means(sums, counts_of(student, teacher), at::kFloat);
 }
 
-/// The same with ATen's operators, student view by student view: float64, GPUs, and what the tests compare the kernel with.
-Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
-                 const at::Tensor& grad) {
+LossAndFigures run_cuda(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
+                        const at::Tensor& grad) {
+  auto [loss, figures] =
+      loss_cuda::dino(student, teacher, centre, {settings.student_temp, settings.teacher_temp}, settings.local_weight, grad);
+  return {loss, figures};
+}
+
+/// The same with ATen's operators, student view by student view: float64, what no kernel takes, and what the tests compare kernels with.
+LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
+                           const at::Tensor& grad) {
   const at::ScalarType wide = wide_type(student);
   at::Tensor log_p = at::log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, -1);
   const at::Tensor p = log_p.exp(), all = p.sum(0);  // [G, B, K] and [B, K]
   const double coefficient = 1.0 / (static_cast<double>(pair_count(student, teacher) * student.size(1)) * settings.student_temp);
-  at::Tensor figures = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of Sums: one transfer from a GPU
-  figures[2] = entropy_sum(p, log_p);
+  at::Tensor sums = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of PrototypeSums
+  sums[2] = entropy_sum(p, log_p);
   log_p.reset();
   for (int64_t v = 0; v < student.size(0); ++v) {
     const bool paired_with_itself = v < p.size(0);
@@ -95,34 +108,33 @@ Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at:
     const at::Tensor log_q = at::log_softmax(student[v].to(wide) / settings.student_temp, -1);
     const at::Tensor cross_entropy = -(target * log_q).sum(at::kDouble);
     at::Tensor q = log_q.exp();
-    figures[0] += cross_entropy * weight;
-    figures[1] += cross_entropy;
-    figures[3] += entropy_sum(q, log_q);
+    sums[0] += cross_entropy * weight;
+    sums[1] += cross_entropy;
+    sums[3] += entropy_sum(q, log_q);
     if (grad.defined()) grad[v].copy_(q.mul_(mass).sub_(target).mul_(coefficient * weight));
   }
-  const at::Tensor values = figures.cpu();
-  const double* f = values.const_data_ptr<double>();
-  return {f[0], f[1], f[2], f[3]};
+  return means(sums, counts_of(student, teacher), wide);
 }
 
 /// Forward computes the gradient as well, while the row is in the cache; backward scales it.
 class DinoLoss : public torch::autograd::Function<DinoLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
-                            const at::Tensor& centre, const Settings& settings, Sums* sums) {
+                            const at::Tensor& centre, const Settings& settings, at::Tensor* figures) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     at::Tensor grad;
     if (student.requires_grad()) {
       grad = at::empty_like(student, at::MemoryFormat::Contiguous);
       ctx->save_for_backward({grad});
     }
-    const auto run = runs_in_kernel({student, teacher}, centre) ? run_kernel : run_formula;
-    *sums = run(student.contiguous(), teacher.contiguous(), centre.contiguous(), settings, grad);
-    return at::full({}, sums->loss / static_cast<double>(pair_count(student, teacher) * student.size(1)),
-                    student.options().dtype(wide_type(student)));
+    const at::Tensor s = student.contiguous(), t = teacher.contiguous(), c = centre.contiguous();
+    const auto run = loss_cuda::takes({s, t}, c) ? run_cuda : runs_in_kernel({s, t}, c) ? run_kernel : run_formula;
+    auto [loss, numbers] = run(s, t, c, settings, grad);
+    *figures = numbers;
+    return loss;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}};
+    return {scaled(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}};
   }
 };
 
@@ -134,17 +146,12 @@ DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& tea
   const at::Tensor teacher = teacher_logits.detach(), middle = centre.detach();
   const Settings settings{student_temp, teacher_temp, local_weight};
 
-  Sums sums;
+  at::Tensor figures;
   DinoLossResult result;
-  result.loss = DinoLoss::apply(student_logits, teacher, middle, settings, &sums);
-  result.value = as_stored(sums.loss / static_cast<double>(pair_count(student_logits, teacher) * student_logits.size(1)), result.loss);
+  result.loss = DinoLoss::apply(student_logits, teacher, middle, settings, &figures);
+  result.set(figures);
   if (want_teacher_sum) result.teacher_sum = teacher.sum(at::IntArrayRef({0, 1}), false, wide_type(teacher));
   result.teacher_rows = teacher.size(0) * teacher.size(1);
-  const auto rows = static_cast<double>(student_logits.size(0) * student_logits.size(1));
-  result.teacher_entropy = sums.entropy / static_cast<double>(result.teacher_rows);
-  result.student_entropy = sums.student_entropy / rows;
-  result.kl =
-      sums.cross_entropy / static_cast<double>(pair_count(student_logits, teacher) * student_logits.size(1)) - result.teacher_entropy;
   return result;
 }
 

@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
 
 #include "comm/gather.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gpu/koleo_cuda.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {
@@ -33,6 +35,26 @@ std::optional<Refusal> refusal(int64_t batch, int64_t world_size, int64_t group_
   return std::nullopt;
 }
 
+/// Of groups within the batch.
+class KoleoOnGpu : public torch::autograd::Function<KoleoOnGpu> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& features, int64_t group, int64_t top_k) {
+    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const loss_cuda::KoleoForward f = loss_cuda::koleo_forward(features.contiguous(), group, top_k, kEps);
+    ctx->save_for_backward({f.normalized, f.norm, f.nearest, f.distance});
+    ctx->saved_data["group"] = group;
+    ctx->saved_data["type"] = features.scalar_type();
+    return f.loss;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const torch::autograd::variable_list saved = ctx->get_saved_variables();
+    return {loss_cuda::koleo_backward({{}, saved[0], saved[1], saved[2], saved[3]}, ctx->saved_data["group"].toInt(), kEps, grads[0],
+                                      ctx->saved_data["type"].toScalarType()),
+            {},
+            {}};
+  }
+};
+
 }  // namespace
 
 void check_koleo(int64_t batch, int world_size, int64_t group_size, int64_t top_k) {
@@ -46,6 +68,7 @@ at::Tensor koleo_loss(const at::Tensor& features, int64_t group_size, int64_t to
   if (const auto r = refusal(batch, ranks, group_size, top_k)) fail("KoLeo", r->expected, r->found, r->advice);
   const int64_t group = group_size == 0 ? batch * ranks : group_size;
 
+  if (group <= batch && loss_cuda::takes_koleo(features)) return KoleoOnGpu::apply(features, group, top_k);
   const at::Tensor x = loss_common::normalized(features, kEps);
   at::Tensor pool, own;  // [groups, group, D] and, of those, the images of this rank [groups, n, D]
   int64_t place = 0;     // of own's first image in its group

@@ -32,9 +32,35 @@ inline loss_kernel::Storage storage_of(const at::Tensor& t) {
   return t.scalar_type() == at::kFloat ? loss_kernel::Storage::kFloat : loss_kernel::Storage::kBFloat16;
 }
 
-/// What a scalar of this type holds of a number: the value of a loss that was made from it, without asking the device.
-inline double as_stored(double value, const at::Tensor& scalar) {
-  return scalar.scalar_type() == at::kDouble ? value : static_cast<double>(static_cast<float>(value));
+/// Sums over all rows or pairs, in nats.
+struct PrototypeSums {
+  double loss = 0, cross_entropy = 0, entropy = 0, student_entropy = 0;
+};
+/// What they are divided by.
+struct PrototypeCounts {
+  double loss = 1, pairs = 1, teacher_rows = 1, student_rows = 1;
+};
+/// A loss over prototypes as a scalar, and LossFigures::figures.
+struct LossAndFigures {
+  at::Tensor loss, figures;
+};
+
+inline LossAndFigures means(const PrototypeSums& sums, const PrototypeCounts& counts, at::ScalarType type) {
+  const at::Tensor loss = at::full({}, sums.loss / counts.loss, at::TensorOptions(type));
+  const double teacher_entropy = sums.entropy / counts.teacher_rows;
+  return {loss, at::tensor({loss.item<double>(), teacher_entropy, sums.student_entropy / counts.student_rows,
+                            sums.cross_entropy / counts.pairs - teacher_entropy},
+                           at::TensorOptions(at::kDouble))};
+}
+/// The same of sums [4] float64 in the order of PrototypeSums, on any device and without waiting for it.
+inline LossAndFigures means(const at::Tensor& sums, const PrototypeCounts& counts, at::ScalarType type) {
+  if (sums.is_cpu()) {
+    const double* s = sums.const_data_ptr<double>();
+    return means(PrototypeSums{s[0], s[1], s[2], s[3]}, counts, type);
+  }
+  const at::Tensor loss = (sums[0] / counts.loss).to(type), teacher_entropy = sums[2] / counts.teacher_rows;
+  return {loss,
+          at::stack({loss.to(at::kDouble), teacher_entropy, sums[3] / counts.student_rows, sums[1] / counts.pairs - teacher_entropy})};
 }
 
 /// A gradient that forward computed, times the weight that backward arrives with; on a GPU the host does not look at it.

@@ -8,20 +8,23 @@
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/loss/dino_loss_kernel.hpp"
+#include "loss/gpu/prototype_cuda.hpp"
 #include "loss_common.hpp"
 
 namespace dinoxx {
 namespace {
 
-using loss_common::entropy_sum, loss_common::runs_in_kernel, loss_common::scaled_gradient, loss_common::storage_of, loss_common::wide_type;
+using loss_common::entropy_sum, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts, loss_common::PrototypeSums,
+    loss_common::runs_in_kernel, loss_cuda::scaled, loss_common::storage_of, loss_common::wide_type;
 
 struct Settings {
   double student_temp, teacher_temp, divisor;
 };
 
-struct Sums : loss_kernel::PatchSums {
-  double loss = 0;  // weighted, divided
-};
+PrototypeCounts counts_of(const at::Tensor& student, const Settings& settings) {
+  const auto rows = static_cast<double>(std::max<int64_t>(student.size(0), 1));
+  return {settings.divisor, rows, rows, rows};
+}
 
 void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
            const Settings& settings) {
@@ -37,8 +40,8 @@ void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tenso
 }
 
 /// Rows are added in their order, so that the sums do not depend on the number of threads.
-Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                const Settings& settings, const at::Tensor& grad) {
+LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                          const Settings& settings, const at::Tensor& grad) {
   loss_kernel::PatchProblem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
@@ -58,22 +61,28 @@ Sums run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::
     const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(loss_kernel::patch_scratch_size(problem)));
     loss_kernel::patch_rows({&problem, begin, end, scratch.get(), per_row.data()}, level);
   });
-  Sums sums;
+  PrototypeSums sums;
   for (size_t i = 0; i < per_row.size(); ++i) {
     sums.loss += static_cast<double>(problem.row_weight[i]) * per_row[i].cross_entropy;
     sums.cross_entropy += per_row[i].cross_entropy;
     sums.entropy += per_row[i].entropy;
     sums.student_entropy += per_row[i].student_entropy;
   }
-  sums.loss /= settings.divisor;
-  return sums;
+  return means(sums, counts_of(student, settings), at::kFloat);
 }
 
-/// The same with ATen's operators on blocks of rows: float64, GPUs, and what the tests compare the kernel with.
-Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                 const Settings& settings, const at::Tensor& grad) {
+LossAndFigures run_cuda(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                        const Settings& settings, const at::Tensor& grad) {
+  auto [loss, figures] =
+      loss_cuda::patch(student, teacher, centre, row_weight, {settings.student_temp, settings.teacher_temp}, settings.divisor, grad);
+  return {loss, figures};
+}
+
+/// The same with ATen's operators on blocks of rows: float64, what no kernel takes, and what the tests compare kernels with.
+LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+                           const Settings& settings, const at::Tensor& grad) {
   const at::ScalarType wide = wide_type(student);
-  at::Tensor figures = at::zeros({4}, student.options().dtype(at::kDouble));  // one transfer from a GPU
+  at::Tensor sums = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of PrototypeSums
   const int64_t block = loss_columns::block_rows(student.size(1));
   for (int64_t i = 0; i < student.size(0); i += block) {
     const int64_t count = std::min(block, student.size(0) - i);
@@ -82,42 +91,37 @@ Sums run_formula(const at::Tensor& student, const at::Tensor& teacher, const at:
     const at::Tensor log_q = at::log_softmax(rows(student) / settings.student_temp, -1), weight = rows(row_weight);
     const at::Tensor cross_entropy = -(p * log_q).sum(-1);  // [count]
     at::Tensor q = log_q.exp();
-    figures[0] += (cross_entropy * weight).sum(at::kDouble);
-    figures[1] += cross_entropy.sum(at::kDouble);
-    figures[2] += entropy_sum(p, log_p);
-    figures[3] += entropy_sum(q, log_q);
+    sums[0] += (cross_entropy * weight).sum(at::kDouble);
+    sums[1] += cross_entropy.sum(at::kDouble);
+    sums[2] += entropy_sum(p, log_p);
+    sums[3] += entropy_sum(q, log_q);
     if (grad.defined()) {
       const at::Tensor coefficient = weight / (settings.divisor * settings.student_temp);
       grad.narrow(0, i, count).copy_(q.sub_(p).mul_(coefficient.unsqueeze(1)));
     }
   }
-  const at::Tensor values = figures.cpu();
-  const double* f = values.const_data_ptr<double>();
-  Sums sums;
-  sums.loss = f[0] / settings.divisor;
-  sums.cross_entropy = f[1];
-  sums.entropy = f[2];
-  sums.student_entropy = f[3];
-  return sums;
+  return means(sums, counts_of(student, settings), wide);
 }
 
 /// Forward computes the gradient as well, while the row is in the cache; backward scales it.
 class PatchLoss : public torch::autograd::Function<PatchLoss> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
-                            const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings, Sums* sums) {
+                            const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings, at::Tensor* figures) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     at::Tensor grad;
     if (student.requires_grad()) {
       grad = at::empty_like(student, at::MemoryFormat::Contiguous);
       ctx->save_for_backward({grad});
     }
-    const auto run = runs_in_kernel({student, teacher}, centre) ? run_kernel : run_formula;
-    *sums = run(student.contiguous(), teacher.contiguous(), centre.contiguous(), row_weight.contiguous(), settings, grad);
-    return at::full({}, sums->loss, student.options().dtype(wide_type(student)));
+    const at::Tensor s = student.contiguous(), t = teacher.contiguous(), c = centre.contiguous();
+    const auto run = loss_cuda::takes({s, t}, c) ? run_cuda : runs_in_kernel({s, t}, c) ? run_kernel : run_formula;
+    auto [loss, numbers] = run(s, t, c, row_weight.contiguous(), settings, grad);
+    *figures = numbers;
+    return loss;
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    return {scaled_gradient(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}, {}};
+    return {scaled(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}, {}};
   }
 };
 
@@ -129,15 +133,10 @@ PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher,
   check(student, teacher, centre, row_weight, settings);
   const at::Tensor target = teacher.detach(), middle = centre.detach();
   const at::Tensor weight = row_weight.detach().to(student.device(), wide_type(student));
-  Sums sums;
+  at::Tensor figures;
   PatchLossResult result;
-  result.loss = PatchLoss::apply(student, target, middle, weight, settings, &sums);
-  result.value = loss_common::as_stored(sums.loss, result.loss);
-  if (student.size(0) == 0) return result;
-  const auto rows = static_cast<double>(student.size(0));
-  result.teacher_entropy = sums.entropy / rows;
-  result.student_entropy = sums.student_entropy / rows;
-  result.kl = sums.cross_entropy / rows - result.teacher_entropy;
+  result.loss = PatchLoss::apply(student, target, middle, weight, settings, &figures);
+  result.set(figures);
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/gpu/prototype_cuda.hpp"
 
 // With c the prototypes' factors and r the samples', Q_ij = r_i exp(l_ij / T) c_j. Writing S_j for a sum over the samples of all ranks:
 //   first prototype step: 1 / c_j = S_j = sum_i exp(l_ij / T), in logarithms;
@@ -14,9 +15,22 @@
 namespace dinoxx {
 namespace {
 
-/// log S_j where there are samples at all.
-at::Tensor log_or_zero(const at::Tensor& sums) {
-  return at::where(sums == 0, at::zeros_like(sums), sums.log());
+// A log-sum-exp is top + log sums, 0 where there are no samples at all.
+
+/// With the maximum over all ranks.
+void rescale(at::Tensor& sums, const at::Tensor& own_top, const at::Tensor& top) {
+  if (loss_cuda::takes({sums})) return loss_cuda::rescale(sums, own_top, top);
+  sums.mul_((own_top - top).exp_());
+}
+
+at::Tensor first_centre(const at::Tensor& top, const at::Tensor& sums, double temp) {
+  if (loss_cuda::takes({sums})) return loss_cuda::first_centre(top, sums, temp);
+  return at::where(sums == 0, at::zeros_like(sums), (top + sums.log()) * temp);
+}
+
+void next_centre(at::Tensor& centre, const at::Tensor& sums, double temp) {
+  if (loss_cuda::takes({sums})) return loss_cuda::next_centre(centre, sums, temp);
+  centre.add_(at::where(sums == 0, at::zeros_like(sums), sums.log()), temp);
 }
 
 }  // namespace
@@ -33,14 +47,14 @@ at::Tensor sinkhorn_centre(const at::Tensor& logits, double temp, int iterations
   auto [top, sums] = loss_columns::log_sum_exp(rows, temp);
   const at::Tensor own_top = top.clone();
   comm.all_reduce(top, ReduceOp::kMax)->wait();
-  sums.mul_((own_top - top).exp_());
+  rescale(sums, own_top, top);
   comm.all_reduce(sums, ReduceOp::kSum)->wait();
-  at::Tensor centre = at::where(sums == 0, at::zeros_like(sums), (top + sums.log()) * temp);
+  at::Tensor centre = first_centre(top, sums, temp);
 
   for (int i = 1; i < iterations; ++i) {
     sums = loss_columns::softmax_sums(rows, centre, temp);
     comm.all_reduce(sums, ReduceOp::kSum)->wait();
-    centre.add_(log_or_zero(sums), temp);
+    next_centre(centre, sums, temp);
   }
   return centre;
 }

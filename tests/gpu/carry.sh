@@ -13,7 +13,7 @@ mkdir -p "$2"/{bin,lib,tests/gpu,tests/fakegpu,configs}
 out=$(cd "$2" && pwd)
 
 cp "$build/bin/dinoxx" "$out/bin/"
-for program in tests/gpu/gpu_optimizer tests/gpu/gpu_blocks tests/gpu/gpu_nccl tests/bench/dinoxx_bench_loader; do
+for program in tests/gpu/gpu_optimizer tests/gpu/gpu_blocks tests/gpu/gpu_losses tests/gpu/gpu_nccl tests/bench/dinoxx_bench_loader; do
   [ ! -x "$build/$program" ] || cp "$build/$program" "$out/bin/"
 done
 cp "$source_dir"/configs/*.cfg "$out/configs/"

@@ -79,7 +79,7 @@ class Run:
 
     def tests(self):
         folder = Path(self.program).parent
-        for name in ("gpu_optimizer", "gpu_blocks", "gpu_nccl"):
+        for name in ("gpu_optimizer", "gpu_blocks", "gpu_losses", "gpu_nccl"):
             places = [folder / name, folder.parent / "tests/gpu" / name]
             program = next((place for place in places if place.exists()), None)
             if not program:

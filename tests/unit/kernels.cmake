@@ -18,3 +18,11 @@ set_source_files_properties(${packed_kernels} PROPERTIES LANGUAGE CXX COMPILE_OP
 dinoxx_test(unit_cuda_blocks TORCH SOURCES model/packed_test.cpp ${packed} ${packed_kernels} ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp
   DEPS dinoxx_model dinoxx_test_golden LABELS unit)
 target_include_directories(unit_cuda_blocks BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
+# The losses as a GPU runs them, likewise.
+include(${PROJECT_SOURCE_DIR}/tests/golden/support.cmake)
+set(cuda_losses ${PROJECT_SOURCE_DIR}/src/loss/gpu)
+set(cuda_loss_kernels ${cuda_losses}/column_kernels.cu ${cuda_losses}/koleo_kernels.cu ${cuda_losses}/prototype_loss_kernels.cu)
+set_source_files_properties(${cuda_loss_kernels} PROPERTIES LANGUAGE CXX SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -Wno-unknown-pragmas)  # of nvcc: unroll
+dinoxx_test(unit_cuda_losses TORCH SOURCES loss/cuda_losses_test.cpp loss/cuda_koleo_test.cpp ${cuda_loss_kernels} ${cuda_losses}/koleo_cuda.cpp
+  ${cuda_losses}/prototype_cuda.cpp ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp DEPS dinoxx_loss dinoxx_test_golden LABELS unit)
+target_include_directories(unit_cuda_losses BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)

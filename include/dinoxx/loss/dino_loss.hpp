@@ -2,18 +2,15 @@
 #include <ATen/core/Tensor.h>
 
 #include "dinoxx/loss/centre.hpp"
+#include "dinoxx/loss/loss_figures.hpp"
 
 namespace dinoxx {
 
-/// The loss and what a log wants to know of it.
-struct DinoLossResult {
-  at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student_logits
-  double value = 0;            ///< of `loss`
-  at::Tensor teacher_sum;      ///< [K] sum of raw teacher logits over views and local batch, for the centre; undefined when not wanted
-  int64_t teacher_rows = 0;    ///< rows of the teacher: what teacher_sum adds up
-  double teacher_entropy = 0;  ///< mean over teacher rows, nats
-  double student_entropy = 0;  ///< mean over student rows, nats
-  double kl = 0;               ///< mean over pairs of KL(teacher || student), all pairs alike whatever local_weight is
+/// The loss and what a log wants to know of it; KL is a mean over pairs, all alike whatever local_weight is.
+struct DinoLossResult : LossFigures {
+  at::Tensor loss;           ///< scalar float32 (float64 for float64 logits), differentiable with respect to student_logits
+  at::Tensor teacher_sum;    ///< [K] sum of raw teacher logits over views and local batch, for the centre; undefined when not wanted
+  int64_t teacher_rows = 0;  ///< rows of the teacher: what teacher_sum adds up
 };
 
 /// DINO loss (dino_family.md 1.2; 2.2 and 3.2 are the same sum): cross-entropy between softmax((teacher - centre) / teacher_temp) and
@@ -23,7 +20,8 @@ struct DinoLossResult {
 /// want_teacher_sum: false saves a pass where nothing keeps a running centre.
 ///
 /// Memory beyond the logits: the student's gradient in the logits' type, and (5 + G) K floats a thread in the kernel that float32 and
-/// bfloat16 take on the CPU, one pass forward and backward; elsewhere ATen's operators view by view, about 2 G + 5 tensors of [B, K] in
+/// bfloat16 take on the CPU, one pass forward and backward. On a GPU the same types, where K is a multiple of 16 bytes, take own kernels
+/// that read the logits twice and need 4 floats a row beside. Else ATen's operators view by view, about 2 G + 5 tensors of [B, K] in
 /// float32 (float64). Never [pairs, B, K], nor [V, B, K] in float32.
 DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
                          double teacher_temp, double local_weight = 1.0, bool want_teacher_sum = true);

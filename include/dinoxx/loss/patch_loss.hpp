@@ -1,15 +1,13 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "dinoxx/loss/loss_figures.hpp"
+
 namespace dinoxx {
 
-/// The loss and what a log wants to know of it.
-struct PatchLossResult {
-  at::Tensor loss;             ///< scalar float32 (float64 for float64 logits), differentiable with respect to student
-  double value = 0;            ///< of `loss`
-  double teacher_entropy = 0;  ///< mean over rows, nats; 0 when M = 0
-  double student_entropy = 0;
-  double kl = 0;  ///< mean over rows of KL(teacher || student)
+/// The loss and what a log wants to know of it: means over rows, 0 when M = 0.
+struct PatchLossResult : LossFigures {
+  at::Tensor loss;  ///< scalar float32 (float64 for float64 logits), differentiable with respect to student
 };
 
 /// iBOT's loss at masked patches: sum_i row_weight_i CE_i / divisor, CE_i the cross-entropy between softmax((teacher_i - centre) /
@@ -21,7 +19,8 @@ struct PatchLossResult {
 /// counts as 0: the same numbers. For its other reading, a mean over masked patches alone, give weights 1 and the count of patches.
 ///
 /// The sums for a running patch centre: loss/centre.hpp. Memory beyond the logits as dino_loss: the student's gradient, and 4 K floats a
-/// thread or, in ATen's way, blocks of rows of 16 MB, six at a time.
+/// thread; on a GPU in float32 and bfloat16, K a multiple of 16 bytes, 12 floats a row; else, in ATen's way, blocks of rows of 16 MB, six
+/// at a time.
 PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
                            double student_temp, double teacher_temp, double divisor);
 

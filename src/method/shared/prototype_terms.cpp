@@ -18,6 +18,20 @@ namespace {
 // To share mass out evenly takes more samples than one: with one, every prototype's share is that sample's, and the target is uniform.
 constexpr int64_t kFewestSamples = 4;
 
+/// The sum over the global views, never across them.
+at::Tensor koleo_of_views(const LossInputs& in, int64_t group, int64_t top_k) {
+  const at::Tensor& features = in.student.features;
+  // a GPU that is kept waiting for launches takes all views in one call, where no group reaches beyond a view
+  if (!features.is_cpu() && features.size(1) % group == 0)
+    return koleo_loss(features.narrow(0, 0, in.global_views).flatten(0, 1), group, top_k, in.comm) * static_cast<double>(in.global_views);
+  at::Tensor sum;
+  for (int64_t view = 0; view < in.global_views; ++view) {
+    const at::Tensor one = koleo_loss(features[view], group, top_k, in.comm);
+    sum = sum.defined() ? sum + one : one;
+  }
+  return sum;
+}
+
 }  // namespace
 
 LossTerm dino_term(const Config& config) {
@@ -29,6 +43,7 @@ LossTerm dino_term(const Config& config) {
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(in.teacher.logits.flatten(0, 1), temp, iterations, *in.comm) : in.centre;
     DinoLossResult r =
         dino_loss(in.student.logits, in.teacher.logits, centre, student_temp, temp, in.values.local_weight, /*want_teacher_sum=*/!sinkhorn);
+    r.read();
     LossOutputs out;
     out.loss = r.loss;
     out.value = r.value;
@@ -57,6 +72,7 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(teacher, temp, iterations, *in.comm) : in.patch_centre;
     const double crops = static_cast<double>(in.masks.masked.size(0));
     PatchLossResult r = patch_loss(in.student.patch_logits, teacher, centre, in.masks.weights, student_temp, temp, crops);
+    r.read();
     LossOutputs out;
     out.loss = r.loss;
     out.value = r.value;
@@ -85,14 +101,9 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
 
 LossTerm koleo_term(const Config& config) {
   const int64_t group = config.loss->koleo_group, top_k = config.loss->koleo_top_k;
-  // the sum over the global views, never across them
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
-    const int64_t local = in.student.features.size(1);
-    for (int64_t view = 0; view < in.global_views; ++view) {
-      const at::Tensor one = koleo_loss(in.student.features[view], group == 0 ? local : group, top_k, in.comm);
-      out.loss = out.loss.defined() ? out.loss + one : one;
-    }
+    out.loss = koleo_of_views(in, group == 0 ? in.student.features.size(1) : group, top_k);
     out.value = out.loss.item<double>();
     out.metrics = {{"koleo_loss", *out.value}};
     return out;
