@@ -113,7 +113,7 @@ std::vector<Features> VisionTransformer::forward_packed(std::span<const Crops> c
 }
 
 std::vector<Features> VisionTransformer::forward_crops(std::span<const Crops> crops, bool patches) const {
-  if (packs(crops.size()) && patches) return packed_features(crops);
+  if (packs(crops.size()) && patches) return packed_first_and_cls(crops);
   std::vector<Features> features;
   if (packs(crops.size())) {
     for (const at::Tensor& cls : packed_cls(crops)) features.push_back({cls, {}, {}});

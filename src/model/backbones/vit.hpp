@@ -102,9 +102,12 @@ class VisionTransformer {
   };
   PackedPass start_packed(std::span<const Crops> crops) const;
   void packed_block(size_t block, PackedPass& pass, const PackedNorm& next) const;
-  void run_packed(PackedPass& pass, size_t count, const PackedNorm& last) const;
+  void run_packed(PackedPass& pass, size_t begin, size_t end, const PackedNorm& last) const;
   std::vector<Features> packed_features(std::span<const Crops> crops) const;
   std::vector<at::Tensor> packed_cls(std::span<const Crops> crops) const;
+  std::vector<Features> packed_first_and_cls(std::span<const Crops> crops) const;  ///< the first group in full, of the others the CLS
+  bool last_block_for_cls(std::span<const Crops> crops) const;  ///< whether it can be computed for the CLS alone (cls_block.hpp)
+  at::Tensor packed_cls_of_last(const PackedPass& pass) const;  ///< [samples of all groups, D], from what stands before the last block
 
   VitConfig config_;
   at::ScalarType dtype_;

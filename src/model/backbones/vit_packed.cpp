@@ -1,6 +1,9 @@
 // Crops of several sizes through the blocks as rows of one matrix, where a GPU has own kernels for it (ops/packed.hpp).
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "base/rng.hpp"
 #include "base/stop_scope.hpp"
 #include "model/layers/cls_block.hpp"
@@ -17,6 +20,14 @@ struct VisionTransformer::PackedPass {
   ops::PackedRows rows;
   PackedDraws draws;
   std::vector<ops::PackedRotary> tables;  ///< of each group for all blocks, [sets, patches, head_dim / 2]
+  int64_t first_sample = 0;               ///< of the draws' samples, where these rows are a part of what was drawn for
+
+  ops::PackedBranch branch(size_t block, int which) const {
+    ops::PackedBranch drawn = draws.of(block, which);
+    const int64_t count = std::accumulate(rows.samples.begin(), rows.samples.end(), int64_t{0});
+    if (drawn.gain.defined() && count < drawn.gain.size(0)) drawn.gain = drawn.gain.narrow(0, first_sample, count);
+    return drawn;
+  }
 
   /// Rotary positions of each group in a block.
   std::vector<ops::PackedRotary> rotary(size_t block) const {
@@ -98,7 +109,7 @@ PackedBlock packed_weights(const VitBlock& b, bool mask_key_bias) {
 void VisionTransformer::packed_block(size_t block, PackedPass& pass, const PackedNorm& next) const {
   StopScope::check();
   const VitBlock& weights = blocks_[block];
-  const ops::PackedBranch first = pass.draws.of(block, 0), second = pass.draws.of(block, 1);
+  const ops::PackedBranch first = pass.branch(block, 0), second = pass.branch(block, 1);
   const auto run = [weights, context = context(), rows = pass.rows, rotary = pass.rotary(block), first, second, next](
                        const at::Tensor& x, const at::Tensor& normed) {
     const PackedBlock w = packed_weights(weights, context.mask_key_bias);
@@ -127,13 +138,13 @@ void VisionTransformer::packed_block(size_t block, PackedPass& pass, const Packe
   pass.h = at::Tensor();
 }
 
-void VisionTransformer::run_packed(PackedPass& pass, size_t count, const PackedNorm& last) const {
-  for (size_t i = 0; i < count; ++i) {
+void VisionTransformer::run_packed(PackedPass& pass, size_t begin, size_t end, const PackedNorm& last) const {
+  for (size_t i = begin; i < end; ++i) {
     PackedNorm next = last;
     if (config_.recompute)
       next = {};
     else if (i + 1 < blocks_.size())
-      next = {blocks_[i + 1].plain.norm1_weight, blocks_[i + 1].plain.norm1_bias, pass.draws.of(i + 1, 0)};
+      next = {blocks_[i + 1].plain.norm1_weight, blocks_[i + 1].plain.norm1_bias, pass.branch(i + 1, 0)};
     packed_block(i, pass, next);
   }
 }
@@ -143,7 +154,7 @@ std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> 
   const bool local_norm =
       local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
   const bool one_norm = !cls_norm_weight_.defined() && !local_norm;
-  run_packed(pass, blocks_.size(), one_norm ? PackedNorm{norm_weight_, norm_bias_, {}} : PackedNorm{});
+  run_packed(pass, 0, blocks_.size(), one_norm ? PackedNorm{norm_weight_, norm_bias_, {}} : PackedNorm{});
   std::vector<Features> features;
   if (one_norm) {
     const at::Tensor h = pass.h.defined() ? pass.h : ops::packed_norm(pass.x, pass.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
@@ -155,23 +166,19 @@ std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> 
   return features;
 }
 
-std::vector<at::Tensor> VisionTransformer::packed_cls(std::span<const Crops> crops) const {
+bool VisionTransformer::last_block_for_cls(std::span<const Crops> crops) const {
   const VitBlock& last = blocks_.back();
-  const bool subset = config_.drop_path > 0 && config_.drop_path_form != "mask" &&
-                      std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.origin != nullptr; });
-  const bool plain = !last.w12_weight.defined() && last.plain.qkv_bias.defined() && config_.positions != "rope" && !subset;
+  const bool trained = std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.origin != nullptr; });
+  const bool subset = trained && config_.drop_path > 0 && config_.drop_path_form != "mask";
   const bool local_norm =
       local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
-  std::vector<at::Tensor> cls;
-  if (!plain || local_norm) {
-    for (const Features& f : packed_features(crops)) cls.push_back(f.cls);
-    return cls;
-  }
-  // the last block for the CLS rows alone: cls_block.hpp
-  PackedPass pass = start_packed(crops);
-  run_packed(pass, blocks_.size() - 1, {});
+  return !last.w12_weight.defined() && last.plain.qkv_bias.defined() && config_.positions != "rope" && !subset && !local_norm;
+}
+
+at::Tensor VisionTransformer::packed_cls_of_last(const PackedPass& pass) const {
+  const VitBlock& last = blocks_.back();
   const size_t i = blocks_.size() - 1;
-  const ops::PackedBranch first = pass.draws.of(i, 0), second = pass.draws.of(i, 1);
+  const ops::PackedBranch first = pass.branch(i, 0), second = pass.branch(i, 1);
   const at::Tensor h = pass.h.defined()
                            ? pass.h
                            : ops::packed_norm(pass.x, pass.rows, first, last.plain.norm1_weight, last.plain.norm1_bias, config_.norm_eps);
@@ -182,9 +189,43 @@ std::vector<at::Tensor> VisionTransformer::packed_cls(std::span<const Crops> cro
   const at::Tensor &weight = cls_norm_weight_.defined() ? cls_norm_weight_ : norm_weight_,
                    &bias = cls_norm_weight_.defined() ? cls_norm_bias_ : norm_bias_;
   const ops::PackedRows one_token{pass.rows.samples, std::vector<int64_t>(rows.size(), 1)};
-  const ops::PackedOut out = ops::packed_branches(rows.size() == 1 ? rows.front() : at::cat(rows), mixed, one_token, w.branches,
-                                                  config_.norm_eps, first, second, {weight, bias, {}});
-  return out.h.split_with_sizes(pass.rows.samples);
+  return ops::packed_branches(rows.size() == 1 ? rows.front() : at::cat(rows), mixed, one_token, w.branches, config_.norm_eps, first,
+                              second, {weight, bias, {}})
+      .h;
+}
+
+std::vector<at::Tensor> VisionTransformer::packed_cls(std::span<const Crops> crops) const {
+  if (!last_block_for_cls(crops)) {
+    std::vector<at::Tensor> cls;
+    for (const Features& f : packed_features(crops)) cls.push_back(f.cls);
+    return cls;
+  }
+  PackedPass pass = start_packed(crops);
+  run_packed(pass, 0, blocks_.size() - 1, {});
+  return packed_cls_of_last(pass).split_with_sizes(pass.rows.samples);
+}
+
+std::vector<Features> VisionTransformer::packed_first_and_cls(std::span<const Crops> crops) const {
+  if (crops.size() == 1 || cls_norm_weight_.defined() || !last_block_for_cls(crops)) return packed_features(crops);
+  PackedPass all = start_packed(crops);
+  run_packed(all, 0, blocks_.size() - 1, {});
+  PackedPass first = all, others = all;
+  first.rows = {{all.rows.samples[0]}, {all.rows.tokens[0]}};
+  others.rows.samples.erase(others.rows.samples.begin());
+  others.rows.tokens.erase(others.rows.tokens.begin());
+  others.first_sample = all.rows.samples[0];
+  const std::vector<int64_t> counts{first.rows.rows(), others.rows.rows()};
+  const std::vector<at::Tensor> x = all.x.split_with_sizes(counts);
+  first.x = x[0], others.x = x[1];
+  if (all.h.defined()) {
+    const std::vector<at::Tensor> h = all.h.split_with_sizes(counts);
+    first.h = h[0], others.h = h[1];
+  }
+  run_packed(first, blocks_.size() - 1, blocks_.size(), {norm_weight_, norm_bias_, {}});
+  const at::Tensor h = first.h.defined() ? first.h : ops::packed_norm(first.x, first.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
+  std::vector<Features> features{split(first.unpacked(h)[0])};
+  for (const at::Tensor& cls : packed_cls_of_last(others).split_with_sizes(others.rows.samples)) features.push_back({cls, {}, {}});
+  return features;
 }
 
 }  // namespace dinoxx
