@@ -6,10 +6,13 @@
 #include <unordered_map>
 
 #include "dinoxx/base/error.hpp"
+#include "gradient_gather.hpp"
 #include "gradient_sync.hpp"
 
 namespace dinoxx {
 namespace {
+
+constexpr int64_t kGpuMessage = 25'000'000;  // bytes
 
 struct Hook : torch::autograd::PostAccumulateGradHook {
   explicit Hook(std::function<void()> call) : call(std::move(call)) {}
@@ -17,17 +20,38 @@ struct Hook : torch::autograd::PostAccumulateGradHook {
   std::function<void()> call;
 };
 
+// Neighbours together until they have `bytes`; the layout, and so checkpoints, stay as they are.
+std::vector<Bucket> together(const std::vector<Bucket>& buckets, int64_t bytes, int64_t element_size) {
+  std::vector<Bucket> messages;
+  for (const Bucket& bucket : buckets) {
+    if (messages.empty() || (messages.back().end - messages.back().begin) * element_size >= bytes) {
+      messages.push_back(bucket);
+    } else {
+      messages.back().end = bucket.end;
+      messages.back().last_segment = bucket.last_segment;
+    }
+  }
+  return messages;
+}
+
 }  // namespace
 
 struct GradientSync::Impl {
-  Impl(std::shared_ptr<Communicator> comm, const ParamLayout& layout, FlatState& state)
-      : comm(std::move(comm)), layout(layout), state(state) {}
+  Impl(std::shared_ptr<Communicator> comm, const ParamLayout& layout, FlatState& state, GradientPath path)
+      : comm(std::move(comm)),
+        layout(layout),
+        state(state),
+        gathered(path.gathered),
+        buckets(together(layout.buckets, path.message_bytes, state.grad.element_size())) {}
 
   std::shared_ptr<Communicator> comm;
   const ParamLayout layout;
   FlatState& state;
+  const bool gathered;
+  const std::vector<Bucket> buckets;   // that travel together
   std::vector<at::Tensor> parameters;  // by segment; undefined where not trainable
   std::vector<int> bucket_of;          // by segment
+  std::vector<int> trainable;          // segments, by bucket
 
   bool armed = false;
   bool first_step = true;
@@ -38,12 +62,17 @@ struct GradientSync::Impl {
   std::vector<std::unique_ptr<Work>> works;
   size_t oldest = 0;  // the first work not known to be done
   std::vector<BucketEvent> events;
+  // gathered:
+  std::vector<at::Tensor> held;  // by segment: a gradient that is not in the buffer yet
+  std::vector<int> held_count;   // by bucket
+  std::vector<bool> written;     // by segment: the buffer has a gradient of this step
 
-  at::Tensor bucket_grad(size_t b) const {
-    return state.grad.narrow(0, layout.buckets[b].begin, layout.buckets[b].end - layout.buckets[b].begin);
+  at::Tensor bucket_grad(size_t b) const { return state.grad.narrow(0, buckets[b].begin, buckets[b].end - buckets[b].begin); }
+  at::Tensor segment_grad(size_t s) const {
+    return state.grad.narrow(0, layout.segments[s].offset, layout.segments[s].numel).view(layout.segments[s].shape);
   }
   void log(BucketEvent::Kind kind, int bucket) {
-    const int64_t bytes = bucket < 0 ? 0 : (layout.buckets[bucket].end - layout.buckets[bucket].begin) * state.grad.element_size();
+    const int64_t bytes = bucket < 0 ? 0 : (buckets[bucket].end - buckets[bucket].begin) * state.grad.element_size();
     events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
   }
 
@@ -53,9 +82,29 @@ struct GradientSync::Impl {
       fail(layout.segments[segment].name, fmt::format("{} gradient(s) in this step", accumulations), "one more",
            "Its bucket has left already; tell GradientSync::begin() how many backward passes there are");
     }
+    if (gathered) take(segment);
     if (arrived[segment] == accumulations) --pending[bucket_of[segment]];
     post_ready();
     progress();
+  }
+
+  void take(size_t segment) {
+    const auto b = static_cast<size_t>(bucket_of[segment]);
+    if (held[segment].defined()) write_held(b);  // of the pass before, in which another segment got none
+    std::swap(held[segment], parameters[segment].mutable_grad());
+    if (++held_count[b] == trainable[b]) write_held(b);
+  }
+  void write_held(size_t b) {
+    std::vector<parallel_detail::FreshGradient> fresh;
+    for (int i = buckets[b].first_segment; i < buckets[b].last_segment; ++i) {
+      const auto s = static_cast<size_t>(i);
+      if (!held[s].defined()) continue;
+      fresh.push_back({std::move(held[s]), layout.segments[s].offset, written[s]});
+      held[s] = at::Tensor();
+      written[s] = true;
+    }
+    held_count[b] = 0;
+    if (!fresh.empty()) parallel_detail::gather_gradients(fresh, state.grad);
   }
 
   // In index order whatever the order of arrival: the ranks must post the same sequence.
@@ -64,6 +113,7 @@ struct GradientSync::Impl {
   }
   void post_next() {
     const int b = static_cast<int>(next_bucket++);
+    if (gathered) write_held(static_cast<size_t>(b));
     log(BucketEvent::Kind::kPosted, b);
     works.push_back(comm->all_reduce(bucket_grad(b), ReduceOp::kSum));
   }
@@ -80,9 +130,16 @@ struct GradientSync::Impl {
   }
 
   // An optimizer's or a module's zero_grad() would drop the views, and the gradients would silently no longer arrive in the buffer.
+  // Gathered ones are taken by the hooks: one that is still there had none.
   void check_views() const {
     for (size_t s = 0; s < parameters.size(); ++s) {
       if (!parameters[s].defined()) continue;
+      if (gathered) {
+        if (parameters[s].grad().defined())
+          fail(layout.segments[s].name, "a gradient that the hook has taken", "one in .grad",
+               "Leave .grad and the hook of a parameter to GradientSync");
+        continue;
+      }
       const char* expected = static_cast<char*>(state.grad.data_ptr()) + layout.segments[s].offset * state.grad.element_size();
       const at::Tensor& grad = parameters[s].grad();
       if (!grad.defined() || grad.data_ptr() != expected) {
@@ -93,22 +150,31 @@ struct GradientSync::Impl {
   }
 };
 
-GradientSync::GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state)
-    : impl_(std::make_unique<Impl>(std::move(comm), layout, state)) {
-  Impl& impl = *impl_;
+GradientPath gradient_path(at::Device device) {
+  return device.is_cpu() ? GradientPath{} : GradientPath{.gathered = true, .message_bytes = kGpuMessage};
+}
+
+GradientSync::GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state,
+                           std::optional<GradientPath> path) {
   if (!state.grad.defined()) fail("GradientSync", "a FlatState with gradients", "one without", "Construct it with with_grad = true");
+  impl_ = std::make_unique<Impl>(std::move(comm), layout, state, path.value_or(gradient_path(state.grad.device())));
+  Impl& impl = *impl_;
   std::unordered_map<std::string, at::Tensor> by_name;
   for (const NamedTensor& parameter : parameters) by_name[parameter.name] = parameter.tensor;
   impl.parameters.resize(layout.segments.size());
   impl.bucket_of.resize(layout.segments.size());
-  for (size_t b = 0; b < layout.buckets.size(); ++b) {
-    for (int s = layout.buckets[b].first_segment; s < layout.buckets[b].last_segment; ++s) impl.bucket_of[s] = static_cast<int>(b);
+  for (size_t b = 0; b < impl.buckets.size(); ++b) {
+    for (int s = impl.buckets[b].first_segment; s < impl.buckets[b].last_segment; ++s) impl.bucket_of[s] = static_cast<int>(b);
   }
+  impl.trainable.assign(impl.buckets.size(), 0);
+  impl.held.resize(layout.segments.size());
   for (size_t s = 0; s < layout.segments.size(); ++s) {
     if (!layout.segments[s].trainable) continue;
     const auto found = by_name.find(layout.segments[s].name);
     if (found == by_name.end()) fail("GradientSync", fmt::format("a parameter named {}", layout.segments[s].name), "none", "");
     impl.parameters[s] = found->second;
+    ++impl.trainable[static_cast<size_t>(impl.bucket_of[s])];
+    if (impl.gathered) impl.parameters[s].mutable_grad() = at::Tensor();
   }
   impl.check_views();
   for (size_t s = 0; s < layout.segments.size(); ++s) {
@@ -118,8 +184,11 @@ GradientSync::GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout
 }
 
 GradientSync::~GradientSync() {
-  for (const at::Tensor& parameter : impl_->parameters) {
-    if (parameter.defined()) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  for (size_t s = 0; s < impl_->parameters.size(); ++s) {
+    const at::Tensor& parameter = impl_->parameters[s];
+    if (!parameter.defined()) continue;
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+    if (impl_->gathered) parameter.mutable_grad() = impl_->segment_grad(s);
   }
 }
 
@@ -131,8 +200,14 @@ void GradientSync::begin(int accumulations) {
   impl.events.clear();
   impl.accumulations = accumulations;
   impl.arrived.assign(impl.layout.segments.size(), 0);
-  impl.pending.assign(impl.layout.buckets.size(), 0);
-  for (size_t s = 0; s < impl.parameters.size(); ++s) impl.pending[impl.bucket_of[s]] += impl.parameters[s].defined();
+  impl.pending = impl.trainable;
+  if (impl.gathered) {
+    impl.held.assign(impl.layout.segments.size(), at::Tensor());
+    impl.held_count.assign(impl.buckets.size(), 0);
+    impl.written.assign(impl.layout.segments.size(), false);
+    for (const at::Tensor& parameter : impl.parameters)  // of a backward between the steps
+      if (parameter.defined()) parameter.mutable_grad() = at::Tensor();
+  }
   impl.armed = true;
 }
 

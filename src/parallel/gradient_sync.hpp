@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,8 @@
 
 namespace dinoxx {
 
-/// What happened to a bucket in one backward, in order. `sequence` counts events of this step over all buckets.
+/// What happened to a bucket, or to buckets that travel together, in one backward, in order. `sequence` counts events of this step over all
+/// buckets.
 struct BucketEvent {
   enum class Kind { kPosted, kCompleted, kBackwardEnded } kind;
   int bucket = -1;
@@ -17,18 +19,29 @@ struct BucketEvent {
   int sequence = 0;
 };
 
+/// How gradients come into the flat buffer, and how much of it travels at once.
+struct GradientPath {
+  bool gathered = false;      ///< .grad stays empty: each fresh gradient is taken, and a bucket's are written when the last has come
+  int64_t message_bytes = 0;  ///< neighbouring buckets travel together until they have as many
+};
+/// CPU: autograd adds into .grad, views of the buffer, and buckets travel as they are laid out. GPU: gathered, one launch in the place of
+/// one for each parameter, and 25 MB at once, which NCCL needs for the speed of its links.
+GradientPath gradient_path(at::Device device);
+
 /// Gradient averaging over ranks, overlapped with backward: hooks count ready segments, a bucket is posted when all of its segments have
 /// their gradient, always in index order; every hook also drives the collectives under way (MPI makes no progress by itself). The same at
 /// one rank as at many.
 class GradientSync {
  public:
   /// Puts a hook on every trainable parameter (its one post-accumulate slot); the destructor takes them off. `state` must outlive this and
-  /// have gradients.
-  GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state);
+  /// have gradients. `path`: gradient_path of the state's device where it is absent. While gathered gradients are in use parameters have no
+  /// .grad; the destructor gives them their views back.
+  GradientSync(std::shared_ptr<Communicator> comm, const ParamLayout& layout, const NamedTensors& parameters, FlatState& state,
+               std::optional<GradientPath> path = std::nullopt);
   ~GradientSync();
-  /// Before the backward pass(es) of a step: arms the hooks. `accumulations`: how many times each parameter's gradient is added to before
-  /// finish() (the number of backward passes); a bucket leaves at the last one, and one more is an Error, because it would miss the
-  /// all-reduce.
+  /// Before the backward pass(es) of a step, with the flat gradient zeroed: arms the hooks. `accumulations`: how many times each
+  /// parameter's gradient is added to before finish() (the number of backward passes); a bucket leaves at the last one, and one more is an
+  /// Error, because it would miss the all-reduce.
   void begin(int accumulations = 1);
   /// Drives the collectives under way, for long stretches without hooks. Called by the hooks.
   void progress();

@@ -39,7 +39,8 @@ std::vector<Field> train_fields() {
           "on a GPU: the attention kernel; cudnn and flash are of bf16 alone; auto: the first of them that takes the network's heads")),
       field<train, &TrainingConfig::fused_kernels>("train.fused_kernels", "yes",
                                                    "own CPU kernels; no: LibTorch's operations one by one (slower)"),
-      field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB", {0.001, 1024}),
+      field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB; GPUs send at least 25 MB",
+                                               {0.001, 1024}),
       not_training(field<train, &TrainingConfig::threads>(
           "train.threads", "auto", "compute threads of a rank; auto: OMP_NUM_THREADS, else the rank's share of the cores", positive)),
       not_training(field<train, &TrainingConfig::log_every>("train.log_every", "10", "steps between two lines of metrics.jsonl", positive)),

@@ -114,15 +114,17 @@ TEST_F(Nccl, AveragedGradientIsTheSerialOne) {
   serial.loss(toy_batch(0, control->size() * kBatch, kWidth).to(options.device)).backward();
   const ParamLayout layout = ParamLayout::build(network.parameters, 4);
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(nccl, layout, network.parameters, state);
+  GradientSync sync(nccl, layout, network.parameters, state, GradientPath{.gathered = true});
   for (int step = 0; step < 3; ++step) {
     state.zero_grad();
     sync.begin();
     network.loss(toy_batch(control->rank() * kBatch, kBatch, kWidth).to(options.device)).backward();
     sync.finish();
     for (size_t i = 0; i < network.parameters.size(); ++i) {
-      EXPECT_LE((network.parameters[i].tensor.grad() - serial.parameters[i].tensor.grad()).abs().max().item<double>(), 1e-12)
-          << network.parameters[i].name;
+      const Segment& segment = layout.segments[network.parameters.size() - 1 - i];  // in reverse order of execution
+      ASSERT_EQ(segment.name, network.parameters[i].name);
+      const at::Tensor gradient = state.grad.narrow(0, segment.offset, segment.numel).view(segment.shape);
+      EXPECT_LE((gradient - serial.parameters[i].tensor.grad()).abs().max().item<double>(), 1e-12) << network.parameters[i].name;
     }
     check_ranks_agree(*control, state.grad, "gradient", step);
     int posted = 0;

@@ -45,6 +45,12 @@ std::vector<int> buckets_of(const std::vector<BucketEvent>& events, Kind kind, b
   return buckets;
 }
 
+at::Tensor gradient_of(const ParamLayout& layout, const FlatState& state, const std::string& name) {
+  for (const Segment& s : layout.segments)
+    if (s.name == name) return state.grad.narrow(0, s.offset, s.numel).view(s.shape);
+  fail(name, "a segment", "none", "");
+}
+
 std::vector<int> counting(int count) {
   std::vector<int> numbers(count);
   for (int i = 0; i < count; ++i) numbers[i] = i;
@@ -53,7 +59,7 @@ std::vector<int> counting(int count) {
 
 }  // namespace
 
-void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm) {
+void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork serial(kLayers, kWidth);
   for (NamedTensor& parameter : serial.parameters) parameter.tensor.set_requires_grad(true);
   serial.loss(toy_batch(0, comm->size() * kBatch, kWidth)).backward();
@@ -61,7 +67,7 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm)
   ToyNetwork network(kLayers, kWidth);
   const ParamLayout layout = ParamLayout::build(network.parameters, kWidth * kWidth * 8);
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   for (int step = 0; step < 3; ++step) {
     // step 2: the batch in two halves, whose losses are means over 1 and 2 rows
     state.zero_grad();
@@ -78,7 +84,7 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm)
     sync.finish();
     for (size_t i = 0; i < network.parameters.size(); ++i) {
       const at::Tensor& expected = serial.parameters[i].tensor.grad();
-      EXPECT_LE((network.parameters[i].tensor.grad() - expected).abs().max().item<double>(),
+      EXPECT_LE((gradient_of(layout, state, network.parameters[i].name) - expected).abs().max().item<double>(),
                 1e-14 + 1e-12 * expected.abs().max().item<double>())
           << network.parameters[i].name << " in step " << step << ", rank " << comm->rank() << " of " << comm->size();
     }
@@ -92,11 +98,54 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm)
       ThrowsMessage<std::exception>(AllOf(HasSubstr("layers.5."), HasSubstr("how many backward passes"))));
 }
 
-void check_bf16_network(const std::shared_ptr<Communicator>& comm) {
+void check_gathered_is_added(const std::shared_ptr<Communicator>& comm) {
+  for (const at::ScalarType type : {at::kDouble, at::kBFloat16}) {
+    const at::ScalarType master = type == at::kDouble ? at::kDouble : at::kFloat;
+    ToyNetwork views(kLayers, kWidth, type), gathered(kLayers, kWidth, type);
+    const ParamLayout layout = ParamLayout::build(views.parameters, kWidth * kWidth * 8);
+    FlatState of_views(layout, views.parameters, true, master), of_gathered(layout, gathered.parameters, true, master);
+    {
+      GradientSync with_views(comm, layout, views.parameters, of_views, GradientPath{});
+      GradientSync with_gathered(comm, layout, gathered.parameters, of_gathered, GradientPath{.gathered = true});
+      const auto step = [&](const ToyNetwork& network, FlatState& state, GradientSync& sync, int step) {
+        state.zero_grad();
+        sync.begin(2);
+        ToyNetwork part(0, kWidth);
+        part.parameters = network.parameters;
+        if (step == 1) part.parameters.resize(6);  // the first three layers
+        const at::Tensor all = toy_batch(comm->rank() * kBatch, kBatch, kWidth, type);
+        const at::Tensor alone = network.parameters[7].tensor.sum();  // a bias, which shares its bucket with a weight
+        (step == 2 ? alone : part.loss(all)).backward();
+        (step == 3 ? alone : network.loss(all)).backward();
+        sync.finish();
+      };
+      for (int i = 0; i < 4; ++i) {
+        step(views, of_views, with_views, i);
+        step(gathered, of_gathered, with_gathered, i);
+        EXPECT_TRUE(at::equal(of_views.grad, of_gathered.grad)) << "step " << i;
+        for (const NamedTensor& p : gathered.parameters) EXPECT_FALSE(p.tensor.grad().defined()) << p.name;
+      }
+      gathered.loss(toy_batch(0, 1, kWidth, type)).backward();  // belongs to no step
+      step(gathered, of_gathered, with_gathered, 2);
+      EXPECT_TRUE(at::equal(of_views.grad, of_gathered.grad));
+      with_gathered.begin();
+      gathered.loss(toy_batch(0, 1, kWidth, type)).backward();
+      gathered.parameters[3].tensor.mutable_grad() = at::ones_like(gathered.parameters[3].tensor);
+      EXPECT_THAT([&] { with_gathered.finish(); }, ThrowsMessage<Error>(AllOf(HasSubstr("layers.1.bias"), HasSubstr("one in .grad"))));
+    }
+    of_gathered.grad.fill_(7);
+    for (const NamedTensor& p : gathered.parameters) {
+      EXPECT_EQ(p.tensor.grad().scalar_type(), master) << p.name;
+      EXPECT_TRUE((p.tensor.grad() == 7).all().item<bool>()) << p.name;
+    }
+  }
+}
+
+void check_bf16_network(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth, at::kBFloat16);
   const ParamLayout layout = ParamLayout::build(network.parameters, kWidth * kWidth * 8);
   FlatState state(layout, network.parameters, true);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   sync.begin();
   network.loss(toy_batch(comm->rank() * kBatch, kBatch, kWidth, at::kBFloat16)).backward();
   sync.finish();
@@ -106,23 +155,28 @@ void check_bf16_network(const std::shared_ptr<Communicator>& comm) {
   check_ranks_agree(*comm, state.grad, "gradient", 0);
 }
 
-void check_event_log(const std::shared_ptr<Communicator>& comm) {
+void check_event_log(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth);
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
   ASSERT_EQ(layout.buckets.size(), 2u * kLayers);
+  const int together = path.message_bytes > 0 ? 2 : 1, messages = 2 * kLayers / together;
+  if (together > 1) {
+    ASSERT_GT(path.message_bytes, kBucketMultiple * 8);
+    ASSERT_LE(path.message_bytes, 2 * kBucketMultiple * 8);
+  }
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   for (int step = 0; step < 3; ++step) {
     state.zero_grad();
     sync.begin();
     network.loss(toy_batch(0, kBatch, kWidth)).backward();
     sync.finish();
     const std::vector<BucketEvent>& events = sync.events();
-    ASSERT_EQ(events.size(), 2 * layout.buckets.size() + 1);
-    EXPECT_EQ(buckets_of(events, Kind::kPosted, true), counting(2 * kLayers)) << "not all were posted from hooks, or not in order";
+    ASSERT_EQ(events.size(), 2u * static_cast<unsigned>(messages) + 1);
+    EXPECT_EQ(buckets_of(events, Kind::kPosted, true), counting(messages)) << "not all were posted from hooks, or not in order";
     std::vector<int> completed = buckets_of(events, Kind::kCompleted);
     std::sort(completed.begin(), completed.end());
-    EXPECT_EQ(completed, counting(2 * kLayers));
+    EXPECT_EQ(completed, counting(messages));
     std::set<int> posted;
     int64_t during = 0, all = 0;
     bool ended = false;
@@ -132,7 +186,7 @@ void check_event_log(const std::shared_ptr<Communicator>& comm) {
       if (events[i].kind == Kind::kBackwardEnded) ended = true;
       if (events[i].kind != Kind::kCompleted) continue;
       EXPECT_TRUE(posted.contains(events[i].bucket));
-      EXPECT_EQ(events[i].bytes, (layout.buckets[events[i].bucket].end - layout.buckets[events[i].bucket].begin) * 8);
+      EXPECT_EQ(events[i].bytes, together * kBucketMultiple * 8);
       all += events[i].bytes;
       if (!ended) during += events[i].bytes;
     }
@@ -144,11 +198,11 @@ void check_event_log(const std::shared_ptr<Communicator>& comm) {
   }
 }
 
-void check_overlap(const std::shared_ptr<Communicator>& comm) {
+void check_overlap(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth);
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   // backward comes from layer 5 down; at the gate in front of layer 2 it waits for the buckets of layers 5, 4 and 3, and of layer 2 itself
   // as far as they were posted
   constexpr int kGate = 2;
@@ -177,11 +231,11 @@ void check_overlap(const std::shared_ptr<Communicator>& comm) {
   EXPECT_GE(during.size(), behind_gate);
 }
 
-void check_hooks_drive_progress(const std::shared_ptr<Communicator>& comm) {
+void check_hooks_drive_progress(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth);
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   const std::shared_ptr<Communicator> meeting = comm->split(0, comm->rank());
   constexpr int kGate = 2;
   std::function<void()> gate = [&] {
@@ -197,12 +251,12 @@ void check_hooks_drive_progress(const std::shared_ptr<Communicator>& comm) {
   EXPECT_GE(buckets_of(sync.events(), Kind::kCompleted, true).size(), 2u * (kLayers - kGate - 1));
 }
 
-void check_missing_gradient_is_named(const std::shared_ptr<Communicator>& comm) {
+void check_missing_gradient_is_named(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth);
   network.parameters.push_back({"head.forgotten.weight", at::ones({3, 3}, at::kDouble)});  // executed last: in the first bucket
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);
   FlatState state(layout, network.parameters, true, at::kDouble);
-  GradientSync sync(comm, layout, network.parameters, state);
+  GradientSync sync(comm, layout, network.parameters, state, path);
   NamedTensors used(network.parameters.begin(), network.parameters.end() - 1);
   ToyNetwork part(0, kWidth);
   part.parameters = used;

@@ -11,6 +11,9 @@ using namespace testing_support;
 TEST(MpiGradientSync, AverageIsTheSerialGradient) {
   check_average_is_serial_gradient(make_mpi_communicator());
 }
+TEST(MpiGradientSync, GatheredGradientsAreThoseOfTheViews) {
+  check_gathered_is_added(make_mpi_communicator());
+}
 TEST(MpiGradientSync, Bf16NetworkHasFloatGradients) {
   check_bf16_network(make_mpi_communicator());
 }
