@@ -7,6 +7,7 @@
 #include "dinoxx/base/error.hpp"
 #include "loss/gpu/prototype_cuda.hpp"
 #include "loss_common.hpp"
+#include "ops/to_device.hpp"
 
 namespace dinoxx {
 
@@ -46,7 +47,7 @@ CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_sl
   // on the host, where the slots come from: how many groups there are is a size, and a GPU would be waited for
   const at::Tensor group = row_slot.cpu().div(group_size, "floor");
   const at::Tensor counts = at::bincount(group);
-  const at::Tensor weight = counts.index_select(0, group).to(wide).reciprocal_().to(rows.device());  // of each row
+  const at::Tensor weight = to_device(counts.index_select(0, group).to(wide).reciprocal_(), rows.device());  // of each row
   result.rows = counts.count_nonzero().item<int64_t>();
   if (loss_cuda::takes({rows})) {
     result.sum = loss_cuda::weighted_sums(rows, weight);

@@ -54,12 +54,20 @@ struct LossInputs {
   Communicator* comm = nullptr;  ///< of the ranks whose batches make the whole batch
 };
 
+/// A number of a step, or one element of a tensor on the network's device that the host has not read: on a GPU it would wait for it.
+struct Figure {
+  Figure(double value) : number(value) {}
+  Figure(at::Tensor value) : element(std::move(value)) {}
+  double number = 0;
+  at::Tensor element;  ///< any floating type; undefined: the number
+};
+
 /// What a term gives back. Nothing is committed by it: the step does so after all ranks have agreed that the loss is finite.
 struct LossOutputs {
-  at::Tensor loss;                                      ///< scalar, differentiable with respect to the student's outputs
-  std::optional<double> value;                          ///< of `loss`, where the term knows it: on a GPU the host would wait to read it
-  CentreSum centre, patch_centre;                       ///< for Centre::update after the sum over ranks; undefined when the term keeps none
-  std::vector<std::pair<std::string, double>> metrics;  ///< for metrics.jsonl, local means
+  at::Tensor loss;                 ///< scalar, differentiable with respect to the student's outputs
+  std::optional<Figure> value;     ///< of `loss`, where the term has it in more digits or knows it; else `loss` is read
+  CentreSum centre, patch_centre;  ///< for Centre::update after the sum over ranks; undefined when the term keeps none
+  std::vector<std::pair<std::string, Figure>> metrics;  ///< for metrics.jsonl, local means
 };
 
 struct MethodSpec;

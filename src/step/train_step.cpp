@@ -7,6 +7,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/gram.hpp"
+#include "figures.hpp"
 #include "loss/monitors.hpp"
 #include "ops/to_device.hpp"
 #include "optim/clip.hpp"
@@ -15,57 +16,11 @@
 namespace dinoxx {
 namespace {
 
-using Metrics = std::vector<std::pair<std::string, double>>;
-
-// What all ranks add up in one small collective, on the device of the statistics communicator: one flag per rank, loss, stop votes, rows of
-// the two centres, terms' metrics. float64, so that the mean does not depend on rounding.
-struct SharedFigures {
-  at::Tensor sums;
-  std::unique_ptr<Work> under_way;
-};
-constexpr int kLoss = 0, kStop = 1, kCentreRows = 2, kPatchRows = 3, kFigures = 4;  // behind the flags
-
-// The first loss that is no number, by name.
 struct Total {
   at::Tensor loss;
-  double value = 0;  // of the loss
-  std::string bad_term;
   CentreSum centre, patch_centre;
-  Metrics metrics;
+  StepFigures figures;
 };
-
-SharedFigures post_figures(const Total& total, bool stop, at::Device device, Communicator& comm) {
-  const int size = comm.size();
-  at::Tensor sums = at::zeros({size + kFigures + static_cast<int64_t>(total.metrics.size())}, at::kDouble);
-  double* flags = sums.data_ptr<double>();
-  double* out = flags + size;
-  const bool finite = total.bad_term.empty();
-  flags[comm.rank()] = finite ? 0 : 1;
-  out[kLoss] = finite ? total.value : 0;
-  out[kStop] = stop ? 1 : 0;
-  out[kCentreRows] = static_cast<double>(total.centre.rows);
-  out[kPatchRows] = static_cast<double>(total.patch_centre.rows);
-  for (size_t i = 0; i < total.metrics.size(); ++i) out[kFigures + i] = total.metrics[i].second;
-  sums = to_device(sums, device);
-  return {sums, comm.all_reduce(sums, ReduceOp::kSum)};
-}
-
-struct CentreRows {
-  int64_t centre = 0, patch = 0;
-};
-
-CentreRows read_figures(const SharedFigures& figures, int size, StepMetrics& metrics) {
-  const at::Tensor sums = figures.sums.cpu();
-  const double* flags = sums.data_ptr<double>();
-  const double* in = flags + size;
-  for (int rank = 0; rank < size; ++rank)
-    if (flags[rank] != 0) metrics.bad_ranks.push_back(rank);
-  metrics.finite = metrics.bad_ranks.empty();
-  metrics.loss = metrics.finite ? in[kLoss] / size : std::nan("");
-  metrics.stop = in[kStop] != 0;
-  for (size_t i = 0; i < metrics.terms.size(); ++i) metrics.terms[i].second = in[kFigures + i] / size;
-  return {std::llround(in[kCentreRows]), std::llround(in[kPatchRows])};
-}
 
 // Crops as the networks see them: on their device, in their type, with the origin of each row.
 struct StepCrops {
@@ -123,21 +78,21 @@ at::Tensor gram_patches(const TrainState& state, const GramPlan& plan, const at:
 }
 
 // Signs of collapse in what the step has computed anyway.
-void monitor(const LossInputs& in, bool prototypes, Communicator& comm, Metrics& metrics) {
+void monitor(const LossInputs& in, bool prototypes, Communicator& comm, StepFigures& figures) {
   at::NoGradGuard no_grad;
   const ForwardOutput& judged = in.teacher.features.defined() ? in.teacher : in.student;
   const at::Tensor& features = judged.features[0];
   // one image has no spread and shares no prototypes: not a number, which raises no alarm
   const double none = std::nan("");
   const FeatureSpread spread = features.size(0) < 2 ? FeatureSpread{none, none} : feature_spread(features);
-  metrics.emplace_back("feature_deviation", spread.deviation);
-  metrics.emplace_back("effective_rank", spread.effective_rank);
+  figures.add_metric("feature_deviation", spread.deviation);
+  figures.add_metric("effective_rank", spread.effective_rank);
   if (!prototypes) return;
   const at::Tensor& logits = in.teacher.logits;
   const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.options().dtype(at::kFloat));
   const PrototypeUsage usage = prototype_usage(logits, centre, in.values.teacher_temp, &comm);
-  metrics.emplace_back("prototypes_used", usage.used);
-  metrics.emplace_back("prototype_perplexity", usage.rows > in.global_views ? usage.perplexity : none);  // of all ranks' images
+  figures.add_metric("prototypes_used", usage.used);
+  figures.add_metric("prototype_perplexity", usage.rows > in.global_views ? usage.perplexity : none);  // of all ranks' images
 }
 
 // By name, in the order in which backward makes them; of equal gradients all ranks find the same.
@@ -155,12 +110,10 @@ Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
     LossOutputs out = term.loss(in);
     const at::Tensor weighted = weight == 1.0 ? out.loss : weight * out.loss;
     total.loss = total.loss.defined() ? total.loss + weighted : weighted;
-    const double value = out.value ? *out.value : out.loss.item<double>();
-    total.value += weight * value;
-    if (total.bad_term.empty() && !std::isfinite(value)) total.bad_term = term.name;
+    total.figures.add_term(term.name, weight, out.value ? *out.value : Figure(out.loss.detach()));
     if (out.centre.sum.defined()) total.centre = out.centre;
     if (out.patch_centre.sum.defined()) total.patch_centre = out.patch_centre;
-    for (auto& metric : out.metrics) total.metrics.push_back(std::move(metric));
+    for (auto& [name, value] : out.metrics) total.figures.add_metric(name, std::move(value));
   }
   return total;
 }
@@ -228,12 +181,10 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
 
   // 3. loss
   Total total = weighted_sum(spec, in);
-  if (input.monitor) monitor(in, wants(spec, values, Need::kSeveralViews), comms.batch, total.metrics);
-  metrics.bad_term = total.bad_term;
-  metrics.terms = total.metrics;
+  if (input.monitor) monitor(in, wants(spec, values, Need::kSeveralViews), comms.batch, total.figures);
 
   // 4. statistics travel while backward computes
-  SharedFigures figures = post_figures(total, input.wants_stop, device, comms.statistics);
+  total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, device, comms.statistics);
   std::vector<std::unique_ptr<Work>> centre_works;
   for (const CentreSum* centre : {&total.centre, &total.patch_centre})
     if (centre->sum.defined()) centre_works.push_back(comms.statistics.all_reduce(centre->sum, ReduceOp::kSum));
@@ -244,10 +195,14 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   total.loss.backward();
   sync.finish();
   metrics.overlapped_share = sync.overlapped_share();
-  figures.under_way->wait();
   for (const auto& work : centre_works) work->wait();
-  const CentreRows rows = read_figures(figures, comms.statistics.size(), metrics);
-  if (comms.teacher) metrics.stop = job_stops;
+  StepFigures::Summed summed = total.figures.read();
+  metrics.loss = summed.loss;
+  metrics.finite = summed.bad_ranks.empty();
+  metrics.bad_ranks = std::move(summed.bad_ranks);
+  metrics.bad_term = std::move(summed.bad_term);
+  metrics.terms = std::move(summed.metrics);
+  metrics.stop = comms.teacher ? job_stops : summed.stop;
 
   // 6. commit, once all ranks have agreed. The averaged gradient is equal on all ranks, so its norm needs no vote.
   at::NoGradGuard no_grad;
@@ -265,8 +220,8 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
     } else {
       ema_update(state.teacher_flat, state.student_flat, values.momentum);
     }
-    if (rows.centre > 0) state.centre->update(total.centre.sum, rows.centre);
-    if (rows.patch > 0) state.patch_centre->update(total.patch_centre.sum, rows.patch);
+    if (summed.centre_rows > 0) state.centre->update(total.centre.sum, summed.centre_rows);
+    if (summed.patch_centre_rows > 0) state.patch_centre->update(total.patch_centre.sum, summed.patch_centre_rows);
   } else {
     if (metrics.bad_ranks.empty()) metrics.bad_parameter = first_not_finite(state.layout, state.student_flat.grad);
     state.student.discard_statistics();

@@ -7,9 +7,11 @@ foreach(level generic avx2 avx512 avx512vnni avx512bf16)
 endforeach()
 # The CUDA kernels as a CPU instance: the .cu files behind a header that stands in for CUDA's, without fused multiply-adds as nvcc is told. No toolkit needed.
 # A load of 16 bytes from elsewhere than a multiple of 16 ends the program, as on a GPU.
-set(cuda_kernels ${PROJECT_SOURCE_DIR}/src/optim/adamw_kernels.cu ${PROJECT_SOURCE_DIR}/src/parallel/gather_kernels.cu)
+set(cuda_kernels ${PROJECT_SOURCE_DIR}/src/optim/adamw_kernels.cu ${PROJECT_SOURCE_DIR}/src/parallel/gather_kernels.cu
+  ${PROJECT_SOURCE_DIR}/src/step/figures_kernels.cu)
 set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-ffp-contract=off;-Wno-unknown-pragmas;-fsanitize=alignment;-fsanitize-undefined-trap-on-error")
-dinoxx_test(unit_cuda_kernels SOURCES optim/cuda_kernels_test.cpp parallel/gather_kernels_test.cpp ${cuda_kernels} DEPS dinoxx_kernels LABELS unit)
+dinoxx_test(unit_cuda_kernels SOURCES optim/cuda_kernels_test.cpp parallel/gather_kernels_test.cpp step/figures_kernels_test.cpp
+  ${cuda_kernels} ${PROJECT_SOURCE_DIR}/src/step/figure_table.cpp DEPS dinoxx_kernels LABELS unit)
 target_include_directories(unit_cuda_kernels BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
 # The blocks of a transformer as a GPU runs them: nodes and kernels as CPU instances, in the place of what a build without CUDA has.
 file(GLOB packed ${PROJECT_SOURCE_DIR}/src/ops/packed/*.cpp ${PROJECT_SOURCE_DIR}/src/ops/pixels/*.cpp)

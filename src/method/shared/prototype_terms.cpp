@@ -43,12 +43,11 @@ LossTerm dino_term(const Config& config) {
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(in.teacher.logits.flatten(0, 1), temp, iterations, *in.comm) : in.centre;
     DinoLossResult r =
         dino_loss(in.student.logits, in.teacher.logits, centre, student_temp, temp, in.values.local_weight, /*want_teacher_sum=*/!sinkhorn);
-    r.read();
     LossOutputs out;
     out.loss = r.loss;
-    out.value = r.value;
+    out.value = r.figures[0];
     out.centre = {r.teacher_sum, r.teacher_rows};
-    out.metrics = {{"teacher_entropy", r.teacher_entropy}, {"student_entropy", r.student_entropy}, {"kl", r.kl}};
+    out.metrics = {{"teacher_entropy", r.figures[1]}, {"student_entropy", r.figures[2]}, {"kl", r.figures[3]}};
     return out;
   };
   const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
@@ -72,15 +71,14 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(teacher, temp, iterations, *in.comm) : in.patch_centre;
     const double crops = static_cast<double>(in.masks.masked.size(0));
     PatchLossResult r = patch_loss(in.student.patch_logits, teacher, centre, in.masks.weights, student_temp, temp, crops);
-    r.read();
     LossOutputs out;
     out.loss = r.loss;
-    out.value = r.value;
+    out.value = r.figures[0];
     if (of_all)
       out.patch_centre = {in.teacher.patch_mean, 1};
     else if (!sinkhorn)
       out.patch_centre = centre_sum_by_group(teacher, in.masks.slots, group);
-    out.metrics = {{"patch_loss", r.value}, {"patch_teacher_entropy", r.teacher_entropy}, {"patch_kl", r.kl}};
+    out.metrics = {{"patch_loss", r.figures[0]}, {"patch_teacher_entropy", r.figures[1]}, {"patch_kl", r.figures[3]}};
     return out;
   };
   const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
@@ -104,8 +102,7 @@ LossTerm koleo_term(const Config& config) {
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
     out.loss = koleo_of_views(in, group == 0 ? in.student.features.size(1) : group, top_k);
-    out.value = out.loss.item<double>();
-    out.metrics = {{"koleo_loss", *out.value}};
+    out.metrics = {{"koleo_loss", out.loss.detach()}};
     return out;
   };
   const auto check = [=](const MethodSpec&, int64_t batch, int world_size) {
@@ -126,8 +123,7 @@ LossTerm gram_term(const Config& config) {
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
     out.loss = gram_loss(in.student.patches, in.gram_patches, options, in.masks.masked);
-    out.value = out.loss.item<double>();
-    out.metrics = {{"gram_loss", *out.value}};
+    out.metrics = {{"gram_loss", out.loss.detach()}};
     return out;
   };
   std::vector<Need> needs{Need::kPatches, Need::kGramTeacher};

@@ -232,6 +232,7 @@ TEST_F(StepOnRanks, ALossThatIsNoNumberOnOneRankChangesNothingOnAny) {
   const StepMetrics metrics = run.step(input);
   EXPECT_FALSE(metrics.finite);
   EXPECT_EQ(metrics.bad_ranks, std::vector<int>{last});
+  EXPECT_EQ(metrics.bad_term, world_->rank() == last ? "dino" : "");
   EXPECT_TRUE(at::equal(student, run.state.student_flat.master));
   EXPECT_TRUE(at::equal(teacher, run.state.teacher_flat.master));
   EXPECT_TRUE(at::equal(centre, run.state.centre->value()));
