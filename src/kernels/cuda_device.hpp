@@ -51,6 +51,11 @@ __device__ __forceinline__ float rounded(float x) {
     return __uint_as_float(bf16_pair(x, 0.0f) << 16);
 }
 
+/// Whether vectors may be loaded from p; so it is for nullptr.
+__device__ __forceinline__ bool is_aligned(const void* p) {
+  return reinterpret_cast<uintptr_t>(p) % 16 == 0;
+}
+
 /// p is aligned to 16 bytes.
 __device__ __forceinline__ void load_vector(const float* p, float (&v)[4]) {
   const uint4 bits = *reinterpret_cast<const uint4*>(p);

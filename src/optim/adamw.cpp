@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "adamw_cuda.hpp"
+#include "cuda/adamw_cuda.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/optim/flat_kernels.hpp"
 #include "pieces.hpp"

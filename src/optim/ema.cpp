@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "adamw_cuda.hpp"
+#include "cuda/adamw_cuda.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/optim/flat_kernels.hpp"
 #include "pieces.hpp"

@@ -27,15 +27,6 @@ void for_each_piece(const std::vector<Piece>& pieces, const std::function<void(c
 
 std::vector<double> segment_squares(const ParamLayout& layout, const at::Tensor& flat, const std::vector<SegmentRule>& rules) {
   std::vector<double> squares(layout.segments.size(), 0.0);
-  if (flat.is_cuda()) {
-    std::vector<at::Tensor> views;
-    for (const Segment& segment : layout.segments) views.push_back(flat.narrow(0, segment.offset, segment.numel));
-    const at::Tensor norms = at::stack(at::_foreach_norm(views)).to(at::kDouble).cpu();
-    for (size_t s = 0; s < squares.size(); ++s) {
-      if (moves(layout.segments[s], rules[s])) squares[s] = norms.data_ptr<double>()[s] * norms.data_ptr<double>()[s];
-    }
-    return squares;
-  }
   const std::vector<Piece> pieces = pieces_of(layout, rules);
   std::vector<double> parts(pieces.size());
   for_each_piece(pieces, [&](const Piece& piece, size_t i) {

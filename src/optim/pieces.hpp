@@ -21,7 +21,7 @@ inline bool moves(const Segment& segment, const SegmentRule& rule) {
 std::vector<Piece> pieces_of(const ParamLayout& layout, const std::vector<SegmentRule>& rules);
 void for_each_piece(const std::vector<Piece>& pieces, const std::function<void(const Piece&, size_t)>& work);
 
-/// Sum of squares of each segment that moves, 0 for the others. Same bits for any number of threads on a CPU.
+/// Sum of squares of each segment that moves, 0 for the others. On a CPU; same bits for any number of threads.
 std::vector<double> segment_squares(const ParamLayout& layout, const at::Tensor& flat, const std::vector<SegmentRule>& rules);
 
 /// Error unless one rule stands for each segment.

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "adamw.hpp"
+#include "cuda/flat_cuda.hpp"
 #include "dinoxx/base/error.hpp"
 #include "pieces.hpp"
 
@@ -15,35 +16,10 @@ namespace {
 
 using namespace optim_detail;
 
-constexpr double kSumEps = 1e-8;
-
-/// What one segment is updated with: v = momentum v + q (g + wd p), p -= lr v.
-struct Update {
-  double q = 1, weight_decay = 0, lr = 0;
-};
-
 /// |g + wd p|^2 of each segment that moves.
 std::vector<double> update_squares(const ParamLayout& layout, const FlatState& state, const std::vector<SegmentRule>& rules,
                                    double weight_decay) {
   std::vector<double> squares(layout.segments.size(), 0.0);
-  if (state.master.is_cuda()) {
-    std::vector<at::Tensor> sums;
-    for (size_t s = 0; s < squares.size(); ++s) {
-      const Segment& segment = layout.segments[s];
-      if (!moves(segment, rules[s]) || !rules[s].adapt) continue;
-      sums.push_back(at::add(state.grad.narrow(0, segment.offset, segment.numel), state.master.narrow(0, segment.offset, segment.numel),
-                             weight_decay * rules[s].wd_scale));
-    }
-    if (sums.empty()) return squares;
-    const at::Tensor norms = at::stack(at::_foreach_norm(sums)).to(at::kDouble).cpu();  // one wait for the device
-    const double* norm = norms.data_ptr<double>();
-    for (size_t s = 0; s < squares.size(); ++s) {
-      if (!moves(layout.segments[s], rules[s]) || !rules[s].adapt) continue;
-      squares[s] = *norm * *norm;
-      ++norm;
-    }
-    return squares;
-  }
   const std::vector<Piece> pieces = pieces_of(layout, rules);
   std::vector<double> parts(pieces.size(), 0.0);
   const auto run = [&]<class T>(T) {
@@ -68,32 +44,39 @@ std::vector<double> update_squares(const ParamLayout& layout, const FlatState& s
   return squares;
 }
 
+LarsRule rule_of(const LarsConfig& config) {
+  return {config.trust, config.ratio == LarsConfig::Ratio::kSum, config.clip_lr};
+}
+
 /// The local rates of LARS.
 std::vector<Update> lars_updates(const LarsConfig& config, const ParamLayout& layout, const FlatState& state, double lr,
                                  double weight_decay, const std::vector<SegmentRule>& rules) {
-  const bool sum = config.ratio == LarsConfig::Ratio::kSum;
+  const LarsRule rule = rule_of(config);
   const std::vector<double> weights = segment_squares(layout, state.master, rules),
                             gradients =
-                                sum ? segment_squares(layout, state.grad, rules) : update_squares(layout, state, rules, weight_decay);
+                                rule.sum ? segment_squares(layout, state.grad, rules) : update_squares(layout, state, rules, weight_decay);
   std::vector<Update> updates(layout.segments.size());
   for (size_t s = 0; s < updates.size(); ++s) {
-    Update& update = updates[s];
-    update.lr = lr * rules[s].lr_scale;
-    if (!rules[s].adapt) continue;
-    update.weight_decay = weight_decay * rules[s].wd_scale;
-    const double p = std::sqrt(weights[s]), g = std::sqrt(gradients[s]);
-    if (p == 0 || g == 0) {
-      if (sum) update.weight_decay = 0;
-      continue;
-    }
-    update.q = config.trust * p / (sum ? g + p * update.weight_decay + kSumEps : g);
-    // at rate 0, where a warm-up begins, what it tends to
-    if (config.clip_lr) update.q = update.lr > 0 ? std::min(update.q / update.lr, 1.0) : 1.0;
+    const double rate = lr * rules[s].lr_scale;
+    updates[s].lr = rate;
+    if (rules[s].adapt) updates[s] = lars_update(rule, rate, weight_decay * rules[s].wd_scale, weights[s], gradients[s]);
   }
   return updates;
 }
 
 }  // namespace
+
+std::vector<SgdSegment> optim_detail::sgd_segments(const ParamLayout& layout, double lr, double weight_decay,
+                                                   const std::vector<SegmentRule>& rules, bool with_lars) {
+  std::vector<SgdSegment> segments;
+  for (size_t s = 0; s < layout.segments.size(); ++s) {
+    const Segment& segment = layout.segments[s];
+    if (!moves(segment, rules[s])) continue;
+    const double decay = with_lars && !rules[s].adapt ? 0 : weight_decay * rules[s].wd_scale;
+    segments.push_back({segment.offset, segment.numel, lr * rules[s].lr_scale, decay, rules[s].adapt});
+  }
+  return segments;
+}
 
 Sgd::Sgd(const ParamLayout& layout, at::ScalarType dtype, SgdConfig config)
     : velocity(at::zeros({layout.numel}, dtype)), momentum_(config.momentum) {
@@ -114,45 +97,36 @@ void Sgd::step(const ParamLayout& layout, FlatState& state, double lr, double we
   const char* const what = lars_ ? "LARS::step" : "SGD::step";
   require_rules(layout, rules, what);
   require_state(layout, state, velocity, segment_steps, what);
+  for (size_t s = 0; s < layout.segments.size(); ++s) segment_steps[s] += moves(layout.segments[s], rules[s]);
+  // The first velocity is momentum * 0 + d, the same number as d.
+  if (state.master.is_cuda()) {
+    const LarsRule rule = lars_ ? rule_of(*lars_) : LarsRule{};
+    return sgd_cuda(sgd_segments(layout, lr, weight_decay, rules, lars_.has_value()), lars_ ? &rule : nullptr, momentum_, state, velocity);
+  }
   std::vector<Update> updates(layout.segments.size());
   if (lars_) {
     updates = lars_updates(*lars_, layout, state, lr, weight_decay, rules);
   } else {
     for (size_t s = 0; s < updates.size(); ++s) updates[s] = {1, weight_decay * rules[s].wd_scale, lr * rules[s].lr_scale};
   }
-  for (size_t s = 0; s < updates.size(); ++s) segment_steps[s] += moves(layout.segments[s], rules[s]);
-
-  // The first velocity is momentum * 0 + d, the same number as d.
-  if (state.master.is_cuda()) {
-    for (size_t s = 0; s < updates.size(); ++s) {
-      const Segment& segment = layout.segments[s];
-      if (!moves(segment, rules[s])) continue;
-      const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, segment.offset, segment.numel); };
-      at::Tensor p = part(state.master), v = part(velocity);
-      const at::Tensor d = at::add(part(state.grad), p, updates[s].weight_decay).mul_(updates[s].q);
-      v.mul_(momentum_).add_(d);
-      p.sub_(v, updates[s].lr);
-    }
+  const auto run = [&]<class T>(T) {
+    T *p = state.master.data_ptr<T>(), *v = velocity.data_ptr<T>();
+    const T* g = state.grad.data_ptr<T>();
+    const T momentum = static_cast<T>(momentum_);
+    for_each_piece(pieces_of(layout, rules), [&](const Piece& piece, size_t) {
+      const Update& update = updates[piece.segment];
+      const T q = static_cast<T>(update.q), decay = static_cast<T>(update.weight_decay), rate = static_cast<T>(update.lr);
+      for (int64_t k = piece.begin; k < piece.begin + piece.numel; ++k) {
+        const T moved = momentum * v[k] + q * (g[k] + decay * p[k]);
+        v[k] = moved;
+        p[k] -= rate * moved;
+      }
+    });
+  };
+  if (state.master.scalar_type() == at::kFloat) {
+    run(float{});
   } else {
-    const auto run = [&]<class T>(T) {
-      T *p = state.master.data_ptr<T>(), *v = velocity.data_ptr<T>();
-      const T* g = state.grad.data_ptr<T>();
-      const T momentum = static_cast<T>(momentum_);
-      for_each_piece(pieces_of(layout, rules), [&](const Piece& piece, size_t) {
-        const Update& update = updates[piece.segment];
-        const T q = static_cast<T>(update.q), decay = static_cast<T>(update.weight_decay), rate = static_cast<T>(update.lr);
-        for (int64_t k = piece.begin; k < piece.begin + piece.numel; ++k) {
-          const T moved = momentum * v[k] + q * (g[k] + decay * p[k]);
-          v[k] = moved;
-          p[k] -= rate * moved;
-        }
-      });
-    };
-    if (state.master.scalar_type() == at::kFloat) {
-      run(float{});
-    } else {
-      run(double{});
-    }
+    run(double{});
   }
   state.publish();
 }

@@ -10,15 +10,11 @@ using namespace cuda;
 using Runs = RunTable<GatherRun, 96>;
 static_assert(sizeof(Runs) < 4000, "arguments of a kernel");
 
-__device__ __forceinline__ bool aligned(const void* p) {
-  return reinterpret_cast<uintptr_t>(p) % 16 == 0;
-}
-
 template <class T>
 __device__ void gather_chunk(const T* __restrict__ from, float* __restrict__ to, Chunk chunk, bool add) {
   constexpr int kWidth = kVector<T>;
   int64_t begin = chunk.begin;
-  if (aligned(from) && aligned(to)) {  // chunks begin at multiples of a vector
+  if (is_aligned(from) && is_aligned(to)) {  // chunks begin at multiples of a vector
     const int64_t whole = begin + (chunk.end - begin) / kWidth * kWidth;
     for (int64_t i = begin + static_cast<int64_t>(threadIdx.x) * kWidth; i < whole; i += kRunThreads * kWidth) {
       float values[kWidth];

@@ -24,10 +24,11 @@ void StepFigures::add_metric(std::string name, Figure value) {
   metrics_.emplace_back(std::move(name), std::move(value));
 }
 
-void StepFigures::post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm) {
+void StepFigures::post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm, int64_t room) {
   size_ = comm.size();
+  room_ = room;
   const auto first_metric = size_ + kMetrics, first_term = first_metric + static_cast<int>(metrics_.size());
-  at::Tensor host = at::zeros({first_term + static_cast<int64_t>(terms_.size())}, at::kDouble);
+  at::Tensor host = at::zeros({first_term + static_cast<int64_t>(terms_.size()) + room}, at::kDouble);
   double* numbers = host.data_ptr<double>();
   numbers[size_ + kStop] = stop ? 1 : 0;
   numbers[size_ + kCentreRows] = static_cast<double>(centre_rows);
@@ -64,6 +65,10 @@ void StepFigures::post(bool stop, int64_t centre_rows, int64_t patch_centre_rows
   under_way_ = comm.all_reduce(all_.narrow(0, 0, first_term), ReduceOp::kSum);
 }
 
+at::Tensor StepFigures::room() const {
+  return all_.narrow(0, all_.numel() - room_, room_);
+}
+
 StepFigures::Summed StepFigures::read() {
   under_way_->wait();
   const at::Tensor all = all_.cpu();
@@ -78,6 +83,8 @@ StepFigures::Summed StepFigures::read() {
   summed.centre_rows = std::llround(in[kCentreRows]);
   summed.patch_centre_rows = std::llround(in[kPatchRows]);
   for (size_t i = 0; i < metrics_.size(); ++i) summed.metrics.emplace_back(metrics_[i].first, in[kMetrics + i] / size_);
+  const double* room = values + terms_.size();
+  summed.room.assign(room, room + room_);
   return summed;
 }
 

@@ -24,12 +24,14 @@ class StepFigures {
     bool stop = false;                                    ///< some rank voted for it
     int64_t centre_rows = 0, patch_centre_rows = 0;       ///< of all ranks
     std::vector<std::pair<std::string, double>> metrics;  ///< means over the ranks
+    std::vector<double> room;                             ///< this rank's
   };
 
   void add_term(std::string name, double weight, Figure value);
   void add_metric(std::string name, Figure value);
-  /// Posts the sum over the ranks of `comm`, whose tensors are on `device`.
-  void post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm);
+  /// Posts the sum over the ranks of `comm`, whose tensors are on `device`. `room`: numbers of this rank that are read with the figures.
+  void post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm, int64_t room = 0);
+  at::Tensor room() const;  ///< after post: [room] float64 on the device, zero
   /// After post: waits for the ranks, and for the device.
   Summed read();
 
@@ -42,7 +44,8 @@ class StepFigures {
   std::vector<Term> terms_;
   std::vector<std::pair<std::string, Figure>> metrics_;
   int size_ = 0;
-  at::Tensor all_;  // see FigureTable; the ranks add up all but the values of the terms
+  at::Tensor all_;  // see FigureTable, and room behind it; the ranks add up what stands before the values of the terms
+  int64_t room_ = 0;
   std::unique_ptr<Work> under_way_;
 };
 

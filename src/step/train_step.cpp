@@ -184,7 +184,8 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   if (input.monitor) monitor(in, wants(spec, values, Need::kSeveralViews), comms.batch, total.figures);
 
   // 4. statistics travel while backward computes
-  total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, device, comms.statistics);
+  total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, device, comms.statistics,
+                     static_cast<int64_t>(state.layout.segments.size()));
   std::vector<std::unique_ptr<Work>> centre_works;
   for (const CentreSum* centre : {&total.centre, &total.patch_centre})
     if (centre->sum.defined()) centre_works.push_back(comms.statistics.all_reduce(centre->sum, ReduceOp::kSum));
@@ -196,6 +197,12 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   sync.finish();
   metrics.overlapped_share = sync.overlapped_share();
   for (const auto& work : centre_works) work->wait();
+
+  // 6. clip, and read: the one place where the host waits for a GPU
+  at::NoGradGuard no_grad;
+  const std::vector<SegmentRule>& rules = values.freeze_last_layer ? state.frozen_rules : state.rules;
+  clip_gradient(state.layout, state.student_flat, state.clip, state.clip_by_module ? ClipBy::kModule : ClipBy::kParameter, rules,
+                total.figures.room());
   StepFigures::Summed summed = total.figures.read();
   metrics.loss = summed.loss;
   metrics.finite = summed.bad_ranks.empty();
@@ -204,11 +211,8 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   metrics.terms = std::move(summed.metrics);
   metrics.stop = comms.teacher ? job_stops : summed.stop;
 
-  // 6. commit, once all ranks have agreed. The averaged gradient is equal on all ranks, so its norm needs no vote.
-  at::NoGradGuard no_grad;
-  const std::vector<SegmentRule>& rules = values.freeze_last_layer ? state.frozen_rules : state.rules;
-  metrics.grad_norm = state.clip_by_module ? clip_per_module(state.layout, state.student_flat, state.clip, rules)
-                                           : clip_per_parameter(state.layout, state.student_flat, state.clip, rules);
+  // 7. commit, once all ranks have agreed. The averaged gradient is equal on all ranks, so its norm needs no vote.
+  metrics.grad_norm = gradient_norm(summed.room);
   metrics.finite = metrics.finite && std::isfinite(metrics.grad_norm);
   if (metrics.finite) {
     state.optimizer->step(state.layout, state.student_flat, values.lr, values.weight_decay, rules);

@@ -7,9 +7,11 @@ foreach(level generic avx2 avx512 avx512vnni avx512bf16)
 endforeach()
 # The CUDA kernels as a CPU instance: the .cu files behind a header that stands in for CUDA's, without fused multiply-adds as nvcc is told. No toolkit needed.
 # A load of 16 bytes from elsewhere than a multiple of 16 ends the program, as on a GPU.
-set(cuda_kernels ${PROJECT_SOURCE_DIR}/src/optim/adamw_kernels.cu ${PROJECT_SOURCE_DIR}/src/parallel/gather_kernels.cu
+set(cuda_kernels ${PROJECT_SOURCE_DIR}/src/optim/cuda/adamw_kernels.cu ${PROJECT_SOURCE_DIR}/src/parallel/gather_kernels.cu
   ${PROJECT_SOURCE_DIR}/src/step/figures_kernels.cu)
-set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-ffp-contract=off;-Wno-unknown-pragmas;-fsanitize=alignment;-fsanitize-undefined-trap-on-error")
+set(cuda_optimizer ${PROJECT_SOURCE_DIR}/src/optim/cuda/norm_kernels.cu ${PROJECT_SOURCE_DIR}/src/optim/cuda/sgd_kernels.cu)
+set_source_files_properties(${cuda_kernels} ${cuda_optimizer} PROPERTIES LANGUAGE CXX SKIP_PRECOMPILE_HEADERS ON
+  COMPILE_OPTIONS "-ffp-contract=off;-Wno-unknown-pragmas;-fsanitize=alignment;-fsanitize-undefined-trap-on-error")
 dinoxx_test(unit_cuda_kernels SOURCES optim/cuda_kernels_test.cpp parallel/gather_kernels_test.cpp step/figures_kernels_test.cpp
   ${cuda_kernels} ${PROJECT_SOURCE_DIR}/src/step/figure_table.cpp DEPS dinoxx_kernels LABELS unit)
 target_include_directories(unit_cuda_kernels BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
@@ -29,3 +31,8 @@ set_source_files_properties(${cuda_loss_kernels} PROPERTIES LANGUAGE CXX SKIP_PR
 dinoxx_test(unit_cuda_losses TORCH SOURCES loss/cuda_losses_test.cpp loss/cuda_koleo_test.cpp ${cuda_loss_kernels} ${cuda_losses}/koleo_cuda.cpp
   ${cuda_losses}/prototype_cuda.cpp ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp DEPS dinoxx_loss dinoxx_test_golden LABELS unit)
 target_include_directories(unit_cuda_losses BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
+set_source_files_properties(${token_kernels} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+# And with the code that launches them, on tensors in host memory.
+dinoxx_test(unit_cuda_optimizer TORCH SOURCES optim/flat_cuda_test.cpp ${PROJECT_SOURCE_DIR}/src/optim/cuda/flat_cuda.cpp ${cuda_optimizer}
+  ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp DEPS dinoxx_optim dinoxx_test_gradients LABELS unit)
+target_include_directories(unit_cuda_optimizer BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "optim/adamw_kernels.hpp"
+#include "optim/cuda/adamw_kernels.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {

@@ -20,7 +20,9 @@ StepFigures::Summed summed(Communicator& comm, bool tensors, double second_on_ra
   figures.add_term("third", 2, Figure(at::full({}, rank == 1 && !std::isfinite(second_on_rank_1) ? std::nan("") : 0.25, at::kFloat)));
   figures.add_metric("rank", figure(rank));
   figures.add_metric("one", 1.0);
-  figures.post(rank == 2, 4 + rank, rank, at::kCPU, comm);
+  figures.post(rank == 2, 4 + rank, rank, at::kCPU, comm, 2);
+  EXPECT_TRUE(at::equal(figures.room(), at::zeros({2}, at::kDouble)));
+  figures.room()[1].fill_(10 + rank);
   return figures.read();
 }
 
@@ -38,6 +40,7 @@ TEST(StepFigures, AreSumsAndMeansOverTheRanks) {
       EXPECT_EQ(s.metrics[0].first, "rank");
       EXPECT_EQ(s.metrics[0].second, 1);
       EXPECT_EQ(s.metrics[1].second, 1);
+      EXPECT_EQ(s.room, (std::vector<double>{0, 10.0 + comm->rank()}));
     });
 }
 
