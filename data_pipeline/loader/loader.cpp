@@ -238,6 +238,14 @@ const Batch& Loader::next() {
   return impl_->next();
 }
 
+const Batch* Loader::ahead() const {
+  if (!impl_->started) return nullptr;
+  Slab& s = impl_->slab(impl_->taken);
+  if (s.missing.load(std::memory_order_acquire) != 0) return nullptr;
+  const std::lock_guard lock(impl_->mutex);
+  return s.error ? nullptr : &s.batch;
+}
+
 LoaderStats Loader::stats() {
   LoaderStats stats;
   stats.wait_seconds = std::exchange(impl_->wait_seconds, 0.0);

@@ -87,6 +87,8 @@ class Loader {
   void start(uint64_t position);
   /// Next batch in order; blocks. Worker exceptions for that batch are rethrown here.
   const Batch& next();
+  /// The batch that next() will give, where it is there already: for who copies it ahead. Valid until the call of next() after that one.
+  const Batch* ahead() const;
   LoaderStats stats();
 
  private:

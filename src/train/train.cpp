@@ -81,6 +81,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     const Stopwatch took;
     const Batch& batch = loader.next();
     StepInput input = training.input_of(batch);
+    if (const Batch* ahead = loader.ahead()) training.copy_ahead(*ahead);
     input.monitor = calendar.logs_after(state.step + 1);
     input.wants_stop = options.stop_signal() != nullptr ||
                        (log.chief() && limit.is_up(step_seconds, evaluation.seconds_behind(state.step + 1), saver.seconds()));

@@ -68,17 +68,32 @@ int64_t Training::total_steps() const {
   return state.step - schedule_step() + schedules.total_steps();
 }
 
-StepInput Training::input_of(const Batch& batch) const {
+Training::Ahead Training::copies_of(const Batch& batch) const {
+  Ahead copies{batch.first_position, {}};
+  const auto slots = static_cast<int64_t>(batch.positions.size());
+  for (const CropGroup& group : batch.groups)
+    copies.groups.emplace_back(at::from_blob(group.bytes.data(), {group.views * slots, 3, group.size, group.size}, at::kByte),
+                               state.student_flat.compute.device());
+  return copies;
+}
+
+void Training::copy_ahead(const Batch& batch) {
+  if (!batch.groups.empty() && !batch.groups.front().bytes.empty()) ahead_ = copies_of(batch);
+}
+
+StepInput Training::input_of(const Batch& batch) {
   StepInput input;
   const auto slots = static_cast<int64_t>(batch.positions.size());
-  const at::Tensor& network = state.student_flat.compute;
-  const ChannelScale by = channel_scale(spec.views.normalization.value());
-  for (const CropGroup& group : batch.groups) {
-    const std::vector<int64_t> sizes{group.views * slots, 3, group.size, group.size};
-    // the copy is over when the step is, which waits for the device, and so before the loader writes there again
-    input.crops.push_back(group.bytes.empty() ? at::from_blob(group.pixels.data(), sizes, at::kFloat)
-                                              : ops::normalized_pixels(at::from_blob(group.bytes.data(), sizes, at::kByte), by.scale,
-                                                                       by.shift, network.scalar_type(), network.device()));
+  if (batch.groups.front().bytes.empty()) {
+    for (const CropGroup& group : batch.groups)
+      input.crops.push_back(at::from_blob(group.pixels.data(), {group.views * slots, 3, group.size, group.size}, at::kFloat));
+  } else {
+    // a copy is over when the step that uses it is, which waits for the device, and so before the loader writes there again
+    const Ahead copies = ahead_ && ahead_->first_position == batch.first_position ? *std::move(ahead_) : copies_of(batch);
+    ahead_.reset();
+    const ChannelScale by = channel_scale(spec.views.normalization.value());
+    for (const ops::PixelCopy& copy : copies.groups)
+      input.crops.push_back(copy.normalized(by.scale, by.shift, state.student_flat.compute.scalar_type()));
   }
   input.positions = batch.positions;
   input.seed = static_cast<uint64_t>(config.train->seed);

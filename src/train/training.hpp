@@ -1,9 +1,11 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "checkpoint/train_state_io.hpp"
 #include "data_pipeline/loader/loader.hpp"
+#include "ops/pixels.hpp"
 #include "output/run_log.hpp"
 #include "step/train_step.hpp"
 #include "train.hpp"
@@ -25,8 +27,10 @@ struct Training {
   Training(const TrainOptions& options, const TrainComms& comms);
   Training(const Training&) = delete;
 
-  /// One batch of the loader as the step takes it. Its pixels are views, valid as long as the batch.
-  StepInput input_of(const Batch& batch) const;
+  /// One batch of the loader as the step takes it. On a CPU its pixels are views, valid as long as the batch.
+  StepInput input_of(const Batch& batch);
+  /// Begins to bring the pixels of a batch to the GPU, for a call of input_of to come. Nothing on a CPU.
+  void copy_ahead(const Batch& batch);
   /// One step, stages 2 to 6 of the loop. Collective.
   StepMetrics step(const StepInput& input, const StepValues& values, GradientSync& sync);
   /// How this rank reads the data.
@@ -47,6 +51,14 @@ struct Training {
   RunFacts facts;
   std::shared_ptr<Communicator> batch_comm;       // for losses over all ranks
   std::unique_ptr<SharedTeacher> shared_teacher;  // of several students in one job
+
+ private:
+  struct Ahead {
+    uint64_t first_position = 0;
+    std::vector<ops::PixelCopy> groups;
+  };
+  Ahead copies_of(const Batch& batch) const;
+  std::optional<Ahead> ahead_;
 };
 
 /// The frozen teacher of a distillation, from its file. Collective.

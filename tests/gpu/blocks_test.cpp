@@ -89,8 +89,8 @@ TEST(GpuPixels, HaveTheBitsOfTheCpu) {
   const at::Tensor bytes = at::randint(0, 256, {5, 3, 31, 31}, at::kByte).pin_memory();
   at::Tensor expected = bytes.to(at::kFloat);
   for (int64_t c = 0; c < 3; ++c) expected.select(1, c).mul_(scale[static_cast<size_t>(c)]).add_(shift[static_cast<size_t>(c)]);
-  EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kFloat, kGpu).cpu(), expected));
-  EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kBFloat16, kGpu).cpu(), expected.to(at::kBFloat16)));
+  EXPECT_TRUE(at::equal(ops::PixelCopy(bytes, kGpu).normalized(scale, shift, at::kFloat).cpu(), expected));
+  EXPECT_TRUE(at::equal(ops::PixelCopy(bytes, kGpu).normalized(scale, shift, at::kBFloat16).cpu(), expected.to(at::kBFloat16)));
 }
 
 }  // namespace

@@ -308,6 +308,26 @@ TEST(Loader, StatsCountBytesAndTime) {
   EXPECT_EQ(batch_bytes(small_plan(), 8, false), 4 * batch_bytes(small_plan(), 8, true));
 }
 
+TEST(Loader, TheBatchAheadIsTheOneThatComesNext) {
+  const auto dataset = make_dataset(20);
+  LoaderConfig config;
+  config.global_batch = 4;
+  Loader loader(dataset, dataset->ids(Split::kTrain), small_plan(), config);
+  EXPECT_EQ(loader.ahead(), nullptr);
+  loader.start(0);
+  for (int t = 0; t < 6; ++t) {
+    loader.next();
+    const Batch* ahead = nullptr;
+    while (!ahead) ahead = loader.ahead();
+    const uint64_t position = ahead->first_position;
+    const std::vector<float> pixels(ahead->groups[0].pixels.begin(), ahead->groups[0].pixels.end());
+    const Batch& next = loader.next();
+    EXPECT_EQ(&next, ahead);
+    EXPECT_EQ(next.first_position, position);
+    EXPECT_TRUE(std::equal(pixels.begin(), pixels.end(), next.groups[0].pixels.begin()));
+  }
+}
+
 TEST(Loader, BytesAreThePixelsBeforeNormalisation) {
   const auto dataset = make_dataset(20);
   LoaderConfig config;

@@ -301,12 +301,12 @@ TEST(Pixels, AreThoseOfTheHost) {
     const at::Tensor bytes = at::randint(0, 256, {5, 3, side, side}, at::make_generator<at::CPUGeneratorImpl>(3), at::kByte);
     at::Tensor expected = bytes.to(at::kFloat);
     for (int64_t c = 0; c < 3; ++c) expected.select(1, c).mul_(scale[static_cast<size_t>(c)]).add_(shift[static_cast<size_t>(c)]);
-    EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kFloat, at::kCPU), expected)) << side;
-    EXPECT_TRUE(at::equal(ops::normalized_pixels(bytes, scale, shift, at::kBFloat16, at::kCPU), expected.to(at::kBFloat16))) << side;
+    EXPECT_TRUE(at::equal(ops::PixelCopy(bytes, at::kCPU).normalized(scale, shift, at::kFloat), expected)) << side;
+    EXPECT_TRUE(at::equal(ops::PixelCopy(bytes, at::kCPU).normalized(scale, shift, at::kBFloat16), expected.to(at::kBFloat16))) << side;
   }
-  EXPECT_EQ(ops::normalized_pixels(at::empty({0, 3, 4, 4}, at::kByte), scale, shift, at::kFloat, at::kCPU).numel(), 0);
-  EXPECT_THROW(ops::normalized_pixels(at::empty({2, 3, 4, 4}), scale, shift, at::kFloat, at::kCPU), Error);
-  EXPECT_THROW(ops::normalized_pixels(at::empty({2, 1, 4, 4}, at::kByte), scale, shift, at::kFloat, at::kCPU), Error);
+  EXPECT_EQ(ops::PixelCopy(at::empty({0, 3, 4, 4}, at::kByte), at::kCPU).normalized(scale, shift, at::kFloat).numel(), 0);
+  EXPECT_THROW(ops::PixelCopy(at::empty({2, 3, 4, 4}), at::kCPU).normalized(scale, shift, at::kFloat), Error);
+  EXPECT_THROW(ops::PixelCopy(at::empty({2, 1, 4, 4}, at::kByte), at::kCPU).normalized(scale, shift, at::kFloat), Error);
 }
 
 // ---------------------------------------------------------------- whole networks
