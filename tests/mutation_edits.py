@@ -232,4 +232,43 @@ MORE = [
          "metrics.jsonl has steps twice after a resume"),
 ]
 
-EDITS = PARTS + GLUE + MORE
+# Of kernels for GPUs, by their CPU instances.
+GPU = [
+    Edit("gpu-residual-without-its-gain",
+         "v[i][j] = rounded<T>(v[i][j] + gain * b[j]);",
+         "v[i][j] = rounded<T>(v[i][j] + b[j]);",
+         r"^unit_cuda_blocks$",
+         "stochastic depth on a GPU does not scale its branches"),
+    Edit("gpu-layer-norm-gradient-without-the-mean",
+         "g[i][j] += rstd * (slope[i][j] - sum - normal[i][j] * dot);",
+         "g[i][j] += rstd * (slope[i][j] - normal[i][j] * dot);",
+         r"^unit_cuda_blocks$",
+         "networks on a GPU learn by a gradient that is not that of LayerNorm"),
+    Edit("gpu-rotary-gradient-turns-the-wrong-way",
+         "v[j] = first ? v[j] * c + other[j] * s : v[j] * c - other[j] * s;",
+         "v[j] = first ? v[j] * c - other[j] * s : v[j] * c + other[j] * s;",
+         r"^unit_cuda_blocks$",
+         "DINOv3 on a GPU learns by gradients of other positions"),
+    Edit("gpu-samples-of-another-slot",
+         "slots[static_cast<size_t>(first + row)] = running++;",
+         "slots[static_cast<size_t>(row)] = running++;",
+         r"^unit_cuda_blocks$",
+         "with several crop sizes a branch's result is added to another image"),
+    Edit("gpu-pixels-of-another-channel",
+         "const int channel = static_cast<int>(first / plane % 3);",
+         "const int channel = static_cast<int>(first / plane % 2);",
+         r"^unit_cuda_blocks$",
+         "blue is normalised by the numbers of red"),
+    Edit("gpu-second-pass-overwrites-the-first",
+         "fresh.push_back({std::move(held[s]), layout.segments[s].offset, written[s]});",
+         "fresh.push_back({std::move(held[s]), layout.segments[s].offset, false});",
+         r"^unit_parallel$",
+         "of several backward passes only the last one's gradient is learned from"),
+    Edit("bf16-gradients-are-not-brought-back",
+         "bucket_grad(b).copy_(sent[b]);",
+         "(void)sent[b];",
+         r"^unit_parallel$",
+         "with train.gradients = bf16 each rank learns by its own gradient"),
+]
+
+EDITS = PARTS + GLUE + MORE + GPU

@@ -112,7 +112,7 @@ MPI_Datatype wire_type(const Communicator& comm, const char* operation, at::Scal
 }
 
 MPI_Op mpi_op(ReduceOp op) {
-  return op == ReduceOp::kSum ? MPI_SUM : op == ReduceOp::kMax ? MPI_MAX : MPI_MIN;
+  return op == ReduceOp::kSum || op == ReduceOp::kSumOnWire ? MPI_SUM : op == ReduceOp::kMax ? MPI_MAX : MPI_MIN;
 }
 
 char* bytes(const at::Tensor& tensor) {

@@ -122,7 +122,7 @@ class NcclWork : public Work {
 };
 
 ncclRedOp_t nccl_op(ReduceOp op) {
-  return op == ReduceOp::kSum ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin;
+  return op == ReduceOp::kSum || op == ReduceOp::kSumOnWire ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin;
 }
 
 class NcclCommunicator : public Communicator {
@@ -140,7 +140,7 @@ class NcclCommunicator : public Communicator {
   std::unique_ptr<Work> all_reduce(at::Tensor tensor, ReduceOp op) override {
     check_on_device("all_reduce", tensor);
     // NCCL rounds bf16 at every hop; through float32 the sum is rounded once, as by the other back ends
-    const bool widen = tensor.scalar_type() == at::kBFloat16;
+    const bool widen = tensor.scalar_type() == at::kBFloat16 && op != ReduceOp::kSumOnWire;
     const at::Tensor buffer = widen ? tensor.to(at::kFloat) : tensor;
     auto work = post("all_reduce", {tensor, buffer}, [&](cudaStream_t stream) {
       return ncclAllReduce(buffer.data_ptr(), buffer.data_ptr(), buffer.numel(), wire_type("all_reduce", buffer), nccl_op(op),

@@ -63,7 +63,7 @@ at::Tensor reduced(const std::vector<at::Tensor>& parts, ReduceOp op) {
   at::Tensor sum = parts[0].to(wide, false, true);
   for (size_t r = 1; r < parts.size(); ++r) {
     const at::Tensor next = parts[r].to(wide);
-    if (op == ReduceOp::kSum) {
+    if (op == ReduceOp::kSum || op == ReduceOp::kSumOnWire) {
       sum.add_(next);
     } else {
       sum = op == ReduceOp::kMax ? at::maximum(sum, next) : at::minimum(sum, next);

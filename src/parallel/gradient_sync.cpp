@@ -42,12 +42,13 @@ struct GradientSync::Impl {
         layout(layout),
         state(state),
         gathered(path.gathered),
+        narrow(path.bf16 && this->comm->size() > 1),
         buckets(together(layout.buckets, path.message_bytes, state.grad.element_size())) {}
 
   std::shared_ptr<Communicator> comm;
   const ParamLayout layout;
   FlatState& state;
-  const bool gathered;
+  const bool gathered, narrow;
   const std::vector<Bucket> buckets;   // that travel together
   std::vector<at::Tensor> parameters;  // by segment; undefined where not trainable
   std::vector<int> bucket_of;          // by segment
@@ -60,7 +61,8 @@ struct GradientSync::Impl {
   std::vector<int> pending;  // segments that wait for a gradient, by bucket
   size_t next_bucket = 0;    // the first bucket not posted
   std::vector<std::unique_ptr<Work>> works;
-  size_t oldest = 0;  // the first work not known to be done
+  std::vector<at::Tensor> sent;  // narrow: what travels, by bucket
+  size_t oldest = 0;             // the first work not known to be done
   std::vector<BucketEvent> events;
   // gathered:
   std::vector<at::Tensor> held;  // by segment: a gradient that is not in the buffer yet
@@ -72,7 +74,8 @@ struct GradientSync::Impl {
     return state.grad.narrow(0, layout.segments[s].offset, layout.segments[s].numel).view(layout.segments[s].shape);
   }
   void log(BucketEvent::Kind kind, int bucket) {
-    const int64_t bytes = bucket < 0 ? 0 : (buckets[bucket].end - buckets[bucket].begin) * state.grad.element_size();
+    const int64_t element = narrow ? 2 : state.grad.element_size();
+    const int64_t bytes = bucket < 0 ? 0 : (buckets[bucket].end - buckets[bucket].begin) * element;
     events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
   }
 
@@ -115,7 +118,13 @@ struct GradientSync::Impl {
     const int b = static_cast<int>(next_bucket++);
     if (gathered) write_held(static_cast<size_t>(b));
     log(BucketEvent::Kind::kPosted, b);
-    works.push_back(comm->all_reduce(bucket_grad(b), ReduceOp::kSum));
+    if (!narrow) {
+      works.push_back(comm->all_reduce(bucket_grad(b), ReduceOp::kSum));
+      return;
+    }
+    const at::NoGradGuard no_grad;
+    sent.push_back(bucket_grad(b).to(at::kBFloat16));
+    works.push_back(comm->all_reduce(sent.back(), ReduceOp::kSumOnWire));
   }
 
   void progress() {
@@ -126,6 +135,11 @@ struct GradientSync::Impl {
   }
   void completed(size_t b) {
     works[b].reset();
+    if (narrow) {
+      const at::NoGradGuard no_grad;
+      bucket_grad(b).copy_(sent[b]);
+      sent[b] = at::Tensor();
+    }
     log(BucketEvent::Kind::kCompleted, static_cast<int>(b));
   }
 
@@ -196,6 +210,7 @@ void GradientSync::begin(int accumulations) {
   Impl& impl = *impl_;
   if (accumulations < 1) fail("GradientSync::begin", "one backward pass or more", fmt::format("{}", accumulations), "");
   impl.works.clear();  // waits for those of a step that was given up
+  impl.sent.clear();
   impl.oldest = impl.next_bucket = 0;
   impl.events.clear();
   impl.accumulations = accumulations;
@@ -227,6 +242,7 @@ void GradientSync::finish() {
     impl.completed(b);
   }
   impl.works.clear();
+  impl.sent.clear();
   impl.oldest = 0;
   impl.check_views();
   if (impl.first_step) {

@@ -23,6 +23,7 @@ struct BucketEvent {
 struct GradientPath {
   bool gathered = false;      ///< .grad stays empty: each fresh gradient is taken, and a bucket's are written when the last has come
   int64_t message_bytes = 0;  ///< neighbouring buckets travel together until they have as many
+  bool bf16 = false;          ///< rounded to bfloat16 before the ranks add them up (ReduceOp::kSumOnWire); not where there is one rank
 };
 /// CPU: autograd adds into .grad, views of the buffer, and buckets travel as they are laid out. GPU: gathered, one launch in the place of
 /// one for each parameter, and 25 MB at once, which NCCL needs for the speed of its links.

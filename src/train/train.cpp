@@ -45,7 +45,9 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   const int64_t total = calendar.total_steps();
 
   const EvalHook hook = make_hook(options, training);
-  GradientSync sync(comms.gradients, state.layout, state.student.parameters(), state.student_flat);
+  GradientPath path = gradient_path(state.student_flat.grad.device());
+  path.bf16 = config.train->gradients == "bf16";
+  GradientSync sync(comms.gradients, state.layout, state.student.parameters(), state.student_flat, path);
   Loader loader(training.inputs.dataset, training.inputs.ids, training.spec.plans(), training.loading());
   if (state.step < total) loader.start(state.position);
   if (options.check) return check_steps(training, loader, sync, log);

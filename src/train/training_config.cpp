@@ -28,6 +28,10 @@ std::vector<Field> train_fields() {
       field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),
       choice<train, &TrainingConfig::precision>("train.precision", "fp32", {"fp32", "bf16"},
                                                 "of the networks; masters, gradients and averages are fp32 under both"),
+      choice<train, &TrainingConfig::gradients>(
+          "train.gradients", "fp32", {"fp32", "bf16"},
+          "as which gradients travel between ranks; bf16: half the bytes, for a network between GPUs that is the limit; each rank's are "
+          "rounded to 8 bits of mantissa, and their sum at every hop"),
       not_training(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
                                                           "where the networks compute; auto: a GPU for each rank where there are any")),
       field<train, &TrainingConfig::tf32>(
@@ -38,7 +42,7 @@ std::vector<Field> train_fields() {
           "train.attention", "auto", {"auto", "cudnn", "flash", "efficient"},
           "on a GPU: the attention kernel; cudnn and flash are of bf16 alone; auto: the first of them that takes the network's heads")),
       field<train, &TrainingConfig::fused_kernels>("train.fused_kernels", "yes",
-                                                   "own CPU kernels; no: LibTorch's operations one by one (slower)"),
+                                                   "own kernels, on CPU and GPU; no: LibTorch's operations one by one (slower)"),
       field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB; GPUs send at least 25 MB",
                                                {0.001, 1024}),
       not_training(field<train, &TrainingConfig::threads>(

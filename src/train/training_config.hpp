@@ -9,7 +9,7 @@ namespace dinoxx {
 
 /// Keys of the section [train].
 struct TrainingConfig {
-  std::string method, precision, device, attention;
+  std::string method, precision, gradients, device, attention;
   Duration length, extend, extend_warmup;
   int64_t batch_size = 0, seed = 0, log_every = 0, check_every = 0, max_skipped = 0;
   double bucket_mb = 0;

@@ -202,6 +202,19 @@ def print_table():
         print("| " + " | ".join([row["recipe"], row["ranks"], row["images"], *(row[name] for name in names), row["reduced"]]) + " |")
 
 
+def print_comparison(old):
+    """Of both tables, the numbers that say most; one number where nothing changed."""
+    names = ["launches", "products", "waits", "to_device_mb", "on_device_mb", "allocations", "collectives", "peak_gb"]
+    with open(old, newline="") as file:
+        before = {(row["recipe"], row["ranks"]): row for row in csv.DictReader(file)}
+    print("| recipe | ranks | images a step | " + " | ".join(names) + " |")
+    print("|" + "---|" * (len(names) + 3))
+    for row in read_budgets():
+        was = before.get((row["recipe"], row["ranks"]), {})
+        cells = [row[name] if was.get(name, row[name]) == row[name] else "%s → %s" % (was[name], row[name]) for name in names]
+        print("| " + " | ".join([row["recipe"], row["ranks"], row["images"], *cells]) + " |")
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
@@ -217,6 +230,8 @@ def main():
             gate.prepare()
         elif what == "table":
             print_table()
+        elif what == "compare":
+            print_comparison(sys.argv[3])
         elif what == "update":
             update(gate, sys.argv[3:])
         else:

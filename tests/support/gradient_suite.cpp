@@ -155,6 +155,37 @@ void check_bf16_network(const std::shared_ptr<Communicator>& comm, GradientPath 
   check_ranks_agree(*comm, state.grad, "gradient", 0);
 }
 
+void check_bf16_messages(const std::shared_ptr<Communicator>& comm, GradientPath path) {
+  const at::Tensor batch = toy_batch(comm->rank() * kBatch, kBatch, kWidth, at::kFloat);
+  ToyNetwork alone(kLayers, kWidth, at::kFloat);
+  for (NamedTensor& parameter : alone.parameters) parameter.tensor.set_requires_grad(true);
+  alone.loss(batch).backward();
+
+  path.bf16 = true;
+  ToyNetwork network(kLayers, kWidth, at::kFloat);
+  const ParamLayout layout = ParamLayout::build(network.parameters, kWidth * kWidth * 8);
+  FlatState state(layout, network.parameters, true);
+  GradientSync sync(comm, layout, network.parameters, state, path);
+  for (int step = 0; step < 2; ++step) {
+    state.zero_grad();
+    sync.begin();
+    network.loss(batch).backward();
+    sync.finish();
+    for (const NamedTensor& p : alone.parameters) {
+      const at::Tensor own = p.tensor.grad(), found = gradient_of(layout, state, p.name);
+      at::Tensor expected = own;
+      if (comm->size() > 1) {
+        at::Tensor sum = own.to(at::kBFloat16).to(at::kFloat);
+        comm->all_reduce(sum, ReduceOp::kSum)->wait();
+        expected = sum.to(at::kBFloat16).to(at::kFloat) / comm->size();
+        EXPECT_FALSE(at::equal(own, own.to(at::kBFloat16).to(at::kFloat))) << p.name << ": nothing to round";
+      }
+      EXPECT_TRUE(at::allclose(found, expected, 1e-6, 0)) << p.name;
+    }
+    check_ranks_agree(*comm, state.grad, "gradient", step);
+  }
+}
+
 void check_event_log(const std::shared_ptr<Communicator>& comm, GradientPath path) {
   ToyNetwork network(kLayers, kWidth);
   const ParamLayout layout = ParamLayout::build(network.parameters, kOneSegmentPerBucket);

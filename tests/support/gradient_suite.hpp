@@ -15,6 +15,9 @@ void check_average_is_serial_gradient(const std::shared_ptr<Communicator>& comm,
 void check_gathered_is_added(const std::shared_ptr<Communicator>& comm);
 /// With float32 gradients of a bf16 network: equal on all ranks bit for bit.
 void check_bf16_network(const std::shared_ptr<Communicator>& comm, GradientPath path = {});
+/// Gradients that travel as bf16: each rank's rounded, their sum rounded (once on these back ends), then the mean. On one rank nothing is
+/// rounded.
+void check_bf16_messages(const std::shared_ptr<Communicator>& comm, GradientPath path = {});
 /// Buckets are posted once each in index order, each completes after it was posted, and all are posted before backward ends.
 void check_event_log(const std::shared_ptr<Communicator>& comm, GradientPath path = {});
 /// Backward waits at a layer until the buckets of the layers behind it are done, so overlap is a matter of order and not of time: with no

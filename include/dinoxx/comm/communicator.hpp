@@ -7,7 +7,12 @@
 namespace dinoxx {
 
 /// What all_reduce makes of the values of all ranks.
-enum class ReduceOp { kSum, kMax, kMin };
+enum class ReduceOp {
+  kSum,  ///< of bfloat16: in float32, rounded once
+  kMax,
+  kMin,
+  kSumOnWire,  ///< kSum, but bfloat16 may travel as such and be rounded at every hop: half the bytes (NCCL; elsewhere as kSum)
+};
 
 /// A collective under way. Destroying an unfinished Work waits for it.
 class Work {

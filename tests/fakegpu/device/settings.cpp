@@ -17,6 +17,7 @@ const Settings& settings() {
     s->architecture = static_cast<int>(number_from_environment("FAKEGPU_ARCHITECTURE", 90));
     s->driver = static_cast<int>(number_from_environment("FAKEGPU_DRIVER", 13000));
     s->copied = static_cast<size_t>(number_from_environment("FAKEGPU_COPIED_BYTES", 1e18));
+    s->side_copies = number_from_environment("FAKEGPU_SIDE_COPIES", 1) != 0;
     s->late_events = number_from_environment("FAKEGPU_LATE_EVENTS", 0) != 0;
     s->names_of_step = static_cast<int>(number_from_environment("FAKEGPU_NAMES_OF_STEP", 0));
     const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");

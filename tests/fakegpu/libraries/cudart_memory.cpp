@@ -35,7 +35,8 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaStream_t stream) 
     (to_device && from_device ? c.on_device_bytes : to_device ? c.to_device_bytes : c.to_host_bytes) += size;
   });
   wait_for(pending(stream));
-  if (bytes <= settings().copied) std::memmove(host_address(to), host_address(from), bytes);
+  const bool aside = to_device && !from_device && stream != nullptr && !settings().side_copies;
+  if (bytes <= settings().copied && !aside) std::memmove(host_address(to), host_address(from), bytes);
   if (from_device && !to_device) host_has_waited();
   return cudaSuccess;
 }

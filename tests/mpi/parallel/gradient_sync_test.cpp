@@ -17,6 +17,9 @@ TEST(MpiGradientSync, GatheredGradientsAreThoseOfTheViews) {
 TEST(MpiGradientSync, Bf16NetworkHasFloatGradients) {
   check_bf16_network(make_mpi_communicator());
 }
+TEST(MpiGradientSync, Bf16MessagesAreRoundedOnTheirWay) {
+  check_bf16_messages(make_mpi_communicator());
+}
 TEST(MpiGradientSync, BucketsArePostedFromHooksInOrder) {
   check_event_log(make_mpi_communicator());
 }

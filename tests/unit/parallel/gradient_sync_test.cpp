@@ -40,6 +40,9 @@ TEST_P(GradientSyncRanks, GatheredGradientsAreThoseOfTheViews) {
 TEST_P(GradientSyncRanks, Bf16NetworkHasFloatGradients) {
   on_both_paths(check_bf16_network);
 }
+TEST_P(GradientSyncRanks, Bf16MessagesAreRoundedOnTheirWay) {
+  on_both_paths(check_bf16_messages);
+}
 TEST_P(GradientSyncRanks, BucketsArePostedFromHooksInOrder) {
   on_both_paths(check_event_log, kInPairs);
 }
