@@ -255,6 +255,7 @@ std::vector<std::shared_ptr<Communicator>> make_thread_communicators(int size, s
   shared->patience = patience;
   auto group = std::make_shared<Group>(size, shared);
   std::vector<std::shared_ptr<Communicator>> all;
+  all.reserve(static_cast<size_t>(size));
   for (int r = 0; r < size; ++r) all.push_back(std::make_shared<ThreadCommunicator>(group, r));
   return all;
 }

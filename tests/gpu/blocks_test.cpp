@@ -59,7 +59,8 @@ INSTANTIATE_TEST_SUITE_P(, GpuBlocks,
 // float32 without TF32: 1e-4 of the norm, for sums in another order. bfloat16: no further from the CPU in float32 than twice the CPU's own
 // bfloat16 is, and 1 % for what that gets exact.
 TEST_P(GpuBlocks, GiveWhatTheCpuGives) {
-  const auto [style, type] = GetParam();
+  const std::string style = std::get<0>(GetParam());
+  const at::ScalarType type = std::get<1>(GetParam());
   at::globalContext().setAllowTF32CuBLAS(false);
   const auto made = [&](at::ScalarType of) {
     auto network = make_backbone(network_of(style), of);

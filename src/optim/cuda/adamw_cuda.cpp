@@ -26,6 +26,7 @@ void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::T
   require_float(state, "AdamW");
   c10::cuda::CUDAGuard guard(state.master.device());
   std::vector<CudaRun> table;
+  table.reserve(runs.size());
   for (const AdamWRun& run : runs) table.push_back({run.begin, run.numel, run.constants});
   uint16_t* const bf16 = bf16_copy(state);
   check_launch(launch_adamw(table.data(), static_cast<int>(table.size()), state.master.data_ptr<float>(), state.grad.data_ptr<float>(),
