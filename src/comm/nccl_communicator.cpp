@@ -125,6 +125,13 @@ ncclRedOp_t nccl_op(ReduceOp op) {
   return op == ReduceOp::kSum || op == ReduceOp::kSumOnWire ? ncclSum : op == ReduceOp::kMax ? ncclMax : ncclMin;
 }
 
+/// Of a communicator from which others are split: they share its buffers and proxies.
+ncclConfig_t sharing() {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.splitShare = 1;
+  return config;
+}
+
 class NcclCommunicator : public Communicator {
  public:
   explicit NcclCommunicator(std::shared_ptr<Handle> handle)
@@ -190,7 +197,8 @@ class NcclCommunicator : public Communicator {
     require(color >= 0, *this, "split", "a colour of 0 or more", fmt::format("{}", color));
     c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(handle_->device()));
     ncclComm_t part = nullptr;
-    handle_->check(ncclCommSplit(handle_->comm(), color, key, &part, nullptr), subject(*this, "split"));
+    ncclConfig_t config = sharing();
+    handle_->check(ncclCommSplit(handle_->comm(), color, key, &part, &config), subject(*this, "split"));
     return std::make_shared<NcclCommunicator>(std::make_shared<Handle>(part, handle_->device()));
   }
 
@@ -268,6 +276,9 @@ void check_one_gpu_per_rank(Communicator& control, int device) {
 std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Communicator>& control, int device) {
   check_one_gpu_per_rank(*control, device);
   c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+  // Several communicators have collectives under way at once. Every rank posts them in the same order, and NCCL (2.26 and newer) then
+  // launches them in it, so that two GPUs do not wait for each other in different ones. Who has set it otherwise keeps that.
+  setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", /*overwrite=*/0);
   ncclUniqueId id;
   const at::Tensor wire = at::zeros({static_cast<int64_t>(sizeof id)}, at::kByte);
   if (control->rank() == 0) {
@@ -279,7 +290,7 @@ std::shared_ptr<Communicator> make_nccl_communicator(const std::shared_ptr<Commu
   std::memcpy(&id, wire.data_ptr(), sizeof id);
   control->barrier();  // the broadcast is complete everywhere before NCCL opens connections of its own
   ncclComm_t comm = nullptr;
-  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  ncclConfig_t config = sharing();
   const ncclResult_t code = ncclCommInitRankConfig(&comm, control->size(), id, control->rank(), &config);
   if (code != ncclSuccess) {
     fail(fmt::format("NCCL start-up on rank {}", control->rank()), "a communicator", ncclGetErrorString(code), "NCCL_DEBUG=INFO says more");

@@ -26,7 +26,12 @@ namespace {
 class CudaEvent : public StreamEvent {
  public:
   explicit CudaEvent(const c10::Stream& stream) : event_(c10::DeviceType::CUDA) { event_.record(stream); }
-  ~CudaEvent() override { wait(); }
+  ~CudaEvent() override {
+    try {
+      wait();
+    } catch (const std::exception&) {  // a device that has failed has been told of already, and needs no order
+    }
+  }
   void wait() const override { event_.block(c10::cuda::getCurrentCUDAStream()); }
 
  private:

@@ -8,6 +8,7 @@
 
 #include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
+#include "ops/to_device.hpp"
 
 namespace dinoxx {
 namespace {
@@ -87,7 +88,7 @@ at::Tensor gram_loss(const at::Tensor& student, const at::Tensor& teacher, const
     const at::Tensor chosen = options.tokens == GramTokens::kMasked ? mask : mask.logical_not();
     const at::Tensor counts = chosen.view({batch / images, images * tokens}).sum(1).cpu();
     sizes.assign(counts.const_data_ptr<int64_t>(), counts.const_data_ptr<int64_t>() + counts.numel());
-    const at::Tensor index = chosen.reshape(-1).nonzero().squeeze(1).to(x.device());
+    const at::Tensor index = to_device(chosen.reshape(-1).nonzero().squeeze(1), x.device());
     x = x.index_select(0, index);
     y = y.index_select(0, index);
   }

@@ -37,6 +37,7 @@ enum class Need {
 /// Which patches of the global crops are masked.
 struct MaskInputs {
   at::Tensor masked;   ///< [G B, N] bool; undefined: none
+  at::Tensor on_host;  ///< the same in host memory
   at::Tensor rows;     ///< [M] int64, their rows in [G B N]
   at::Tensor weights;  ///< [M] float64, 1 / (masked patches in the same crop)
   at::Tensor slots;    ///< [M] int64, local batch slot of each; in host memory

@@ -56,6 +56,7 @@ MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device devic
   masks.rows = crop * masked.size(1) + crop_and_patch.select(1, 1);
   masks.weights = masked.sum(1).to(at::kDouble).reciprocal().index_select(0, crop);
   masks.slots = crop.remainder(batch);
+  masks.on_host = masked;
   masks.masked = to_device(masked, device);
   masks.rows = to_device(masks.rows, device);
   masks.weights = to_device(masks.weights, device);

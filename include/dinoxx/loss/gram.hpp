@@ -22,7 +22,8 @@ struct GramOptions {
 /// Gram anchoring of DINOv3 (dino_family.md 3.3): mean squared difference of the matrices X X^T of L2-normalised patch tokens (no CLS, no
 /// registers) of student and Gram teacher, over all entries of a matrix, then over matrices. student and teacher [B, P, D], any float
 /// types; the loss and its gradient in float32 (float64 for float64). mask [B, P] bool, for tokens other than kAll: true where the student
-/// saw the mask token. A group without a token counts 0. The published code's batch level is group_size = B.
+/// saw the mask token; in host memory, else the host waits for the device. A group without a token counts 0. The published code's batch
+/// level is group_size = B.
 ///
 /// Memory beyond the tokens: float32 [B, P, D], of the student normalised, gradient and scaled gradient, of the teacher normalised; blocks
 /// of rows of one matrix, two or three of at most 16 MB; never [B, P, P]. Three matrix products where autograd needs four: the matrix of

@@ -122,7 +122,7 @@ LossTerm gram_term(const Config& config) {
                                                        : GramTokens::kAll;
   const auto loss = [=](const LossInputs& in) {
     LossOutputs out;
-    out.loss = gram_loss(in.student.patches, in.gram_patches, options, in.masks.masked);
+    out.loss = gram_loss(in.student.patches, in.gram_patches, options, in.masks.on_host);
     out.metrics = {{"gram_loss", out.loss.detach()}};
     return out;
   };

@@ -1,4 +1,5 @@
 // Both residual branches of a block behind attention, as one autograd node.
+#include "ops/fused.hpp"
 #include "residual.hpp"
 
 namespace dinoxx::ops {
@@ -85,6 +86,7 @@ class PackedBranchesFunction : public torch::autograd::Function<PackedBranchesFu
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    cpu::refuse_second_derivative();
     auto saved = ctx->get_saved_variables();
     const auto plan = c10::static_intrusive_pointer_cast<BranchesPlan>(ctx->saved_data["plan"].toCapsule());
     const int64_t present = ctx->saved_data["present"].toInt();

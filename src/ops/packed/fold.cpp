@@ -1,4 +1,5 @@
 #include "node.hpp"
+#include "ops/fused.hpp"
 
 namespace dinoxx::ops {
 namespace {
@@ -43,6 +44,7 @@ class PackedFoldFunction : public torch::autograd::Function<PackedFoldFunction> 
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    cpu::refuse_second_derivative();
     const int64_t present = ctx->saved_data["present"].toInt();
     const auto in = expanded<kFoldInputs>(ctx->get_saved_variables(), present);
     for (at::Tensor& t : grads) t = t.contiguous();

@@ -1,3 +1,4 @@
+#include "ops/fused.hpp"
 #include "ops/ops.hpp"
 #include "residual.hpp"
 
@@ -24,6 +25,7 @@ class PackedNormFunction : public torch::autograd::Function<PackedNormFunction> 
     return r.y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    cpu::refuse_second_derivative();
     const auto saved = ctx->get_saved_variables();
     const auto plan = c10::static_intrusive_pointer_cast<NormPlan>(ctx->saved_data["plan"].toCapsule());
     const c10::DeviceGuard guard(saved[0].device());

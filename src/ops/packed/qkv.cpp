@@ -1,4 +1,5 @@
 #include "node.hpp"
+#include "ops/fused.hpp"
 #include "ops/to_device.hpp"
 #include "residual.hpp"
 
@@ -53,6 +54,7 @@ class PackedQkvFunction : public torch::autograd::Function<PackedQkvFunction> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    cpu::refuse_second_derivative();
     const auto saved = ctx->get_saved_variables();
     const auto plan = c10::static_intrusive_pointer_cast<QkvPlan>(ctx->saved_data["plan"].toCapsule());
     const int64_t present = ctx->saved_data["present"].toInt();

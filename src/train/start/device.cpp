@@ -36,7 +36,7 @@ void choose_train_device(TrainOptions& options, TrainComms& comms, int local_ran
   on_everyone(comms, [&] { set_up_gpu(*options.config.train); });
   const int gpu = options.device.index();
   comms.gradients = make_nccl_communicator(comms.control, gpu);
-  comms.statistics = make_nccl_communicator(comms.control, gpu);
+  comms.statistics = comms.gradients->split(0, comms.control->rank());
   if (comms.job) comms.job->teacher = make_nccl_communicator(comms.job->control, gpu);
 }
 

@@ -187,7 +187,7 @@ LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
   in.patch_centre = golden::uniform("pc", {prototypes});
   at::Tensor masked = at::zeros({globals * batch, patches}, at::kBool);
   masked.slice(1, 0, 4) = true;
-  in.masks.masked = masked;
+  in.masks.masked = in.masks.on_host = masked;
   in.masks.rows = at::nonzero(masked.flatten()).flatten();
   const int64_t rows = in.masks.rows.size(0);
   in.masks.weights = at::full({rows}, 0.25, at::kDouble);

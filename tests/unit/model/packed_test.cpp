@@ -3,6 +3,7 @@
 #include "ops/packed.hpp"
 
 #include <cuda_runtime_api.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "dinoxx/base/error.hpp"
 #include "golden.hpp"
@@ -160,6 +161,13 @@ TEST(Packed, GradientsThatOthersHoldAreNotWrittenOver) {
   out.x.backward(given);
   EXPECT_TRUE(at::equal(given, before));
   EXPECT_FALSE(at::equal(x.grad(), before));
+}
+
+TEST(Packed, ASecondDerivativeIsRefused) {
+  const Draw all = draw_of(Kind::kAll, 0, true);
+  const at::Tensor x = normal({20, 32}, 1).to(at::kFloat).requires_grad_(true);
+  const at::Tensor y = ops::packed_norm(x, all.rows, {}, at::ones({32}), at::zeros({32}), 1e-6);
+  EXPECT_THROW(torch::autograd::grad({y.square().sum()}, {x}, {}, std::nullopt, /*create_graph=*/true), Error);
 }
 
 TEST(Packed, NormOfTheRowsThatRun) {
