@@ -197,7 +197,7 @@ class Qkv : public testing::TestWithParam<std::tuple<bool, bool, bool>> {};
 INSTANTIATE_TEST_SUITE_P(, Qkv, testing::Combine(testing::Bool(), testing::Bool(), testing::Bool()));
 
 TEST_P(Qkv, AttentionEqualsTheFormula) {
-  const auto [rotated, with_bias, backwards] = GetParam();
+  const bool rotated = std::get<0>(GetParam()), with_bias = std::get<1>(GetParam()), backwards = std::get<2>(GetParam());
   cuda_on_cpu::backwards = backwards;
   const ops::PackedRows rows{{2, 3}, {9, 5}};
   const int heads = 3;
@@ -209,7 +209,7 @@ TEST_P(Qkv, AttentionEqualsTheFormula) {
     for (const RopeTable& t : tables) rotary.push_back({t.cos.to(at::kFloat), t.sin.to(at::kFloat)});
   compare(
       [&](const Tensors& in) {
-        const at::Tensor bias = in[2];
+        const at::Tensor& bias = in[2];
         std::vector<at::Tensor> parts;
         if (ops::fused()) {
           parts = ops::packed_qkv(in[0], rows, in[1], bias, heads, prefix, rotary);
