@@ -194,6 +194,7 @@ TEST(Loader, CacheReadsEachSampleOnce) {
 TEST(Loader, ReplacesBadSamplesByPositionAndNamesThem) {
   const auto make_bad = [] {
     std::vector<std::vector<uint8_t>> encoded;
+    encoded.reserve(kCount);
     for (int i = 0; i < kCount; ++i) encoded.push_back(encode_png(testing_support::make_image(20, 20, static_cast<uint32_t>(i))));
     encoded[5].resize(encoded[5].size() / 2);
     auto dataset = std::make_shared<MemoryDataset>(std::move(encoded));

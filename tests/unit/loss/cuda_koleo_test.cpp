@@ -34,7 +34,8 @@ void expect_equal(const at::Tensor& features, int64_t group, int64_t top_k) {
   (loss * kWeight).backward();
   EXPECT_NEAR(results[0].item<double>(), loss.item<double>(), 1e-6 * std::max(1.0, std::abs(loss.item<double>())));
   // relative to the largest; bf16 rounds each element to 8 significant bits
-  const at::Tensor gradient = exact.grad(), rounding = gradient.abs() * (features.scalar_type() == at::kBFloat16 ? 1.0 / 256 : 0);
+  const at::Tensor& gradient = exact.grad();
+  const at::Tensor rounding = gradient.abs() * (features.scalar_type() == at::kBFloat16 ? 1.0 / 256 : 0);
   const at::Tensor excess = (results[1].to(at::kDouble) - gradient).abs() - rounding - gradient.abs().max() * 2e-6;
   EXPECT_LE(excess.max().item<double>(), 0);
 }

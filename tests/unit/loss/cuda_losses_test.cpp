@@ -222,7 +222,8 @@ void expect_sums(const at::Tensor& sums, const at::Tensor& e) {
 
 TEST(CudaColumnSums, EqualTheFormula) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16})
-    for (const auto& [rows, dim] : {std::pair{1, 8}, {16, 24}, {17, 40}, {5, 4104}, {70, 16}}) {
+    for (const auto& shape : {std::pair{1, 8}, {16, 24}, {17, 40}, {5, 4104}, {70, 16}}) {
+      const int rows = shape.first, dim = shape.second;
       SCOPED_TRACE(fmt::format("{} [{}, {}]", c10::toString(type), rows, dim));
       const at::Tensor logits = uniform("logits", {rows, dim}).to(type), centre = (uniform("centre", {dim}) * 0.2).to(at::kFloat);
       const at::Tensor weight = uniform("weight", {rows}).to(at::kFloat);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -67,7 +68,8 @@ TEST_P(GatherKernel, WritesAndAddsRunsOfBothTypes) {
     }
   ASSERT_EQ(launch_gather(runs.data(), static_cast<int>(runs.size()), flat.data(), nullptr), cudaSuccess);
   for (size_t i = 0; i < flat.size(); ++i)
-    ASSERT_TRUE(std::memcmp(&flat[i], &expected[i], sizeof(float)) == 0 || (flat[i] != flat[i] && expected[i] != expected[i]))
+    ASSERT_TRUE(std::bit_cast<uint32_t>(flat[i]) == std::bit_cast<uint32_t>(expected[i]) ||
+                (flat[i] != flat[i] && expected[i] != expected[i]))
         << "element " << i << ": " << flat[i] << " and " << expected[i];
 }
 
