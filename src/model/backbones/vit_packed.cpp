@@ -81,6 +81,10 @@ VisionTransformer::PackedPass VisionTransformer::start_packed(std::span<const Cr
 
 namespace {
 
+bool local_in_training(std::span<const Crops> crops) {
+  return std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
+}
+
 /// A block's weights with LayerScale and the masked key bias inside.
 struct PackedBlock {
   at::Tensor qkv_weight, qkv_bias;
@@ -151,8 +155,7 @@ void VisionTransformer::run_packed(PackedPass& pass, size_t begin, size_t end, c
 
 std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> crops) const {
   PackedPass pass = start_packed(crops);
-  const bool local_norm =
-      local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
+  const bool local_norm = local_norm_weight_.defined() && local_in_training(crops);
   const bool one_norm = !cls_norm_weight_.defined() && !local_norm;
   run_packed(pass, 0, blocks_.size(), one_norm ? PackedNorm{norm_weight_, norm_bias_, {}} : PackedNorm{});
   std::vector<Features> features;
@@ -170,8 +173,7 @@ bool VisionTransformer::last_block_for_cls(std::span<const Crops> crops) const {
   const VitBlock& last = blocks_.back();
   const bool trained = std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.origin != nullptr; });
   const bool subset = trained && config_.drop_path > 0 && config_.drop_path_form != "mask";
-  const bool local_norm =
-      local_norm_weight_.defined() && std::any_of(crops.begin(), crops.end(), [](const Crops& c) { return c.local && c.origin; });
+  const bool local_norm = local_norm_weight_.defined() && local_in_training(crops);
   return !last.w12_weight.defined() && last.plain.qkv_bias.defined() && config_.positions != "rope" && !subset && !local_norm;
 }
 

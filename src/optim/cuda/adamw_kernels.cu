@@ -1,5 +1,5 @@
 #include "adamw_kernels.hpp"
-#include "kernels/cuda_launch.hpp"
+#include "kernels/cuda_device.hpp"
 
 namespace dinoxx::optim_detail {
 namespace {
@@ -11,12 +11,6 @@ constexpr int kRunsPerLaunch = 64;  // 48 bytes each: they travel as the kernel'
 struct Runs {
   CudaRun run[kRunsPerLaunch];
 };
-
-// Round to nearest even; NaN stays NaN.
-__device__ inline uint16_t to_bf16(float x) {
-  const uint32_t bits = __float_as_uint(x);
-  return static_cast<uint16_t>(x != x ? 0x7fc0u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
 
 // grid: [blocks, runs]
 __global__ void adamw(const __grid_constant__ Runs runs, float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m,
@@ -33,7 +27,7 @@ __global__ void adamw(const __grid_constant__ Runs runs, float* __restrict__ p, 
     m[i] = first;
     v[i] = second;
     p[i] = value;
-    if (bf16) bf16[i] = to_bf16(value);
+    if (bf16) bf16[i] = cuda::bf16_bits(value);
   }
 }
 
@@ -42,7 +36,7 @@ __global__ void average(float* __restrict__ t, const float* __restrict__ s, uint
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
     const float value = keep * t[i] + add * s[i];
     t[i] = value;
-    if (bf16) bf16[i] = to_bf16(value);
+    if (bf16) bf16[i] = cuda::bf16_bits(value);
   }
 }
 
