@@ -16,6 +16,9 @@ std::vector<Field> checkpoint_fields() {
       not_training(field<ckpt, &CheckpointConfig::keep>("checkpoint.keep", "3", "newest checkpoints that stay", positive)),
       not_training(field<ckpt, &CheckpointConfig::keep_every>("checkpoint.keep_every", "0it",
                                                               "between two more checkpoints that stay for ever; 0: none")),
+      not_training(field<ckpt, &CheckpointConfig::part_size>(
+          "checkpoint.part_size", "10",
+          "GB of a file of the teacher's weights; more are written as several, with an index, as Hugging Face does", {0.000001, 1e6})),
   };
 }
 

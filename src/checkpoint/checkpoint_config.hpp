@@ -9,6 +9,7 @@ namespace dinoxx {
 struct CheckpointConfig {
   Duration every, keep_every;
   int64_t keep = 0;
+  double part_size = 0;
   bool operator==(const CheckpointConfig&) const = default;
 };
 

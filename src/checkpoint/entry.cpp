@@ -8,6 +8,13 @@
 namespace dinoxx::checkpoint {
 namespace {
 
+bool parse_number(std::string_view text, int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
 DType stored_type(at::ScalarType type) {
   switch (type) {
     case at::kFloat:
@@ -20,13 +27,6 @@ DType stored_type(at::ScalarType type) {
       fail("checkpoint", "tensors in float32, float64 or int64", c10::toString(type), "Masters are never stored in another type");
   }
 }
-
-bool parse_number(std::string_view text, int64_t& value) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-}  // namespace
 
 std::string entry_text(const EntryName& entry) {
   return fmt::format("{}/{}[{}:{}]", entry.buffer, entry.segment, entry.begin, entry.end);
@@ -61,12 +61,18 @@ TensorView view_of(const at::Tensor& tensor) {
   return view;
 }
 
-void copy_into(const at::Tensor& tensor, const TensorView& view, const std::string& subject) {
-  const TensorView target = view_of(tensor);
-  if (target.dtype != view.dtype || target.bytes.size() != view.bytes.size())
-    fail(subject, fmt::format("{} bytes of {}", target.bytes.size(), dtype_name(target.dtype)),
+void require_fit(const at::Tensor& tensor, int64_t numel, const TensorView& view, const std::string& subject) {
+  const DType type = stored_type(tensor.scalar_type());
+  const size_t bytes = static_cast<size_t>(numel) * tensor.element_size();
+  if (type != view.dtype || bytes != view.bytes.size())
+    fail(subject, fmt::format("{} bytes of {}", bytes, dtype_name(type)),
          fmt::format("{} bytes of {}", view.bytes.size(), dtype_name(view.dtype)), "Resume with the model that was saved");
-  std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
+}
+
+void copy_part(const at::Tensor& tensor, const TensorView& view, int64_t first) {
+  const TensorView target = view_of(tensor);
+  std::memcpy(tensor.data_ptr(), view.bytes.subspan(static_cast<size_t>(first) * tensor.element_size(), target.bytes.size()).data(),
+              target.bytes.size());
 }
 
 }  // namespace dinoxx::checkpoint

@@ -18,9 +18,13 @@ bool parse_entry(const std::string& text, EntryName& entry);
 
 /// The tensor itself where it is on the CPU, else a copy in page-locked memory, which a GPU fills at the full rate.
 at::Tensor in_main_memory(const at::Tensor& tensor);
+/// How a type of tensor is stored. Error for types that a checkpoint does not hold.
+DType stored_type(at::ScalarType type);
 /// Storage of a contiguous CPU tensor as a view. Error for types that a checkpoint does not hold.
 TensorView view_of(const at::Tensor& tensor);
-/// Error unless `view` has the tensor's type and size; then copies.
-void copy_into(const at::Tensor& tensor, const TensorView& view, const std::string& subject);
+/// Error unless `view` has `numel` elements of the tensor's type.
+void require_fit(const at::Tensor& tensor, int64_t numel, const TensorView& view, const std::string& subject);
+/// Fills a contiguous CPU tensor with elements of `view` from `first` on.
+void copy_part(const at::Tensor& tensor, const TensorView& view, int64_t first);
 
 }  // namespace dinoxx::checkpoint

@@ -19,13 +19,19 @@ using nlohmann::json;
 // Every file has been found whole by then: it is the configuration that is another one.
 constexpr const char* kOther = "Resume with the configuration that was saved";
 
-// Which ranges of which segments have been filled.
+// Of the parameter, of which this rank may hold a part.
+int64_t whole_numel(const Segment& segment) {
+  return c10::multiply_integers(segment.shape);
+}
+
+// Which ranges of which segments there are.
 class Coverage {
  public:
   void add(const checkpoint::EntryName& entry) { ranges_[{entry.buffer, entry.segment}].emplace_back(entry.begin, entry.end); }
   void check(const CheckpointTensors& tensors, const fs::path& source) {
     for (const auto& [buffer, flat] : tensors.split) {
       for (const Segment& segment : tensors.layout->segments) {
+        const int64_t numel = whole_numel(segment);
         auto& ranges = ranges_[{buffer, segment.name}];
         std::sort(ranges.begin(), ranges.end());
         int64_t filled = 0;
@@ -33,8 +39,8 @@ class Coverage {
           if (begin != filled) break;
           filled = end;
         }
-        if (filled != segment.numel || (!ranges.empty() && ranges.back().second != filled))
-          fail_damaged(source, fmt::format("all {} elements of {} {} exactly once", segment.numel, buffer, segment.name),
+        if (filled != numel || (!ranges.empty() && ranges.back().second != filled))
+          fail_damaged(source, fmt::format("all {} elements of {} {} exactly once", numel, buffer, segment.name),
                        fmt::format("the first {}", filled));
       }
     }
@@ -52,7 +58,8 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
       const auto found =
           std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
       if (found == tensors.replicated.end()) fail_usage(source, "tensors of this run's model", fmt::format("\"{}\"", name), kOther);
-      checkpoint::copy_into(found->tensor, view, fmt::format("{}, {}", source, name));
+      checkpoint::require_fit(found->tensor, found->tensor.numel(), view, fmt::format("{}, {}", source, name));
+      checkpoint::copy_part(found->tensor, view, 0);
       replicated.insert(name);
       continue;
     }
@@ -62,13 +69,20 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
     const auto segment = std::find_if(segments.begin(), segments.end(), [&](const Segment& s) { return s.name == entry.segment; });
     if (buffer == tensors.split.end() || segment == segments.end())
       fail_usage(source, "tensors of this run's model", fmt::format("\"{}\"", name), kOther);
-    if (entry.begin < 0 || entry.begin > entry.end || entry.end > segment->numel)
-      fail_usage(source, fmt::format("a range inside the {} elements of {}", segment->numel, segment->name), fmt::format("\"{}\"", name),
-                 kOther);
-    checkpoint::copy_into(buffer->tensor.narrow(0, segment->offset + entry.begin, entry.end - entry.begin), view,
-                          fmt::format("{}, {}", source, name));
+    if (entry.begin < 0 || entry.begin > entry.end || entry.end > whole_numel(*segment))
+      fail_usage(source, fmt::format("a range inside the {} elements of {}", whole_numel(*segment), segment->name),
+                 fmt::format("\"{}\"", name), kOther);
+    checkpoint::require_fit(buffer->tensor, entry.end - entry.begin, view, fmt::format("{}, {}", source, name));
     coverage.add(entry);
+    const int64_t from = std::max(entry.begin, segment->first), to = std::min(entry.end, segment->first + segment->numel);
+    if (from < to)
+      checkpoint::copy_part(buffer->tensor.narrow(0, segment->offset + from - segment->first, to - from), view, from - entry.begin);
   }
+}
+
+// Not weights for other programs.
+bool of_state(const json& record) {
+  return record["name"].get<std::string>().starts_with("rank_");
 }
 
 }  // namespace
@@ -76,13 +90,17 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
 void load_checkpoint(Communicator& comm, const fs::path& checkpoint, const CheckpointTensors& tensors) {
   on_all_ranks(comm, [&] {
     const json manifest = read_manifest(checkpoint);
+    int64_t index = 0;
+    for (const json& record : manifest["files"])
+      if (of_state(record) && index++ % comm.size() == comm.rank()) check_file(checkpoint, record);
+  });
+  on_all_ranks(comm, [&] {
+    const json manifest = read_manifest(checkpoint);
     Coverage coverage;
     std::set<std::string> replicated;
     for (const json& record : manifest["files"]) {
-      const std::string name = record["name"];
-      if (!name.starts_with("rank_")) continue;  // weights for other programs
-      check_file(checkpoint, record);
-      const fs::path path = checkpoint / name;
+      if (!of_state(record)) continue;
+      const fs::path path = checkpoint / record["name"].get<std::string>();
       const SafetensorsFile file(path);
       load_entries(file, path.string(), tensors, coverage, replicated);
     }

@@ -26,8 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kTeacherFile = "teacher.safetensors";
-
 // Everything that is saved: handles to the live tensors. The optimizer's step counts travel as scalars of their own.
 struct SavedTensors {
   CheckpointTensors tensors;
@@ -36,7 +34,8 @@ struct SavedTensors {
 
 SavedTensors saved_tensors(TrainState& state) {
   SavedTensors saved;
-  saved.tensors.layout = &state.layout;
+  saved.tensors.layout = &state.owned();
+  saved.tensors.holders = state.groups.fellows.get();
   saved.tensors.split = {{"student", state.student_flat.master}, {"teacher", state.teacher_flat.master}};
   for (const auto& [name, tensor] : state.optimizer->named_state())
     saved.tensors.split.push_back({state.optimizer_name + "." + name, tensor});
@@ -59,25 +58,34 @@ Normalization trained_normalization(const RunFacts& facts) {
   return make_method(settled(config)).views.normalization.value();
 }
 
-// The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone.
+// The teacher's masters under their published names, "backbone." taken off for programs that expect a bare backbone. Handles to the live
+// state.
 std::vector<SideFile> teacher_files(const TrainState& state, const RunFacts& facts) {
-  SideFile whole{kTeacherFile,
-                 {},
-                 {{"format", "pt"},
-                  {"dinoxx.config", facts.config_text},
-                  {"dinoxx.backbone", json_text(to_json(state.teacher.backbone().config()))},
-                  {kNormalizationKey, to_text(trained_normalization(facts))}}};
-  SideFile backbone{"backbone.safetensors", {}, whole.metadata};
+  SideFile whole{.file = checkpoint::kTeacher,
+                 .metadata = {{"format", "pt"},
+                              {"dinoxx.config", facts.config_text},
+                              {"dinoxx.backbone", json_text(to_json(state.teacher.backbone().config()))},
+                              {kNormalizationKey, to_text(trained_normalization(facts))}}};
+  SideFile backbone{.file = "backbone.safetensors", .metadata = whole.metadata};
   const std::string prefix = "backbone.";
-  const auto add = [&](const std::string& name, const at::Tensor& values) {
-    whole.tensors.push_back({name, values});
-    if (name.starts_with(prefix)) backbone.tensors.push_back({name.substr(prefix.size()), values});
+  const auto add = [&](SideTensor tensor) {
+    whole.tensors.push_back(tensor);
+    if (!tensor.name.starts_with(prefix)) return;
+    tensor.name = tensor.name.substr(prefix.size());
+    backbone.tensors.push_back(std::move(tensor));
   };
-  const at::Tensor teacher = checkpoint::in_main_memory(state.teacher_flat.master);
-  for (const Segment& segment : state.layout.segments)
-    add(segment.name, teacher.narrow(0, segment.offset, segment.numel).view(segment.shape));
-  for (const auto& [name, tensor] : state.teacher_buffers) add(name, tensor.cpu());
-  return {whole, backbone};
+  const FlatState& teacher = state.teacher_flat;
+  for (size_t s = 0; s < state.layout.segments.size(); ++s) {
+    const Segment& segment = state.layout.segments[s];
+    add({segment.name, teacher.master.scalar_type(), segment.shape,
+         [&, s](bool wanted) { return teacher.whole_segment(state.layout, teacher.master, s, wanted); }});
+  }
+  for (const auto& [name, tensor] : state.teacher_buffers)
+    add({name, tensor.scalar_type(), tensor.sizes().vec(), [tensor = tensor](bool wanted) { return wanted ? tensor.cpu() : tensor; }});
+  std::vector<SideFile> files;
+  for (SideFile* file : {&whole, &backbone})
+    for (SideFile& part : in_parts(std::move(*file), facts.part_bytes)) files.push_back(std::move(part));
+  return files;
 }
 
 // Said in the words of the configuration, not in names of tensors, and before anything is read.
@@ -93,8 +101,10 @@ std::vector<std::string> groups_of_ranks(const Config& before, const Config& now
   const auto of_rank = [&](const std::string& key, const std::string& what) {
     for (const Field& field : config_fields()) {
       if (field.key != key || why_unread(field, now) || field.get(before) != "0" || field.get(now) != "0") continue;
-      const int64_t was = train_batch_size(before) / ranks_before, is = train_batch_size(now) / ranks;
-      if (was != is) found.push_back(fmt::format("{} = 0: {} is a rank's batch, {} images before and {} now", key, what, was, is));
+      const int64_t was = train_images_at_once(before, ranks_before), is = train_images_at_once(now, ranks);
+      if (was != is)
+        found.push_back(
+            fmt::format("{} = 0: {} is what goes through a rank's networks together, {} images before and {} now", key, what, was, is));
     }
   };
   of_rank("loss.koleo_group", "KoLeo's group");
@@ -123,11 +133,11 @@ fs::path save_state(Communicator& comm, const fs::path& checkpoints, TrainState&
                  {"simd", level_name(cpu_level())},
                  {"communicator", facts.communicator},
                  {"threads", facts.threads},
-                 {"batch_size", facts.batch_size}};
+                 {"batch_size", facts.batch_size},
+                 {"sync", facts.sync}};
   if (!facts.frozen.is_null()) record["frozen_teacher"] = facts.frozen;
   const SavedTensors saved = saved_tensors(state);
-  return save_checkpoint(comm, checkpoints, state.step, saved.tensors,
-                         comm.rank() == 0 ? teacher_files(state, facts) : std::vector<SideFile>{}, record);
+  return save_checkpoint(comm, checkpoints, state.step, saved.tensors, teacher_files(state, facts), record);
 }
 
 CheckpointBytes checkpoint_bytes(const TrainState& state) {
@@ -195,6 +205,7 @@ std::vector<std::string> load_state(Communicator& comm, const fs::path& checkpoi
           : fmt::format("from here on results differ by more than rounding, as groups of images are others ({})", fmt::join(groups, "; "));
   compare("world size", ranks_before, comm.size(), of_ranks);
   if (groups.empty()) compare("communicator", manifest.value("communicator", json()), facts.communicator, rounding);
+  if (manifest.contains("sync")) compare("parallel.sync", manifest["sync"], facts.sync, rounding);
   compare("threads per rank", manifest.value("threads", json()), facts.threads, rounding);
   compare("CPU", manifest.value("cpu", json()), facts.cpu, rounding);
   if (manifest.contains("simd"))

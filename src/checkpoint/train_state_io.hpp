@@ -26,6 +26,8 @@ struct RunFacts {
   nlohmann::json frozen;                      ///< the frozen teacher's "file", "bytes" and "crc32c"; null: there is none
   int64_t branch = 0;                         ///< of the run (RunHistory::branch)
   bool stays = false;                         ///< this checkpoint is not to be removed when others are
+  std::string sync;                           ///< how the state is spread over the ranks, "ddp" or "zero1 over 4 ranks"
+  int64_t part_bytes = int64_t{1} << 62;      ///< of weights in a file for other programs; more go into several
 };
 
 /// Saves the state under the folder `checkpoints`, and weights for other programs beside it. Returns the checkpoint. Collective; an Error

@@ -79,27 +79,31 @@ void ranks_must_agree(Communicator& comm, const std::string& text, const std::st
         ExitCode::kFailed);
 }
 
-void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step) {
-  const at::Tensor mine = at::empty({1}, at::kLong);
+void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step, int part) {
+  const at::Tensor mine = at::full({2}, part, at::kLong);  // and the hash
   if (flat.device().is_cpu()) {
     const at::Tensor host = flat.contiguous();
-    *mine.data_ptr<int64_t>() = static_cast<int64_t>(hash_bytes(static_cast<const unsigned char*>(host.data_ptr()), host.nbytes()));
+    mine.data_ptr<int64_t>()[1] = static_cast<int64_t>(hash_bytes(static_cast<const unsigned char*>(host.data_ptr()), host.nbytes()));
   } else {
-    *mine.data_ptr<int64_t>() = word_hash(flat);
+    mine.data_ptr<int64_t>()[1] = word_hash(flat);
   }
-  const at::Tensor all = at::empty({comm.size()}, at::kLong);
+  const at::Tensor all = at::empty({comm.size(), 2}, at::kLong);
   comm.all_gather(all, mine)->wait();
-  std::map<int64_t, std::vector<int>> groups;
-  for (int r = 0; r < comm.size(); ++r) groups[all.data_ptr<int64_t>()[r]].push_back(r);
-  if (groups.size() == 1) return;
+  std::map<int64_t, std::map<int64_t, std::vector<int>>> by_part;
+  for (int r = 0; r < comm.size(); ++r) by_part[all[r][0].item<int64_t>()][all[r][1].item<int64_t>()].push_back(r);
+  const auto differs = std::ranges::find_if(by_part, [](const auto& one) { return one.second.size() > 1; });
+  if (differs == by_part.end()) return;
+  const std::map<int64_t, std::vector<int>>& groups = differs->second;
+  size_t ranks = 0;
+  for (const auto& [hash, of] : groups) ranks += of.size();
   std::vector<std::vector<int>> ordered;
   ordered.reserve(groups.size());
-  for (auto& [hash, ranks] : groups) ordered.push_back(ranks);
+  for (const auto& [hash, of] : groups) ordered.push_back(of);
   std::sort(ordered.begin(), ordered.end());
   std::vector<std::string> parts;
   parts.reserve(ordered.size());
-  for (const std::vector<int>& ranks : ordered) parts.push_back(fmt::format("rank(s) {}", fmt::join(ranks, ",")));
-  fail(fmt::format("{} at step {}", what, step), fmt::format("the same bits on all {} ranks", comm.size()),
+  for (const std::vector<int>& of : ordered) parts.push_back(fmt::format("rank(s) {}", fmt::join(of, ",")));
+  fail(fmt::format("{} at step {}", what, step), fmt::format("the same bits on all {} ranks", ranks),
        fmt::format("different ones on {}", fmt::join(parts, " | ")),
        "Something in the step depends on the rank (or a machine computes wrongly); go on from the last checkpoint before it");
 }

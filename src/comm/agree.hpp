@@ -29,8 +29,8 @@ void on_all_ranks(Communicator& comm, const std::function<void()>& work);
 /// Collective.
 void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
 
-/// Error naming step and ranks when the ranks' tensors differ in any bit (64-bit hash, gathered; of a tensor on a GPU word_hash()).
-/// Collective.
-void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step);
+/// Error naming step and ranks when the ranks' tensors differ in any bit (64-bit hash, gathered; of a tensor on a GPU word_hash()). Only
+/// ranks with the same `part` are compared. Collective.
+void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step, int part = 0);
 
 }  // namespace dinoxx

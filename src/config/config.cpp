@@ -20,6 +20,7 @@
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/parallel_config.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx {

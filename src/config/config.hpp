@@ -21,6 +21,7 @@ struct TeacherConfig;
 struct LossConfig;
 struct GramConfig;
 struct TrainingConfig;
+struct ParallelConfig;
 struct DataConfig;
 struct CheckpointConfig;
 struct EvalConfig;
@@ -37,6 +38,7 @@ struct Config {
   Part<LossConfig> loss;
   Part<GramConfig> gram;
   Part<TrainingConfig> train;
+  Part<ParallelConfig> parallel;
   Part<DataConfig> data;
   Part<CheckpointConfig> checkpoint;
   Part<EvalConfig> eval;

@@ -156,18 +156,24 @@ uint32_t write_safetensors(const std::filesystem::path& path, const std::map<std
   return write_safetensors_stream(path, sources, metadata);
 }
 
+std::vector<std::string> storage_order(const std::map<std::string, TensorSource>& tensors) {
+  std::vector<std::string> order;
+  for (const auto& [name, source] : tensors) order.push_back(name);
+  std::stable_sort(order.begin(), order.end(), [&](const std::string& a, const std::string& b) {
+    return dtype_size(tensors.at(a).dtype) > dtype_size(tensors.at(b).dtype);
+  });
+  return order;
+}
+
 uint32_t write_safetensors_stream(const std::filesystem::path& path, const std::map<std::string, TensorSource>& tensors,
                                   const std::map<std::string, std::string>& metadata) {
   static_assert(std::endian::native == std::endian::little, "the format is little-endian");
-  std::vector<const std::pair<const std::string, TensorSource>*> order;
-  for (const auto& item : tensors) order.push_back(&item);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return dtype_size(a->second.dtype) > dtype_size(b->second.dtype); });
+  const std::vector<std::string> order = storage_order(tensors);
   nlohmann::json header = nlohmann::json::object();
   if (!metadata.empty()) header[metadata_key] = metadata;
   uint64_t offset = 0;
-  for (const auto* item : order) {
-    const auto& [name, source] = *item;
+  for (const std::string& name : order) {
+    const TensorSource& source = tensors.at(name);
     if (name == metadata_key) fail(path.string(), "tensor names other than __metadata__", name, "Rename the tensor");
     const uint64_t bytes = contiguous_bytes(fmt::format("{}, tensor \"{}\"", path.string(), name), source.dtype, source.shape);
     header[name] = {{"dtype", dtype_name(source.dtype)}, {"shape", source.shape}, {"data_offsets", {offset, offset + bytes}}};
@@ -182,8 +188,8 @@ uint32_t write_safetensors_stream(const std::filesystem::path& path, const std::
   ChecksummedFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(text)));
-  for (const auto* item : order) {
-    const auto& [name, source] = *item;
+  for (const std::string& name : order) {
+    const TensorSource& source = tensors.at(name);
     const std::string subject = fmt::format("{}, tensor \"{}\"", path.string(), name);
     const uint64_t expected = contiguous_bytes(subject, source.dtype, source.shape);
     uint64_t written = 0;

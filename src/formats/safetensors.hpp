@@ -39,6 +39,8 @@ struct TensorSource {
   std::vector<int64_t> shape;
   std::function<void(const std::function<void(std::span<const std::byte>)>&)> produce;
 };
+/// Names in the order in which they are stored, and asked for: larger elements first and then by name.
+std::vector<std::string> storage_order(const std::map<std::string, TensorSource>& tensors);
 /// The same file without all tensors in memory at once. Error when a source hands over another number of bytes than its shape says.
 uint32_t write_safetensors_stream(const std::filesystem::path& path, const std::map<std::string, TensorSource>& tensors,
                                   const std::map<std::string, std::string>& metadata = {});

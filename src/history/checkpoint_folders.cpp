@@ -30,6 +30,11 @@ void fail_damaged(const fs::path& file, const std::string& expected, const std::
   throw DamagedCheckpoint(fmt::format("{}: expected {}, found {}. {}.", file.string(), expected, found, checkpoint::kDamaged));
 }
 
+std::filesystem::path teacher_file(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path one = checkpoint / checkpoint::kTeacher, index = one.string() + ".index.json";
+  return !std::filesystem::exists(one) && std::filesystem::exists(index) ? index : one;
+}
+
 std::string checkpoint_name(int64_t step) {
   return fmt::format("step_{:08}", step);
 }

@@ -17,6 +17,7 @@ namespace checkpoint {
 inline constexpr const char* kManifest = "manifest.json";
 inline constexpr const char* kFormat = "dinoxx checkpoint";
 inline constexpr int kVersion = 1;
+inline constexpr const char* kTeacher = "teacher.safetensors";  ///< the teacher's weights, for other programs too
 /// What to do about a damaged one.
 inline constexpr const char* kDamaged =
     "The checkpoint is damaged: --resume auto goes on from the newest one that is whole, --resume PATH from another";
@@ -28,6 +29,10 @@ class DamagedCheckpoint : public Error {
 };
 /// Throws it.
 [[noreturn]] void fail_damaged(const std::filesystem::path& file, const std::string& expected, const std::string& found);
+
+/// The file of a checkpoint that WeightFile opens for its teacher: teacher.safetensors, or the index of several. The former where there is
+/// neither.
+std::filesystem::path teacher_file(const std::filesystem::path& checkpoint);
 
 /// "step_00001000".
 std::string checkpoint_name(int64_t step);

@@ -71,7 +71,7 @@ void AdamW::step(const ParamLayout& layout, FlatState& state, double lr, double 
   } else {
     run(flat_kernels().adamw_f64, double{});
   }
-  if (!bf16) state.publish();  // nothing when the network computes in the masters
+  if (!bf16) state.cast();  // nothing when the network computes in the masters
 }
 
 }  // namespace dinoxx

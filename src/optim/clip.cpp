@@ -54,8 +54,12 @@ void clip_gradient(const ParamLayout& layout, FlatState& state, double max_norm,
       squares.device() != state.grad.device())
     fail(what, "a float64 for each segment beside the gradient",
          fmt::format("{} {}", squares.numel(), c10::toString(squares.scalar_type())), "This is a defect of the program");
-  if (state.grad.is_cuda()) return clip_cuda(clip_segments(layout, by, rules), max_norm, state.grad, squares);
-  const std::vector<double> of_segments = segment_squares(layout, state.grad, rules);
+  if (state.grad.is_cuda()) {
+    SumOverShards over_shards;
+    if (state.shards) over_shards = [&](const at::Tensor& parts) { state.sum_over_shards(parts); };
+    return clip_cuda(clip_segments(layout, by, rules), max_norm, state.grad, squares, over_shards);
+  }
+  const std::vector<double> of_segments = segment_squares(layout, state, state.grad, rules);
   std::copy(of_segments.begin(), of_segments.end(), squares.data_ptr<double>());
   if (max_norm <= 0) return;
   const std::vector<int> groups = groups_of(layout, by);

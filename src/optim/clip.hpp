@@ -1,6 +1,7 @@
 #pragma once
 #include <span>
 
+#include "parallel/flat_state.hpp"
 #include "rules.hpp"
 
 namespace dinoxx {
@@ -11,6 +12,7 @@ enum class ClipBy {
   kModule,     ///< DINOv2 and DINOv3: backbone and each head (the name's first component), as torch.nn.utils.clip_grad_norm_
 };
 
+/// `layout`: of what the state's buffers hold, the shard's where the network is sharded; then collective over the ranks that share it.
 /// What a step does not move (frozen, not trainable) is neither counted nor scaled. max_norm <= 0: nothing is scaled. The host does not
 /// wait for a GPU: squares [segments] float64 on the gradient's device, zero before, gets sums of squares before clipping that make up that
 /// of all. A norm that is not a number scales nothing and shows there. On a GPU float32.

@@ -33,7 +33,7 @@ void ema_update(FlatState& teacher, const FlatState& student, double momentum) {
   } else {
     run(flat_kernels().average_f64, double{});
   }
-  if (!bf16) teacher.publish();
+  if (!bf16) teacher.cast();
 }
 
 }  // namespace dinoxx

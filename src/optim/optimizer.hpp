@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "parallel/param_layout.hpp"
+#include "parallel/flat_state.hpp"
 #include "rules.hpp"
 
 namespace dinoxx {
@@ -15,9 +15,9 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   /// One step with one rule for each segment: learning rate lr * lr_scale, weight decay weight_decay * wd_scale. Segments that are frozen
-  /// or not trainable keep value, state and step count. Publishes the compute copy. Element by element in a fixed order: on a CPU the
-  /// result does not depend on the number of threads. CPU: float32 or float64; GPU: float32. Error when state or rules belong to another
-  /// network.
+  /// or not trainable keep value, state and step count. Casts the compute copy. `layout`: of what the state's buffers hold, the shard's
+  /// where the network is sharded (LARS then adds up norms: collective). Element by element in a fixed order: on a CPU the result does not
+  /// depend on the number of threads. CPU: float32 or float64; GPU: float32. Error when state or rules belong to another network.
   virtual void step(const ParamLayout& layout, FlatState& state, double lr, double weight_decay, const std::vector<SegmentRule>& rules) = 0;
   /// The state's tensors, each [layout.numel], under the names that checkpoints give them. The optimizer may move them to another device in
   /// its first step, so ask again after it.

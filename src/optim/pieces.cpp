@@ -25,16 +25,23 @@ void for_each_piece(const std::vector<Piece>& pieces, const std::function<void(c
   });
 }
 
-std::vector<double> segment_squares(const ParamLayout& layout, const at::Tensor& flat, const std::vector<SegmentRule>& rules) {
-  std::vector<double> squares(layout.segments.size(), 0.0);
+std::vector<double> segment_sums(const ParamLayout& layout, const FlatState& state, const std::vector<SegmentRule>& rules,
+                                 const std::function<double(const Piece&)>& of) {
   const std::vector<Piece> pieces = pieces_of(layout, rules);
   std::vector<double> parts(pieces.size());
-  for_each_piece(pieces, [&](const Piece& piece, size_t i) {
-    parts[i] = flat.scalar_type() == at::kFloat ? flat_kernels().squares_f32(flat.data_ptr<float>() + piece.begin, piece.numel)
-                                                : flat_kernels().squares_f64(flat.data_ptr<double>() + piece.begin, piece.numel);
+  for_each_piece(pieces, [&](const Piece& piece, size_t i) { parts[i] = of(piece); });
+  std::vector<double> sums(layout.segments.size(), 0.0);
+  for (size_t i = 0; i < pieces.size(); ++i) sums[pieces[i].segment] += parts[i];
+  state.sum_over_shards(at::from_blob(sums.data(), {static_cast<int64_t>(sums.size())}, at::kDouble));
+  return sums;
+}
+
+std::vector<double> segment_squares(const ParamLayout& layout, const FlatState& state, const at::Tensor& flat,
+                                    const std::vector<SegmentRule>& rules) {
+  return segment_sums(layout, state, rules, [&](const Piece& piece) {
+    return flat.scalar_type() == at::kFloat ? flat_kernels().squares_f32(flat.data_ptr<float>() + piece.begin, piece.numel)
+                                            : flat_kernels().squares_f64(flat.data_ptr<double>() + piece.begin, piece.numel);
   });
-  for (size_t i = 0; i < pieces.size(); ++i) squares[pieces[i].segment] += parts[i];
-  return squares;
 }
 
 void require_rules(const ParamLayout& layout, const std::vector<SegmentRule>& rules, const char* what) {

@@ -2,6 +2,7 @@
 #include <functional>
 #include <vector>
 
+#include "parallel/flat_state.hpp"
 #include "rules.hpp"
 
 namespace dinoxx::optim_detail {
@@ -21,8 +22,13 @@ inline bool moves(const Segment& segment, const SegmentRule& rule) {
 std::vector<Piece> pieces_of(const ParamLayout& layout, const std::vector<SegmentRule>& rules);
 void for_each_piece(const std::vector<Piece>& pieces, const std::function<void(const Piece&, size_t)>& work);
 
-/// Sum of squares of each segment that moves, 0 for the others. On a CPU; same bits for any number of threads.
-std::vector<double> segment_squares(const ParamLayout& layout, const at::Tensor& flat, const std::vector<SegmentRule>& rules);
+/// What `of` makes of each piece, added up for each segment, over the ranks that share the buffers too: 0 for segments that do not move. On
+/// a CPU; same bits for any number of threads.
+std::vector<double> segment_sums(const ParamLayout& layout, const FlatState& state, const std::vector<SegmentRule>& rules,
+                                 const std::function<double(const Piece&)>& of);
+/// Sums of squares of one of the state's buffers.
+std::vector<double> segment_squares(const ParamLayout& layout, const FlatState& state, const at::Tensor& flat,
+                                    const std::vector<SegmentRule>& rules);
 
 /// Error unless one rule stands for each segment.
 void require_rules(const ParamLayout& layout, const std::vector<SegmentRule>& rules, const char* what);

@@ -19,29 +19,20 @@ using namespace optim_detail;
 /// |g + wd p|^2 of each segment that moves.
 std::vector<double> update_squares(const ParamLayout& layout, const FlatState& state, const std::vector<SegmentRule>& rules,
                                    double weight_decay) {
-  std::vector<double> squares(layout.segments.size(), 0.0);
-  const std::vector<Piece> pieces = pieces_of(layout, rules);
-  std::vector<double> parts(pieces.size(), 0.0);
-  const auto run = [&]<class T>(T) {
+  const auto sums = [&]<class T>(T) {
     const T *p = state.master.data_ptr<T>(), *g = state.grad.data_ptr<T>();
-    for_each_piece(pieces, [&](const Piece& piece, size_t i) {
-      if (!rules[piece.segment].adapt) return;
+    return segment_sums(layout, state, rules, [&](const Piece& piece) {
+      if (!rules[piece.segment].adapt) return 0.0;
       const T decay = static_cast<T>(weight_decay * rules[piece.segment].wd_scale);
       double sum = 0;
       for (int64_t k = piece.begin; k < piece.begin + piece.numel; ++k) {
         const double d = g[k] + decay * p[k];
         sum += d * d;
       }
-      parts[i] = sum;
+      return sum;
     });
   };
-  if (state.master.scalar_type() == at::kFloat) {
-    run(float{});
-  } else {
-    run(double{});
-  }
-  for (size_t i = 0; i < pieces.size(); ++i) squares[pieces[i].segment] += parts[i];
-  return squares;
+  return state.master.scalar_type() == at::kFloat ? sums(float{}) : sums(double{});
 }
 
 LarsRule rule_of(const LarsConfig& config) {
@@ -52,9 +43,9 @@ LarsRule rule_of(const LarsConfig& config) {
 std::vector<Update> lars_updates(const LarsConfig& config, const ParamLayout& layout, const FlatState& state, double lr,
                                  double weight_decay, const std::vector<SegmentRule>& rules) {
   const LarsRule rule = rule_of(config);
-  const std::vector<double> weights = segment_squares(layout, state.master, rules),
-                            gradients =
-                                rule.sum ? segment_squares(layout, state.grad, rules) : update_squares(layout, state, rules, weight_decay);
+  const std::vector<double> weights = segment_squares(layout, state, state.master, rules),
+                            gradients = rule.sum ? segment_squares(layout, state, state.grad, rules)
+                                                 : update_squares(layout, state, rules, weight_decay);
   std::vector<Update> updates(layout.segments.size());
   for (size_t s = 0; s < updates.size(); ++s) {
     const double rate = lr * rules[s].lr_scale;
@@ -128,7 +119,7 @@ void Sgd::step(const ParamLayout& layout, FlatState& state, double lr, double we
   } else {
     run(double{});
   }
-  state.publish();
+  state.cast();
 }
 
 const std::vector<std::string>& optimizer_names() {

@@ -20,20 +20,6 @@ struct Hook : torch::autograd::PostAccumulateGradHook {
   std::function<void()> call;
 };
 
-// Neighbours together until they have `bytes`; the layout, and so checkpoints, stay as they are.
-std::vector<Bucket> together(const std::vector<Bucket>& buckets, int64_t bytes, int64_t element_size) {
-  std::vector<Bucket> messages;
-  for (const Bucket& bucket : buckets) {
-    if (messages.empty() || (messages.back().end - messages.back().begin) * element_size >= bytes) {
-      messages.push_back(bucket);
-    } else {
-      messages.back().end = bucket.end;
-      messages.back().last_segment = bucket.last_segment;
-    }
-  }
-  return messages;
-}
-
 }  // namespace
 
 struct GradientSync::Impl {
@@ -41,14 +27,29 @@ struct GradientSync::Impl {
       : comm(std::move(comm)),
         layout(layout),
         state(state),
-        gathered(path.gathered),
-        narrow(path.bf16 && this->comm->size() > 1),
-        buckets(together(layout.buckets, path.message_bytes, state.grad.element_size())) {}
+        shards(state.shards.get()),
+        whole(state.whole_grad.defined()),
+        gathered(path.gathered || !whole),
+        world(this->comm->size() * (shards ? shards->ranks->size() : 1)),
+        narrow(path.bf16 && world > 1),
+        buckets(shards ? shards->messages : messages_of(layout.buckets, path.message_bytes, state.grad.element_size())) {}
+
+  // What becomes of a bucket between its last gradient and its average.
+  struct Message {
+    at::Tensor buffer;  // without a whole gradient: the bucket's
+    at::Tensor sent;    // what travels
+    at::Tensor part;    // sharded: what comes back of it
+    std::unique_ptr<Work> work;
+    bool scattered = false, settled = false;
+  };
 
   std::shared_ptr<Communicator> comm;
   const ParamLayout layout;
   FlatState& state;
-  const bool gathered, narrow;
+  const Shards* const shards;  // null: not sharded
+  const bool whole, gathered;  // each rank holds the whole gradient
+  const int world;             // ranks whose gradients are averaged
+  const bool narrow;
   const std::vector<Bucket> buckets;   // that travel together
   std::vector<at::Tensor> parameters;  // by segment; undefined where not trainable
   std::vector<int> bucket_of;          // by segment
@@ -56,22 +57,26 @@ struct GradientSync::Impl {
 
   bool armed = false;
   bool first_step = true;
-  int accumulations = 1;
-  std::vector<int> arrived;  // gradients added, by segment
-  std::vector<int> pending;  // segments that wait for a gradient, by bucket
-  size_t next_bucket = 0;    // the first bucket not posted
-  std::vector<std::unique_ptr<Work>> works;
-  std::vector<at::Tensor> sent;  // narrow: what travels, by bucket
-  size_t oldest = 0;             // the first work not known to be done
+  int accumulations = 1, pass = 0;
+  std::vector<int> arrived;       // gradients added, by segment
+  std::vector<int> pending;       // segments that wait for a gradient, by bucket
+  std::vector<Message> messages;  // by bucket
+  size_t next_bucket = 0;         // the first bucket not posted
+  size_t next_summed = 0;         // sharded: the first whose part is not on its way to the other owners
+  size_t oldest = 0;              // the first not known to be done
   std::vector<BucketEvent> events;
   // gathered:
   std::vector<at::Tensor> held;  // by segment: a gradient that is not in the buffer yet
   std::vector<int> held_count;   // by bucket
   std::vector<bool> written;     // by segment: the buffer has a gradient of this step
 
-  at::Tensor bucket_grad(size_t b) const { return state.grad.narrow(0, buckets[b].begin, buckets[b].end - buckets[b].begin); }
+  at::Tensor bucket_grad(size_t b) {
+    if (whole) return state.whole_grad.narrow(0, buckets[b].begin, buckets[b].end - buckets[b].begin);
+    if (!messages[b].buffer.defined()) messages[b].buffer = at::zeros({buckets[b].end - buckets[b].begin}, state.grad.options());
+    return messages[b].buffer;
+  }
   at::Tensor segment_grad(size_t s) const {
-    return state.grad.narrow(0, layout.segments[s].offset, layout.segments[s].numel).view(layout.segments[s].shape);
+    return state.whole_grad.narrow(0, layout.segments[s].offset, layout.segments[s].numel).view(layout.segments[s].shape);
   }
   void log(BucketEvent::Kind kind, int bucket) {
     const int64_t element = narrow ? 2 : state.grad.element_size();
@@ -79,15 +84,36 @@ struct GradientSync::Impl {
     events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
   }
 
+  void begin_pass() {
+    messages.clear();  // waits for those of a step that was given up
+    messages.resize(buckets.size());
+    oldest = next_bucket = next_summed = 0;
+    pending = trainable;
+    if (!gathered) return;
+    held.assign(layout.segments.size(), at::Tensor());
+    held_count.assign(buckets.size(), 0);
+    written.assign(layout.segments.size(), false);
+  }
+  void end_pass() {
+    while (next_bucket < buckets.size()) post_next();
+    for (size_t b = 0; b < buckets.size(); ++b) {
+      while (messages[b].work) {
+        messages[b].work->wait();
+        advance(b);
+      }
+    }
+  }
+
   void on_gradient(size_t segment) {
     if (!armed) return;  // a backward that is not part of a step, as in a probe
-    if (++arrived[segment] > accumulations) {
-      fail(layout.segments[segment].name, fmt::format("{} gradient(s) in this step", accumulations), "one more",
+    const int due = whole ? accumulations : pass + 1;
+    if (++arrived[segment] > due) {
+      fail(layout.segments[segment].name, fmt::format("{} gradient(s) in this step", due), "one more",
            "Its bucket has left already; tell GradientSync::begin() how many backward passes there are");
     }
     if (gathered) take(segment);
-    if (arrived[segment] == accumulations) --pending[bucket_of[segment]];
-    post_ready();
+    if (arrived[segment] == due) --pending[bucket_of[segment]];
+    while (next_bucket < buckets.size() && pending[next_bucket] == 0) post_next();
     progress();
   }
 
@@ -102,44 +128,56 @@ struct GradientSync::Impl {
     for (int i = buckets[b].first_segment; i < buckets[b].last_segment; ++i) {
       const auto s = static_cast<size_t>(i);
       if (!held[s].defined()) continue;
-      fresh.push_back({std::move(held[s]), layout.segments[s].offset, written[s]});
+      fresh.push_back({std::move(held[s]), layout.segments[s].offset - buckets[b].begin, written[s]});
       held[s] = at::Tensor();
       written[s] = true;
     }
     held_count[b] = 0;
-    if (!fresh.empty()) parallel_detail::gather_gradients(fresh, state.grad);
+    const at::NoGradGuard no_grad;
+    if (!fresh.empty()) parallel_detail::gather_gradients(fresh, bucket_grad(b));
   }
 
   // In index order whatever the order of arrival: the ranks must post the same sequence.
-  void post_ready() {
-    while (next_bucket < pending.size() && pending[next_bucket] == 0) post_next();
-  }
   void post_next() {
-    const int b = static_cast<int>(next_bucket++);
-    if (gathered) write_held(static_cast<size_t>(b));
-    log(BucketEvent::Kind::kPosted, b);
-    if (!narrow) {
-      works.push_back(comm->all_reduce(bucket_grad(b), ReduceOp::kSum));
+    const size_t b = next_bucket++;
+    if (gathered) write_held(b);
+    log(BucketEvent::Kind::kPosted, static_cast<int>(b));
+    const at::NoGradGuard no_grad;
+    Message& message = messages[b];
+    message.sent = narrow ? bucket_grad(b).to(at::kBFloat16) : bucket_grad(b);
+    if (!shards) {
+      message.work = comm->all_reduce(message.sent, narrow ? ReduceOp::kSumOnWire : ReduceOp::kSum);
       return;
     }
-    const at::NoGradGuard no_grad;
-    sent.push_back(bucket_grad(b).to(at::kBFloat16));
-    works.push_back(comm->all_reduce(sent.back(), ReduceOp::kSumOnWire));
+    const at::Tensor own = shards->part(state.grad, b);
+    message.part = narrow || pass > 0 ? at::empty_like(own, message.sent.options()) : own;
+    message.work = shards->ranks->reduce_scatter(message.part, message.sent);
   }
 
   void progress() {
-    for (size_t b = oldest; b < works.size(); ++b) {
-      if (works[b] && works[b]->test()) completed(b);
+    for (size_t b = oldest; b < next_bucket; ++b) {
+      if (messages[b].work && messages[b].work->test()) advance(b);
     }
-    while (oldest < works.size() && !works[oldest]) ++oldest;
+    while (oldest < next_bucket && messages[oldest].settled) ++oldest;
   }
-  void completed(size_t b) {
-    works[b].reset();
-    if (narrow) {
-      const at::NoGradGuard no_grad;
-      bucket_grad(b).copy_(sent[b]);
-      sent[b] = at::Tensor();
-    }
+  // A collective of this bucket is over.
+  void advance(size_t b) {
+    Message& message = messages[b];
+    message.work.reset();
+    if (!shards || message.scattered) return settle(b);
+    message.scattered = true;
+    message.sent = message.buffer = at::Tensor();
+    for (; next_summed < next_bucket && messages[next_summed].scattered; ++next_summed)
+      messages[next_summed].work = comm->all_reduce(messages[next_summed].part, narrow ? ReduceOp::kSumOnWire : ReduceOp::kSum);
+  }
+  void settle(size_t b) {
+    const at::NoGradGuard no_grad;
+    Message& message = messages[b];
+    if (!shards && narrow) bucket_grad(b).copy_(message.sent);
+    if (shards && pass > 0) shards->part(state.grad, b).add_(message.part);
+    if (shards && pass == 0 && narrow) shards->part(state.grad, b).copy_(message.part);
+    message.sent = message.part = at::Tensor();
+    message.settled = true;
     log(BucketEvent::Kind::kCompleted, static_cast<int>(b));
   }
 
@@ -154,7 +192,7 @@ struct GradientSync::Impl {
                "Leave .grad and the hook of a parameter to GradientSync");
         continue;
       }
-      const char* expected = static_cast<char*>(state.grad.data_ptr()) + layout.segments[s].offset * state.grad.element_size();
+      const char* expected = static_cast<char*>(state.whole_grad.data_ptr()) + layout.segments[s].offset * state.grad.element_size();
       const at::Tensor& grad = parameters[s].grad();
       if (!grad.defined() || grad.data_ptr() != expected) {
         fail(layout.segments[s].name, "a gradient inside the flat buffer", grad.defined() ? "another tensor" : "none",
@@ -202,28 +240,31 @@ GradientSync::~GradientSync() {
     const at::Tensor& parameter = impl_->parameters[s];
     if (!parameter.defined()) continue;
     torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
-    if (impl_->gathered) parameter.mutable_grad() = impl_->segment_grad(s);
+    if (impl_->gathered && impl_->whole) parameter.mutable_grad() = impl_->segment_grad(s);
   }
 }
 
 void GradientSync::begin(int accumulations) {
   Impl& impl = *impl_;
   if (accumulations < 1) fail("GradientSync::begin", "one backward pass or more", fmt::format("{}", accumulations), "");
-  impl.works.clear();  // waits for those of a step that was given up
-  impl.sent.clear();
-  impl.oldest = impl.next_bucket = 0;
   impl.events.clear();
   impl.accumulations = accumulations;
+  impl.pass = 0;
   impl.arrived.assign(impl.layout.segments.size(), 0);
-  impl.pending = impl.trainable;
+  impl.begin_pass();
   if (impl.gathered) {
-    impl.held.assign(impl.layout.segments.size(), at::Tensor());
-    impl.held_count.assign(impl.buckets.size(), 0);
-    impl.written.assign(impl.layout.segments.size(), false);
     for (const at::Tensor& parameter : impl.parameters)  // of a backward between the steps
       if (parameter.defined()) parameter.mutable_grad() = at::Tensor();
   }
   impl.armed = true;
+}
+
+void GradientSync::end_pass() {
+  Impl& impl = *impl_;
+  if (impl.whole) return;  // gradients add up where they lie
+  impl.end_pass();
+  ++impl.pass;
+  impl.begin_pass();
 }
 
 void GradientSync::progress() {
@@ -235,15 +276,9 @@ void GradientSync::finish() {
   if (!impl.armed) fail("GradientSync::finish", "begin() before it", "none", "");
   impl.log(BucketEvent::Kind::kBackwardEnded, -1);
   impl.armed = false;
-  while (impl.next_bucket < impl.pending.size()) impl.post_next();
-  for (size_t b = 0; b < impl.works.size(); ++b) {
-    if (!impl.works[b]) continue;
-    impl.works[b]->wait();
-    impl.completed(b);
-  }
-  impl.works.clear();
-  impl.sent.clear();
-  impl.oldest = 0;
+  impl.end_pass();
+  impl.messages.clear();
+  impl.oldest = impl.next_bucket = impl.next_summed = 0;
   impl.check_views();
   if (impl.first_step) {
     // after the collectives, so that no other rank is left waiting in them
@@ -257,9 +292,9 @@ void GradientSync::finish() {
     }
     impl.first_step = false;
   }
-  if (impl.comm->size() > 1) {
+  if (impl.world > 1) {
     at::NoGradGuard no_grad;
-    impl.state.grad.div_(impl.comm->size());
+    impl.state.grad.div_(impl.world);
   }
 }
 

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <set>
-#include <unordered_map>
 
 #include "base/machine.hpp"
 #include "dinoxx/base/error.hpp"
@@ -30,7 +29,11 @@ bool ends_with(std::string_view text, std::string_view end) {
 
 }  // namespace
 
-ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g) {
+int64_t bucket_multiple(int ranks) {
+  return ranks == 1 ? kBucketMultiple : kSegmentAlignment * ranks;
+}
+
+ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks) {
   if (in_execution_order.empty()) fail("parameter layout", "a network with parameters", "none", "");
   if (bucket_bytes < 4) fail_usage("bucket size", "4 bytes or more", fmt::format("{}", bucket_bytes), "");
   const int64_t bucket_numel = bucket_bytes / 4;
@@ -41,7 +44,7 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
   int64_t end = 0;
   const auto close_bucket = [&] {
     bucket.last_segment = static_cast<int>(layout.segments.size());
-    bucket.end = bucket.begin + round_up(end - bucket.begin, kBucketMultiple);
+    bucket.end = bucket.begin + round_up(end - bucket.begin, bucket_multiple(ranks));
     layout.buckets.push_back(bucket);
     bucket = {bucket.end, bucket.end, bucket.last_segment, bucket.last_segment};
     end = bucket.begin;
@@ -77,52 +80,6 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
   append(bytes, layout.numel);
   layout.hash = text_hash(bytes);
   return layout;
-}
-
-FlatState::FlatState(const ParamLayout& layout, const NamedTensors& parameters, bool with_grad, at::ScalarType master_dtype,
-                     std::optional<at::ScalarType> compute_dtype) {
-  at::NoGradGuard no_grad;
-  if (parameters.size() != layout.segments.size()) {
-    fail("flat state", fmt::format("the layout's {} parameters", layout.segments.size()), fmt::format("{}", parameters.size()), "");
-  }
-  std::unordered_map<std::string, at::Tensor> by_name;
-  for (const NamedTensor& parameter : parameters) by_name[parameter.name] = parameter.tensor;
-  const at::Device device = parameters[0].tensor.device();
-  const at::ScalarType compute_type = compute_dtype.value_or(parameters[0].tensor.scalar_type());
-
-  master = at::zeros({layout.numel}, at::TensorOptions(master_dtype).device(device));
-  compute = compute_type == master_dtype ? master : at::zeros({layout.numel}, at::TensorOptions(compute_type).device(device));
-  if (with_grad) grad = at::zeros_like(master);
-  for (const Segment& segment : layout.segments) {
-    const auto found = by_name.find(segment.name);
-    if (found == by_name.end())
-      fail("flat state", fmt::format("a parameter named {}", segment.name), "none", "The layout belongs to another network");
-    at::Tensor tensor = found->second;  // a handle: the model's own copies see what set_data does
-    if (tensor.sizes() != at::IntArrayRef(segment.shape) || tensor.device() != device) {
-      fail(segment.name, fmt::format("shape [{}] on {}", fmt::join(segment.shape, ", "), device.str()),
-           fmt::format("[{}] on {}", fmt::join(tensor.sizes(), ", "), tensor.device().str()), "The layout belongs to another network");
-    }
-    const auto view = [&](const at::Tensor& flat) { return flat.narrow(0, segment.offset, segment.numel).view(segment.shape); };
-    view(master).copy_(tensor);
-    if (!compute.is_same(master)) view(compute).copy_(tensor);
-    tensor.set_requires_grad(false);
-    tensor.mutable_grad() = at::Tensor();
-    tensor.set_data(view(compute));
-    if (with_grad && segment.trainable) {
-      tensor.set_requires_grad(true);
-      tensor.mutable_grad() = view(grad);
-    }
-  }
-}
-
-void FlatState::publish() {
-  if (compute.is_same(master)) return;
-  at::NoGradGuard no_grad;
-  compute.copy_(master);
-}
-
-void FlatState::zero_grad() {
-  if (grad.defined()) grad.zero_();
 }
 
 }  // namespace dinoxx

@@ -24,6 +24,27 @@ void StepFigures::add_metric(std::string name, Figure value) {
   metrics_.emplace_back(std::move(name), std::move(value));
 }
 
+void StepFigures::add_part(const StepFigures& part, double share) {
+  const auto sum = [share](Figure& to, const Figure& of) {
+    to.number += share * of.number;
+    if (!of.element.defined()) return;
+    const at::Tensor scaled = of.element.to(at::kDouble) * share;
+    to.element = to.element.defined() ? to.element + scaled : scaled;
+  };
+  const bool first = terms_.empty() && metrics_.empty();
+  if (!first && (terms_.size() != part.terms_.size() || metrics_.size() != part.metrics_.size()))
+    fail("figures of a step", fmt::format("parts with the same {} terms and {} metrics", terms_.size(), metrics_.size()),
+         fmt::format("{} and {}", part.terms_.size(), part.metrics_.size()), "This is a defect of the program");
+  for (size_t i = 0; i < part.terms_.size(); ++i) {
+    if (first) terms_.push_back({part.terms_[i].name, part.terms_[i].weight, Figure(0.0)});
+    sum(terms_[i].value, part.terms_[i].value);
+  }
+  for (size_t i = 0; i < part.metrics_.size(); ++i) {
+    if (first) metrics_.emplace_back(part.metrics_[i].first, Figure(0.0));
+    sum(metrics_[i].second, part.metrics_[i].second);
+  }
+}
+
 void StepFigures::post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm, int64_t room) {
   size_ = comm.size();
   room_ = room;

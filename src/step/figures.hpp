@@ -29,6 +29,8 @@ class StepFigures {
 
   void add_term(std::string name, double weight, Figure value);
   void add_metric(std::string name, Figure value);
+  /// Of a step in several parts: adds `share` of the figures of one, which has the same terms and metrics.
+  void add_part(const StepFigures& part, double share);
   /// Posts the sum over the ranks of `comm`, whose tensors are on `device`. `room`: numbers of this rank that are read with the figures.
   void post(bool stop, int64_t centre_rows, int64_t patch_centre_rows, at::Device device, Communicator& comm, int64_t room = 0);
   at::Tensor room() const;  ///< after post: [room] float64 on the device, zero

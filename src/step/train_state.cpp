@@ -4,6 +4,7 @@
 
 #include "loss/loss_config.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/gradient_sync.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx {
@@ -29,6 +30,12 @@ Network copy_of(const Network& network, const MethodSpec& spec, at::ScalarType c
   return copy;
 }
 
+std::shared_ptr<const Shards> shards_of(const ParamLayout& layout, const SyncGroups& groups, at::ScalarType compute, at::Device device) {
+  if (!groups.shards) return nullptr;
+  return std::make_shared<const Shards>(layout, groups.shards, gradient_path(device).message_bytes,
+                                        static_cast<int64_t>(at::elementSize(master_type(compute))), groups.whole_gradient);
+}
+
 std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, const Config& config, at::ScalarType type, at::Device device) {
   if (!wanted) return std::nullopt;
   Centre centre(out_dim(head), config.loss->centre_momentum, type);
@@ -38,16 +45,19 @@ std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, cons
 
 }  // namespace
 
-TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device)
+TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device, const SyncGroups& groups)
     : student(initialized(config, spec, compute, device)),
       teacher(copy_of(student, spec, compute, device)),
       student_buffers(student.buffers()),
       teacher_buffers(teacher.buffers()),
-      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer)),
-      student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute)),
-      teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute)),
+      groups(groups),
+      layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer,
+                                groups.shards ? groups.shards->size() : 1)),
+      shards(shards_of(layout, groups, compute, device)),
+      student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute), compute, shards),
+      teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute), compute, shards),
       optimizer_name(config.optim->name),
-      optimizer(make_optimizer(optimizer_config(config), layout, master_type(compute))),
+      optimizer(make_optimizer(optimizer_config(config), owned(), master_type(compute))),
       rules(segment_rules(layout, rule_options(config, false))),
       frozen_rules(segment_rules(layout, rule_options(config, true))),
       clip(*config.optim->clip),
@@ -57,7 +67,7 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
   if (spec.gram && spec.gram->source != "ema") {
     Network network = copy_of(student, spec, compute, device);
-    FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute));
+    FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute), compute, shards);
     gram = std::make_unique<Gram>(Gram{std::move(network), std::move(flat)});
   }
 }

@@ -2,7 +2,7 @@
 #include "build.hpp"
 #include "method/method.hpp"
 #include "optim/optimizer.hpp"
-#include "parallel/param_layout.hpp"
+#include "parallel/flat_state.hpp"
 
 namespace dinoxx {
 
@@ -10,12 +10,17 @@ namespace dinoxx {
 struct TrainState {
   /// Student and teacher with equal weights, a function of the seed, on `device`. `compute`: float32, bfloat16 (masters float32) or, for
   /// tests, float64.
-  TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device = at::kCPU);
+  TrainState(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device = at::kCPU,
+             const SyncGroups& groups = {});
   TrainState(const TrainState&) = delete;
 
   Network student, teacher;
   NamedTensors student_buffers, teacher_buffers;  ///< running statistics; empty for most networks
-  ParamLayout layout;
+  SyncGroups groups;
+  ParamLayout layout;                    ///< of the whole network
+  std::shared_ptr<const Shards> shards;  ///< of all networks that learn or are averages; null: each rank has all
+  /// Of what the flat buffers hold on this rank.
+  const ParamLayout& owned() const { return shards ? shards->owned : layout; }
   FlatState student_flat, teacher_flat;
   std::string optimizer_name;
   std::unique_ptr<Optimizer> optimizer;

@@ -16,11 +16,43 @@
 namespace dinoxx {
 namespace {
 
+// What the loss of a step, or of a part of it, leaves for its end.
 struct Total {
   at::Tensor loss;
   CentreSum centre, patch_centre;
   StepFigures figures;
+
+  void add_part(Total part, int parts) {
+    if (parts == 1) {
+      *this = std::move(part);
+      return;
+    }
+    const auto add = [](CentreSum& to, const CentreSum& of) {
+      if (!of.sum.defined()) return;
+      to.sum = to.sum.defined() ? to.sum + of.sum : of.sum;
+      to.rows += of.rows;
+    };
+    add(centre, part.centre);
+    add(patch_centre, part.patch_centre);
+    figures.add_part(part.figures, 1.0 / parts);
+  }
 };
+
+// The images of one part: slots [part n, (part + 1) n) of the rank's.
+StepInput part_of(const StepInput& input, int part) {
+  if (input.parts == 1) return input;
+  const auto all = static_cast<int64_t>(input.positions.size()), slots = all / input.parts;
+  const auto rows = [&](const at::Tensor& tensor) {  // [views all, ...] -> [views slots, ...]
+    std::vector<int64_t> shape = tensor.sizes().vec();
+    shape.front() = -1;
+    return tensor.unflatten(0, {-1, all}).narrow(1, part * slots, slots).reshape(shape);
+  };
+  StepInput one = input;
+  one.positions = {input.positions.begin() + part * slots, input.positions.begin() + (part + 1) * slots};
+  for (at::Tensor& crops : one.crops) crops = rows(crops);
+  if (one.masked.defined()) one.masked = rows(one.masked);
+  return one;
+}
 
 // Crops as the networks see them: on their device, in their type, with the origin of each row.
 struct StepCrops {
@@ -96,11 +128,18 @@ void monitor(const LossInputs& in, bool prototypes, Communicator& comm, StepFigu
   figures.add_metric("prototype_perplexity", usage.rows > in.global_views ? usage.perplexity : none);  // of all ranks' images
 }
 
-// By name, in the order in which backward makes them; of equal gradients all ranks find the same.
-std::string first_not_finite(const ParamLayout& layout, const at::Tensor& gradient) {
-  for (const Segment& segment : layout.segments)
-    if (!gradient.narrow(0, segment.offset, segment.numel).isfinite().all().item<bool>()) return segment.name;
-  return "";
+// By name, in the order in which backward makes them; of equal gradients all ranks find the same. Collective where they are sharded.
+std::string first_not_finite(const ParamLayout& owned, const FlatState& state) {
+  const auto count = static_cast<int64_t>(owned.segments.size());
+  int64_t first = 0;
+  const auto finite = [&](const Segment& s) { return state.grad.narrow(0, s.offset, s.numel).isfinite().all().item<bool>(); };
+  while (first < count && finite(owned.segments[static_cast<size_t>(first)])) ++first;
+  if (state.shards) {
+    const at::Tensor least = at::full({1}, first, state.grad.options().dtype(at::kLong));
+    state.shards->ranks->all_reduce(least, ReduceOp::kMin)->wait();
+    first = least.item<int64_t>();
+  }
+  return first < count ? owned.segments[static_cast<size_t>(first)].name : "";
 }
 
 Total weighted_sum(const MethodSpec& spec, const LossInputs& in) {
@@ -130,13 +169,21 @@ at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const u
   return at::tensor(masked, at::kByte).view({views * static_cast<int64_t>(positions.size()), grid * grid}).to(at::kBool);
 }
 
-StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,
-                       const StepComms& comms) {
-  StepMetrics metrics;
+namespace {
+
+// A part of a step up to its loss, and what the networks gave for it.
+struct Forward {
+  LossInputs in;
+  Total total;
+  bool job_stops = false;
+};
+
+Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, const StepComms& comms) {
+  Forward result;
   const auto batch = static_cast<int64_t>(input.positions.size());
   const at::Device device = state.student_flat.compute.device();
   const StepCrops crops = prepared(spec, input, state, batch);
-  LossInputs in;
+  LossInputs& in = result.in;
   in.values = values;
   in.comm = &comms.batch;
   in.global_views = spec.views.global_count();
@@ -146,14 +193,13 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   const bool patch_loss = wants(spec, values, Need::kMasks);
 
   // 1. teacher forward on the global views
-  bool job_stops = false;
   {
     at::NoGradGuard no_grad;
     const std::vector<at::Tensor> globals = first_views(crops.student, batch, static_cast<int>(in.global_views));
     if (comms.teacher) {
       auto shared = comms.teacher->forward(*state.frozen, {globals.front(), patch_loss ? input.masked : at::Tensor(), input.wants_stop});
       in.teacher = std::move(shared.teacher);
-      job_stops = shared.stop;
+      result.job_stops = shared.stop;
     } else if (spec.teacher != TeacherPolicy::kNone) {
       const Network& teacher = spec.teacher == TeacherPolicy::kFrozen ? *state.frozen : state.teacher;
       // batch statistics, as published, where the network learns and has them; no stochastic depth
@@ -164,10 +210,6 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
       forward.patch_mean = wants(spec, values, Need::kPatchMean);
       forward.averaged = true;
       in.teacher = teacher.forward(forward);
-    }
-    if (values.refresh_gram && state.gram) {
-      state.gram->flat.master.copy_(state.teacher_flat.master);
-      state.gram->flat.publish();
     }
     if (wants(spec, values, Need::kGramTeacher)) in.gram_patches = gram_patches(state, *spec.gram, globals.front(), crops);
   }
@@ -181,20 +223,49 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   in.student = state.student.forward(forward);
 
   // 3. loss
-  Total total = weighted_sum(spec, in);
-  if (input.monitor) monitor(in, wants(spec, values, Need::kSeveralViews), comms.batch, total.figures);
+  result.total = weighted_sum(spec, in);
+  return result;
+}
 
-  // 4. statistics travel while backward computes
-  total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, device, comms.statistics,
-                     static_cast<int64_t>(state.layout.segments.size()));
+}  // namespace
+
+StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,
+                       const StepComms& comms) {
+  StepMetrics metrics;
+  if (values.refresh_gram && state.gram) {
+    const at::NoGradGuard no_grad;
+    state.gram->flat.master.copy_(state.teacher_flat.master);
+    state.gram->flat.publish();
+  }
+  Total total;
+  bool job_stops = false;
   std::vector<std::unique_ptr<Work>> centre_works;
-  for (const CentreSum* centre : {&total.centre, &total.patch_centre})
-    if (centre->sum.defined()) centre_works.push_back(comms.statistics.all_reduce(centre->sum, ReduceOp::kSum));
+  for (int part = 0; part < input.parts; ++part) {
+    const bool last = part + 1 == input.parts;
+    // 1. to 3.
+    Forward now = forward_part(state, spec, part_of(input, part), values, comms);
+    at::Tensor loss = std::exchange(now.total.loss, {});
+    if (input.parts > 1) loss = loss / input.parts;
+    total.add_part(std::move(now.total), input.parts);
+    job_stops = now.job_stops;
 
-  // 5. backward; buckets are averaged as they become ready
-  state.student_flat.zero_grad();
-  sync.begin();
-  total.loss.backward();
+    // 4. statistics travel while backward computes
+    if (last) {
+      if (input.monitor) monitor(now.in, wants(spec, values, Need::kSeveralViews), comms.batch, total.figures);
+      total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, state.student_flat.compute.device(),
+                         comms.statistics, static_cast<int64_t>(state.layout.segments.size()));
+      for (const CentreSum* centre : {&total.centre, &total.patch_centre})
+        if (centre->sum.defined()) centre_works.push_back(comms.statistics.all_reduce(centre->sum, ReduceOp::kSum));
+    }
+
+    // 5. backward; buckets are averaged as they become ready
+    if (part == 0) {
+      state.student_flat.zero_grad();
+      sync.begin(input.parts);
+    }
+    loss.backward();
+    if (!last) sync.end_pass();
+  }
   sync.finish();
   metrics.overlapped_share = sync.overlapped_share();
   for (const auto& work : centre_works) work->wait();
@@ -202,7 +273,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   // 6. clip, and read: the one place where the host waits for a GPU
   at::NoGradGuard no_grad;
   const std::vector<SegmentRule>& rules = values.freeze_last_layer ? state.frozen_rules : state.rules;
-  clip_gradient(state.layout, state.student_flat, state.clip, state.clip_by_module ? ClipBy::kModule : ClipBy::kParameter, rules,
+  clip_gradient(state.owned(), state.student_flat, state.clip, state.clip_by_module ? ClipBy::kModule : ClipBy::kParameter, rules,
                 total.figures.room());
   StepFigures::Summed summed = total.figures.read();
   metrics.loss = summed.loss;
@@ -216,7 +287,8 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
   metrics.grad_norm = gradient_norm(summed.room);
   metrics.finite = metrics.finite && std::isfinite(metrics.grad_norm);
   if (metrics.finite) {
-    state.optimizer->step(state.layout, state.student_flat, values.lr, values.weight_decay, rules);
+    state.optimizer->step(state.owned(), state.student_flat, values.lr, values.weight_decay, rules);
+    state.student_flat.post_values();  // while the average is taken
     state.student.commit_statistics();
     state.teacher.commit_statistics();
     if (spec.teacher == TeacherPolicy::kNone) {
@@ -225,10 +297,13 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
     } else {
       ema_update(state.teacher_flat, state.student_flat, values.momentum);
     }
+    state.teacher_flat.post_values();
+    state.student_flat.wait_for_values();
+    state.teacher_flat.wait_for_values();
     if (summed.centre_rows > 0) state.centre->update(total.centre.sum, summed.centre_rows);
     if (summed.patch_centre_rows > 0) state.patch_centre->update(total.patch_centre.sum, summed.patch_centre_rows);
   } else {
-    if (metrics.bad_ranks.empty()) metrics.bad_parameter = first_not_finite(state.layout, state.student_flat.grad);
+    if (metrics.bad_ranks.empty()) metrics.bad_parameter = first_not_finite(state.owned(), state.student_flat);
     state.student.discard_statistics();
     state.teacher.discard_statistics();
   }

@@ -19,6 +19,7 @@ struct StepInput {
   int64_t global_batch = 0;
   bool wants_stop = false;  ///< this rank's vote to stop after this step
   bool monitor = false;     ///< measure the signs of collapse too; equal on all ranks
+  int parts = 1;            ///< in which the rank's images go through the networks, one after the other; divides their number
 };
 
 struct StepMetrics {
@@ -35,8 +36,8 @@ struct StepMetrics {
 
 /// Communicators of one step, each for an order of calls of its own, for tensors on the networks' device.
 struct StepComms {
-  Communicator& statistics;  ///< figures, votes and centres
-  Communicator& batch;       ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
+  Communicator& statistics;          ///< figures, votes and centres
+  Communicator& batch;               ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
   SharedTeacher* teacher = nullptr;  ///< who runs the frozen teacher where several students of one job share it; the vote to stop is theirs
 };
 
@@ -45,7 +46,8 @@ at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const u
 
 /// One step of any method: teacher forward, student forward, loss, backward with overlapped gradient averaging, then, once all ranks have
 /// agreed that the numbers are finite: clip, optimizer, publish, teacher average, centres, running statistics. The gradient is that of the
-/// mean over the global batch.
+/// mean over the global batch. Of a step in n parts the loss is the mean of the parts' losses: what W ranks compute with n parts, n W ranks
+/// compute with one, but for losses and batch norms over all ranks, which see one part of each.
 StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values, GradientSync& sync,
                        const StepComms& comms);
 

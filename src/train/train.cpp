@@ -24,6 +24,15 @@ EvalHook make_hook(const TrainOptions& options, const Training& training) {
   return wanted ? options.make_eval_hook(training.inputs.dataset, training.config) : EvalHook();
 }
 
+// All that a rank holds of the student, against the ranks that hold the same.
+void check_weights_agree(const Training& training) {
+  const TrainState& state = training.state;
+  Communicator& control = *training.comms.control;
+  check_ranks_agree(control, state.student_flat.values, "student weights", state.step);
+  if (state.shards)
+    check_ranks_agree(control, state.student_flat.master, "the shard of the student's weights", state.step, state.shards->ranks->rank());
+}
+
 }  // namespace
 
 ExitCode train(const TrainOptions& options, const TrainComms& comms) {
@@ -47,7 +56,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   const EvalHook hook = make_hook(options, training);
   GradientPath path = gradient_path(state.student_flat.grad.device());
   path.bf16 = config.train->gradients == "bf16";
-  GradientSync sync(comms.gradients, state.layout, state.student.parameters(), state.student_flat, path);
+  GradientSync sync(state.groups.fellows, state.layout, state.student.parameters(), state.student_flat, path);
   Loader loader(training.inputs.dataset, training.inputs.ids, training.spec.plans(), training.loading());
   if (state.step < total) loader.start(state.position);
   if (options.check) return check_steps(training, loader, sync, log);
@@ -102,8 +111,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     }
 
     // 8. check that the ranks agree
-    if (calendar.compares_ranks_after(state.step))
-      check_ranks_agree(*comms.control, state.student_flat.master, "student weights", state.step);
+    if (calendar.compares_ranks_after(state.step)) check_weights_agree(training);
 
     // 9. save
     const bool last = calendar.ends_with(state.step);
@@ -118,7 +126,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
       return stopped();
     }
   }
-  check_ranks_agree(*comms.control, state.student_flat.master, "student weights", state.step);
+  check_weights_agree(training);
   saver.save();  // where the run went on from another run's end, its folder has no checkpoint yet
   on_all_ranks(*comms.control, [&] {
     if (log.chief()) history.note_completion(state.step);

@@ -40,6 +40,7 @@ class JobError : public AgreedError {
 /// the networks' device.
 struct TrainComms {
   std::shared_ptr<Communicator> control, gradients, statistics;
+  std::string node;            ///< the name of this rank's
   std::optional<JobPart> job;  ///< where this run is one of several in a job; the three above are then its own
 };
 

@@ -4,14 +4,18 @@
 #include <ATen/Parallel.h>
 
 #include "base/machine.hpp"
+#include "checkpoint/checkpoint_config.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
+#include "config/train_keys.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "formats/weight_content.hpp"
 #include "method/teacher_config.hpp"
 #include "ops/ops.hpp"
 #include "ops/pixels.hpp"
+#include "parallel/parallel_config.hpp"
+#include "parallel/sync_groups.hpp"
 #include "train/start/other_weights.hpp"
 #include "training_config.hpp"
 
@@ -40,16 +44,19 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       config(inputs.config),
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
-      state(config, spec, compute_type(config), options.device) {
+      state(config, spec, compute_type(config), options.device,
+            make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node)) {
   at::set_num_threads(static_cast<int>(config.train->threads.value()));
   ops::set_fused(config.train->fused_kernels);
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),       options.build, cpu_model(),
            comms.gradients->name(), config.train->threads.value(), config.train->batch_size};
   facts.length = static_cast<uint64_t>(schedules.total_steps() * facts.batch_size);
+  facts.sync = describe(state.groups);
+  facts.part_bytes = static_cast<int64_t>(config.checkpoint->part_size * 1e9);
   for (const Field& field : config_fields())
     if (inputs.chosen.contains(field.key)) facts.chosen[field.key] = field.get(config);
   ranks_must_agree(*comms.control, fmt::format("{:016x}", state.layout.hash), "parameter layout");
-  on_all_ranks(*comms.control, [&] { check_batch(spec, config.train->batch_size / comms.control->size(), comms.control->size()); });
+  on_all_ranks(*comms.control, [&] { check_batch(spec, train_images_at_once(config, comms.control->size()), comms.control->size()); });
   // orders of calls of their own: forward and backward of batch norms and of losses over all ranks must not cross the figures
   batch_comm = comms.statistics->split(0, comms.statistics->rank());
   if (!state.student_buffers.empty()) {
@@ -57,6 +64,9 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
     state.student.set_statistics_group(group);
     state.teacher.set_statistics_group(group);
   }
+  if (comms.job && config.train->accumulate > 1)
+    fail_usage("train.accumulate", "1 where several students share a teacher", std::to_string(config.train->accumulate),
+               "Leave it out, or train the students one by one");
   if (comms.job) shared_teacher = std::make_unique<SharedTeacher>(comms.job->teacher, comms.job->ranks, config.train->batch_size);
 }
 
@@ -99,6 +109,7 @@ StepInput Training::input_of(const Batch& batch) {
   input.seed = static_cast<uint64_t>(config.train->seed);
   input.masked = draw_masks(spec, batch.groups.front().size, input.positions, input.seed);
   input.global_batch = config.train->batch_size;
+  input.parts = static_cast<int>(config.train->accumulate);
   return input;
 }
 

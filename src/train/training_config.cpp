@@ -25,6 +25,11 @@ std::vector<Field> train_fields() {
                "teacher.momentum runs its way again; 0: both keep the values of their end")),
       field<train, &TrainingConfig::batch_size>("train.batch_size", "256",
                                                 "images of one step over all ranks; the number of ranks must divide it", positive),
+      field<train, &TrainingConfig::accumulate>(
+          "train.accumulate", "1",
+          "parts in which a rank computes its images of a step, one after the other, for less memory; the gradient is that of the whole "
+          "batch, and what a loss or a batch norm looks at together are the images of one part on all ranks",
+          {1, 1e6}),
       field<train, &TrainingConfig::seed>("train.seed", "0", "of everything that is random", {0, 9e15}),
       choice<train, &TrainingConfig::precision>("train.precision", "fp32", {"fp32", "bf16"},
                                                 "of the networks; masters, gradients and averages are fp32 under both"),
@@ -63,6 +68,12 @@ int64_t train_seed(const Config& config) {
 }
 int64_t train_batch_size(const Config& config) {
   return config.train->batch_size;
+}
+int64_t train_accumulate(const Config& config) {
+  return config.train->accumulate;
+}
+int64_t train_images_at_once(const Config& config, int64_t ranks) {
+  return config.train->batch_size / (ranks * config.train->accumulate);
 }
 const Duration& train_length(const Config& config) {
   return config.train->length;

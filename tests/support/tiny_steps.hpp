@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "data_pipeline/loader/loader.hpp"
+#include "dinoxx/comm/self_communicator.hpp"
 #include "memory_dataset.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "step/train_step.hpp"
@@ -22,16 +23,18 @@ inline std::shared_ptr<const Dataset> tiny_dataset() {
 // A run on the ranks of one communicator.
 class TinyRun {
  public:
-  TinyRun(const Config& config, std::shared_ptr<Communicator> comm, std::shared_ptr<Communicator> statistics, at::ScalarType type)
+  // looks_alone: losses and batch norms look at a rank's own images, not at those of all.
+  TinyRun(const Config& config, std::shared_ptr<Communicator> comm, std::shared_ptr<Communicator> statistics, at::ScalarType type,
+          const SyncGroups& groups = {}, bool looks_alone = false)
       : config_(config),
         spec_(make_method(config)),
         schedules_(config, 60),
         statistics_(std::move(statistics)),
-        batch_(statistics_->split(0, statistics_->rank())),
-        state(config, spec_, type),
-        sync_(comm, state.layout, state.student.parameters(), state.student_flat),
+        batch_(looks_alone ? make_self_communicator() : statistics_->split(0, statistics_->rank())),
+        state(config, spec_, type, at::kCPU, groups),
+        sync_(groups.fellows ? groups.fellows : comm, state.layout, state.student.parameters(), state.student_flat),
         loader_(tiny_dataset(), tiny_dataset()->ids(Split::kTrain), spec_.plans(), loading(*comm)) {
-    const std::shared_ptr<Communicator> group = statistics_->split(0, statistics_->rank());
+    const std::shared_ptr<Communicator> group = looks_alone ? make_self_communicator() : statistics_->split(0, statistics_->rank());
     state.student.set_statistics_group(group);
     state.teacher.set_statistics_group(group);
     loader_.start(0);
@@ -47,6 +50,7 @@ class TinyRun {
     input.seed = 5;
     input.masked = draw_masks(spec_, batch.groups.front().size, input.positions, input.seed);
     input.global_batch = config_.train->batch_size;
+    input.parts = static_cast<int>(config_.train->accumulate);
     return input;
   }
   StepMetrics step(const StepInput& input, bool freeze = false) {
@@ -54,6 +58,8 @@ class TinyRun {
     values.freeze_last_layer = freeze;
     return train_step(state, spec_, input, values, sync_, {*statistics_, *batch_, teacher.get()});
   }
+
+  const std::vector<BucketEvent>& events() const { return sync_.events(); }
 
  private:
   LoaderConfig loading(const Communicator& comm) const {

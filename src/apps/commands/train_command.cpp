@@ -3,6 +3,7 @@
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "apps/eval_hook.hpp"
+#include "base/machine.hpp"
 #include "base/signals.hpp"
 #include "comm/agree.hpp"
 #include "comm/gather.hpp"
@@ -124,6 +125,7 @@ int run_train(int argc, char** argv) {
   MpiRuntime mpi(&argc, &argv);
   return run_under_mpi(mpi, [&] {
     TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
+    comms.node = host_name();
     Line line;
     on_all_ranks(*comms.control, [&] { line = parse(argc, argv); });
     if (!line.answer.empty()) {

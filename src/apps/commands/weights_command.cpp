@@ -11,6 +11,7 @@
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/settings/own_config.hpp"
 #include "model/weights/facts.hpp"
@@ -141,12 +142,12 @@ Options parse(int argc, char** argv) {
 /// A run folder or a checkpoint stands for its teacher.
 fs::path weights_in(const fs::path& path) {
   if (!fs::is_directory(path)) return path;
-  if (fs::exists(path / "teacher.safetensors")) return path / "teacher.safetensors";
+  if (fs::exists(teacher_file(path))) return teacher_file(path);
   const RunHistory history(path);
   if (!history.has_checkpoints_folder()) return path;
   const std::optional<fs::path> newest = history.newest_checkpoint();
   if (!newest) fail_usage(path.string(), "a run folder with a checkpoint", "none", "Train first, or name a file of weights");
-  return *newest / "teacher.safetensors";
+  return teacher_file(*newest);
 }
 
 std::string size_text(uint64_t bytes) {

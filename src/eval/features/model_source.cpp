@@ -24,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kWeights = "teacher.safetensors";
 using checkpoint::kManifest;
 constexpr const char* kBackbone = "backbone.";
 
@@ -49,15 +48,15 @@ fs::path weights_file(const ModelRequest& request) {
   if (!fs::exists(path))
     fail_usage("--checkpoint", "a run folder or a safetensors file", fmt::format("no {}", path.string()), "Check the path.");
   if (fs::is_directory(path) && !fs::exists(path / kManifest) && !weights_in_folder(path))
-    return checkpoint_of_run(path, request.step) / kWeights;
+    return teacher_file(checkpoint_of_run(path, request.step));
   if (request.step)
     fail_usage("--checkpoint-step", "a run folder with --checkpoint", path.string(), "Leave it out, or name the run folder.");
   if (fs::is_directory(path) && weights_in_folder(path)) return path;
-  if (fs::is_directory(path) && !fs::exists(path / kWeights)) {
+  if (fs::is_directory(path) && !fs::exists(teacher_file(path))) {
     fail_usage("--checkpoint", "a run folder, a checkpoint folder or a safetensors file",
-               fmt::format("{} without {}", path.string(), kWeights), "Check the path.");
+               fmt::format("{} without {}", path.string(), checkpoint::kTeacher), "Check the path.");
   }
-  return fs::is_directory(path) ? path / kWeights : path;
+  return fs::is_directory(path) ? teacher_file(path) : path;
 }
 
 // A weight file inside a checkpoint: the manifest beside it knows the step and the checksum.

@@ -9,6 +9,7 @@
 
 #include "check_config.hpp"
 #include "config/architectures.hpp"
+#include "config/train_keys.hpp"
 #include "config/vit_config.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
@@ -132,7 +133,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("views.local_scale_min", c.views->local_scale_min, 0.05, from_method);
   r.set("views.local_scale_max", c.views->local_scale_max, method.local_scale_max, from_method);
   name(c.mask->scheme, family == Family::kVit ? method.mask : "none");
-  if (c.mask->group_size == 0) c.mask->group_size = std::gcd(int64_t{16}, c.train->batch_size / std::max(1, world_size));
+  if (c.mask->group_size == 0) c.mask->group_size = std::gcd(int64_t{16}, train_images_at_once(c, std::max(1, world_size)));
   name(c.optim->name, method.optimizer);
   name(c.optim->lr_rule, method.lr_rule);
   name(c.optim->clip_by, method.clip_by);

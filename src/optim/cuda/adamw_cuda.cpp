@@ -32,7 +32,7 @@ void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::T
   check_launch(launch_adamw(table.data(), static_cast<int>(table.size()), state.master.data_ptr<float>(), state.grad.data_ptr<float>(),
                             exp_avg.data_ptr<float>(), exp_avg_sq.data_ptr<float>(), bf16, current_stream()),
                "AdamW");
-  if (!bf16) state.publish();
+  if (!bf16) state.cast();
 }
 
 void ema_cuda(FlatState& teacher, const FlatState& student, double momentum) {
@@ -42,7 +42,7 @@ void ema_cuda(FlatState& teacher, const FlatState& student, double momentum) {
   check_launch(launch_average(teacher.master.data_ptr<float>(), student.master.data_ptr<float>(), bf16, teacher.master.numel(),
                               static_cast<float>(momentum), static_cast<float>(1.0 - momentum), current_stream()),
                "ema_update");
-  if (!bf16) teacher.publish();
+  if (!bf16) teacher.cast();
 }
 
 }  // namespace dinoxx::optim_detail

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "kernels/optim/flat_kernels.hpp"
-#include "parallel/param_layout.hpp"
+#include "parallel/flat_state.hpp"
 
 namespace dinoxx::optim_detail {
 

@@ -21,9 +21,30 @@ int size_of(const auto& runs) {
   return static_cast<int>(runs.size());
 }
 
+// Of groups whose sums have been made: each is its own part.
+std::vector<NormGroup> one_part_each(size_t count) {
+  std::vector<NormGroup> groups;
+  for (size_t i = 0; i < count; ++i) groups.push_back({static_cast<int32_t>(i), 1});
+  return groups;
+}
+
+// [2, parts] -> [2, groups] float64.
+at::Tensor sums_of_groups(const std::vector<LarsGroup>& groups, const at::Tensor& parts) {
+  std::vector<NormGroup> of;
+  for (const LarsGroup& group : groups) of.push_back(group.parts);
+  const at::Tensor sums = at::empty({2, size_of(of)}, parts.options()),
+                   unused = at::empty({size_of(of)}, parts.options().dtype(at::kFloat));
+  for (int row = 0; row < 2; ++row)
+    check_launch(launch_clip_coefficients(of.data(), size_of(of), parts[row].data_ptr<double>(), 0, sums[row].data_ptr<double>(),
+                                          unused.data_ptr<float>(), current_stream()),
+                 "LARS");
+  return sums;
+}
+
 }  // namespace
 
-void clip_cuda(const std::vector<ClipSegment>& segments, double max_norm, const at::Tensor& grad, const at::Tensor& squares) {
+void clip_cuda(const std::vector<ClipSegment>& segments, double max_norm, const at::Tensor& grad, const at::Tensor& squares,
+               const SumOverShards& over_shards) {
   require_float(grad, "clipping");
   if (segments.empty()) return;
   const c10::DeviceGuard guard(grad.device());
@@ -39,9 +60,18 @@ void clip_cuda(const std::vector<ClipSegment>& segments, double max_norm, const 
   float* const g = grad.data_ptr<float>();
   const cudaStream_t stream = current_stream();
   check_launch(launch_squares(runs.data(), size_of(runs), g, nullptr, parts.data_ptr<double>(), stream), "gradient norms");
-  check_launch(launch_clip_coefficients(groups.data(), size_of(groups), parts.data_ptr<double>(), max_norm, squares.data_ptr<double>(),
-                                        coefficients.data_ptr<float>(), stream),
-               "gradient norms");
+  const auto of_groups = [&](const std::vector<NormGroup>& of, const at::Tensor& from, double most) {
+    check_launch(launch_clip_coefficients(of.data(), size_of(of), from.data_ptr<double>(), most, squares.data_ptr<double>(),
+                                          coefficients.data_ptr<float>(), stream),
+                 "gradient norms");
+  };
+  if (over_shards) {
+    of_groups(groups, parts, 0);
+    over_shards(squares);
+    of_groups(one_part_each(groups.size()), squares, max_norm);
+  } else {
+    of_groups(groups, parts, max_norm);
+  }
   if (max_norm > 0) check_launch(launch_scale(runs.data(), size_of(runs), coefficients.data_ptr<float>(), g, stream), "clipping");
 }
 
@@ -70,17 +100,23 @@ void sgd_cuda(const std::vector<SgdSegment>& segments, const LarsRule* lars, dou
   at::Tensor rates;  // kept until the update has been enqueued
   SgdRates* of_groups = nullptr;
   if (!groups.empty()) {
-    const at::Tensor sums = at::empty({2, parts}, state.master.options().dtype(at::kDouble));
+    at::Tensor sums = at::empty({2, parts}, state.master.options().dtype(at::kDouble));
     rates = at::empty({static_cast<int64_t>(groups.size() * sizeof(SgdRates) / sizeof(float))}, state.master.options());
     of_groups = reinterpret_cast<SgdRates*>(rates.data_ptr<float>());
     check_launch(launch_squares(adapting.data(), size_of(adapting), p, g, sums.data_ptr<double>(), stream), "LARS");
+    if (state.shards) {
+      sums = sums_of_groups(groups, sums);
+      state.sum_over_shards(sums);
+      for (size_t i = 0; i < groups.size(); ++i) groups[i].parts = {static_cast<int32_t>(i), 1};
+      parts = size_of(groups);
+    }
     check_launch(launch_lars_rates(groups.data(), size_of(groups), sums.data_ptr<double>(), parts, *lars, of_groups, stream), "LARS");
   }
   uint16_t* const bf16 = bf16_copy(state);
   check_launch(
       launch_sgd(runs.data(), size_of(runs), of_groups, static_cast<float>(momentum), p, g, velocity.data_ptr<float>(), bf16, stream),
       "SGD");
-  if (!bf16) state.publish();
+  if (!bf16) state.cast();
 }
 
 }  // namespace dinoxx::optim_detail

@@ -12,7 +12,7 @@ namespace {
 
 }  // namespace
 
-void clip_cuda(const std::vector<ClipSegment>&, double, const at::Tensor&, const at::Tensor&) {
+void clip_cuda(const std::vector<ClipSegment>&, double, const at::Tensor&, const at::Tensor&, const SumOverShards&) {
   absent();
 }
 void sgd_cuda(const std::vector<SgdSegment>&, const LarsRule*, double, FlatState&, const at::Tensor&) {

@@ -5,6 +5,7 @@
 
 #include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
+#include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/settings/own_config.hpp"
 #include "model/layers/pos_embed.hpp"
@@ -19,8 +20,9 @@ namespace fs = std::filesystem;
 
 constexpr const char* kBackbone = "backbone.";
 
+// Of the values of a whole parameter, what this rank owns.
 void copy_segment(const FlatState& flat, const Segment& segment, const at::Tensor& values) {
-  flat.master.narrow(0, segment.offset, segment.numel).copy_(values.flatten());
+  flat.master.narrow(0, segment.offset, segment.numel).copy_(values.flatten().narrow(0, segment.first, segment.numel));
 }
 
 std::vector<std::string> load_backbone(const fs::path& path, const Config& config, const ParamLayout& layout,
@@ -66,7 +68,6 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
     for (const NamedTensors* list : buffers)
       for (const NamedTensor& buffer : *list)
         if (buffer.name == kBackbone + name) buffer.tensor.copy_(tensor);
-  for (FlatState* flat : flats) flat->publish();
   lines.insert(lines.begin(),
                "backbone from " + path.string() + ": " + std::to_string(report.loaded) + " tensors, " + describe(recognized.config));
   std::vector<std::string> facts;
@@ -80,20 +81,22 @@ std::vector<std::string> load_backbone(const fs::path& path, const Config& confi
 
 // The heads of a teacher that dinoxx saved, when all of them are there with the student's shapes.
 std::string load_heads(const fs::path& path, const ParamLayout& layout, const std::vector<FlatState*>& flats) {
-  if (path.filename() != "teacher.safetensors") return "  heads begin anew: the file is no teacher of a run";
-  const SafetensorsFile file(path);
+  if (path != teacher_file(path.parent_path())) return "  heads begin anew: the file is no teacher of a run";
+  const WeightFile file = WeightFile::open(path);
   std::vector<const Segment*> heads;
   for (const Segment& segment : layout.segments) {
     if (segment.name.starts_with(kBackbone)) continue;
-    const auto found = file.tensors().find(segment.name);
-    if (found == file.tensors().end() || found->second.shape != segment.shape)
-      return "  heads begin anew: " + segment.name + (found == file.tensors().end() ? " is not in the file" : " has another shape there");
+    const WeightEntry* found = file.find(segment.name);
+    if (!found || found->shape != segment.shape)
+      return "  heads begin anew: " + segment.name + (found ? " has another shape there" : " is not in the file");
     heads.push_back(&segment);
   }
   at::NoGradGuard no_grad;
   for (const Segment* segment : heads)
-    for (FlatState* flat : flats) copy_segment(*flat, *segment, to_tensor(file.at(segment->name)));
-  for (FlatState* flat : flats) flat->publish();
+    for (FlatState* flat : flats) {
+      const WeightEntry& entry = file.at(segment->name);
+      copy_segment(*flat, *segment, to_tensor({entry.dtype, entry.shape, entry.bytes}));
+    }
   return "  heads from the same file";
 }
 
@@ -103,21 +106,21 @@ fs::path weight_path(const char* key, const fs::path& path) {
   if (!fs::exists(path))
     fail_usage(key, "a run folder, a checkpoint or a weight file", fmt::format("no {}", path.string()), "Check the path");
   const fs::path folder = RunHistory(path).newest_checkpoint().value_or(path);
-  return fs::exists(folder / "teacher.safetensors") ? folder / "teacher.safetensors" : folder;
+  return fs::exists(teacher_file(folder)) ? teacher_file(folder) : folder;
 }
 
 std::vector<std::string> init_from(const fs::path& given, const Config& config, TrainState& state) {
   const fs::path path = weight_path("model.init_from", given);
   std::vector<FlatState*> flats{&state.student_flat, &state.teacher_flat};
   if (state.gram) flats.push_back(&state.gram->flat);
-  std::vector<std::string> lines = load_backbone(path, config, state.layout, flats, {&state.student_buffers, &state.teacher_buffers});
-  const std::string heads = load_heads(path, state.layout, flats);
+  std::vector<std::string> lines = load_backbone(path, config, state.owned(), flats, {&state.student_buffers, &state.teacher_buffers});
+  const std::string heads = load_heads(path, state.owned(), flats);
   if (!heads.empty()) lines.push_back(heads);
   return lines;
 }
 
 std::vector<std::string> load_gram_teacher(const fs::path& given, const Config& config, TrainState& state) {
-  std::vector<std::string> lines = load_backbone(weight_path("gram.teacher", given), config, state.layout, {&state.gram->flat}, {});
+  std::vector<std::string> lines = load_backbone(weight_path("gram.teacher", given), config, state.owned(), {&state.gram->flat}, {});
   lines.front() = "Gram teacher: " + lines.front();
   return lines;
 }

@@ -6,7 +6,8 @@
 #include "step/train_state.hpp"
 
 /// Weights that a run takes from elsewhere. Each function returns lines for the log and throws a UsageError, nothing changed, when the file
-/// does not hold what the configuration wants. A path may be a run folder (its newest checkpoint's teacher), a checkpoint or a weight file.
+/// does not hold what the configuration wants. They write the masters; broadcast_parameters() then publishes them. A path may be a run
+/// folder (its newest checkpoint's teacher), a checkpoint or a weight file.
 namespace dinoxx {
 
 /// The weight file behind a run folder, a checkpoint or itself; `key` for the message when there is none.

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
+#include <set>
+
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
@@ -14,6 +16,7 @@
 #include "loss/gram_config.hpp"
 #include "method/teacher_config.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/sync_groups.hpp"
 #include "shared_files.hpp"
 #include "step/late_schedules.hpp"
 #include "train/disk_room.hpp"
@@ -55,10 +58,17 @@ double bytes_of_batches(const Training& training) {
 // Masters, gradients, optimizer and teachers, beside what the networks compute in.
 double bytes_of_state(const Training& training) {
   const TrainState& state = training.state;
-  const auto flats = 3 + static_cast<int64_t>(state.optimizer->named_state().size()) + (state.gram ? 1 : 0);
-  double bytes = static_cast<double>(flats * state.layout.numel) * sizeof(float);
-  if (compute_type(training.config) != at::kFloat) bytes += static_cast<double>((state.gram ? 3 : 2) * state.layout.numel) * 2;
-  return bytes;
+  size_t bytes = 0;
+  for (const auto& [name, tensor] : state.optimizer->named_state()) bytes += tensor.nbytes();
+  std::vector<const FlatState*> flats{&state.student_flat, &state.teacher_flat};
+  if (state.gram) flats.push_back(&state.gram->flat);
+  for (const FlatState* flat : flats) {
+    const at::Tensor* const buffers[] = {&flat->master, &flat->compute, &flat->values, &flat->grad, &flat->whole_grad};
+    std::set<const void*> counted;  // one may stand for several
+    for (const at::Tensor* buffer : buffers)
+      if (buffer->defined() && counted.insert(buffer->const_data_ptr()).second) bytes += buffer->nbytes();
+  }
+  return static_cast<double>(bytes);
 }
 
 void refuse_large_batches(const Training& training) {
@@ -167,6 +177,11 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
   const std::string length = train_length(config).text() + (extend.value > 0 ? " + " + extend.text() : "");
   log.say(fmt::format("  batch: {} images on each rank; {} are {:.4g} epochs of {:.4g} steps", batch / ranks, length,
                       static_cast<double>(total * batch) / images, images / static_cast<double>(batch)));
+  if (const int64_t parts = train_accumulate(config); parts > 1)
+    log.say(fmt::format(
+        "  each rank computes its images in {} parts of {} (train.accumulate); what a loss looks at together are the {} of one part", parts,
+        batch / (ranks * parts), batch / parts));
+  if (training.state.shards) log.say(fmt::format("  parallel.sync: {}", describe(training.state.groups)));
   const OptimConfig& optim = *config.optim;
   log.say(fmt::format("  learning rate: {:.4g} at its peak (optim.lr = {:.4g}, {} of {} images), after {} steps of warm-up",
                       scaled_lr(lr_rule(optim.lr_rule), *optim.lr, batch), *optim.lr, optim.lr_rule, batch,

@@ -30,9 +30,10 @@ void begin_anew(Training& training, RunLog& log) {
     if (!model_init_from(config).empty()) log.say(init_from(model_init_from(config), config, state));
     if (state.gram && !config.gram->teacher.empty()) log.say(load_gram_teacher(config.gram->teacher, config, state));
   });
-  broadcast_parameters(*training.comms.gradients, state.student_flat);
-  broadcast_parameters(*training.comms.gradients, state.teacher_flat);
-  if (state.gram) broadcast_parameters(*training.comms.gradients, state.gram->flat);
+  Communicator& fellows = *state.groups.fellows;
+  broadcast_parameters(fellows, state.student_flat);
+  broadcast_parameters(fellows, state.teacher_flat);
+  if (state.gram) broadcast_parameters(fellows, state.gram->flat);
 }
 
 // What the schedules gave the checkpoint's step and give it now: a longer run or another batch makes them jump.

@@ -36,12 +36,20 @@ std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem
 
 namespace {
 
+void refuse_uneven_batch(const Config& config, int64_t ranks) {
+  const int64_t batch = train_batch_size(config), parts = train_accumulate(config), share = ranks * parts;
+  if (batch % share == 0) return;
+  const std::string of = parts > 1 ? fmt::format(" and {} parts (train.accumulate)", parts) : "";
+  fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks{}", ranks, of), std::to_string(batch),
+             fmt::format("Use {} or another number of {}", (batch / share + 1) * share, parts > 1 ? "ranks or parts" : "ranks"));
+}
+
 // As given, with the checkpoint's values for what is open.
 Config continued_config(const SavedRun& from, const Config& given, uint64_t images, int cores, int ranks, Inputs& inputs) {
   const auto fits = [&](const Config& config) {
     const Config resolved = resolve_config(config, images, cores, nullptr, ranks);
     const Schedules schedules(resolved, images);
-    check_batch(make_method(resolved), train_batch_size(resolved) / ranks, ranks);
+    check_batch(make_method(resolved), train_images_at_once(resolved, ranks), ranks);
   };
   const Continued run = continued(from.settings, given, fits);
   std::vector<std::string> others;
@@ -87,10 +95,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());
     if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
-    if (train_batch_size(inputs.config) % comm.size() != 0)
-      fail_usage("train.batch_size", fmt::format("a multiple of the {} ranks", comm.size()),
-                 std::to_string(train_batch_size(inputs.config)),
-                 fmt::format("Use {} or another number of ranks", (train_batch_size(inputs.config) / comm.size() + 1) * comm.size()));
+    refuse_uneven_batch(inputs.config, comm.size());
   });
   ranks_must_agree(comm, training_identity(inputs.config), "configuration");
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");

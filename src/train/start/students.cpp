@@ -188,7 +188,7 @@ void join_job(std::vector<Student> students, TrainOptions& options, TrainComms& 
   JobPart part{students[static_cast<size_t>(student)].name, student, {}, job, comms.statistics};
   for (const Student& each : students) part.ranks.push_back(each.ranks);
   const auto group = [&](const std::shared_ptr<Communicator>& all) { return all->split(student, all->rank()); };
-  comms = {group(job), group(comms.gradients), group(comms.statistics), part};
+  comms = {group(job), group(comms.gradients), group(comms.statistics), comms.node, part};
   options.config = students[static_cast<size_t>(student)].config;
   options.out /= part.student;
   if (options.resume != "never") options.resume = step < 0 ? "" : RunHistory(options.out).checkpoint_folder(step).string();

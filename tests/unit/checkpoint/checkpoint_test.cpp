@@ -61,7 +61,9 @@ class CheckpointTest : public testing::Test {
   ~CheckpointTest() override { fs::remove_all(run_); }
 
   fs::path save(const Content& content, int64_t step, Communicator& comm) {
-    const std::vector<SideFile> weights = {{"teacher.safetensors", {{"a.bias", content.student.narrow(0, 0, 5)}}, {{"format", "pt"}}}};
+    const at::Tensor bias = content.student.narrow(0, 0, 5);
+    const std::vector<SideFile> weights = {
+        {"teacher.safetensors", {{"a.bias", at::kFloat, {5}, [bias](bool) { return bias; }}}, {{"format", "pt"}}, ""}};
     return save_checkpoint(comm, folder_, step, content.tensors(), weights, {{"position", 8 * step}});
   }
   fs::path save(const Content& content, int64_t step) { return save(content, step, *make_self_communicator()); }

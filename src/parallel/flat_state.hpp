@@ -1,0 +1,49 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "param_layout.hpp"
+#include "shards.hpp"
+
+namespace dinoxx {
+
+/// The flat buffers of one network. Construction moves the parameters' values into `master` and makes the parameters views of `values`.
+/// Gradients (requires_grad networks) are in the master's type, whatever the network computes in. Never call zero_grad() on a module or an
+/// optimizer, it drops the views: zero_grad() here. No change of device or type after construction. Padding is zero.
+///
+/// N: elements of the layout; n: of them on this rank, N where the network is not sharded (Shards), else its shard. Where nothing is
+/// sharded and the network computes in the masters' type, `master`, `compute` and `values` are one tensor.
+struct FlatState {
+  /// `parameters` are matched to the layout by name. `compute_dtype` absent: the type that the parameters have. with_grad: trainable
+  /// parameters get requires_grad and, where the whole gradient is held, a view of it; without, none requires a gradient. `shards`, of the
+  /// same layout: null where each rank has all. Every rank hands over the same values. Error when names or shapes are not the layout's.
+  FlatState(const ParamLayout& layout, const NamedTensors& parameters, bool with_grad, at::ScalarType master_dtype = at::kFloat,
+            std::optional<at::ScalarType> compute_dtype = std::nullopt, std::shared_ptr<const Shards> shards = nullptr);
+  /// compute <- master, a cast; nothing when they are the same storage.
+  void cast();
+  /// values <- compute of all ranks: posts it, so that it may run behind other work. Nothing where the network is not sharded. Collective.
+  void post_values();
+  /// Waits for what post_values() has posted.
+  void wait_for_values();
+  /// After the masters were written: cast(), and the network has the values of all ranks. Collective where the network is sharded.
+  void publish();
+  void zero_grad();
+  /// Adds up over the ranks that share the buffers, in place; nothing where the network is not sharded. Collective.
+  void sum_over_shards(const at::Tensor& parts) const;
+  /// All values of a parameter, by its number in the whole `layout`, on the CPU, from `buffer` [n] of 4 or 8 bytes an element; undefined
+  /// where it is not wanted. Collective over the ranks that share the buffers.
+  at::Tensor whole_segment(const ParamLayout& layout, const at::Tensor& buffer, size_t segment, bool wanted) const;
+
+  at::Tensor master;      ///< [n] float32 (float64 in tests)
+  at::Tensor compute;     ///< [n] in the type that the network computes in
+  at::Tensor grad;        ///< [n] in the master's type; undefined without gradient
+  at::Tensor values;      ///< [N] what the network's parameters are views of
+  at::Tensor whole_grad;  ///< [N] what their gradients are views of: `grad` where nothing is sharded; undefined where no rank holds it
+  std::shared_ptr<const Shards> shards;  ///< null: each rank has all
+
+ private:
+  std::vector<std::unique_ptr<Work>> on_their_way_;
+};
+
+}  // namespace dinoxx

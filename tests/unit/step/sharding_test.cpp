@@ -1,0 +1,45 @@
+#include "sharding_suite.hpp"
+
+#include <gtest/gtest.h>
+
+#include "thread_ranks.hpp"
+
+namespace dinoxx {
+namespace {
+
+using namespace testing_support;
+
+// Of 1 to 4 ranks that are threads. A gtest expectation that fails on one of them fails the test.
+void on_ranks(const std::function<void(const NewCommunicator&)>& check) {
+  for (const int size : {1, 2, 3, 4}) {
+    SCOPED_TRACE(size);
+    run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) { check([&] { return comm->split(0, comm->rank()); }); });
+  }
+}
+
+TEST(ThreadSharding, EveryPolicyEqualsDdp) {
+  on_ranks(check_every_policy_equals_ddp);
+}
+TEST(ThreadSharding, Float32AndBfloat16) {
+  on_ranks(check_other_types);
+}
+TEST(ThreadSharding, TrafficAndBuffersAreThoseOfThePolicy) {
+  on_ranks(check_traffic_and_buffers);
+}
+TEST(ThreadSharding, SkippedStepsChangeNothing) {
+  on_ranks(check_skipped_steps);
+}
+TEST(ThreadSharding, CheckpointsLoadUnderEveryPolicy) {
+  on_ranks(check_checkpoints);
+}
+TEST(ThreadSharding, NodesThatShareEqualDdp) {
+  for (const auto& [size, of_node] : {std::pair{4, 2}, {4, 1}, {3, 3}, {2, 1}}) {
+    SCOPED_TRACE(size);
+    run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) {
+      check_sharing_within_nodes([&] { return comm->split(0, comm->rank()); }, of_node);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace dinoxx
