@@ -8,6 +8,7 @@
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/parallel_config.hpp"
 #include "train/training_config.hpp"
 #include "vit_config.hpp"
 
@@ -107,6 +108,10 @@ Condition extended() {
 }
 Condition moving_rate() {
   return {"optim.schedule is not constant", [](const Config& c) { return c.optim->schedule != "constant"; }};
+}
+
+Condition shared_state() {
+  return {"parallel.sync is not ddp", [](const Config& c) { return c.parallel->sync != "ddp"; }};
 }
 
 Condition running_centre() {

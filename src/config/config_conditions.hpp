@@ -27,6 +27,8 @@ Condition lars();
 Condition clipping();
 Condition moving_rate();
 Condition extended();
+// the ranks
+Condition shared_state();
 // the loss
 Condition running_centre();
 Condition sinkhorn();

@@ -15,9 +15,10 @@ std::vector<Field> parallel_fields() {
           "parallel.sync", "ddp", {"ddp", "zero1", "zero2"},
           "what the ranks share among them; ddp: nothing, each has all; zero1: masters, the optimizer's state and the averages in fp32, "
           "each rank a part; zero2: the gradients too. Results agree up to rounding")),
-      not_training(choice<parallel, &ParallelConfig::shard_within>(
-          "parallel.shard_within", "all", {"all", "node"},
-          "with zero1 and zero2: which ranks share; node: those of a node, and every node has all, for slow links between nodes")),
+      not_training(when({where::shared_state()},
+                        choice<parallel, &ParallelConfig::shard_within>(
+                            "parallel.shard_within", "all", {"all", "node"},
+                            "which ranks share; node: those of a node, and every node has all, for slow links between nodes"))),
   };
 }
 

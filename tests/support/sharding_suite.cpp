@@ -99,7 +99,7 @@ std::vector<Case> cases() {
   const std::string dinov3 = extra_of(find_method("dinov3")) + "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\n";
   all.push_back({"gram", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"});
   all.push_back({"lars", extra_of(find_method("dino")) + "[optim]\nname = lars\nlr = 0.5\n"});
-  all.push_back({"lars by sums", extra_of(find_method("simclr")) + "[optim]\nname = lars\nlr = 0.5\ntrust = 0.02\ntrust_clip = yes\n"});
+  all.push_back({"lars by sums", extra_of(find_method("byol")) + "[optim]\nname = lars\nlr = 0.5\ntrust = 0.02\ntrust_clip = yes\n"});
   all.push_back({"sgd by module", extra_of(find_method("dino")) + "[optim]\nname = sgd\nlr = 0.5\nclip_by = module\nclip = 0.01\n"});
   all.push_back({"layer-wise rates", extra_of(find_method("dinov2")) + "[optim]\nlayer_decay = 0.7\nfreeze_last_layer = 2it\n"});
   return all;

@@ -59,35 +59,38 @@ fs::path weights_file(const ModelRequest& request) {
   return fs::is_directory(path) ? teacher_file(path) : path;
 }
 
-// A weight file inside a checkpoint: the manifest beside it knows the step and the checksum.
-void compare_with_manifest(LoadedModel& model) {
+// A weight file inside a checkpoint, whole or in parts: the manifest beside it knows the step and the checksums.
+void compare_with_manifest(const WeightFile& weights, LoadedModel& model) {
   const fs::path folder = model.file.parent_path();
   if (!is_checkpoint(folder)) return;
   const nlohmann::json manifest = read_manifest(folder);
   model.step = manifest.at("step").get<int64_t>();
+  const std::vector<std::string>& parts = weights.shards();
   for (const nlohmann::json& file : manifest.at("files")) {
-    const std::string found = fmt::format("{:08x}", model.crc32c);
-    if (file.at("name") != model.file.filename().string() || file.at("crc32c") == found) continue;
-    fail(model.file.string(), fmt::format("the checksum {} of its manifest", file.at("crc32c").get<std::string>()), found,
+    const std::string name = file.at("name");
+    if (std::ranges::find(parts, name) == parts.end()) continue;
+    const uint32_t crc = parts.size() == 1 ? model.crc32c : content_of(WeightFile::open(folder / name, FileAccess::kHeader)).crc32c;
+    const std::string found = fmt::format("{:08x}", crc);
+    if (file.at("crc32c") == found) continue;
+    fail((folder / name).string(), fmt::format("the checksum {} of its manifest", file.at("crc32c").get<std::string>()), found,
          "The file is damaged or was replaced; use another checkpoint.");
   }
 }
 
 /// A file that training wrote: its configuration says all.
-void load_own(const Config& trained, const std::string& config_text, const ModelRequest& request, LoadedModel& model) {
+void load_own(const WeightFile& file, const Config& trained, const std::string& config_text, const ModelRequest& request,
+              LoadedModel& model) {
   Config config = trained;
   model.seed = static_cast<uint64_t>(train_seed(config));
   if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
   config = settled(config);
   model.image_size = static_cast<int>(config.views->global_size);
-  const SafetensorsFile file(model.file);
   uint64_t numbers = 0;
-  for (const auto& [name, view] : file.tensors()) numbers += view.bytes.size() / dtype_size(view.dtype);
+  for (const WeightEntry& entry : file.entries()) numbers += entry.element_count();
   require_numbers(backbone_config(config), numbers, model.file.string());
   model.network = make_backbone(backbone_config(config), request.dtype);
-  const bool with_head =
-      std::any_of(file.tensors().begin(), file.tensors().end(), [](const auto& t) { return t.first.starts_with(kBackbone); });
+  const bool with_head = std::ranges::any_of(file.entries(), [](const WeightEntry& entry) { return entry.name.starts_with(kBackbone); });
   LoadOptions options;
   options.prefix = with_head ? kBackbone : "";
   load_named(file, model.file.string(), stored_state(*model.network), options);
@@ -141,7 +144,7 @@ LoadedModel load_on_cpu(const ModelRequest& request) {
   model.file = weights_file(request);
   const WeightFile file = WeightFile::open(model.file);
   model.crc32c = content_of(file).crc32c;
-  compare_with_manifest(model);
+  compare_with_manifest(file, model);
   FactOptions which{request.which.key, facts_from_keys(request.model_settings), {}, said_by_training(file)};
   if (request.which.heads) which.user.heads = request.which.heads;
   which.user.fit = request.fit;
@@ -151,7 +154,7 @@ LoadedModel load_on_cpu(const ModelRequest& request) {
     load_foreign(which, request, model);
     return model;
   }
-  load_own(*config, *own_text(file, kConfigKey), request, model);
+  load_own(file, *config, *own_text(file, kConfigKey), request, model);
   const DescribedNetwork found = describe_network(file, which);
   model.normalization = found.input.normalization;
   model.facts = found.facts;

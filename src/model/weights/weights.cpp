@@ -68,16 +68,17 @@ std::map<std::string, TensorView> tensor_views(const NamedTensors& tensors) {
   return views;
 }
 
-void load_named(const SafetensorsFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options) {
-  std::map<std::string, const TensorView*> offered;
-  for (const auto& [name, view] : file.tensors()) {
+void load_named(const WeightFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options) {
+  std::map<std::string, const WeightEntry*> offered;
+  for (const WeightEntry& entry : file.entries()) {
+    const std::string& name = entry.name;
     const bool ignored =
         std::any_of(options.ignore_prefixes.begin(), options.ignore_prefixes.end(), [&](const auto& p) { return name.starts_with(p); });
-    if (name.starts_with(options.prefix) && !ignored) offered.emplace(name.substr(options.prefix.size()), &view);
+    if (name.starts_with(options.prefix) && !ignored) offered.emplace(name.substr(options.prefix.size()), &entry);
   }
 
   std::vector<std::string> missing, reshaped, unexpected;
-  std::vector<const TensorView*> found;
+  std::vector<const WeightEntry*> found;
   for (const auto& [name, tensor] : into) {
     const auto entry = offered.find(name);
     found.push_back(entry == offered.end() ? nullptr : entry->second);
@@ -90,7 +91,7 @@ void load_named(const SafetensorsFile& file, const std::string& source, const Na
           fmt::format("{} [{}] instead of [{}]", name, fmt::join(found.back()->shape, ", "), fmt::join(tensor.sizes(), ", ")));
     offered.erase(entry);
   }
-  for (const auto& [name, view] : offered) unexpected.push_back(name);
+  for (const auto& [name, entry] : offered) unexpected.push_back(name);
   if (!missing.empty() || !reshaped.empty() || !unexpected.empty())
     fail("weights in " + source, fmt::format("the {} tensors of this network", into.size()),
          listed_names("missing", missing) + listed_names("of another shape", reshaped) + listed_names("unexpected", unexpected) +
@@ -98,7 +99,7 @@ void load_named(const SafetensorsFile& file, const std::string& source, const Na
          "Use the architecture, patch size and head that the file was made with");
 
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < into.size(); ++i) into[i].tensor.copy_(to_tensor(*found[i]));
+  for (size_t i = 0; i < into.size(); ++i) into[i].tensor.copy_(read_entry(*found[i]));
 }
 
 }  // namespace dinoxx

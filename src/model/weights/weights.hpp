@@ -37,6 +37,6 @@ struct LoadOptions {
 /// Copies values from `file` into `into` (converted to each tensor's type and device). Every tensor must be in the file with its shape, and
 /// every entry that takes part must be wanted: else one Error lists the missing, the unexpected and the differently shaped names, and
 /// nothing has been written. `source` names the file in the message.
-void load_named(const SafetensorsFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options = {});
+void load_named(const WeightFile& file, const std::string& source, const NamedTensors& into, const LoadOptions& options = {});
 
 }  // namespace dinoxx

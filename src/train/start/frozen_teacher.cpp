@@ -184,7 +184,7 @@ std::vector<std::string> load_frozen_teacher(const Config& config, const MethodS
     for (const WeightEntry& entry : file.entries()) numbers += entry.element_count();
     require_numbers(teacher.network.backbone, numbers, path.string());
     network = std::make_unique<Network>(teacher.network, compute);
-    load_named(SafetensorsFile(path), path.string(), all_tensors(*network));
+    load_named(file, path.string(), all_tensors(*network));
   } else {
     const Published p = published(path, config);
     check_fits(spec, p.network, path);

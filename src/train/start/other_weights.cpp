@@ -93,10 +93,7 @@ std::string load_heads(const fs::path& path, const ParamLayout& layout, const st
   }
   at::NoGradGuard no_grad;
   for (const Segment* segment : heads)
-    for (FlatState* flat : flats) {
-      const WeightEntry& entry = file.at(segment->name);
-      copy_segment(*flat, *segment, to_tensor({entry.dtype, entry.shape, entry.bytes}));
-    }
+    for (FlatState* flat : flats) copy_segment(*flat, *segment, read_entry(file.at(segment->name)));
   return "  heads from the same file";
 }
 

@@ -319,7 +319,7 @@ std::vector<std::string> candidates(const Field& field) {
 bool is_of_the_loop(const std::string& key) {
   static const std::set<std::string> loaded{"model.init_from", "teacher.distill",  "teacher.facts",
                                             "views.profile",   "model.activation", "model.arch"};
-  for (const char* section : {"train.", "data.", "checkpoint.", "eval."})
+  for (const char* section : {"train.", "parallel.", "data.", "checkpoint.", "eval."})
     if (key.starts_with(section) && key != "train.batch_size" && key != "train.length") return true;
   return loaded.contains(key);
 }
