@@ -25,6 +25,17 @@ def tensors(path):
     return {name: blob[8 + length + at["data_offsets"][0] : 8 + length + at["data_offsets"][1]] for name, at in header.items() if name != "__metadata__"}
 
 
+def masters(checkpoint):
+    """The student's and the teacher's tensors, from the ranges that the ranks have written."""
+    ranges = {}
+    for path in checkpoint.glob("rank_*.safetensors"):
+        for entry, blob in tensors(path).items():
+            name, _, place = entry.rpartition("[")
+            if name.startswith(("student/", "teacher/")):
+                ranges.setdefault(name, []).append((int(place.split(":")[0]), blob))
+    return {name: b"".join(blob for _, blob in sorted(parts)) for name, parts in ranges.items()}
+
+
 def picture(path, number):
     """A gray PNG of 48 x 48 pixels."""
     rows = b"".join(b"\0" + bytes((row * column * (number + 1)) % 256 for column in range(48)) for row in range(48))
@@ -63,6 +74,25 @@ def resume(gate):
         files = [run / "checkpoints" / step / "teacher.safetensors" for run, step in ((whole, "step_00000002"), (second, "step_00000004"))]
         saved, again = (tensors(path) for path in files)
         expect(saved == again and len(saved) > 10, "%s: the teacher's weights are not those that were saved" % name)
+        expect(any(any(blob) for blob in saved.values()), "the weights are zero")
+
+
+def sharding(gate):
+    """State spread over ranks, inside nodes of two ranks and over all, with LARS and with AdamW; what was saved so goes on at one rank that has all, and the other way round. As in
+    resume no kernel changes a weight."""
+    folder = fresh(gate, "sharding")
+    environment = {"FAKEGPU_SIDE_COPIES": "0"}
+    small = ["--train.batch_size", "16", "--eval.every", "0", "--train.precision", "fp32"]
+    for name, ranks, sync in (("dinov2_32px", 4, ["zero2"]), ("dinov2_32px", 2, ["zero1", "--train.accumulate", "2"]), ("dino_32px", 2, ["zero1", "--optim.name", "lars"])):
+        spread, alone = folder / ("%s_%s" % (name, sync[0])), folder / ("%s_%s_alone" % (name, sync[0]))
+        code, output = train(gate, name, spread, ranks, [*small, *sync[1:], "--parallel.sync", sync[0]], environment)
+        expect(code == 0 and "parallel.sync: %s over %d ranks" % (sync[0], ranks) in output, "%s: exit code %d" % (name, code), output)
+        (alone / "checkpoints").mkdir(parents=True)
+        shutil.copytree(spread / "checkpoints/step_00000002", alone / "checkpoints/step_00000002")
+        code, output = train(gate, name, alone, 1, [*small, *sync[1:]], environment)
+        expect(code == 0 and "resumed from" in output, "%s does not go on at one rank: exit code %d" % (name, code), output)
+        saved, again = (masters(run / "checkpoints" / step) for run, step in ((spread, "step_00000002"), (alone, "step_00000004")))
+        expect(saved == again and len(saved) > 20, "%s: the masters are not those that were saved" % name)
         expect(any(any(blob) for blob in saved.values()), "the weights are zero")
 
 
@@ -148,4 +178,4 @@ def first_ten_minutes(gate):
             expect(results["left_out"], "cut: nothing is left out", done.stdout)
 
 
-CASES = {case.__name__: case for case in (resume, memory, no_device, commands, first_ten_minutes)}
+CASES = {case.__name__: case for case in (resume, sharding, memory, no_device, commands, first_ten_minutes)}

@@ -172,6 +172,117 @@ TEST_P(FlatOnTheCpu, ClippingIsThatOfTheCpu) {
     }
 }
 
+// Two ranks that each own a part of every segment, one after the other in this process: the first time each hands over its sums, the
+// second time it gets those of the other.
+struct OtherRank : Communicator {
+  explicit OtherRank(int rank) : rank_(rank) {}
+  int rank() const override { return rank_; }
+  int size() const override { return 2; }
+  std::string name() const override { return "other"; }
+  std::unique_ptr<Work> all_reduce(at::Tensor tensor, ReduceOp) override {
+    if (others.defined())
+      tensor.add_(others);
+    else
+      mine = tensor.clone();
+    struct Done : Work {
+      void wait() override {}
+      bool test() override { return true; }
+    };
+    return std::make_unique<Done>();
+  }
+  std::unique_ptr<Work> reduce_scatter(at::Tensor, at::Tensor) override { return nullptr; }
+  std::unique_ptr<Work> all_gather(at::Tensor, at::Tensor) override { return nullptr; }
+  std::unique_ptr<Work> broadcast(at::Tensor, int) override { return nullptr; }
+  void barrier() override {}
+  std::shared_ptr<Communicator> split(int, int) override { return nullptr; }
+  int rank_;
+  at::Tensor mine, others;
+};
+
+// What rank `rank` owns of the state of `whole`; `step` is called once to learn its sums, and then for good.
+template <class Step>
+std::vector<std::pair<ParamLayout, at::Tensor>> on_two_ranks(const ParamLayout& whole, const at::Tensor& masters,
+                                                             const at::Tensor& gradient, Step step) {
+  std::vector<std::pair<ParamLayout, at::Tensor>> results;
+  std::vector<at::Tensor> sums(2);
+  for (const bool learn : {true, false})
+    for (int rank = 0; rank < 2; ++rank) {
+      const auto comm = std::make_shared<OtherRank>(rank);
+      if (!learn) comm->others = sums[static_cast<size_t>(1 - rank)];
+      const auto shards = std::make_shared<const Shards>(whole, comm, 0, 4, true);
+      NamedTensors parameters;
+      for (const Segment& s : whole.segments) parameters.push_back({s.name, masters.narrow(0, s.offset, s.numel).clone().view(s.shape)});
+      FlatState state(whole, parameters, true, at::kFloat, at::kBFloat16, shards);
+      for (size_t m = 0; m < shards->messages.size(); ++m) {
+        const at::Tensor message = shards->message(gradient, m);
+        shards->part(state.grad, m).copy_(message.narrow(0, rank * message.numel() / 2, message.numel() / 2));
+      }
+      const at::Tensor result = step(shards->owned, state);
+      if (learn)
+        sums[static_cast<size_t>(rank)] = comm->mine;
+      else
+        results.emplace_back(shards->owned, result);
+    }
+  return results;
+}
+
+// Of each rank, against the same places of the whole.
+void expect_parts(const std::vector<std::pair<ParamLayout, at::Tensor>>& ranks, const ParamLayout& whole, const at::Tensor& expected) {
+  int64_t compared = 0;
+  for (const auto& [owned, found] : ranks)
+    for (size_t s = 0; s < whole.segments.size(); ++s) {
+      const Segment& own = owned.segments[s];
+      compared += own.numel;
+      EXPECT_TRUE(at::allclose(found.narrow(0, own.offset, own.numel), expected.narrow(0, whole.segments[s].offset + own.first, own.numel),
+                               1e-6, 1e-7))
+          << own.name;
+    }
+  int64_t all = 0;
+  for (const Segment& segment : whole.segments) all += segment.numel;
+  EXPECT_EQ(compared, all);
+}
+
+TEST_P(FlatOnTheCpu, NormsAreAddedUpOverTheRanksThatShare) {
+  Flat given(at::kFloat, 11);
+  const ParamLayout layout = ParamLayout::build(given.parameters, 40'000, true, 2);
+  Flat cpu(at::kFloat, 11);
+  FlatState whole(layout, cpu.parameters, true, at::kFloat, at::kBFloat16);
+  whole.grad.copy_(numbers(layout.numel, 2));
+  const at::Tensor masters = whole.master.clone(), gradient = whole.grad.clone();
+  const auto count = static_cast<int64_t>(layout.segments.size());
+  for (const ClipBy by : {ClipBy::kParameter, ClipBy::kModule}) {
+    whole.grad.copy_(gradient);
+    const at::Tensor expected = at::zeros({count}, at::kDouble);
+    clip_gradient(layout, whole, 20, by, cpu.rules, expected);
+    EXPECT_FALSE(at::equal(whole.grad, gradient));
+    double norm = 0;
+    expect_parts(on_two_ranks(layout, masters, gradient,
+                              [&](const ParamLayout& owned, FlatState& state) {
+                                const at::Tensor squares = at::zeros({count}, at::kDouble);
+                                clip_cuda(clip_segments(owned, by, cpu.rules), 20, state.grad, squares,
+                                          [&](const at::Tensor& parts) { state.sum_over_shards(parts); });
+                                norm = gradient_norm({squares.data_ptr<double>(), static_cast<size_t>(count)});
+                                return state.grad;
+                              }),
+                 layout, whole.grad);
+    EXPECT_NEAR(norm, gradient_norm({expected.data_ptr<double>(), static_cast<size_t>(count)}), 1e-12 * norm);
+  }
+  whole.grad.copy_(gradient);
+  const LarsConfig config{.momentum = 0.9, .trust = 0.02};
+  const LarsRule rule{config.trust, false, false};
+  Sgd lars(layout, at::kFloat, config);
+  lars.step(layout, whole, 0.3, 0.04, cpu.rules);
+  EXPECT_FALSE(at::equal(whole.master, masters));
+  expect_parts(on_two_ranks(layout, masters, gradient,
+                            [&](const ParamLayout& owned, FlatState& state) {
+                              const at::Tensor velocity = at::zeros_like(state.master);
+                              sgd_cuda(sgd_segments(owned, 0.3, 0.04, cpu.rules, true), &rule, 0.9, state, velocity);
+                              EXPECT_TRUE(at::equal(state.compute, state.master.to(at::kBFloat16)));
+                              return state.master;
+                            }),
+               layout, whole.master);
+}
+
 TEST_P(FlatOnTheCpu, ANormThatIsNoNumberScalesNothingAndShows) {
   Flat run(at::kFloat, 3);
   run.gradient(1).fill_(std::numeric_limits<float>::quiet_NaN());
