@@ -72,6 +72,8 @@ class Network {
   at::Tensor logits(const at::Tensor& bottleneck) const { return heads_.front().head.logits(bottleneck); }
   at::Tensor patch_logits(const at::Tensor& bottleneck) const { return heads_[static_cast<size_t>(patch_head_)].head.logits(bottleneck); }
 
+  /// See Backbone::hold_blocks_by.
+  bool hold_blocks_by(HoldBlock hold) { return backbone_->hold_blocks_by(std::move(hold)); }
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm.
   void set_statistics_group(const std::shared_ptr<Communicator>& group);
   void commit_statistics();

@@ -20,14 +20,23 @@ struct FlatState {
   /// same layout: null where each rank has all. Every rank hands over the same values. Error when names or shapes are not the layout's.
   FlatState(const ParamLayout& layout, const NamedTensors& parameters, bool with_grad, at::ScalarType master_dtype = at::kFloat,
             std::optional<at::ScalarType> compute_dtype = std::nullopt, std::shared_ptr<const Shards> shards = nullptr);
+  FlatState(FlatState&&) noexcept;
+  ~FlatState();
   /// compute <- master, a cast; nothing when they are the same storage.
   void cast();
   /// values <- compute of all ranks: posts it, so that it may run behind other work. Nothing where the network is not sharded. Collective.
   void post_values();
-  /// Waits for what post_values() has posted.
+  /// Waits for what post_values() has posted. Weights that come and go (Sharing::kWeights) are brought when they are held.
   void wait_for_values();
   /// After the masters were written: cast(), and the network has the values of all ranks. Collective where the network is sharded.
   void publish();
+  /// The weights of a block of the backbone are there until the handle goes; those of the next block, which of the one before where
+  /// `backward`, are on their way. Empty where they do not come and go. Collective. This state must outlive the handle and stay in place.
+  std::shared_ptr<void> hold_block(size_t block, bool backward);
+  /// All of them, for work that ranks do not do in step.
+  std::vector<std::shared_ptr<void>> hold_all();
+  /// That the buffers hold now.
+  size_t bytes() const;
   void zero_grad();
   /// Adds up over the ranks that share the buffers, in place; nothing where the network is not sharded. Collective.
   void sum_over_shards(const at::Tensor& parts) const;
@@ -38,12 +47,18 @@ struct FlatState {
   at::Tensor master;      ///< [n] float32 (float64 in tests)
   at::Tensor compute;     ///< [n] in the type that the network computes in
   at::Tensor grad;        ///< [n] in the master's type; undefined without gradient
-  at::Tensor values;      ///< [N] what the network's parameters are views of
+  at::Tensor values;      ///< [N] what the network's parameters are views of; undefined where some come and go
   at::Tensor whole_grad;  ///< [N] what their gradients are views of: `grad` where nothing is sharded; undefined where no rank holds it
   std::shared_ptr<const Shards> shards;  ///< null: each rank has all
 
  private:
+  struct Block;
+  at::Tensor message_values(size_t m) const;
+  void bring(Block& block);
+  void let_go(size_t block);
   std::vector<std::unique_ptr<Work>> on_their_way_;
+  std::vector<at::Tensor> by_message_;  // where some come and go: the values of each message
+  std::vector<Block> blocks_;           // that come and go
 };
 
 }  // namespace dinoxx

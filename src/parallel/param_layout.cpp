@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <charconv>
 #include <set>
 
 #include "base/machine.hpp"
@@ -33,7 +34,18 @@ int64_t bucket_multiple(int ranks) {
   return ranks == 1 ? kBucketMultiple : kSegmentAlignment * ranks;
 }
 
-ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks) {
+int block_of(const std::string& name) {
+  constexpr std::string_view kBlocks = "blocks.";
+  const size_t at = name.rfind(kBlocks);
+  if (at == std::string::npos || (at > 0 && name[at - 1] != '.')) return -1;
+  int block = -1;
+  const char* const begin = name.data() + at + kBlocks.size();
+  std::from_chars(begin, name.data() + name.size(), block);
+  return block;
+}
+
+ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks,
+                               bool by_block) {
   if (in_execution_order.empty()) fail("parameter layout", "a network with parameters", "none", "");
   if (bucket_bytes < 4) fail_usage("bucket size", "4 bytes or more", fmt::format("{}", bucket_bytes), "");
   const int64_t bucket_numel = bucket_bytes / 4;
@@ -46,7 +58,7 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     bucket.last_segment = static_cast<int>(layout.segments.size());
     bucket.end = bucket.begin + round_up(end - bucket.begin, bucket_multiple(ranks));
     layout.buckets.push_back(bucket);
-    bucket = {bucket.end, bucket.end, bucket.last_segment, bucket.last_segment};
+    bucket = {bucket.end, bucket.end, bucket.last_segment, bucket.last_segment, -1};
     end = bucket.begin;
   };
   for (auto parameter = in_execution_order.rbegin(); parameter != in_execution_order.rend(); ++parameter) {
@@ -55,6 +67,10 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     if (name.empty() || !names.insert(name).second)
       fail("parameter layout", "names that are there once", fmt::format("'{}' again or empty", name), "");
     if (!tensor.defined() || tensor.numel() == 0) fail(name, "a parameter with elements", "an empty one", "");
+    if (const int block = by_block ? block_of(name) : -1; block != bucket.block) {
+      if (end > bucket.begin) close_bucket();
+      bucket.block = block;
+    }
     Segment segment;
     segment.name = name;
     segment.offset = round_up(end, kSegmentAlignment);
@@ -65,7 +81,11 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     segment.trainable = !(freeze_weight_g && ends_with(name, "last_layer.weight_g"));
     end = segment.offset + segment.numel;
     layout.segments.push_back(std::move(segment));
-    if (end - bucket.begin >= bucket_numel) close_bucket();
+    if (end - bucket.begin >= bucket_numel) {
+      const int block = bucket.block;
+      close_bucket();
+      bucket.block = block;
+    }
   }
   if (end > bucket.begin) close_bucket();
   layout.numel = layout.buckets.back().end;

@@ -23,6 +23,7 @@ struct Segment {
 struct Bucket {
   int64_t begin = 0, end = 0;               ///< elements
   int first_segment = 0, last_segment = 0;  ///< [first, last)
+  int block = -1;                           ///< of a layout by block: the block of the backbone whose parameters it holds; -1: others
 };
 
 /// 64 * 9 * 5 * 7: divisible by every world size up to 10 and by every product of its factors (12, 16, 24, 32, 48, 64 ...).
@@ -31,6 +32,9 @@ inline constexpr int64_t kSegmentAlignment = 64;  ///< elements
 /// Of the length of a bucket that `ranks` ranks share: kBucketMultiple where each rank has all, else so that the ranks' equal parts are
 /// aligned.
 int64_t bucket_multiple(int ranks);
+
+/// The number behind the last "blocks." of a parameter's name, -1 without one.
+int block_of(const std::string& name);
 
 /// Where everything lies: computed once from the parameters in order of execution, laid out in reverse of it (the order in which gradients
 /// become ready). Consumed by DDP, optimizer, EMA, clipping, divergence hash and checkpoint.
@@ -41,10 +45,10 @@ struct ParamLayout {
   uint64_t hash = 0;  ///< of names, shapes and offsets; stored in the checkpoint's manifest
 
   /// Biases and 1-D parameters get decay = false, "last_layer" in the name last_layer = true; with freeze_weight_g a "last_layer.weight_g"
-  /// is not trainable. A bucket is closed when it holds `bucket_bytes` of float32; `ranks` share each (Shards). UsageError for no
-  /// parameter; Error for an empty or a repeated name.
+  /// is not trainable. A bucket is closed when it holds `bucket_bytes` of float32, and where `by_block` at the end of each block of the
+  /// backbone; `ranks` share each (Shards). UsageError for no parameter; Error for an empty or a repeated name.
   static ParamLayout build(const NamedTensors& in_execution_order, int64_t bucket_bytes = 4 << 20, bool freeze_weight_g = true,
-                           int ranks = 1);
+                           int ranks = 1, bool by_block = false);
 };
 
 }  // namespace dinoxx

@@ -28,12 +28,20 @@ ParamLayout owned_by(const ParamLayout& layout, const std::vector<Bucket>& messa
   return owned;
 }
 
+// 0 for a network without blocks.
+int last_block(const ParamLayout& layout) {
+  int last = 0;
+  for (const Bucket& bucket : layout.buckets) last = std::max(last, bucket.block);
+  return last;
+}
+
 }  // namespace
 
 std::vector<Bucket> messages_of(const std::vector<Bucket>& buckets, int64_t bytes, int64_t element_size) {
   std::vector<Bucket> messages;
   for (const Bucket& bucket : buckets) {
-    if (messages.empty() || (messages.back().end - messages.back().begin) * element_size >= bytes) {
+    if (messages.empty() || bucket.block != messages.back().block ||
+        (messages.back().end - messages.back().begin) * element_size >= bytes) {
       messages.push_back(bucket);
     } else {
       messages.back().end = bucket.end;
@@ -44,10 +52,12 @@ std::vector<Bucket> messages_of(const std::vector<Bucket>& buckets, int64_t byte
 }
 
 Shards::Shards(const ParamLayout& layout, std::shared_ptr<Communicator> of_ranks, int64_t message_bytes, int64_t element_size,
-               bool whole_gradient)
+               Sharing sharing)
     : ranks(std::move(of_ranks)),
+      weights(sharing == Sharing::kWeights ? ranks->split(0, ranks->rank()) : nullptr),
       messages(messages_of(layout.buckets, message_bytes, element_size)),
-      whole_gradient(whole_gradient),
+      sharing(sharing),
+      blocks(sharing == Sharing::kWeights ? last_block(layout) : 0),
       owned(owned_by(layout, messages, ranks->rank(), ranks->size())) {
   for (const Bucket& message : messages)
     if (message.end % bucket_multiple(ranks->size()) != 0)
@@ -62,12 +72,6 @@ at::Tensor Shards::message(const at::Tensor& whole, size_t m) const {
 at::Tensor Shards::part(const at::Tensor& shard, size_t m) const {
   const int size = ranks->size();
   return shard.narrow(0, messages[m].begin / size, (messages[m].end - messages[m].begin) / size);
-}
-
-std::vector<std::unique_ptr<Work>> Shards::gather(const at::Tensor& shard, const at::Tensor& whole) const {
-  std::vector<std::unique_ptr<Work>> works;
-  for (size_t m = 0; m < messages.size(); ++m) works.push_back(ranks->all_gather(message(whole, m), part(shard, m)));
-  return works;
 }
 
 }  // namespace dinoxx

@@ -28,9 +28,9 @@ std::vector<std::vector<int>> ranks_by_node(const std::vector<std::string>& node
 
 SyncGroups make_sync_groups(const std::string& sync, const std::string& within, std::shared_ptr<Communicator> gradients,
                             Communicator& control, const std::string& node) {
-  if (sync == "ddp" || gradients->size() == 1) return {nullptr, std::move(gradients), true};
-  const bool whole_gradient = sync == "zero1";
-  if (within == "all") return {std::move(gradients), make_self_communicator(), whole_gradient};
+  if (sync == "ddp" || gradients->size() == 1) return {nullptr, std::move(gradients)};
+  const Sharing sharing = sync == "zero1" ? Sharing::kState : sync == "zero2" ? Sharing::kGradient : Sharing::kWeights;
+  if (within == "all") return {std::move(gradients), make_self_communicator(), sharing};
   const std::vector<std::string> nodes = gather_texts(control, node);
   const std::vector<std::vector<int>> by_node = ranks_by_node(nodes);
   for (const std::vector<int>& ranks : by_node)
@@ -46,14 +46,15 @@ SyncGroups make_sync_groups(const std::string& sync, const std::string& within, 
     std::shared_ptr<Communicator> shards = gradients->split(static_cast<int>(n), rank),
                                   fellows = gradients->split(static_cast<int>(place - by_node[n].begin()), rank);
     if (shards->size() == 1) shards = nullptr;
-    return {std::move(shards), std::move(fellows), whole_gradient};
+    return {std::move(shards), std::move(fellows), sharing};
   }
   fail("make_sync_groups", "this rank among all", "it is not there", "This is a defect of the program");
 }
 
 std::string describe(const SyncGroups& groups) {
   if (!groups.shards) return "ddp";
-  return fmt::format("{} over {} ranks", groups.whole_gradient ? "zero1" : "zero2", groups.shards->size());
+  constexpr const char* kNames[] = {"zero1", "zero2", "zero3"};
+  return fmt::format("{} over {} ranks", kNames[static_cast<int>(groups.sharing)], groups.shards->size());
 }
 
 }  // namespace dinoxx

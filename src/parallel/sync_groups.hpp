@@ -5,7 +5,7 @@
 
 namespace dinoxx {
 
-/// The ranks that share the state of a run. `sync`: "ddp", "zero1" or "zero2"; `within`: "all" or "node" (parallel.sync,
+/// The ranks that share the state of a run. `sync`: "ddp", "zero1", "zero2" or "zero3"; `within`: "all" or "node" (parallel.sync,
 /// parallel.shard_within). `gradients`: all ranks, for tensors on the networks' device; `control`: the same, for tensors on the CPU;
 /// `node`: the name of this rank's. Where one rank alone would share, each has all, as with ddp. UsageError for nodes with different
 /// numbers of ranks. Collective.

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "dinoxx/base/error.hpp"
 #include "loss/loss_config.hpp"
 #include "optim/optim_config.hpp"
 #include "parallel/gradient_sync.hpp"
@@ -33,7 +34,14 @@ Network copy_of(const Network& network, const MethodSpec& spec, at::ScalarType c
 std::shared_ptr<const Shards> shards_of(const ParamLayout& layout, const SyncGroups& groups, at::ScalarType compute, at::Device device) {
   if (!groups.shards) return nullptr;
   return std::make_shared<const Shards>(layout, groups.shards, gradient_path(device).message_bytes,
-                                        static_cast<int64_t>(at::elementSize(master_type(compute))), groups.whole_gradient);
+                                        static_cast<int64_t>(at::elementSize(master_type(compute))), groups.sharing);
+}
+
+// The network asks for the weights that its state brings.
+void hold_blocks(Network& network, FlatState& flat) {
+  if (!flat.shards || flat.shards->blocks == 0) return;
+  if (!network.hold_blocks_by([&flat](size_t block, bool backward) { return flat.hold_block(block, backward); }))
+    fail("shared weights", "a network with blocks that can be held", describe(network.backbone().config()), "Choose another parallel.sync");
 }
 
 std::optional<Centre> centre_for(bool wanted, const ProjectionConfig& head, const Config& config, at::ScalarType type, at::Device device) {
@@ -52,7 +60,7 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       teacher_buffers(teacher.buffers()),
       groups(groups),
       layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer,
-                                groups.shards ? groups.shards->size() : 1)),
+                                groups.shards ? groups.shards->size() : 1, groups.sharing == Sharing::kWeights)),
       shards(shards_of(layout, groups, compute, device)),
       student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute), compute, shards),
       teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute), compute, shards),
@@ -66,10 +74,26 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       patch_centre(
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
   if (spec.gram && spec.gram->source != "ema") {
+    const std::vector<std::shared_ptr<void>> whole = student_flat.hold_all();
     Network network = copy_of(student, spec, compute, device);
     FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute), compute, shards);
     gram = std::make_unique<Gram>(Gram{std::move(network), std::move(flat)});
   }
+  hold_blocks(student, student_flat);
+  hold_blocks(teacher, teacher_flat);
+  if (gram) hold_blocks(gram->network, gram->flat);
+}
+
+void TrainState::share_frozen() {
+  if (!frozen || !groups.shards || groups.sharing != Sharing::kWeights) return;
+  const NamedTensors parameters = frozen->parameters();
+  const at::ScalarType type = parameters.front().tensor.scalar_type();
+  const ParamLayout of_frozen = ParamLayout::build(parameters, 4 << 20, true, groups.shards->size(), /*by_block=*/true);
+  const auto of_ranks =
+      std::make_shared<const Shards>(of_frozen, groups.shards, gradient_path(parameters.front().tensor.device()).message_bytes,
+                                     static_cast<int64_t>(at::elementSize(type)), groups.sharing);
+  frozen_flat = std::make_unique<FlatState>(of_frozen, parameters, /*with_grad=*/false, type, type, of_ranks);
+  hold_blocks(*frozen, *frozen_flat);
 }
 
 }  // namespace dinoxx

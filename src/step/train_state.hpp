@@ -32,10 +32,13 @@ struct TrainState {
     Network network;
     FlatState flat;
   };
-  std::unique_ptr<Gram> gram;       ///< the Gram teacher where it is a network of its own
-  std::unique_ptr<Network> frozen;  ///< the teacher of a distillation; not in checkpoints, it comes from its own file
-  int64_t step = 0;                 ///< steps done
-  uint64_t position = 0;            ///< images seen by all ranks together; the next batch begins here
+  std::unique_ptr<Gram> gram;              ///< the Gram teacher where it is a network of its own
+  std::unique_ptr<Network> frozen;         ///< the teacher of a distillation; not in checkpoints, it comes from its own file
+  std::unique_ptr<FlatState> frozen_flat;  ///< where its weights are shared
+  /// Shares the frozen teacher's weights too, where those of the other networks are. Collective.
+  void share_frozen();
+  int64_t step = 0;       ///< steps done
+  uint64_t position = 0;  ///< images seen by all ranks together; the next batch begins here
 };
 
 }  // namespace dinoxx

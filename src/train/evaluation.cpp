@@ -10,11 +10,12 @@ namespace dinoxx {
 
 using nlohmann::json;
 
-bool Evaluation::run_if_due(const TrainState& state, uint64_t images, const std::function<bool()>& must_stop) {
+bool Evaluation::run_if_due(TrainState& state, uint64_t images, const std::function<bool()>& must_stop) {
   if (!hook_ || !calendar_.evaluates_after(state.step) || history_.is_evaluated(state.step)) return true;
   watch_.pause();
   const Stopwatch took;
   json result;
+  const std::vector<std::shared_ptr<void>> whole = state.teacher_flat.hold_all();  // evaluation's forwards are not in step
   try {
     const StopScope scope(must_stop);
     result = hook_(state.teacher, state.step);

@@ -16,7 +16,7 @@ class Evaluation {
   /// Evaluates when the step that the state has reached is due and has not been evaluated yet, by this process or before a resume: also
   /// what a stop or a crash left out. `images` of an epoch. Asks `must_stop` while it goes on, from any thread: once that is so on a rank
   /// the evaluation ends, nothing is recorded, and the answer is false on all. Collective.
-  bool run_if_due(const TrainState& state, uint64_t images, const std::function<bool()>& must_stop);
+  bool run_if_due(TrainState& state, uint64_t images, const std::function<bool()>& must_stop);
   /// That the last one took; 0 before the first. For the time limit: what would fall due behind `step`.
   double seconds_behind(int64_t step) const { return calendar_.evaluates_after(step) ? seconds_ : 0; }
 

@@ -28,7 +28,7 @@ EvalHook make_hook(const TrainOptions& options, const Training& training) {
 void check_weights_agree(const Training& training) {
   const TrainState& state = training.state;
   Communicator& control = *training.comms.control;
-  check_ranks_agree(control, state.student_flat.values, "student weights", state.step);
+  if (state.student_flat.values.defined()) check_ranks_agree(control, state.student_flat.values, "student weights", state.step);
   if (state.shards)
     check_ranks_agree(control, state.student_flat.master, "the shard of the student's weights", state.step, state.shards->ranks->rank());
 }

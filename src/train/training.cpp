@@ -174,6 +174,7 @@ void load_teacher(Training& training, const TrainOptions& options, RunLog& log) 
     note_frozen_teacher(training, log);
     log.say(load_frozen_teacher(config, training.spec, compute_type(config), options.device, training.state));
   });
+  training.state.share_frozen();
 }
 
 }  // namespace dinoxx

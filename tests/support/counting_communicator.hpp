@@ -8,14 +8,17 @@
 namespace dinoxx::testing_support {
 
 /// Passes everything on and counts calls and bytes by operation: of the whole message, as nccl-tests states sizes (the input of an
-/// all-reduce or a reduce-scatter, the output of an all-gather). What is split from it is not counted.
+/// all-reduce or a reduce-scatter, the output of an all-gather). What is split from it counts with it.
 class CountingCommunicator : public Communicator {
  public:
   struct Count {
     int64_t calls = 0, bytes = 0;
     bool operator==(const Count&) const = default;
   };
-  explicit CountingCommunicator(std::shared_ptr<Communicator> inner) : inner_(std::move(inner)) {}
+  explicit CountingCommunicator(std::shared_ptr<Communicator> inner, std::shared_ptr<std::map<std::string, Count>> shared = nullptr)
+      : counted_(shared ? std::move(shared) : std::make_shared<std::map<std::string, Count>>()),
+        counts(*counted_),
+        inner_(std::move(inner)) {}
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
   std::string name() const override { return inner_->name(); }
@@ -36,9 +39,15 @@ class CountingCommunicator : public Communicator {
     return inner_->broadcast(std::move(tensor), root);
   }
   void barrier() override { inner_->barrier(); }
-  std::shared_ptr<Communicator> split(int color, int key) override { return inner_->split(color, key); }
+  std::shared_ptr<Communicator> split(int color, int key) override {
+    return std::make_shared<CountingCommunicator>(inner_->split(color, key), counted_);
+  }
 
-  std::map<std::string, Count> counts;
+ private:
+  std::shared_ptr<std::map<std::string, Count>> counted_;
+
+ public:
+  std::map<std::string, Count>& counts;
 
  private:
   void count(const std::string& operation, const at::Tensor& tensor) {

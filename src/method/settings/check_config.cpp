@@ -13,6 +13,7 @@
 #include "method/teacher_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/parallel_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -117,6 +118,10 @@ void check_optim(const Config& c, uint64_t images) {
 
 void check_config(const Config& c, uint64_t images) {
   const Family family = family_of(c.model->arch);
+  if (c.parallel->sync == "zero3" && (family != Family::kVit || !c.model->recompute))
+    fail_usage("parallel.sync = zero3", "a vision transformer with model.recompute = yes",
+               family == Family::kVit ? "model.recompute = no" : fmt::format("model.arch = {}", c.model->arch),
+               "Set them, or share gradients and states alone (parallel.sync = zero2)");
   if (family == Family::kVit)
     check_vit(c);
   else

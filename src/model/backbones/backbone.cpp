@@ -55,6 +55,14 @@ class Adapter : public Backbone {
       return features;
     }
   }
+  bool hold_blocks_by(HoldBlock hold) override {
+    if constexpr (std::is_same_v<Network, VisionTransformer>) {
+      network_.hold_blocks_by(std::move(hold));
+      return true;
+    } else {
+      return false;
+    }
+  }
   void set_statistics_group(const std::shared_ptr<Communicator>& group) override {
     if constexpr (kStatistics) network_.set_statistics_group(group);
   }

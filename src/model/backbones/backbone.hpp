@@ -28,6 +28,9 @@ class Backbone {
   /// The features of crops of several sizes (cls alone), with `patches` all of forward_features for the first.
   virtual std::vector<Features> forward_crops(std::span<const Crops> groups, bool patches) const = 0;
 
+  /// Makes the network ask for the weights of each block but the last before it uses them, in forward and, with recomputation, in backward;
+  /// without recomputation it may then only be evaluated. Whether this network can.
+  virtual bool hold_blocks_by(HoldBlock hold) = 0;
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm. Without effect where there are no buffers.
   virtual void set_statistics_group(const std::shared_ptr<Communicator>& group) = 0;
   virtual void commit_statistics() = 0;

@@ -40,6 +40,11 @@ void VisionTransformer::prepare(size_t block, TokenGroup& group, const Crops& cr
   group.rope = rope_table(config_.rope, config_.dim / config_.heads, size.rows, size.columns, group.x.options(), &rng);
 }
 
+Hold VisionTransformer::holding(size_t block) const {
+  if (!hold_block_) return {};
+  return [this, block](bool backward) { return hold_block_(block, backward); };
+}
+
 void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const {
   StopScope::check();  // a forward of many images may take minutes
   std::vector<at::Tensor> inputs;
@@ -55,8 +60,9 @@ void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups,
       for (TokenGroup& g : drawn) g.x = at::Tensor();  // the closure outlives this call
       return out;
     };
-    outputs = recompute(again, inputs, block_tensors(blocks_[block]));
+    outputs = recompute(again, inputs, block_tensors(blocks_[block]), holding(block));
   } else {
+    const std::shared_ptr<void> held = hold_block_ ? hold_block_(block, false) : nullptr;
     outputs = block_forward(blocks_[block], context(), groups);
   }
   for (size_t i = 0; i < groups.size(); ++i) groups[i].x = outputs[i];

@@ -8,6 +8,7 @@
 #include "base/rng.hpp"
 #include "comm/named_tensor.hpp"
 #include "config/vit_config.hpp"
+#include "model/layers/recompute.hpp"
 #include "model/layers/row_origin.hpp"
 #include "ops/ops.hpp"
 #include "ops/packed.hpp"
@@ -33,6 +34,9 @@ struct Crops {
   bool local = false;                 ///< local crops: their CLS gets a final norm of its own where the network has one
 };
 
+/// The weights of a block are there until the handle goes; `backward`: the block before it comes next.
+using HoldBlock = std::function<std::shared_ptr<void>(size_t block, bool backward)>;
+
 /// Vision transformer of the DINO family, all styles of VitConfig. Names as in facebookresearch/dinov2: cls_token, pos_embed,
 /// register_tokens, mask_token, patch_embed.proj.*, blocks.i.{norm1,attn.qkv,attn.proj,ls1.gamma,norm2,mlp.fc1,mlp.fc2,mlp.w12,mlp.w3,
 /// ls2.gamma}, norm.*, cls_norm.*, local_cls_norm.*; those of a plain network are DINO v1's. The convolutional stem adds
@@ -47,6 +51,8 @@ class VisionTransformer {
   VisionTransformer& operator=(VisionTransformer&&) noexcept;
 
   const VitConfig& config() const { return config_; }
+  /// See Backbone::hold_blocks_by.
+  void hold_blocks_by(HoldBlock hold) { hold_block_ = std::move(hold); }
   int feature_dim() const { return config_.dim; }
 
   /// In order of execution.
@@ -87,6 +93,7 @@ class VisionTransformer {
   at::Tensor embed_patches(const at::Tensor& images) const;                           ///< [B, N, D]
   at::Tensor embed_tokens(const at::Tensor& images, const at::Tensor& masked) const;  ///< [B, 1 + R + N, D]
   BlockContext context() const;
+  Hold holding(size_t block) const;  ///< of its weights, for recompute(); empty where they are always there
   TokenGroup group(const Crops& crops) const;
   void run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const;
   void prepare(size_t block, TokenGroup& group, const Crops& crops) const;  ///< the block's draws
@@ -116,6 +123,7 @@ class VisionTransformer {
   at::Tensor norm_weight_, norm_bias_, cls_norm_weight_, cls_norm_bias_, local_norm_weight_, local_norm_bias_;
   std::vector<StemLayer> stem_;
   std::vector<VitBlock> blocks_;
+  HoldBlock hold_block_;  // empty: the weights are always there
 };
 
 }  // namespace dinoxx

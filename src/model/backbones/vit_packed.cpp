@@ -131,6 +131,7 @@ void VisionTransformer::packed_block(size_t block, PackedPass& pass, const Packe
     return ops::packed_branches(x, mixed, rows, w.branches, context.eps, first, second, {next.weight, next.bias, next.to});
   };
   if (!config_.recompute) {
+    const std::shared_ptr<void> held = hold_block_ ? hold_block_(block, false) : nullptr;
     const ops::PackedOut out = run(pass.x, pass.h);
     pass.x = out.x;
     pass.h = out.h;
@@ -138,14 +139,14 @@ void VisionTransformer::packed_block(size_t block, PackedPass& pass, const Packe
   }
   // kept between blocks is x alone, so the norm that follows is computed with the next block
   const auto again = [run](const std::vector<at::Tensor>& x) { return std::vector<at::Tensor>{run(x[0], {}).x}; };
-  pass.x = recompute(again, {pass.x}, block_tensors(weights))[0];
+  pass.x = recompute(again, {pass.x}, block_tensors(weights), holding(block))[0];
   pass.h = at::Tensor();
 }
 
 void VisionTransformer::run_packed(PackedPass& pass, size_t begin, size_t end, const PackedNorm& last) const {
   for (size_t i = begin; i < end; ++i) {
     PackedNorm next = last;
-    if (config_.recompute)
+    if (config_.recompute || hold_block_)  // the next block's weights are not here
       next = {};
     else if (i + 1 < blocks_.size())
       next = {blocks_[i + 1].plain.norm1_weight, blocks_[i + 1].plain.norm1_bias, pass.branch(i + 1, 0)};

@@ -8,8 +8,10 @@ namespace dinoxx {
 namespace {
 
 struct Holder : torch::CustomClassHolder {
-  explicit Holder(Recomputed function) : f(std::move(function)) {}
+  Holder(Recomputed function, Hold hold) : f(std::move(function)), hold(std::move(hold)) {}
+  std::shared_ptr<void> held(bool backward) const { return hold ? hold(backward) : nullptr; }
   Recomputed f;
+  Hold hold;
 };
 
 class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
@@ -21,12 +23,14 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     ctx->saved_data["inputs"] = inputs;
     ctx->save_for_backward(tensors.vec());
     at::NoGradGuard no_grad;
+    const std::shared_ptr<void> held = holder->held(/*backward=*/false);
     return holder->f(tensors.slice(0, static_cast<size_t>(inputs)).vec());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     const auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
     const auto inputs = static_cast<size_t>(ctx->saved_data["inputs"].toInt());
+    const std::shared_ptr<void> held = holder->held(/*backward=*/true);
     torch::autograd::variable_list leaves = ctx->get_saved_variables();
     std::vector<at::Tensor> arguments;
     for (size_t i = 0; i < inputs; ++i) {
@@ -59,11 +63,15 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
 
 }  // namespace
 
-std::vector<at::Tensor> recompute(const Recomputed& f, const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& weights) {
-  if (!at::GradMode::is_enabled()) return f(inputs);
+std::vector<at::Tensor> recompute(const Recomputed& f, const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& weights,
+                                  const Hold& hold) {
+  if (!at::GradMode::is_enabled()) {
+    const std::shared_ptr<void> held = hold ? hold(/*backward=*/false) : nullptr;
+    return f(inputs);
+  }
   std::vector<at::Tensor> tensors = inputs;
   tensors.insert(tensors.end(), weights.begin(), weights.end());
-  return RecomputeFunction::apply(c10::make_intrusive<Holder>(f), static_cast<int64_t>(inputs.size()), at::TensorList(tensors));
+  return RecomputeFunction::apply(c10::make_intrusive<Holder>(f, hold), static_cast<int64_t>(inputs.size()), at::TensorList(tensors));
 }
 
 }  // namespace dinoxx

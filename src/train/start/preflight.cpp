@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
-#include <set>
-
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
@@ -62,12 +60,8 @@ double bytes_of_state(const Training& training) {
   for (const auto& [name, tensor] : state.optimizer->named_state()) bytes += tensor.nbytes();
   std::vector<const FlatState*> flats{&state.student_flat, &state.teacher_flat};
   if (state.gram) flats.push_back(&state.gram->flat);
-  for (const FlatState* flat : flats) {
-    const at::Tensor* const buffers[] = {&flat->master, &flat->compute, &flat->values, &flat->grad, &flat->whole_grad};
-    std::set<const void*> counted;  // one may stand for several
-    for (const at::Tensor* buffer : buffers)
-      if (buffer->defined() && counted.insert(buffer->const_data_ptr()).second) bytes += buffer->nbytes();
-  }
+  if (state.frozen_flat) flats.push_back(state.frozen_flat.get());
+  for (const FlatState* flat : flats) bytes += flat->bytes();
   return static_cast<double>(bytes);
 }
 

@@ -209,7 +209,7 @@ std::vector<std::pair<ParamLayout, at::Tensor>> on_two_ranks(const ParamLayout& 
     for (int rank = 0; rank < 2; ++rank) {
       const auto comm = std::make_shared<OtherRank>(rank);
       if (!learn) comm->others = sums[static_cast<size_t>(1 - rank)];
-      const auto shards = std::make_shared<const Shards>(whole, comm, 0, 4, true);
+      const auto shards = std::make_shared<const Shards>(whole, comm, 0, 4, Sharing::kState);
       NamedTensors parameters;
       for (const Segment& s : whole.segments) parameters.push_back({s.name, masters.narrow(0, s.offset, s.numel).clone().view(s.shape)});
       FlatState state(whole, parameters, true, at::kFloat, at::kBFloat16, shards);

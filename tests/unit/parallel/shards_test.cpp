@@ -41,7 +41,7 @@ TEST(Shards, EveryElementHasOneOwner) {
       std::vector<std::vector<int>> owners;
       for (const Segment& segment : layout.segments) owners.emplace_back(static_cast<size_t>(segment.numel), 0);
       run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) {
-        const Shards shards(layout, comm, message, 4, true);
+        const Shards shards(layout, comm, message, 4, Sharing::kState);
         ASSERT_EQ(shards.owned.segments.size(), layout.segments.size());
         EXPECT_EQ(shards.owned.numel * size, layout.numel);
         int64_t end = 0;
@@ -68,7 +68,8 @@ TEST(Shards, MastersAreThePartsAndValuesTheWhole) {
     run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) {
       const NamedTensors parameters = odd_parameters(), given = odd_parameters();
       const ParamLayout layout = ParamLayout::build(parameters, 2048, true, size);
-      FlatState state(layout, parameters, true, at::kFloat, at::kBFloat16, std::make_shared<const Shards>(layout, comm, 0, 4, false));
+      FlatState state(layout, parameters, true, at::kFloat, at::kBFloat16,
+                      std::make_shared<const Shards>(layout, comm, 0, 4, Sharing::kGradient));
       EXPECT_FALSE(state.whole_grad.defined());
       EXPECT_FALSE(parameters[3].tensor.grad().defined());
       for (size_t i = 0; i < given.size(); ++i) {
@@ -94,7 +95,7 @@ TEST(Shards, MastersAreThePartsAndValuesTheWhole) {
 TEST(Shards, RefuseALayoutOfAnotherNumberOfRanks) {
   const ParamLayout layout = ParamLayout::build(odd_parameters(), 2048);
   run_thread_ranks(11, [&](const std::shared_ptr<Communicator>& comm) {
-    EXPECT_THAT([&] { Shards(layout, comm, 0, 4, true); }, ThrowsMessage<Error>(HasSubstr("buckets that 11 ranks can share")));
+    EXPECT_THAT([&] { Shards(layout, comm, 0, 4, Sharing::kState); }, ThrowsMessage<Error>(HasSubstr("buckets that 11 ranks can share")));
   });
 }
 
@@ -110,7 +111,7 @@ TEST(SyncGroups, ShareOverAllRanksOrInsideANode) {
     const SyncGroups all = groups("zero2", "all", "");
     EXPECT_EQ(all.shards->size(), 6);
     EXPECT_EQ(all.fellows->size(), 1);
-    EXPECT_FALSE(all.whole_gradient);
+    EXPECT_EQ(all.sharing, Sharing::kGradient);
     EXPECT_EQ(describe(all), "zero2 over 6 ranks");
     const int rank = comm->rank();
     const SyncGroups nodes = groups("zero1", "node", rank % 2 == 0 ? "even" : "odd");  // ranks 0 2 4 and 1 3 5
