@@ -4,6 +4,7 @@ namespace dinoxx {
 
 /// The commands of the program. argv[0] is the command's name; each throws Error (UsageError for a bad command line) and returns an ExitCode.
 int run_pack(int argc, char** argv);
+int run_doctor(int argc, char** argv);
 int run_info(int argc, char** argv);
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);

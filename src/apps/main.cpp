@@ -39,6 +39,7 @@ const std::vector<Command> kCommands{
     {"report", "a page about a training run or an evaluation", run_report, false},
     {"compare", "training runs side by side", run_compare, false},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights, false},
+    {"doctor", "whether these machines can do the work: ranks, cores, GPUs, links, storage, and what to fix", run_doctor, true},
     {"info", "what this build, a data set or a run folder is", run_info, false},
 };
 

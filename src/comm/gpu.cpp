@@ -5,6 +5,10 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
+#include <nccl.h>
+
+#include <algorithm>
+#include <string_view>
 
 #include "dinoxx/base/error.hpp"
 
@@ -41,6 +45,34 @@ void use_gpu(int device, const std::string& key) {
   }
   at::globalContext().lazyInitDevice(at::kCUDA);  // else gpu_memory() would ask an allocator that is not there before the first tensor is
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+}
+
+GpuVersions gpu_versions() {
+  const auto text = [](int version) { return version > 0 ? fmt::format("{}.{}", version / 1000, version % 1000 / 10) : std::string(); };
+  GpuVersions versions;
+  int number = 0;
+  if (cudaRuntimeGetVersion(&number) == cudaSuccess) versions.runtime = text(number);
+  number = 0;
+  if (cudaDriverGetVersion(&number) == cudaSuccess) versions.driver = text(number);
+  number = 0;
+  if (ncclGetVersion(&number) == ncclSuccess && number > 0)
+    versions.nccl = fmt::format("{}.{}.{}", number / 10000, number % 10000 / 100, number % 100);  // as NCCL_VERSION of 2.9 and later
+  return versions;
+}
+
+GpuIdentity gpu_identity(int device) {
+  GpuIdentity identity;
+  cudaDeviceProp properties;
+  char address[32] = "";
+  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess || cudaDeviceGetPCIBusId(address, sizeof address, device) != cudaSuccess) {
+    cudaGetLastError();
+    return identity;
+  }
+  identity.name = properties.name;
+  identity.address = identity.id = address;
+  std::transform(identity.address.begin(), identity.address.end(), identity.address.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const char byte : properties.uuid.bytes) identity.id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return identity;
 }
 
 GpuMemory gpu_memory(int device) {

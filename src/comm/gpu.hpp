@@ -15,6 +15,22 @@ std::string unusable_gpus();
 /// the option or key by which the CPU can be chosen.
 void use_gpu(int device, const std::string& key);
 
+/// Versions of what GPUs need: "13.0" of the CUDA runtime in this process and of what the driver can do at most, "2.28.9" of NCCL. Empty in a
+/// build without CUDA, and what there is none of.
+struct GpuVersions {
+  std::string runtime, driver, nccl;
+};
+GpuVersions gpu_versions();
+
+/// Which GPU this is, the same text in every process of the machine: its address on the PCI bus, and its UUID where it is a part (MIG) of
+/// one. Empty when the driver does not tell, and in a build without CUDA.
+struct GpuIdentity {
+  std::string name;     ///< of the model
+  std::string address;  ///< "0000:1b:00.0"
+  std::string id;       ///< tells parts of one GPU apart
+};
+GpuIdentity gpu_identity(int device);
+
 struct GpuMemory {
   std::string name;                   ///< of the GPU
   int64_t total = 0, free = 0;        ///< bytes; free: beside what all processes hold now

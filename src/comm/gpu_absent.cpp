@@ -28,6 +28,14 @@ void use_gpu(int, const std::string& key) {
        fmt::format("Run launch/setup.sh --cuda and configure with -DDINOXX_CUDA=ON, or choose --{} cpu", key));
 }
 
+GpuVersions gpu_versions() {
+  return {};
+}
+
+GpuIdentity gpu_identity(int) {
+  return {};
+}
+
 GpuMemory gpu_memory(int) {
   fail("GPU", "a build with CUDA", "one without", "This is a defect of the program");
 }

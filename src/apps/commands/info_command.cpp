@@ -1,6 +1,3 @@
-#include <mpi.h>
-#include <unistd.h>
-
 #include <boost/program_options.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -12,10 +9,12 @@
 #include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "comm/gpu.hpp"
+#include "comm/library_versions.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
+#include "doctor/machine/versions.hpp"
 #include "history/run_history.hpp"
 #include "kernels/families.hpp"
 #include "method/methods.hpp"
@@ -38,37 +37,16 @@ constexpr const char* kUsage = R"(dinoxx info: what this build, a data folder, a
   dinoxx info --profile NAME           what each view of an augmentation profile goes through; without NAME: the profiles
 )";
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
-std::string processor_features() {
-  std::string text = dinoxx::cpu_features();
-  // GCC 12 knows no name for it
-  std::error_code code;
-  if (fs::exists("/proc/cpuinfo", code) && read_text("/proc/cpuinfo").find("amx_bf16") != std::string::npos) text += " amx_bf16";
-  return text.empty() ? "none that dinoxx looks for" : text;
-}
-
-std::string mpi_library() {
-  char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
-  int length = 0;
-  MPI_Get_library_version(text, &length);  // one of the few calls allowed before MPI_Init
-  return first_line(text);                 // the length counts a terminating zero in some versions
-}
-
 void print_build() {
   const json build = build_info();
   const auto row = [](const std::string& name, const std::string& value) { fmt::print("{:<12} {}\n", name, value); };
   for (const auto& [name, value] : build.items()) row(name, value.is_string() ? value.get<std::string>() : json_text(value));
-  row("MPI", mpi_library());
+  row("MPI", mpi_library_version());
   row("HDF5", hdf5_description());
   row("CUDA", built_with_nccl() ? "built in, with NCCL" : "not built in");
   row("cores", fmt::format("{}", std::thread::hardware_concurrency()));
-  row("processor", processor_features());
-  row("SIMD level", fmt::format("{}{}; DINOXX_SIMD asks for less", level_name(cpu_level()),
-                                cpu_level() == best_cpu_level() ? ", the processor's"
-                                                                : fmt::format(" of the processor's {}", level_name(best_cpu_level()))));
+  row("processor", doctor::processor_features());
+  row("SIMD level", doctor::simd_in_words());
   for (const KernelFamily& family : kernel_families())
     fmt::print("  {:<26} {:<11} {}\n", family.name, family.level ? level_name(*family.level) : "LibTorch",
                family.same_bits ? "the same bits at all levels" : "levels agree to rounding");
