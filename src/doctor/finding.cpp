@@ -13,7 +13,12 @@ const char* severity_name(Severity severity) {
 }
 
 std::string finding_text(const Finding& finding) {
-  return fmt::format("{}: {}: expected {}, found {}.{}", severity_name(finding.severity), finding.subject, finding.expected, finding.found,
+  return fmt::format("{}: {}", severity_name(finding.severity), sentence(finding));
+}
+
+std::string sentence(const Finding& finding) {
+  const bool ends = finding.found.ends_with('.');  // an error's text, which is a sentence with its advice
+  return fmt::format("{}: expected {}, found {}{}{}", finding.subject, finding.expected, finding.found, ends ? "" : ".",
                      finding.advice.empty() ? "" : " " + finding.advice + ".");
 }
 

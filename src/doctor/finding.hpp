@@ -24,6 +24,8 @@ struct Finding {
 
 /// "warn: subject: expected ..., found .... Advice."
 std::string finding_text(const Finding& finding);
+/// The same without the severity.
+std::string sentence(const Finding& finding);
 nlohmann::json finding_json(const Finding& finding);
 
 /// What all findings come to.

@@ -17,7 +17,7 @@ using nlohmann::json;
 
 std::string limit_text(const Limit& limit, bool bytes) {
   const auto text = [&](int64_t value) {
-    return value < 0 ? std::string("unlimited") : bytes ? human_bytes(static_cast<double>(value)) : std::to_string(value);
+    return value < 0 ? std::string("unlimited") : bytes && value == 0 ? std::string("none") : bytes ? human_bytes(static_cast<double>(value)) : std::to_string(value);
   };
   return limit.soft == limit.hard ? text(limit.soft) : fmt::format("{} (up to {})", text(limit.soft), text(limit.hard));
 }
@@ -27,8 +27,8 @@ std::string size_text(int64_t bytes) {
 }
 
 std::string message_size(int64_t bytes) {
-  if (bytes >= 1 << 20) return fmt::format("{:.3g} MiB", static_cast<double>(bytes) / (1 << 20));
-  return fmt::format("{:.3g} KiB", static_cast<double>(bytes) / (1 << 10));
+  const double kib = static_cast<double>(bytes) / (1 << 10);  // a multiple of the ranks: a little less than a round number
+  return kib > 1000 ? fmt::format("{:.3g} MiB", kib / 1024) : fmt::format("{:.3g} KiB", kib);
 }
 
 }  // namespace

@@ -54,8 +54,7 @@ std::vector<std::string> start_lines(Communicator& comm, const Process& process,
   verdict.add(machine_findings(map));
   for (const Finding& finding : verdict.findings)
     if (finding.severity >= Severity::kWarn)
-      lines.push_back(fmt::format("warning: {}: expected {}, found {}.{}", finding.subject, finding.expected, finding.found,
-                                  finding.advice.empty() ? "" : " " + finding.advice + "."));
+      lines.push_back("warning: " + sentence(finding));
   return lines;
 }
 

@@ -12,6 +12,7 @@
 #include "step_recorder.hpp"
 #include "stopwatch.hpp"
 #include "time_limit.hpp"
+#include "train/start/machine.hpp"
 #include "train/start/preflight.hpp"
 #include "train/start/resume.hpp"
 #include "training_config.hpp"
@@ -44,6 +45,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   RunHistory history(options.out);
   RunLog log(is_chief(comms), comms.job ? comms.job->student + ": " : "");
   print_start(training, options, log);
+  say_machine(training, options, log);
   check_preconditions(training, options);
   load_teacher(training, options, log);
   if (options.check)

@@ -65,7 +65,9 @@ int run_doctor(int argc, char** argv) {
     options.process = {mpi->rank(), mpi->local_rank(), -1, build_info()};
     options.threads = cores_of_rank(mpi->local_size());
     options.make_communicator = [&] { return mpi->make_communicator(); };
-    return doctor::examine(options, watch);
+    const int code = doctor::examine(options, watch);
+    watch.begin("the end of MPI", options.patience);
+    return code;
   });
 }
 

@@ -49,7 +49,9 @@ std::vector<int> ranks_where(const RankMap& map, const std::function<bool(const 
 
 std::string more_cores(const HostFacts& facts, int wanted) {
   if (facts.launcher == "srun") return fmt::format("Start with srun --cpus-per-task {}, and ask for as many in the batch script", wanted);
-  return fmt::format("Start with mpirun --bind-to none, or give each rank {} cores (mpirun --map-by slot:PE={})", wanted, wanted);
+  if (facts.launcher.empty()) return "Start without taskset, or give the container more cores";
+  return fmt::format("Start with mpirun --bind-to none, or give each rank {} (mpirun --map-by slot:PE={})",
+                     counted(static_cast<size_t>(wanted), "core"), wanted);
 }
 
 }  // namespace
@@ -166,12 +168,11 @@ std::vector<Finding> core_findings(const RankMap& map) {
     }
     if (!starved.empty() && !wasted) {
       const std::string why = first.quota > 0 && first.quota < bound ? fmt::format(" (a quota of {} cores)", cores_text(first.quota)) : "";
-      const std::string advice = n > bound ? fmt::format("Start at most {} on that host, or fewer compute threads (OMP_NUM_THREADS)",
-                                                         counted(static_cast<size_t>(std::max(bound, 1)), "rank"))
+      const std::string advice = n > bound ? fmt::format("Start at most {} on that host", counted(static_cast<size_t>(std::max(bound, 1)), "rank"))
                                            : fmt::format("Set OMP_NUM_THREADS={}, or give the ranks more cores", std::max(static_cast<int>(least), 1));
       findings.push_back({Severity::kWarn, ranks_in_words(map, starved),
-                          fmt::format("a core for each of {} compute threads a rank", threads),
-                          fmt::format("oversubscribed cores, {} a rank{}", cores_text(least), why), advice});
+                          fmt::format("a core for each compute thread, {} a rank", threads),
+                          fmt::format("oversubscribed cores: {} a rank{}", cores_text(least), why), advice});
     }
   }
   return findings;

@@ -34,8 +34,7 @@ std::string pmix_version(const std::string& file) {
     ::dlclose(library);
   }
   if (version.empty()) return fs::path(file).filename().string();
-  const size_t comma = version.find(',');  // "OpenPMIx 4.2.2 (PMIx Standard: 4.1, ...), ..."
-  return version.substr(0, comma);
+  return version.substr(0, version.find_first_of(",("));  // "OpenPMIx 4.2.2 (PMIx Standard: 4.1, ...), ..."
 }
 
 std::string kernel_driver() {

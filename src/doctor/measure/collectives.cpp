@@ -90,7 +90,7 @@ std::vector<int64_t> collective_sizes(at::Device device) {
 }
 
 CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds) {
-  constexpr int kLeast = 3, kMost = 10;
+  constexpr int kLeast = 3, kMost = 50;
   Trial trial(comm, device, collective, bytes);
   trial.run();  // connections, buffers
   const double once = slowest(comm, device, {trial.run()}).front();

@@ -34,7 +34,7 @@ struct CollectiveTime {
 /// Sizes in bytes to measure on a device: one that shows latency, one of a gradient bucket, one that shows bandwidth.
 std::vector<int64_t> collective_sizes(at::Device device);
 
-/// One collective on float32 tensors of `device`. Up to ten repetitions in about `seconds`, three at least. The same answer on all ranks.
+/// One collective on float32 tensors of `device`. Up to fifty repetitions in about `seconds`, three at least. The same answer on all ranks.
 /// Collective.
 CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds);
 

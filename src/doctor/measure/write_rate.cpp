@@ -35,7 +35,7 @@ class NamelessFile {
  public:
   NamelessFile(const fs::path& folder, int rank) : path_(folder / fmt::format(".doctor-{}-{}-{}", host_name(), ::getpid(), rank)) {
     file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (file_ < 0) give_up("to make a file in the folder");
+    if (file_ < 0) give_up("make a file");
     ::unlink(path_.c_str());
   }
   ~NamelessFile() { ::close(file_); }
@@ -47,10 +47,10 @@ class NamelessFile {
     const Clock::time_point start = Clock::now();
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t n = ::write(file_, bytes.data() + done, bytes.size() - done);
-      if (n < 0 && errno != EINTR) give_up("to write");
+      if (n < 0 && errno != EINTR) give_up("write");
       if (n > 0) done += static_cast<size_t>(n);
     }
-    if (::fsync(file_) != 0 && errno != EINVAL) give_up("fsync to succeed");
+    if (::fsync(file_) != 0 && errno != EINVAL) give_up("fsync");
     return seconds_since(start);
   }
   // Of its last change, by the clock of the file system.
@@ -60,9 +60,7 @@ class NamelessFile {
   }
 
  private:
-  [[noreturn]] void give_up(const char* expected) const {
-    fail(path_.parent_path().string(), expected, std::strerror(errno), "Look at its owner, mode, quota and mount, or choose another folder");
-  }
+  [[noreturn]] static void give_up(const char* what) { throw Error(fmt::format("\"{}\" from an attempt to {} there", std::strerror(errno), what)); }
   fs::path path_;
   int file_ = -1;
 };
@@ -140,7 +138,8 @@ std::vector<Finding> write_findings(const RankMap& map, const fs::path& run, con
   const std::string subject = "run folder " + run.string();
   std::vector<Finding> findings;
   if (!rate.error.empty()) {
-    findings.push_back({Severity::kFault, subject, "a folder that " + ranks_in_words(map, {rate.failed}) + " can write to", rate.error, ""});
+    findings.push_back({Severity::kFault, subject, "a folder that " + ranks_in_words(map, {rate.failed}) + " can write to", rate.error,
+                        "Look at its owner, mode, quota and mount, or choose another folder"});
     return findings;
   }
   const auto free = static_cast<double>(rate.free), checkpoint = static_cast<double>(rate.checkpoint);

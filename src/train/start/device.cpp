@@ -6,6 +6,7 @@
 #include "comm/device_choice.hpp"
 #include "comm/nccl_communicator.hpp"
 #include "dinoxx/base/error.hpp"
+#include "doctor/start_check.hpp"
 #include "train/training.hpp"
 #include "train/training_config.hpp"
 
@@ -35,6 +36,7 @@ void choose_train_device(TrainOptions& options, TrainComms& comms, int local_ran
   if (!options.device.is_cuda()) return;
   on_everyone(comms, [&] { set_up_gpu(*options.config.train); });
   const int gpu = options.device.index();
+  on_everyone(comms, [&] { doctor::refuse_shared_gpus(everyone(comms), {everyone(comms).rank(), local_rank, gpu, {}}); });
   comms.gradients = make_nccl_communicator(comms.control, gpu);
   comms.statistics = comms.gradients->split(0, comms.control->rank());
   if (comms.job) comms.job->teacher = make_nccl_communicator(comms.job->control, gpu);
