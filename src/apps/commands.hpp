@@ -2,7 +2,8 @@
 
 namespace dinoxx {
 
-/// The commands of the program. argv[0] is the command's name; each throws Error (UsageError for a bad command line) and returns an ExitCode.
+/// The commands of the program. argv[0] is the command's name; each throws Error (UsageError for a bad command line) and returns an
+/// ExitCode.
 int run_pack(int argc, char** argv);
 int run_doctor(int argc, char** argv);
 int run_info(int argc, char** argv);

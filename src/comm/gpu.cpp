@@ -64,13 +64,15 @@ GpuIdentity gpu_identity(int device) {
   GpuIdentity identity;
   cudaDeviceProp properties;
   char address[32] = "";
-  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess || cudaDeviceGetPCIBusId(address, sizeof address, device) != cudaSuccess) {
+  if (cudaGetDeviceProperties(&properties, device) != cudaSuccess ||
+      cudaDeviceGetPCIBusId(address, sizeof address, device) != cudaSuccess) {
     cudaGetLastError();
     return identity;
   }
   identity.name = properties.name;
   identity.address = identity.id = address;
-  std::transform(identity.address.begin(), identity.address.end(), identity.address.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(identity.address.begin(), identity.address.end(), identity.address.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   for (const char byte : properties.uuid.bytes) identity.id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   return identity;
 }

@@ -15,8 +15,8 @@ std::string unusable_gpus();
 /// the option or key by which the CPU can be chosen.
 void use_gpu(int device, const std::string& key);
 
-/// Versions of what GPUs need: "13.0" of the CUDA runtime in this process and of what the driver can do at most, "2.28.9" of NCCL. Empty in a
-/// build without CUDA, and what there is none of.
+/// Versions of what GPUs need: "13.0" of the CUDA runtime in this process and of what the driver can do at most, "2.28.9" of NCCL. Empty in
+/// a build without CUDA, and what there is none of.
 struct GpuVersions {
   std::string runtime, driver, nccl;
 };

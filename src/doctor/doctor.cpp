@@ -8,16 +8,16 @@
 #include "comm/agree.hpp"
 #include "comm/gpu.hpp"
 #include "comm/nccl_communicator.hpp"
-#include "comm/roll_call.hpp"
+#include "comm/probe/roll_call.hpp"
 #include "dinoxx/base/error.hpp"
 #include "doctor/machine/machine_findings.hpp"
-#include "report.hpp"
 #include "doctor/machine/system_text.hpp"
+#include "report.hpp"
 
 namespace dinoxx::doctor {
 namespace {
 
-constexpr double kMeasuring = 120;  // seconds that a stage with measurements may take beyond the patience
+constexpr double kMeasuring = 30;  // seconds that a stage with measurements may take beyond the patience
 
 class Examination {
  public:
@@ -32,7 +32,7 @@ class Examination {
     if (!options_.run.empty()) refuse_no_folder(*control_, options_.run);
     look_at_ranks();
     look_at_hosts();
-    measure_links();
+    name_the_absent([this] { measure_links(); });
     measure_folders();
     take_a_step();
     watch_.begin("the verdict", options_.patience);
@@ -50,7 +50,19 @@ class Examination {
     if (absent.empty()) return;
     fail(map_.empty() ? fmt::format("{} {}", absent.size() == 1 ? "rank" : "ranks", cpu_list_text(absent)) : ranks_in_words(map_, absent),
          fmt::format("an answer within {:.0f} s", seconds), "none",
-         "Look at the host: is it up, is the process there, does its network reach the others");
+         "Look at the host: is it up, does the process run, does its network reach the others");
+  }
+
+  // The same for who stops in the middle of a measurement.
+  void name_the_absent(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const NoAnswer& error) {
+      fail(error.ranks().empty() ? "the network between the ranks" : ranks_in_words(map_, error.ranks()),
+           fmt::format("an end of each collective within {:.0f} s", options_.patience),
+           error.ranks().empty() ? "that all ranks answer, and one has not ended" : "no answer",
+           "Look at the host: is it up, does the process run, does its network reach the others");
+    }
   }
 
   void stage(const char* name) {
@@ -116,7 +128,8 @@ class Examination {
       double rate = 0;
       for (const int64_t bytes : collective_sizes(device_)) {
         watch_.begin(fmt::format("{} of {} bytes", collective_name(collective), bytes), options_.patience + kMeasuring);
-        times.push_back(time_collective(*gradients_, device_, collective, affordable(bytes, rate), kSecondsOfCollective));
+        times.push_back(
+            time_collective(*gradients_, device_, collective, affordable(bytes, rate), kSecondsOfCollective, options_.patience));
         rate = times.back().algorithm_bandwidth();
         report_.collective(times.back());
       }
@@ -147,7 +160,7 @@ class Examination {
       ranks.resize(kMost);
     }
     watch_.begin("the pairs", options_.patience + kMeasuring);
-    std::vector<PairTime> pairs = time_pairs(*gradients_, device_, ranks, kBytes);
+    std::vector<PairTime> pairs = time_pairs(*gradients_, device_, ranks, kBytes, options_.patience);
     report_.pairs(map_, pairs);
     return pairs;
   }

@@ -14,7 +14,7 @@ struct Options {
   bool json = false;                ///< one JSON document instead of text
   double patience = 30;             ///< seconds until ranks that do not answer end the examination
   Process process;
-  int threads = 1;  ///< compute threads that a run would take on this rank
+  int threads = 1;                                                   ///< compute threads that a run would take on this rank
   std::function<std::shared_ptr<Communicator>()> make_communicator;  ///< of all ranks, for tensors on the CPU; collective
 };
 

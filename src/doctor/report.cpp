@@ -17,7 +17,10 @@ using nlohmann::json;
 
 std::string limit_text(const Limit& limit, bool bytes) {
   const auto text = [&](int64_t value) {
-    return value < 0 ? std::string("unlimited") : bytes && value == 0 ? std::string("none") : bytes ? human_bytes(static_cast<double>(value)) : std::to_string(value);
+    return value < 0             ? std::string("unlimited")
+           : bytes && value == 0 ? std::string("none")
+           : bytes               ? human_bytes(static_cast<double>(value))
+                                 : std::to_string(value);
   };
   return limit.soft == limit.hard ? text(limit.soft) : fmt::format("{} (up to {})", text(limit.soft), text(limit.hard));
 }
@@ -128,7 +131,8 @@ void Report::pairs(const RankMap& map, const std::vector<PairTime>& pairs) {
   for (const PairTime& pair : pairs)
     array.push_back({{"ranks", {pair.first, pair.second}}, {"bytes", pair.bytes}, {"bus_bytes_a_second", pair.bandwidth}});
   for (const PairTime& pair : slow)
-    line(fmt::format("  slow: {} and {}, {}", ranks_in_words(map, {pair.first}), ranks_in_words(map, {pair.second}), rate_text(pair.bandwidth)));
+    line(fmt::format("  slow: {} and {}, {}", ranks_in_words(map, {pair.first}), ranks_in_words(map, {pair.second}),
+                     rate_text(pair.bandwidth)));
 }
 
 void Report::read(const std::filesystem::path& data, const ReadRate& rate) {
@@ -143,20 +147,21 @@ void Report::read(const std::filesystem::path& data, const ReadRate& rate) {
                        {"latency_90_seconds", rate.latency}};
   title("data folder " + data.string());
   if (!rate.error.empty()) return line("not read: " + rate.error);
-  line(fmt::format("{} in {}; random order, one thread a rank, all ranks at once, cached pages dropped before", counted(rate.images, "image"),
-                   counted(static_cast<size_t>(rate.shards), "shard")));
+  line(fmt::format("{} in {}; random order, one thread a rank, all ranks at once, cached pages dropped before",
+                   counted(rate.images, "image"), counted(static_cast<size_t>(rate.shards), "shard")));
   line(fmt::format("{:.0f} images/s, {} together; slowest rank {}: {:.0f} images/s; nine of ten images within {}", rate.images_a_second,
                    rate_text(rate.bytes_a_second), rate.slowest, rate.slowest_rank, duration_text(rate.latency)));
 }
 
 void Report::written(const std::filesystem::path& run, const WriteRate& rate) {
-  document_["write"] = {{"folder", run.string()},         {"error", rate.error}, {"bytes_a_second", rate.bytes_a_second},
-                        {"sync_seconds", rate.sync},      {"free_bytes", rate.free}, {"free_files", rate.free_files},
-                        {"checkpoint_bytes", rate.checkpoint}, {"clock_seconds", rate.clock}};
+  document_["write"] = {
+      {"folder", run.string()},  {"error", rate.error},           {"bytes_a_second", rate.bytes_a_second}, {"sync_seconds", rate.sync},
+      {"free_bytes", rate.free}, {"free_files", rate.free_files}, {"checkpoint_bytes", rate.checkpoint},   {"clock_seconds", rate.clock}};
   title("run folder " + run.string());
   if (!rate.error.empty()) return line("not written: " + rate.error);
-  line(fmt::format("{} together with fsync; a small write and its fsync {}; {} free{}{}", rate_text(rate.bytes_a_second), duration_text(rate.sync),
-                   human_bytes(static_cast<double>(rate.free)), rate.free_files < 0 ? "" : fmt::format(", room for {} files", rate.free_files),
+  line(fmt::format("{} together with fsync; a small write and its fsync {}; {} free{}{}", rate_text(rate.bytes_a_second),
+                   duration_text(rate.sync), human_bytes(static_cast<double>(rate.free)),
+                   rate.free_files < 0 ? "" : fmt::format(", room for {} files", rate.free_files),
                    rate.checkpoint > 0 ? fmt::format("; a checkpoint is {}", human_bytes(static_cast<double>(rate.checkpoint))) : ""));
 }
 

@@ -4,14 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "doctor/machine/rank_map.hpp"
+#include "doctor/machine/versions.hpp"
 #include "doctor/measure/clock_skew.hpp"
 #include "doctor/measure/collectives.hpp"
-#include "finding.hpp"
-#include "doctor/machine/rank_map.hpp"
 #include "doctor/measure/read_rate.hpp"
-#include "doctor/measure/write_rate.hpp"
 #include "doctor/measure/trial_step.hpp"
-#include "doctor/machine/versions.hpp"
+#include "doctor/measure/write_rate.hpp"
+#include "finding.hpp"
 
 namespace dinoxx::doctor {
 

@@ -26,7 +26,8 @@ void StageWatch::begin(std::string stage, double seconds) {
     const std::lock_guard lock(mutex_);
     stage_ = std::move(stage);
     seconds_ = seconds;
-    end_ = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(seconds));
+    end_ = std::chrono::steady_clock::now() +
+           std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(seconds));
   }
   changed_.notify_all();
 }
@@ -36,11 +37,12 @@ void StageWatch::watch() {
   while (!over_) {
     const auto now = std::chrono::steady_clock::now();
     if (seconds_ > 0 && now >= end_) {
-      fmt::print(stderr,
-                 "dinoxx: rank {} on host {}: expected the other ranks in \"{}\" within {:.0f} s, found some missing. Look at the hosts of the "
-                 "ranks that do not say this: do they run, and do they reach this one on the interface that MPI takes (mpirun --mca "
-                 "btl_tcp_if_include)?\n",
-                 rank_, host_name(), stage_, seconds_);
+      fmt::print(
+          stderr,
+          "dinoxx: rank {} on host {}: expected the other ranks in \"{}\" within {:.0f} s, found some missing. Look at the hosts of the "
+          "ranks that do not say this: do they run, and do they reach this one on the interface that MPI takes (mpirun --mca "
+          "btl_tcp_if_include)?\n",
+          rank_, host_name(), stage_, seconds_);
       std::fflush(nullptr);
       std::this_thread::sleep_for(std::chrono::seconds(2));  // a launcher ends all ranks with the first: let each say its line
       std::_Exit(1);

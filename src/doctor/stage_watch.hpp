@@ -7,9 +7,9 @@
 
 namespace dinoxx::doctor {
 
-/// Ends the process when a stage takes longer than its limit: a rank whose host does not answer leaves all others waiting in MPI, which never
-/// ends. Says on stderr who waits, on which host, and in which stage, gives the other ranks a moment to say the same, and ends the process
-/// with exit code 1. A thread of its own that calls no MPI.
+/// Ends the process when a stage takes longer than its limit: a rank whose host does not answer leaves all others waiting in MPI, which
+/// never ends. Says on stderr who waits, on which host, and in which stage, gives the other ranks a moment to say the same, and ends the
+/// process with exit code 1. A thread of its own that calls no MPI.
 class StageWatch {
  public:
   /// `rank`: as the launcher counts, known before MPI is.

@@ -35,9 +35,9 @@ std::string machine_line(const RankMap& map) {
   const HostFacts& first = map.front();
   return fmt::format("machine: {} on {}, {}{} {}{}; {} compute and {} loader {}{}", counted(map.size(), "rank"),
                      counted(hosts_of(map).size(), "host"), gpus.empty() ? "" : fmt::format("{}, ", fmt::join(gpus, " and ")),
-                     *least > 0 ? span_text(*least, *most) : "an unknown number of", *least > 0 && cores_text(*most) == "1" ? "core" : "cores",
-                     map.size() > 1 ? " each" : "", first.threads, first.workers, first.workers == 1 ? "thread" : "threads",
-                     map.size() > 1 ? " each" : "");
+                     *least > 0 ? span_text(*least, *most) : "an unknown number of",
+                     *least > 0 && cores_text(*most) == "1" ? "core" : "cores", map.size() > 1 ? " each" : "", first.threads, first.workers,
+                     first.workers == 1 ? "thread" : "threads", map.size() > 1 ? " each" : "");
 }
 
 std::vector<std::string> start_lines(Communicator& comm, const Process& process, const RunNeeds& needs) {
@@ -53,8 +53,7 @@ std::vector<std::string> start_lines(Communicator& comm, const Process& process,
   Verdict verdict;
   verdict.add(machine_findings(map));
   for (const Finding& finding : verdict.findings)
-    if (finding.severity >= Severity::kWarn)
-      lines.push_back("warning: " + sentence(finding));
+    if (finding.severity >= Severity::kWarn) lines.push_back("warning: " + sentence(finding));
   return lines;
 }
 

@@ -15,8 +15,8 @@ struct RunNeeds {
   bool on_gpu = false;
 };
 
-/// The part of the examination that needs no measurement, for the start of a run: a line about ranks, hosts, GPUs and cores, and one for each
-/// warning and fault, with what to do. Milliseconds. On rank 0; the other ranks get no lines. Collective.
+/// The part of the examination that needs no measurement, for the start of a run: a line about ranks, hosts, GPUs and cores, and one for
+/// each warning and fault, with what to do. Milliseconds. On rank 0; the other ranks get no lines. Collective.
 std::vector<std::string> start_lines(Communicator& comm, const Process& process, const RunNeeds& needs);
 
 /// The line itself: "machine: 2 ranks on 1 host, 4 cores each; 3 compute and 1 loader threads".

@@ -1,8 +1,8 @@
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "base/machine.hpp"
-#include "command.hpp"
 #include "comm/agree.hpp"
+#include "command.hpp"
 #include "dinoxx/base/error.hpp"
 #include "doctor/doctor.hpp"
 
@@ -37,7 +37,8 @@ doctor::Options parse(int argc, char** argv, std::string& help) {
   if (!(options.patience >= 1 && options.patience <= 86400))
     fail_usage("--patience", "1 to 86400 seconds", fmt::format("{}", options.patience), "See \"dinoxx doctor --help\"");
   for (const auto& [name, value] : {std::pair("data", data), std::pair("run", run)})
-    if (line.variables.count(name) && value.empty()) fail_usage(fmt::format("--{}", name), "a folder", "nothing", "See \"dinoxx doctor --help\"");
+    if (line.variables.count(name) && value.empty())
+      fail_usage(fmt::format("--{}", name), "a folder", "nothing", "See \"dinoxx doctor --help\"");
   options.data = data;
   options.run = run;
   return options;

@@ -9,7 +9,7 @@
 #include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "comm/gpu.hpp"
-#include "comm/library_versions.hpp"
+#include "comm/probe/library_versions.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
 #include "data_pipeline/format/describe.hpp"
 #include "data_pipeline/pack/pack.hpp"

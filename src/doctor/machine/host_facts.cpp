@@ -59,7 +59,8 @@ double quota_of_groups(const SystemRoots& roots) {
       if (below.empty()) return;
     }
   };
-  upwards(group_of(membership, "").value_or(""), [&](const fs::path& group) { look(cores_of_cpu_max(content(mounted / group / "cpu.max"))); });
+  upwards(group_of(membership, "").value_or(""),
+          [&](const fs::path& group) { look(cores_of_cpu_max(content(mounted / group / "cpu.max"))); });
   upwards(group_of(membership, "cpu").value_or(""), [&](const fs::path& group) {
     const fs::path folder = mounted / "cpu" / group;
     look(cores_of_cfs(content(folder / "cpu.cfs_quota_us"), content(folder / "cpu.cfs_period_us")));
@@ -195,10 +196,10 @@ HostFacts host_facts(const Process& process, const SystemRoots& roots) {
 }
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Limit, soft, hard)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HostFacts, rank, local_rank, host, launcher, cpus, online, allocated, quota, numa, cpu_model, cpu_features, simd,
-                                   gpus, gpu, gpu_name, gpu_address, gpu_id, gpu_numa, gpus_unusable, pcie, pcie_best, threads, workers,
-                                   own_workers, on_gpu, files, locked_memory, core_size, processes, shm_size, shm_free, memory_free, rdma,
-                                   links, versions, unknown)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HostFacts, rank, local_rank, host, launcher, cpus, online, allocated, quota, numa, cpu_model,
+                                   cpu_features, simd, gpus, gpu, gpu_name, gpu_address, gpu_id, gpu_numa, gpus_unusable, pcie, pcie_best,
+                                   threads, workers, own_workers, on_gpu, files, locked_memory, core_size, processes, shm_size, shm_free,
+                                   memory_free, rdma, links, versions, unknown)
 
 nlohmann::json json_of(const HostFacts& facts) {
   return facts;

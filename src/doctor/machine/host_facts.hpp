@@ -37,15 +37,15 @@ struct HostFacts {
   std::string gpus_unusable;    ///< why the machine's GPUs cannot be used, if so
   std::string pcie, pcie_best;  ///< link of the GPU now (idle GPUs slow it down) and at most, "32.0 GT/s PCIe x16"
 
-  int threads = 1;         ///< compute threads that the run takes
-  int workers = 1;         ///< loader threads that the run takes
+  int threads = 1;           ///< compute threads that the run takes
+  int workers = 1;           ///< loader threads that the run takes
   bool own_workers = false;  ///< data.workers was set by the user
-  bool on_gpu = false;     ///< the networks are on the GPU
+  bool on_gpu = false;       ///< the networks are on the GPU
 
   Limit files, locked_memory, core_size, processes;
-  int64_t shm_size = -1, shm_free = -1;   ///< bytes of /dev/shm
-  int64_t memory_free = 0;                ///< bytes
-  std::vector<std::string> rdma;          ///< InfiniBand and RoCE devices
+  int64_t shm_size = -1, shm_free = -1;               ///< bytes of /dev/shm
+  int64_t memory_free = 0;                            ///< bytes
+  std::vector<std::string> rdma;                      ///< InfiniBand and RoCE devices
   std::vector<std::pair<std::string, double>> links;  ///< network interfaces that are up, and their megabits a second; 0: not known
 
   std::vector<std::pair<std::string, std::string>> versions;  ///< name and version of what the ranks must have in common
@@ -64,8 +64,8 @@ struct Process {
   nlohmann::json build;  ///< what the program was built from, as in run records
 };
 
-/// This process and its machine: files of the system and a few calls, some milliseconds. Where no GPU was taken yet, the one that a run would
-/// take. Fields that belong to a run (threads, workers, on_gpu) stay as they are.
+/// This process and its machine: files of the system and a few calls, some milliseconds. Where no GPU was taken yet, the one that a run
+/// would take. Fields that belong to a run (threads, workers, on_gpu) stay as they are.
 HostFacts host_facts(const Process& process, const SystemRoots& roots = {});
 
 /// For other ranks and for --json.

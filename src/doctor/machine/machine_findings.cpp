@@ -64,18 +64,22 @@ std::vector<Finding> agreement_findings(const RankMap& map) {
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   for (const std::string& name : names) {
     const bool driver = name == "driver";
-    compare(map, driver ? "driver of the GPUs" : "version of " + name, [&](const HostFacts& f) { return version_of(f, name); },
-            driver ? Severity::kWarn : Severity::kFault,
-            driver ? "Have the same driver installed on all hosts"
-                   : "Start the same program on all hosts: one folder that all of them see, or a copy of it, with the same libraries",
-            findings);
+    compare(
+        map, driver ? "driver of the GPUs" : "version of " + name, [&](const HostFacts& f) { return version_of(f, name); },
+        driver ? Severity::kWarn : Severity::kFault,
+        driver ? "Have the same driver installed on all hosts"
+               : "Start the same program on all hosts: one folder that all of them see, or a copy of it, with the same libraries",
+        findings);
   }
-  compare(map, "model of the GPU", [](const HostFacts& f) { return f.gpu_name; }, Severity::kWarn,
-          "The slowest rank sets the pace of all: choose hosts with equal GPUs", findings);
-  compare(map, "processor", [](const HostFacts& f) { return f.cpu_model; }, Severity::kWarn,
-          "The slowest rank sets the pace of all: choose hosts with equal processors", findings);
-  compare(map, "level of the kernels (DINOXX_SIMD)", [](const HostFacts& f) { return f.simd; }, Severity::kWarn,
-          "Results of the ranks differ by rounding: set DINOXX_SIMD on all ranks to the lowest of these", findings);
+  compare(
+      map, "model of the GPU", [](const HostFacts& f) { return f.gpu_name; }, Severity::kWarn,
+      "The slowest rank sets the pace of all: choose hosts with equal GPUs", findings);
+  compare(
+      map, "processor", [](const HostFacts& f) { return f.cpu_model; }, Severity::kWarn,
+      "The slowest rank sets the pace of all: choose hosts with equal processors", findings);
+  compare(
+      map, "level of the kernels (DINOXX_SIMD)", [](const HostFacts& f) { return f.simd; }, Severity::kWarn,
+      "Results of the ranks differ by rounding: set DINOXX_SIMD on all ranks to the lowest of these", findings);
   return findings;
 }
 
@@ -101,18 +105,20 @@ std::vector<Finding> gpu_findings(const RankMap& map) {
   for (const auto& [gpu, ranks] : owners)
     if (ranks.size() > 1) {
       const HostFacts& first = map[static_cast<size_t>(ranks.front())];
-      findings.push_back({Severity::kFault, ranks_in_words(map, ranks), "a GPU for each rank",
-                          fmt::format("all on GPU {} at {}", first.gpu_name, first.gpu_address),
-                          "Start as many ranks on a host as it has GPUs; where the launcher shows each task its own, ask for one each (srun "
-                          "--gpus-per-task 1)"});
+      findings.push_back(
+          {Severity::kFault, ranks_in_words(map, ranks), "a GPU for each rank",
+           fmt::format("all on GPU {} at {}", first.gpu_name, first.gpu_address),
+           "Start as many ranks on a host as it has GPUs; where the launcher shows each task its own, ask for one each (srun "
+           "--gpus-per-task 1)"});
     }
   for (const HostFacts& facts : map) {
     if (facts.gpu < 0 || facts.gpu_numa < 0 || static_cast<size_t>(facts.gpu_numa) >= facts.numa.size()) continue;
     const std::vector<int>& near = facts.numa[static_cast<size_t>(facts.gpu_numa)];
     if (near.empty() || facts.cpus.empty()) continue;
     if (std::none_of(facts.cpus.begin(), facts.cpus.end(), [&](int cpu) { return std::binary_search(near.begin(), near.end(), cpu); }))
-      findings.push_back({Severity::kWarn, ranks_in_words(map, {facts.rank}), fmt::format("cores of NUMA node {}, where its GPU is", facts.gpu_numa),
-                          "cores of other nodes alone", "Bind the ranks to the cores beside their GPUs, or start with mpirun --bind-to none"});
+      findings.push_back({Severity::kWarn, ranks_in_words(map, {facts.rank}),
+                          fmt::format("cores of NUMA node {}, where its GPU is", facts.gpu_numa), "cores of other nodes alone",
+                          "Bind the ranks to the cores beside their GPUs, or start with mpirun --bind-to none"});
   }
   const auto width = [](const std::string& link) { return link.substr(std::min(link.rfind(" x"), link.size())); };
   for (const HostFacts& facts : map)
@@ -155,23 +161,24 @@ std::vector<Finding> core_findings(const RankMap& map) {
                           fmt::format("a binding to {} of them{}", bound, n > bound ? fmt::format(", for {} ranks", n) : ""),
                           more_cores(first, fair)});
     if (!hungry.empty()) {
-      const std::string advice =
-          wasted                     ? ""
-          : job >= wanted * n        ? more_cores(first, wanted)
-          : job < first.online       ? fmt::format("The machine has {} cores and the job {} of them. {}", first.online, job,
+      const std::string advice = wasted              ? ""
+                                 : job >= wanted * n ? more_cores(first, wanted)
+                                 : job < first.online
+                                     ? fmt::format("The machine has {} cores and the job {} of them. {}", first.online, job,
                                                    first.launcher == "srun" || first.launcher.empty()
-                                                         ? fmt::format("Ask for more (srun --cpus-per-task {})", wanted)
-                                                         : "Give the job or the container more of them")
+                                                       ? fmt::format("Ask for more (srun --cpus-per-task {})", wanted)
+                                                       : "Give the job or the container more of them")
                                      : "Training may wait for images; data.cache_decoded = yes and smaller images take less of the loader";
-      findings.push_back({Severity::kWarn, ranks_in_words(map, hungry), fmt::format("{} cores a rank: the loader has a GPU to feed", wanted),
-                          fmt::format("{} a rank", cores_text(least)), advice});
+      findings.push_back({Severity::kWarn, ranks_in_words(map, hungry),
+                          fmt::format("{} cores a rank: the loader has a GPU to feed", wanted), fmt::format("{} a rank", cores_text(least)),
+                          advice});
     }
     if (!starved.empty() && !wasted) {
       const std::string why = first.quota > 0 && first.quota < bound ? fmt::format(" (a quota of {} cores)", cores_text(first.quota)) : "";
-      const std::string advice = n > bound ? fmt::format("Start at most {} on that host", counted(static_cast<size_t>(std::max(bound, 1)), "rank"))
-                                           : fmt::format("Set OMP_NUM_THREADS={}, or give the ranks more cores", std::max(static_cast<int>(least), 1));
-      findings.push_back({Severity::kWarn, ranks_in_words(map, starved),
-                          fmt::format("a core for each compute thread, {} a rank", threads),
+      const std::string advice =
+          n > bound ? fmt::format("Start at most {} on that host", counted(static_cast<size_t>(std::max(bound, 1)), "rank"))
+                    : fmt::format("Set OMP_NUM_THREADS={}, or give the ranks more cores", std::max(static_cast<int>(least), 1));
+      findings.push_back({Severity::kWarn, ranks_in_words(map, starved), fmt::format("a core for each compute thread, {} a rank", threads),
                           fmt::format("oversubscribed cores: {} a rank{}", cores_text(least), why), advice});
     }
   }
@@ -191,7 +198,8 @@ std::vector<Finding> limit_findings(const RankMap& map, int64_t shards) {
   const int64_t needed = 64 + shards + ranks, wanted = 1024 + shards + ranks;
   add(
       Severity::kFault, [&](const HostFacts& f) { return below(f.files, needed); },
-      fmt::format("at least {} open files{}", needed, shards > 0 ? fmt::format(" for {}", counted(static_cast<size_t>(shards), "shard")) : ""),
+      fmt::format("at least {} open files{}", needed,
+                  shards > 0 ? fmt::format(" for {}", counted(static_cast<size_t>(shards), "shard")) : ""),
       [](const HostFacts& f) { return fmt::format("a limit of {} (ulimit -Hn)", f.files.hard); },
       "Raise it: ulimit -n in front of the launcher, or LimitNOFILE of the service that starts jobs");
   add(
@@ -214,7 +222,9 @@ std::vector<Finding> limit_findings(const RankMap& map, int64_t shards) {
       Severity::kWarn,
       [&](const HostFacts& f) { return on_host[f.host] > 1 && f.shm_free >= 0 && f.shm_free < kShmOfRank * on_host[f.host]; },
       fmt::format("{} of shared memory a rank in /dev/shm", human_bytes(static_cast<double>(kShmOfRank))),
-      [&](const HostFacts& f) { return fmt::format("{} free for {} ranks", human_bytes(static_cast<double>(f.shm_free)), on_host[f.host]); },
+      [&](const HostFacts& f) {
+        return fmt::format("{} free for {} ranks", human_bytes(static_cast<double>(f.shm_free)), on_host[f.host]);
+      },
       "Remove what ended jobs have left in /dev/shm, or start the container with more of it (its shm-size)");
   return findings;
 }

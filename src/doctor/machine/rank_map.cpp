@@ -17,9 +17,8 @@ namespace {
 std::string numa_text(const HostFacts& facts) {
   std::vector<int> nodes;
   for (size_t node = 0; node < facts.numa.size(); ++node)
-    if (std::any_of(facts.cpus.begin(), facts.cpus.end(), [&](int cpu) {
-          return std::binary_search(facts.numa[node].begin(), facts.numa[node].end(), cpu);
-        }))
+    if (std::any_of(facts.cpus.begin(), facts.cpus.end(),
+                    [&](int cpu) { return std::binary_search(facts.numa[node].begin(), facts.numa[node].end(), cpu); }))
       nodes.push_back(static_cast<int>(node));
   return nodes.empty() ? "?" : cpu_list_text(nodes);
 }
@@ -91,8 +90,8 @@ std::string cores_text(double cores) {
 }
 
 std::vector<std::string> rank_table(const RankMap& map) {
-  std::vector<std::string> lines{
-      fmt::format("{:>4}  {:<16} {:>5}  {:<14} {:<6} {:>7}  {:<11} {}", "rank", "host", "cores", "bound to", "NUMA", "threads", "kernels", "GPU")};
+  std::vector<std::string> lines{fmt::format("{:>4}  {:<16} {:>5}  {:<14} {:<6} {:>7}  {:<11} {}", "rank", "host", "cores", "bound to",
+                                             "NUMA", "threads", "kernels", "GPU")};
   const std::vector<double> cores = cores_of_ranks(map);
   for (const HostFacts& facts : map) {
     const std::string bound = static_cast<int>(facts.cpus.size()) < facts.online ? cpu_list_text(facts.cpus) : "all";

@@ -81,8 +81,8 @@ std::optional<std::string> group_of(std::string_view membership, std::string_vie
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == line.npos || second == line.npos) return true;
     const std::string_view controllers = line.substr(first + 1, second - first - 1);
-    const bool named = controller.empty() ? controllers.empty()
-                                          : !pieces(controllers, ',', [&](std::string_view one) { return one != controller; });
+    const bool named =
+        controller.empty() ? controllers.empty() : !pieces(controllers, ',', [&](std::string_view one) { return one != controller; });
     if (named) group = std::string(line.substr(second + 1));
     return !named;
   });

@@ -10,7 +10,7 @@
 
 #include "base/files.hpp"
 #include "comm/gpu.hpp"
-#include "comm/library_versions.hpp"
+#include "comm/probe/library_versions.hpp"
 #include "data_pipeline/format/describe.hpp"
 #include "kernels/cpu_level.hpp"
 #include "system_text.hpp"
@@ -115,9 +115,9 @@ std::string processor_features() {
 }
 
 std::string simd_in_words() {
-  return fmt::format("{}{}; DINOXX_SIMD asks for less", level_name(cpu_level()),
-                     cpu_level() == best_cpu_level() ? ", the processor's"
-                                                     : fmt::format(" of the processor's {}", level_name(best_cpu_level())));
+  return fmt::format(
+      "{}{}; DINOXX_SIMD asks for less", level_name(cpu_level()),
+      cpu_level() == best_cpu_level() ? ", the processor's" : fmt::format(" of the processor's {}", level_name(best_cpu_level())));
 }
 
 }  // namespace dinoxx::doctor

@@ -15,8 +15,8 @@ struct ClockOffset {
   double uncertainty = 0;  ///< half the fastest round trip: the truth is within it
 };
 
-/// By ping-pong with rank 0 over the communicator, of these ranks, whose list is the same on all. `clock`: seconds of this rank's wall clock
-/// since an epoch that all have. The same answer on all ranks. Collective.
+/// By ping-pong with rank 0 over the communicator, of these ranks, whose list is the same on all. `clock`: seconds of this rank's wall
+/// clock since an epoch that all have. The same answer on all ranks. Collective.
 std::vector<ClockOffset> clock_offsets(Communicator& comm, const std::vector<int>& ranks, const std::function<double()>& clock);
 
 /// This machine's wall clock, seconds since 1970.

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
+
+#include "comm/probe/roll_call.hpp"
 
 namespace dinoxx::doctor {
 namespace {
@@ -27,18 +30,21 @@ double median(std::vector<double> values) {
 // Runs one collective on its tensors.
 class Trial {
  public:
-  Trial(Communicator& comm, at::Device device, Collective collective, int64_t bytes) : comm_(comm), device_(device), collective_(collective) {
+  Trial(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double patience)
+      : comm_(comm), device_(device), collective_(collective), patience_(patience) {
     const auto options = at::TensorOptions(at::kFloat).device(device);
     const int64_t part = std::max<int64_t>(bytes / 4 / comm.size(), 1);
     whole_ = at::zeros({part * comm.size()}, options);
     part_ = at::zeros({part}, options);
+    signal_ = at::zeros({1}, options);
   }
   int64_t bytes() const { return static_cast<int64_t>(whole_.nbytes()); }
   // Seconds on this rank, from a common start.
   double run() {
-    comm_.barrier();
+    wait_with_patience(comm_, *comm_.all_reduce(signal_, ReduceOp::kMax), patience_);  // in the place of a barrier, which knows no patience
+    wait_for(device_);
     const double start = now();
-    work()->wait();
+    wait_with_patience(comm_, *work(), patience_);
     wait_for(device_);
     return now() - start;
   }
@@ -59,19 +65,33 @@ class Trial {
   Communicator& comm_;
   at::Device device_;
   Collective collective_;
-  at::Tensor whole_, part_;
+  double patience_;
+  at::Tensor whole_, part_, signal_;
 };
 
 // The largest of all ranks, for each value.
-std::vector<double> slowest(Communicator& comm, at::Device device, const std::vector<double>& mine) {
+std::vector<double> slowest(Communicator& comm, at::Device device, const std::vector<double>& mine, double patience = kPatience) {
   at::Tensor values = at::tensor(mine, at::kDouble).to(device);
-  comm.all_reduce(values, ReduceOp::kMax)->wait();
+  wait_with_patience(comm, *comm.all_reduce(values, ReduceOp::kMax), patience);
   wait_for(device);
   const at::Tensor host = values.to(at::kCPU);
   return {host.data_ptr<double>(), host.data_ptr<double>() + host.numel()};
 }
 
 }  // namespace
+
+void wait_with_patience(Communicator& comm, Work& work, double patience) {
+  constexpr double kForAnswers = 3;  // seconds that ranks may have begun to wait one after another
+  const double end = now() + patience;
+  while (!work.test()) {
+    if (now() < end) continue;
+    std::vector<int> absent = absent_ranks(kForAnswers);
+    if (comm.rank() != 0) break;
+    throw NoAnswer(fmt::format("a collective of {} ranks: expected it to end within {:.0f} s, found it unfinished", comm.size(), patience),
+                   std::move(absent));
+  }
+  work.wait();
+}
 
 const char* collective_name(Collective collective) {
   constexpr const char* kNames[] = {"all-reduce", "reduce-scatter", "all-gather", "broadcast"};
@@ -89,15 +109,16 @@ std::vector<int64_t> collective_sizes(at::Device device) {
   return {1 << 10, 1 << 20, 32 << 20};
 }
 
-CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds) {
+CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds,
+                               double patience) {
   constexpr int kLeast = 3, kMost = 50;
-  Trial trial(comm, device, collective, bytes);
+  Trial trial(comm, device, collective, bytes, patience);
   trial.run();  // connections, buffers
-  const double once = slowest(comm, device, {trial.run()}).front();
+  const double once = slowest(comm, device, {trial.run()}, patience).front();
   const int repetitions = once > 0 ? std::clamp(static_cast<int>(seconds / once), kLeast, kMost) : kMost;
   std::vector<double> times;
   for (int i = 0; i < repetitions; ++i) times.push_back(trial.run());
-  return {collective, comm.size(), trial.bytes(), median(slowest(comm, device, times))};
+  return {collective, comm.size(), trial.bytes(), median(slowest(comm, device, times, patience))};
 }
 
 double copy_rate(Communicator& comm, at::Device device) {
@@ -113,17 +134,16 @@ double copy_rate(Communicator& comm, at::Device device) {
   return static_cast<double>(kBytes) / slowest(comm, device, {least}).front();
 }
 
-std::vector<PairTime> time_pairs(Communicator& comm, at::Device device, const std::vector<int>& ranks, int64_t bytes) {
-  constexpr double kSeconds = 0.1;
+std::vector<PairTime> time_pairs(Communicator& comm, at::Device device, const std::vector<int>& ranks, int64_t bytes, double patience) {
+  constexpr double kSeconds = 0.1, kEver = 1e9;  // the ranks outside the pair have the patience
   std::vector<PairTime> pairs;
   for (size_t i = 0; i < ranks.size(); ++i)
     for (size_t j = i + 1; j < ranks.size(); ++j) pairs.push_back({ranks[i], ranks[j], bytes, 0});
   const auto measure = [&](PairTime& pair) {
     const bool mine = comm.rank() == pair.first || comm.rank() == pair.second;
     const std::shared_ptr<Communicator> group = comm.split(mine ? 1 : 0, comm.rank());
-    const double bandwidth =
-        mine ? time_collective(*group, device, Collective::kAllReduce, bytes, kSeconds).bus_bandwidth() : 0;
-    pair.bandwidth = std::max(pair.bandwidth, slowest(comm, device, {bandwidth}).front());  // of the two that measured
+    const double bandwidth = mine ? time_collective(*group, device, Collective::kAllReduce, bytes, kSeconds, kEver).bus_bandwidth() : 0;
+    pair.bandwidth = std::max(pair.bandwidth, slowest(comm, device, {bandwidth}, patience).front());  // of the two that measured
   };
   for (PairTime& pair : pairs) measure(pair);
   for (const PairTime& slow : slow_pairs(pairs))  // a disturbance is not there twice

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/communicator.hpp"
 #include "doctor/finding.hpp"
 #include "doctor/machine/rank_map.hpp"
@@ -13,7 +14,8 @@
 namespace dinoxx::doctor {
 
 enum class Collective { kAllReduce, kReduceScatter, kAllGather, kBroadcast };
-inline constexpr Collective kCollectives[] = {Collective::kAllReduce, Collective::kReduceScatter, Collective::kAllGather, Collective::kBroadcast};
+inline constexpr Collective kCollectives[] = {Collective::kAllReduce, Collective::kReduceScatter, Collective::kAllGather,
+                                              Collective::kBroadcast};
 /// "all-reduce", "reduce-scatter", "all-gather", "broadcast".
 const char* collective_name(Collective collective);
 
@@ -21,7 +23,8 @@ const char* collective_name(Collective collective);
 /// the number of ranks n: 2 (n - 1) / n of an all-reduce, (n - 1) / n of a reduce-scatter and an all-gather, 1 of a broadcast.
 double bus_factor(Collective collective, int ranks);
 
-/// One collective at one size. The size is that of nccl-tests: of the whole buffer, for reduce-scatter its input, for all-gather its output.
+/// One collective at one size. The size is that of nccl-tests: of the whole buffer, for reduce-scatter its input, for all-gather its
+/// output.
 struct CollectiveTime {
   Collective collective = Collective::kAllReduce;
   int ranks = 1;
@@ -34,9 +37,28 @@ struct CollectiveTime {
 /// Sizes in bytes to measure on a device: one that shows latency, one of a gradient bucket, one that shows bandwidth.
 std::vector<int64_t> collective_sizes(at::Device device);
 
+/// Seconds to wait for one collective where nothing else is said.
+inline constexpr double kPatience = 60;
+
+/// A collective was not complete in time, and these ranks do not answer; none: they all do, and it hangs even so. Thrown on rank 0 alone,
+/// who has to abort the others.
+class NoAnswer : public Error {
+ public:
+  NoAnswer(const std::string& what, std::vector<int> ranks) : Error(what), ranks_(std::move(ranks)) {}
+  const std::vector<int>& ranks() const { return ranks_; }
+
+ private:
+  std::vector<int> ranks_;
+};
+
+/// Waits for a collective, at most `patience` seconds. Then rank 0 looks who still answers, and throws NoAnswer; the other ranks answer,
+/// and go on waiting. Collective.
+void wait_with_patience(Communicator& comm, Work& work, double patience);
+
 /// One collective on float32 tensors of `device`. Up to fifty repetitions in about `seconds`, three at least. The same answer on all ranks.
 /// Collective.
-CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds);
+CollectiveTime time_collective(Communicator& comm, at::Device device, Collective collective, int64_t bytes, double seconds,
+                               double patience = kPatience);
 
 /// Two ranks alone, all-reduce.
 struct PairTime {
@@ -45,7 +67,8 @@ struct PairTime {
   double bandwidth = 0;  ///< bus bandwidth, bytes a second
 };
 /// All pairs of these ranks one after another, while the others wait; what looks slow is measured again. The same on all ranks. Collective.
-std::vector<PairTime> time_pairs(Communicator& comm, at::Device device, const std::vector<int>& ranks, int64_t bytes);
+std::vector<PairTime> time_pairs(Communicator& comm, at::Device device, const std::vector<int>& ranks, int64_t bytes,
+                                 double patience = kPatience);
 
 /// Pairs below 40 % of the fastest.
 std::vector<PairTime> slow_pairs(const std::vector<PairTime>& pairs);

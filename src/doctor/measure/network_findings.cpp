@@ -10,7 +10,7 @@ namespace dinoxx::doctor {
 namespace {
 
 constexpr double kSlowPair = 0.4;       // of the fastest pair
-constexpr double kSlowNetwork = 0.3;    // of what the link promises
+constexpr double kSlowNetwork = 0.2;    // of what the link promises
 constexpr double kOfCopies = 0.03;      // of memory copies: an all-reduce on one host copies several times, and adds up
 constexpr double kLatencyHost = 1e-3;   // seconds of the smallest collective, within a host
 constexpr double kLatencyHosts = 5e-3;  // and between hosts
@@ -18,7 +18,8 @@ constexpr double kLatencyHosts = 5e-3;  // and between hosts
 const CollectiveTime* all_reduce(const std::vector<CollectiveTime>& times, bool largest) {
   const CollectiveTime* found = nullptr;
   for (const CollectiveTime& time : times)
-    if (time.collective == Collective::kAllReduce && (!found || (largest ? time.bytes > found->bytes : time.bytes < found->bytes))) found = &time;
+    if (time.collective == Collective::kAllReduce && (!found || (largest ? time.bytes > found->bytes : time.bytes < found->bytes)))
+      found = &time;
   return found;
 }
 
@@ -87,22 +88,25 @@ std::vector<Finding> network_findings(const RankMap& map, const std::vector<Coll
   if (const CollectiveTime* small = all_reduce(times, false)) {
     const double most = hosts ? kLatencyHosts : kLatencyHost;
     if (small->seconds > most)
-      findings.push_back({Severity::kWarn, fmt::format("all-reduce of {} bytes", small->bytes),
-                          fmt::format("at most {} {}", duration_text(most), hosts ? "between hosts" : "within a host"),
-                          duration_text(small->seconds),
-                          "Ranks that share a core or are bound to one answer late: start with mpirun --bind-to none and at most as many ranks "
-                          "as there are cores"});
+      findings.push_back(
+          {Severity::kWarn, fmt::format("all-reduce of {} bytes", small->bytes),
+           fmt::format("at most {} {}", duration_text(most), hosts ? "between hosts" : "within a host"), duration_text(small->seconds),
+           "Ranks that share a core or are bound to one answer late: start with mpirun --bind-to none and at most as many ranks "
+           "as there are cores"});
   }
   if (const CollectiveTime* large = all_reduce(times, true); large && large->bus_bandwidth() < promise.share * promise.bandwidth)
-    findings.push_back({Severity::kWarn, fmt::format("all-reduce of {:.0f} MiB", static_cast<double>(large->bytes) / (1 << 20)),
-                        fmt::format("a bus bandwidth of {} at least, {:.0f} % of the {} of {}", rate_text(promise.share * promise.bandwidth),
-                                    100 * promise.share, rate_text(promise.bandwidth), promise.what),
-                        rate_text(large->bus_bandwidth()),
-                        !hosts ? "Look for other programs on these cores, and for ranks that share a core"
-                        : "Look which interface is used: mpirun --mca btl_tcp_if_include, or NCCL_SOCKET_IFNAME and NCCL_IB_HCA with GPUs"});
+    findings.push_back(
+        {Severity::kWarn, fmt::format("all-reduce of {:.0f} MiB", static_cast<double>(large->bytes) / (1 << 20)),
+         fmt::format("a bus bandwidth of {} at least, {:.0f} % of the {} of {}", rate_text(promise.share * promise.bandwidth),
+                     100 * promise.share, rate_text(promise.bandwidth), promise.what),
+         rate_text(large->bus_bandwidth()),
+         !hosts ? "Look for other programs on these cores, and for ranks that share a core"
+                : "Look which interface is used: mpirun --mca btl_tcp_if_include, or NCCL_SOCKET_IFNAME and NCCL_IB_HCA with GPUs"});
   const std::vector<PairTime> slow = slow_pairs(pairs);
   if (slow.empty()) return findings;
-  const double best = std::max_element(pairs.begin(), pairs.end(), [](const PairTime& a, const PairTime& b) { return a.bandwidth < b.bandwidth; })->bandwidth;
+  const double best = std::max_element(pairs.begin(), pairs.end(), [](const PairTime& a, const PairTime& b) {
+                        return a.bandwidth < b.bandwidth;
+                      })->bandwidth;
   if (const std::string host = slow_host(map, pairs, slow); !host.empty()) {
     findings.push_back({Severity::kWarn, "network of " + host, fmt::format("about {}, as other pairs of hosts have", rate_text(best)),
                         fmt::format("{} in each pair with it", rate_text(slow.front().bandwidth)),
@@ -110,8 +114,7 @@ std::vector<Finding> network_findings(const RankMap& map, const std::vector<Coll
     return findings;
   }
   for (const PairTime& pair : slow)
-    findings.push_back({Severity::kWarn,
-                        fmt::format("{} and {}", ranks_in_words(map, {pair.first}), ranks_in_words(map, {pair.second})),
+    findings.push_back({Severity::kWarn, fmt::format("{} and {}", ranks_in_words(map, {pair.first}), ranks_in_words(map, {pair.second})),
                         fmt::format("about {}, as the fastest pair has", rate_text(best)), rate_text(pair.bandwidth),
                         "Have the link between the two looked at, or leave one of them out"});
   return findings;

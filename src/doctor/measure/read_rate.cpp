@@ -71,9 +71,12 @@ Read read_images(const Dataset& dataset, const Communicator& comm, double second
 void refuse_no_data(Communicator& comm, const fs::path& data) {
   on_all_ranks(comm, [&] {
     std::error_code code;
-    if (!fs::exists(data, code)) fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data.string()), "Pack the images first, and see that all hosts see the folder");
+    if (!fs::exists(data, code))
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data.string()),
+                 "Pack the images first, and see that all hosts see the folder");
     if (fs::is_directory(data, code) && !fs::exists(data / "manifest.json", code))
-      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no manifest.json in {}", data.string()), "Name the --out of dinoxx pack");
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no manifest.json in {}", data.string()),
+                 "Name the --out of dinoxx pack");
   });
 }
 
@@ -118,10 +121,11 @@ std::vector<Finding> read_findings(const RankMap& map, const fs::path& data, con
   constexpr double kWorker = 500;  // images a second that a loader thread decodes and augments, docs/bench_loader.md
   if (!rate.error.empty()) return {{Severity::kFault, "data folder " + data.string(), "images that all ranks can read", rate.error, ""}};
   if (rate.slowest_rank >= kWorker) return {};
-  return {{Severity::kWarn, fmt::format("data folder {}, read by {}", data.string(), ranks_in_words(map, {rate.slowest})),
-           fmt::format("{:.0f} images a second at least, what one loader thread can take", kWorker), fmt::format("{:.0f}", rate.slowest_rank),
-           "Copy the folder to a disk of the hosts; data.cache_decoded = yes reads a set that fits in memory once; a larger data.workers hides "
-           "latency"}};
+  return {
+      {Severity::kWarn, fmt::format("data folder {}, read by {}", data.string(), ranks_in_words(map, {rate.slowest})),
+       fmt::format("{:.0f} images a second at least, what one loader thread can take", kWorker), fmt::format("{:.0f}", rate.slowest_rank),
+       "Copy the folder to a disk of the hosts; data.cache_decoded = yes reads a set that fits in memory once; a larger data.workers hides "
+       "latency"}};
 }
 
 }  // namespace dinoxx::doctor

@@ -60,7 +60,9 @@ class NamelessFile {
   }
 
  private:
-  [[noreturn]] static void give_up(const char* what) { throw Error(fmt::format("\"{}\" from an attempt to {} there", std::strerror(errno), what)); }
+  [[noreturn]] static void give_up(const char* what) {
+    throw Error(fmt::format("\"{}\" from an attempt to {} there", std::strerror(errno), what));
+  }
   fs::path path_;
   int file_ = -1;
 };
@@ -111,7 +113,8 @@ WriteRate write_rate(Communicator& comm, const fs::path& run, double seconds) {
       rate.error = errors[static_cast<size_t>(r)];
       rate.failed = r;
     }
-  at::Tensor sum = at::tensor({took > 0 ? bytes / took : 0.0}, at::kDouble), most = at::tensor({sync}, at::kDouble), chief = at::zeros({4}, at::kDouble);
+  at::Tensor sum = at::tensor({took > 0 ? bytes / took : 0.0}, at::kDouble), most = at::tensor({sync}, at::kDouble),
+             chief = at::zeros({4}, at::kDouble);
   comm.all_reduce(sum, ReduceOp::kSum)->wait();
   comm.all_reduce(most, ReduceOp::kMax)->wait();
   if (comm.rank() == 0) {
@@ -147,7 +150,8 @@ std::vector<Finding> write_findings(const RankMap& map, const fs::path& run, con
     findings.push_back({Severity::kFault, subject, fmt::format("room for the next checkpoint, {}", human_bytes(checkpoint)),
                         human_bytes(free) + " free", "Free space there, or choose another file system"});
   else if (rate.free < std::max(kLittle, 2 * rate.checkpoint))
-    findings.push_back({Severity::kWarn, subject, fmt::format("at least {} free", human_bytes(static_cast<double>(std::max(kLittle, 2 * rate.checkpoint)))),
+    findings.push_back({Severity::kWarn, subject,
+                        fmt::format("at least {} free", human_bytes(static_cast<double>(std::max(kLittle, 2 * rate.checkpoint)))),
                         human_bytes(free), "Free space there, or choose another file system"});
   if (rate.free_files >= 0 && rate.free_files < 1000)
     findings.push_back({Severity::kWarn, subject, "room for 1000 files", fmt::format("{} free inodes", rate.free_files),

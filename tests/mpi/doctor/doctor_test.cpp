@@ -6,12 +6,12 @@
 #include <set>
 #include <thread>
 
-#include "comm/roll_call.hpp"
+#include "comm/probe/roll_call.hpp"
 #include "dinoxx/comm/mpi_communicator.hpp"
+#include "doctor/machine/rank_map.hpp"
 #include "doctor/measure/clock_skew.hpp"
 #include "doctor/measure/collectives.hpp"
 #include "doctor/measure/trial_step.hpp"
-#include "doctor/machine/rank_map.hpp"
 #include "doctor/start_check.hpp"
 
 namespace dinoxx::doctor {

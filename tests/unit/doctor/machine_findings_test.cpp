@@ -124,7 +124,8 @@ TEST(Cores, OneForThreeRanksIsAHarmfulBinding) {
   const std::vector<Finding> findings = core_findings(map);
   ASSERT_EQ(findings.size(), 1u) << text_of(findings);
   EXPECT_EQ(finding_text(findings[0]),
-            "warn: ranks 0-2 on node1: expected the 12 cores that the job has there, found a binding to 1 of them, for 3 ranks. Start with mpirun "
+            "warn: ranks 0-2 on node1: expected the 12 cores that the job has there, found a binding to 1 of them, for 3 ranks. Start with "
+            "mpirun "
             "--bind-to none, or give each rank 4 cores (mpirun --map-by slot:PE=4).");
 }
 
@@ -144,8 +145,8 @@ TEST(Cores, MoreRanksThanCoresAreNamed) {
     if (facts.host == "node2") facts.cpus = {0, 1}, facts.online = 2, facts.threads = 1;
   const std::vector<Finding> findings = core_findings(map);
   ASSERT_EQ(findings.size(), 1u) << text_of(findings);
-  EXPECT_THAT(finding_text(findings[0]), AllOf(HasSubstr("warn: ranks 4-7 on node2: "), HasSubstr("oversubscribed cores: 0.5 a rank"),
-                                               HasSubstr("at most 2 ranks")));
+  EXPECT_THAT(finding_text(findings[0]),
+              AllOf(HasSubstr("warn: ranks 4-7 on node2: "), HasSubstr("oversubscribed cores: 0.5 a rank"), HasSubstr("at most 2 ranks")));
 }
 
 TEST(Cores, AQuotaOfAContainerCounts) {
@@ -214,7 +215,8 @@ TEST(Verdicts, AreInOrderAndSayWhatTheyComeTo) {
   verdict.add(Finding{Severity::kFault, "f", "a", "b.", "Do c"});
   EXPECT_EQ(verdict.headline(), "verdict: 1 fault, 2 warnings, 1 note");
   EXPECT_EQ(verdict.exit_code(), 1);
-  EXPECT_EQ(verdict.findings[0].subject + verdict.findings[1].subject + verdict.findings[2].subject + verdict.findings[3].subject, "fw1w2n");
+  EXPECT_EQ(verdict.findings[0].subject + verdict.findings[1].subject + verdict.findings[2].subject + verdict.findings[3].subject,
+            "fw1w2n");
   EXPECT_EQ(finding_text(verdict.findings[0]), "fault: f: expected a, found b. Do c.");
 }
 

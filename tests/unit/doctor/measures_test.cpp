@@ -78,7 +78,7 @@ TEST(Links, PromiseWhatTheSlowestHostHas) {
   EXPECT_EQ(text_of(network_findings(map, fast, promise, {})), "");
   EXPECT_THAT(text_of(network_findings(map, slow, promise, {})),
               AllOf(HasSubstr("warn: all-reduce of 1024 bytes: expected at most 5.00 ms between hosts, found 10.0 ms"),
-                    HasSubstr("30 % of the 1.25 GB/s of eth0 of node2, 10 Gbit/s, found 100 MB/s")));
+                    HasSubstr("20 % of the 1.25 GB/s of eth0 of node2, 10 Gbit/s, found 100 MB/s")));
   map[2].links = {{"eth0", 0}};
   EXPECT_DOUBLE_EQ(link_promise(map, 5e9).bandwidth, 0);
   EXPECT_THAT(link_promise(map, 5e9).what, HasSubstr("node2 does not tell"));

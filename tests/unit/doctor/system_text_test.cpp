@@ -42,7 +42,8 @@ TEST(ControlGroups, AreFoundInEitherVersion) {
 }
 
 TEST(SystemText, DriverRatesAndLinks) {
-  EXPECT_EQ(driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 07:13:08 UTC 2025\nGCC 12.2.0\n"), "580.65.06");
+  EXPECT_EQ(driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 07:13:08 UTC 2025\nGCC 12.2.0\n"),
+            "580.65.06");
   EXPECT_EQ(driver_version("no version here"), "");
   EXPECT_DOUBLE_EQ(megabits_of_rate("200 Gb/sec (4X HDR)\n"), 200e3);
   EXPECT_DOUBLE_EQ(megabits_of_rate("2.5 Gb/sec (1X SDR)"), 2500);

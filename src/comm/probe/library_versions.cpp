@@ -8,8 +8,8 @@ namespace dinoxx {
 std::string mpi_library_version() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
-  MPI_Get_library_version(text, &length);    // one of the few calls allowed before MPI_Init
-  const std::string all = text;              // the length counts a terminating zero in some versions
+  MPI_Get_library_version(text, &length);  // one of the few calls allowed before MPI_Init
+  const std::string all = text;            // the length counts a terminating zero in some versions
   return all.substr(0, all.find('\n'));
 }
 
