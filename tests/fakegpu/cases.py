@@ -121,6 +121,27 @@ def no_device(gate):
     expect(code == 2 and "none for rank 1 on" in output, "one host without a GPU: exit code %d" % code, output)
 
 
+def doctor(gate):
+    """Ranks and their GPUs: collectives over NCCL and a step on the device; two ranks on one GPU, and a rank without one, are faults by rank and host. Training
+    refuses the first before NCCL sees it."""
+    folder = fresh(gate, "doctor")
+    code, output = gate.run(["doctor", "--json"], 2)
+    expect(code == 0, "doctor: exit code %d" % code, output)
+    found = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    expect(found["back_end"] == "nccl" and len(found["collectives"]) == 12, "no collectives over NCCL", output)
+    expect([rank["gpu_name"] for rank in found["ranks"]] == ["stand-in for a GPU"] * 2, "the ranks have no GPUs", output)
+    expect(found["step"]["error"] == "" and found["step"]["batch"] == 16, "no step", output)
+    code, output = gate.run(["doctor"], 2, {"FAKEGPU_ONE_GPU": "1"})
+    expect(code == 1 and "fault: ranks 0-1 on " in output and "a GPU for each rank, found all on GPU stand-in" in output, "one GPU: exit code %d" % code, output)
+    expect("collectives over mpi" in output and "collectives and a step on the GPUs: their faults come first" in output, "measured what cannot be", output)
+    code, output = gate.run(["doctor"], 2, {"FAKEGPU_NO_DEVICE_ON_RANK": "1"})
+    expect(code == 1 and "fault: rank 1 on " in output and "found none visible" in output, "a rank without: exit code %d" % code, output)
+    code, output = train(gate, "quickstart", folder / "run", 2, ["--check"], {"FAKEGPU_ONE_GPU": "1"})
+    expect(code == 2 and "ranks 0-1 on " in output and "expected a GPU for each rank" in output, "training on one GPU: exit code %d" % code, output)
+    code, output = train(gate, "quickstart", folder / "run", 2, ["--check"])
+    expect(code == 0 and "machine: 2 ranks on 1 host, 2 x stand-in for a GPU" in output, "training says another machine", output)
+
+
 def commands(gate):
     """Every command that shows images to a network, on one GPU and over two ranks, fine-tuning with it: no operator refuses a tensor of the wrong device. Values
     are not those of a GPU, so that there is nothing to compare."""
@@ -178,4 +199,4 @@ def first_ten_minutes(gate):
             expect(results["left_out"], "cut: nothing is left out", done.stdout)
 
 
-CASES = {case.__name__: case for case in (resume, sharding, memory, no_device, commands, first_ten_minutes)}
+CASES = {case.__name__: case for case in (resume, sharding, memory, no_device, doctor, commands, first_ten_minutes)}

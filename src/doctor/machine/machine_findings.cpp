@@ -88,7 +88,7 @@ std::vector<Finding> gpu_findings(const RankMap& map) {
   for (const HostFacts& facts : map)
     if (!facts.gpus_unusable.empty() && (facts.rank == 0 || map[static_cast<size_t>(facts.rank) - 1].host != facts.host))
       findings.push_back({Severity::kFault, "GPUs of " + facts.host, "GPUs that this program can use, or none", facts.gpus_unusable,
-                          "Install a newer driver there, take a build of dinoxx with CUDA, or train with --train.device cpu"});
+                          "Install a newer driver there, take a build with CUDA, or train with --train.device cpu"});
   const bool some = std::any_of(map.begin(), map.end(), [](const HostFacts& f) { return f.gpus > 0; });
   if (!some) return findings;
   if (const auto without = ranks_where(map, [](const HostFacts& f) { return f.gpus == 0 && f.gpus_unusable.empty(); }); !without.empty())

@@ -22,6 +22,7 @@ const Settings& settings() {
     s->names_of_step = static_cast<int>(number_from_environment("FAKEGPU_NAMES_OF_STEP", 0));
     const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
     s->rank = rank ? std::atoi(rank) : 0;
+    s->one_gpu = number_from_environment("FAKEGPU_ONE_GPU", 0) != 0;
     if (number_from_environment("FAKEGPU_NO_DEVICE_ON_RANK", -1) == s->rank) s->devices = 0;
     if (const char* log = std::getenv("FAKEGPU_LOG")) s->log = rank ? std::string(log) + "." + rank : log;
     return s;

@@ -19,6 +19,7 @@ struct Settings {
   int names_of_step = 0;     ///< FAKEGPU_NAMES_OF_STEP (0): the kernels and products of this step by name
   std::string log;           ///< FAKEGPU_LOG (none): one JSON object a line; ranks of mpirun append their number
   int rank = 0;              ///< of mpirun, for the name of the log and the identity of the device
+  bool one_gpu = false;      ///< FAKEGPU_ONE_GPU (0): the devices of all ranks are the same one
 };
 const Settings& settings();
 

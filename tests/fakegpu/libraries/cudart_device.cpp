@@ -83,7 +83,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->textureAlignment = 512;
   // each rank has GPUs of its own, as on machines of their own
   p->uuid.bytes[0] = static_cast<char>(device);
-  p->uuid.bytes[1] = static_cast<char>(settings().rank);
+  p->uuid.bytes[1] = static_cast<char>(settings().one_gpu ? 0 : settings().rank);
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
