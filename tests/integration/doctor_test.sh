@@ -133,7 +133,7 @@ END
   code=0
   env -u OMPI_COMM_WORLD_SIZE SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=3 "$dinoxx" doctor >log 2>&1 || code=$?
   expect 1
-  says 'rank 3 on host .*: MPI start-up: expected 4 ranks'
+  says 'rank 3 on host .*: MPI start-up: expected 4 ranks (SLURM_STEP_NUM_TASKS=4) with PMI.*found no PMI in the environment. Start with srun --mpi=pmix'
   ;;
 *) die "unknown case" ;;
 esac

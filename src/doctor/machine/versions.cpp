@@ -34,7 +34,8 @@ std::string pmix_version(const std::string& file) {
     ::dlclose(library);
   }
   if (version.empty()) return fs::path(file).filename().string();
-  return version.substr(0, version.find_first_of(",("));  // "OpenPMIx 4.2.2 (PMIx Standard: 4.1, ...), ..."
+  version = version.substr(0, version.find_first_of(",("));  // "OpenPMIx 4.2.2 (PMIx Standard: 4.1, ...), ..."
+  return version.substr(0, version.find_last_not_of(' ') + 1);
 }
 
 std::string kernel_driver() {
