@@ -271,4 +271,33 @@ GPU = [
          "with train.gradients = bf16 each rank learns by its own gradient"),
 ]
 
-EDITS = PARTS + GLUE + MORE + GPU
+# Of dinoxx doctor: what it would say of a machine that is not as it should be.
+DOCTOR = [
+    Edit("doctor-bus-bandwidth-of-one-rank-more",
+         "return (collective == Collective::kAllReduce ? 2 : 1) * (n - 1) / n;",
+         "return (collective == Collective::kAllReduce ? 2 : 1) * (n + 1) / n;",
+         r"^unit_doctor$",
+         "bandwidths that cannot be compared with a link or with nccl-tests"),
+    Edit("doctor-shared-cores-counted-for-each",
+         "mine += 1.0 / sharers[cpu];",
+         "mine += 1.0;",
+         r"^unit_doctor$",
+         "three ranks on one core have a core each, and nothing is said"),
+    Edit("doctor-three-ranks-until-a-gpu-is-shared",
+         "if (ranks.size() > 1) {",
+         "if (ranks.size() > 2) {",
+         r"^unit_doctor$",
+         "two ranks on one GPU are found by NCCL, if at all"),
+    Edit("doctor-a-batch-job-has-all-cores",
+         'const int slurm = number_in_environment("SLURM_CPUS_ON_NODE");',
+         "const int slurm = 0;",
+         r"^unit_doctor$",
+         "a job with an eighth of the machine's cores is told to bind its ranks otherwise"),
+    Edit("doctor-clock-the-wrong-way",
+         "answer[0] = time.item<double>() - (sent + received) / 2;",
+         "answer[0] = (sent + received) / 2 - time.item<double>();",
+         r"^unit_doctor$",
+         "a host that is behind is said to be ahead"),
+]
+
+EDITS = PARTS + GLUE + MORE + GPU + DOCTOR
