@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/files.hpp"
+#include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/loader/loader.hpp"
 #include "dinoxx/base/error.hpp"
@@ -72,10 +73,10 @@ void refuse_no_data(Communicator& comm, const fs::path& data) {
   on_all_ranks(comm, [&] {
     std::error_code code;
     if (!fs::exists(data, code))
-      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data.string()),
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {} on {}", data.string(), host_name()),
                  "Pack the images first, and see that all hosts see the folder");
     if (fs::is_directory(data, code) && !fs::exists(data / "manifest.json", code))
-      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no manifest.json in {}", data.string()),
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no manifest.json in {} on {}", data.string(), host_name()),
                  "Name the --out of dinoxx pack");
   });
 }
