@@ -28,6 +28,7 @@ void compare(const RankMap& map, const std::string& what, const Value& value, Se
   std::vector<std::pair<std::string, std::vector<int>>> ordered(groups.begin(), groups.end());
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) { return a.second.size() > b.second.size(); });
   std::vector<std::string> parts;
+  parts.reserve(ordered.size());
   for (const auto& [text, ranks] : ordered)
     parts.push_back(fmt::format("{} on {}", text.empty() ? "none" : text, ranks_in_words(map, ranks)));
   findings.push_back({severity, what, "the same on all ranks", fmt::format("{}", fmt::join(parts, "; ")), advice});

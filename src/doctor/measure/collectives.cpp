@@ -117,6 +117,7 @@ CollectiveTime time_collective(Communicator& comm, at::Device device, Collective
   const double once = slowest(comm, device, {trial.run()}, patience).front();
   const int repetitions = once > 0 ? std::clamp(static_cast<int>(seconds / once), kLeast, kMost) : kMost;
   std::vector<double> times;
+  times.reserve(static_cast<size_t>(repetitions));
   for (int i = 0; i < repetitions; ++i) times.push_back(trial.run());
   return {collective, comm.size(), trial.bytes(), median(slowest(comm, device, times, patience))};
 }

@@ -92,7 +92,7 @@ std::vector<Finding> network_findings(const RankMap& map, const std::vector<Coll
           {Severity::kWarn, fmt::format("all-reduce of {} bytes", small->bytes),
            fmt::format("at most {} {}", duration_text(most), hosts ? "between hosts" : "within a host"), duration_text(small->seconds),
            "Ranks that share a core answer late: start at most as many as there are cores, with mpirun --bind-to none or srun "
-                          "--cpus-per-task; where there are more even so, OMPI_MCA_mpi_yield_when_idle=1 in their environment helps"});
+           "--cpus-per-task; where there are more even so, OMPI_MCA_mpi_yield_when_idle=1 in their environment helps"});
   }
   if (const CollectiveTime* large = all_reduce(times, true); large && large->bus_bandwidth() < promise.share * promise.bandwidth)
     findings.push_back(
