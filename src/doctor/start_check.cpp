@@ -31,6 +31,7 @@ std::string machine_line(const RankMap& map) {
   for (const HostFacts& facts : map)
     if (facts.on_gpu) ++models[facts.gpu_name];
   std::vector<std::string> gpus;
+  gpus.reserve(models.size());
   for (const auto& [name, count] : models) gpus.push_back(fmt::format("{} x {}", count, name));
   const HostFacts& first = map.front();
   return fmt::format("machine: {} on {}, {}{} {}{}; {} compute and {} loader {}{}", counted(map.size(), "rank"),

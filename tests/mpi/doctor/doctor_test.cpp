@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <numeric>
 #include <set>
 #include <thread>
 
@@ -55,8 +56,8 @@ TEST(DoctorCollectives, HaveTimesThatAllRanksShare) {
 
 TEST(DoctorCollectives, MeasureEachPairOnce) {
   const auto comm = make_mpi_communicator();
-  std::vector<int> ranks;
-  for (int r = 0; r < comm->size(); ++r) ranks.push_back(r);
+  std::vector<int> ranks(static_cast<size_t>(comm->size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
   const std::vector<PairTime> pairs = time_pairs(*comm, at::kCPU, ranks, 1 << 16);
   EXPECT_EQ(pairs.size(), ranks.size() * (ranks.size() - 1) / 2);
   std::set<std::pair<int, int>> seen;
@@ -69,8 +70,8 @@ TEST(DoctorCollectives, MeasureEachPairOnce) {
 
 TEST(DoctorClock, OfOneHostIsOne) {
   const auto comm = make_mpi_communicator();
-  std::vector<int> ranks;
-  for (int r = 0; r < comm->size(); ++r) ranks.push_back(r);
+  std::vector<int> ranks(static_cast<size_t>(comm->size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
   const double ahead = comm->rank() == comm->size() - 1 && comm->size() > 1 ? 100 : 0;
   for (const ClockOffset& offset : clock_offsets(*comm, ranks, [&] { return wall_clock() + ahead; }))
     EXPECT_NEAR(offset.seconds, offset.rank == comm->size() - 1 && comm->size() > 1 ? 100 : 0, offset.uncertainty + 1e-4) << offset.rank;

@@ -9,7 +9,6 @@ namespace {
 
 using testing::AllOf;
 using testing::DoubleEq;
-using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
