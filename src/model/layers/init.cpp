@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <limits>
+#include <utility>
 
 #include "base/rng.hpp"
 
@@ -49,7 +50,19 @@ void constant(const at::Tensor& parameter, double value) {
   parameter.fill_(value);
 }
 
+namespace {
+
+thread_local bool shapes_only = false;
+
+}  // namespace
+
+ShapesOnly::ShapesOnly() : before_(std::exchange(shapes_only, true)) {}
+ShapesOnly::~ShapesOnly() {
+  shapes_only = before_;
+}
+
 at::Tensor uninitialized(at::IntArrayRef shape, at::ScalarType dtype) {
+  if (shapes_only) return at::empty(shape, at::TensorOptions().dtype(dtype).device(at::kMeta));
   return at::full(shape, std::numeric_limits<double>::quiet_NaN(), at::TensorOptions().dtype(dtype));
 }
 

@@ -19,4 +19,17 @@ void constant(const at::Tensor& parameter, double value);
 /// A parameter before its initialisation: NaN, so that a forgotten one shows.
 at::Tensor uninitialized(at::IntArrayRef shape, at::ScalarType dtype);
 
+/// While one lives, this thread's uninitialized() gives shapes without memory (device "meta"): networks of any size, to be counted and not
+/// to be run.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace dinoxx::init
