@@ -7,6 +7,7 @@
   gate.py BUILD prepare               data and teachers that the others need
   gate.py BUILD table                 the budgets as a table of Markdown
   gate.py BUILD update [NAME...]      measures all recipes, or these, and writes budgets.csv; a row that does not run becomes "fails"
+  gate.py BUILD memory                what tensors hold at most on the device, for all rows and other sizes of network: writes memory.csv, which unit_plan reads
 """
 
 import csv
@@ -20,11 +21,22 @@ import tempfile
 from pathlib import Path
 
 from cases import CASES
-from recipes import BLOCKS, HEADS, MADE, Recipe, all_recipes, reduced
+from recipes import BLOCKS, HEADS, MADE, STUDENTS, Recipe, all_recipes, reduced
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
 BUDGETS = HERE / "budgets.csv"
+MEMORY = HERE / "memory.csv"
+# Rows of memory.csv beside the recipes: (recipe, options)
+MORE_MEMORY = [
+    ("dino_vits16", ["--model.arch", "vit_base"]),
+    ("dino_vits16", ["--model.recompute", "yes"]),
+    ("dino_vits16", ["--train.precision", "fp32"]),
+    ("dinov3_vitl16_in1k", ["--model.arch", "vit_base"]),
+    ("dinov2_vitl16_short", ["--model.arch", "vit_base"]),
+    ("dinov2_vitl16_short", ["--model.recompute", "yes"]),
+    ("dinov2_vitl16_short", ["--model.drop_path", "0"]),
+]
 GIGA = 1e9
 
 # column, how a step's record gives it, digits behind the point
@@ -50,6 +62,16 @@ RANKS = {"distill_students_32px": [4], "distill_dinov3_students": [2], "dinov3_v
 
 class Failure(Exception):
     pass
+
+
+def steps_of(log):
+    """The records of the steps, each with the largest number of bytes so far that tensors held (not where several students run)."""
+    steps = [record for record in map(json.loads, log.read_text().splitlines()) if "step" in record]
+    in_use = Path(str(log) + ".in_use")
+    if in_use.exists():
+        for record, held in zip(steps, in_use.read_text().split(), strict=True):
+            record["in_use_peak"] = int(held)
+    return steps
 
 
 class Gate:
@@ -104,10 +126,22 @@ class Gate:
             if code != 0:
                 raise Failure("exit code %d of: dinoxx %s\n%s" % (code, " ".join(arguments), output[-3000:]))
             logs = [log] if ranks == 1 else [Path("%s.%d" % (log, rank)) for rank in range(ranks)]
-            of_ranks = [[record for record in map(json.loads, path.read_text().splitlines()) if "step" in record] for path in logs]
+            of_ranks = [steps_of(path) for path in logs]
         if not of_ranks[0]:
             raise Failure("no step was recorded: is train_step of program_hooks.cpp still the program's?")
         return [{key: max(rank[i][key] for rank in of_ranks) for key in step} for i, step in enumerate(of_ranks[0])]
+
+    def in_use(self, name, ranks, more):
+        """GB that tensors hold at most, at the recipe's depth."""
+
+        def largest(*options):
+            return max(step["in_use_peak"] for step in self.steps(name, ranks, [*more, *options])) / GIGA
+
+        if name not in BLOCKS:
+            return largest()
+        first, second, whole = BLOCKS[name]
+        low, high = (largest("--model.depth", str(depth)) for depth in (first, second))
+        return low + (whole - first) / (second - first) * (high - low)
 
     def measured(self, name, ranks, more=()):
         """Of the second step at each resolution, the largest."""
@@ -186,6 +220,16 @@ def update(gate, names):
             write_budgets(rows.values())
 
 
+def write_memory(gate):
+    rows = [(name, ranks, []) for name in all_recipes(SOURCE) if name not in STUDENTS for ranks in RANKS.get(name, [1])] + [(name, 1, more) for name, more in MORE_MEMORY]
+    with MEMORY.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["recipe", "ranks", "images", "options", "reduced", "in_use_gb"])
+        for name, ranks, more in rows:
+            writer.writerow([name, ranks, Recipe(SOURCE, name).arguments(ranks)[3], " ".join(more), reduced(name), "%.3f" % gate.in_use(name, ranks, more)])
+            file.flush()
+
+
 def check_rows():
     present = {(row["recipe"], int(row["ranks"])) for row in read_budgets()}
     wanted = {(name, ranks) for name in all_recipes(SOURCE) for ranks in RANKS.get(name, [1])}
@@ -228,6 +272,8 @@ def main():
             check_rows()
         elif what == "prepare":
             gate.prepare()
+        elif what == "memory":
+            write_memory(gate)
         elif what == "table":
             print_table()
         elif what == "compare":

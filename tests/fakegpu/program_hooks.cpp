@@ -1,5 +1,5 @@
 // What the program of the gate has beside dinoxx itself. The linker (--wrap) puts these functions in the place of some of dinoxx:
-// - a step of training ends a record of the device's counters;
+// - a step of training ends a record of the device's counters, and a record of what tensors held at most of its memory;
 // - weights are not drawn, which takes most of the start of a large network, because no kernel reads them; those of many elements are not
 // even written, so that
 //   their host memory costs nothing.
@@ -8,8 +8,11 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <limits>
 
+#include "comm/gpu.hpp"
 #include "comm/word_hash.hpp"
 #include "step/train_step.hpp"
 
@@ -27,10 +30,21 @@ at::Tensor not_written(at::IntArrayRef, at::ScalarType) asm("__wrap_" FAKEGPU_UN
 int64_t real_word_hash(const at::Tensor&) asm("__real_" FAKEGPU_WORD_HASH);
 int64_t hash_on_host(const at::Tensor&) asm("__wrap_" FAKEGPU_WORD_HASH);
 
+// The stand-in for the runtime sees what LibTorch's allocator holds, not what of it is in use: a number for each step, in a file beside the
+// records.
+void note_memory_in_use(const TrainState& state, const Communicator& comm) {
+  const char* log = std::getenv("FAKEGPU_LOG");
+  if (!log || !state.student_flat.master.is_cuda()) return;
+  const GpuMemory memory = gpu_memory(state.student_flat.master.device().index());
+  std::ofstream file(comm.size() == 1 ? fmt::format("{}.in_use", log) : fmt::format("{}.{}.in_use", log, comm.rank()), std::ios::app);
+  file << memory.peak_in_use << "\n";
+}
+
 StepMetrics marked_train_step(TrainState& state, const MethodSpec& spec, const StepInput& input, const StepValues& values,
                               GradientSync& sync, const StepComms& comms) {
   StepMetrics metrics = real_train_step(state, spec, input, values, sync, comms);
   fakegpu_end_step();
+  note_memory_in_use(state, comms.statistics);
   return metrics;
 }
 
