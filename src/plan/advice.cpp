@@ -1,0 +1,126 @@
+#include "advice.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "choose.hpp"
+#include "train/training_config.hpp"
+
+namespace dinoxx::plan {
+namespace {
+
+std::string memory_words(const Plan& plan, const Estimate& e) {
+  return fmt::format("{} of {}", gigabytes(e.memory.total()), gigabytes(plan.request.gpu.memory));
+}
+
+void why_chosen(const Plan& plan, std::vector<std::string>& said) {
+  const Estimate &best = plan.best(), &first = plan.choices.front();
+  if (plan.chosen == 0) {
+    said.push_back(fmt::format("{} fits, {} a GPU{}.", way_name(best.spread), memory_words(plan, best),
+                               plan.choices.size() > 1 ? "; nothing else that fits is faster by more than 1 %" : ""));
+    return;
+  }
+  if (!first.fits)
+    said.push_back(fmt::format("{}: {} a GPU, where {} needs {}.", way_name(best.spread), memory_words(plan, best), way_name(first.spread),
+                               gigabytes(first.memory.total())));
+  else
+    said.push_back(fmt::format("{}: {:.0f} ms a step, where {} takes {:.0f} ms.", way_name(best.spread), 1e3 * best.time.total(),
+                               way_name(first.spread), 1e3 * first.time.total()));
+  if (best.spread.recompute && !first.spread.recompute)
+    said.emplace_back("Set model.recompute = yes: without it nothing fits, or is slower.");
+  if (!best.spread.recompute && first.spread.recompute) said.emplace_back("Set model.recompute = no: the memory is there.");
+}
+
+// The fewest GPUs, doubling from those that are asked for, on which a policy fits with `batch` images of each.
+int64_t enough_gpus(const Plan& plan, Policy policy, int64_t batch) {
+  const int64_t per_node = plan.request.per_node;
+  for (int64_t nodes = plan.request.nodes; nodes * per_node <= kMostGpus; nodes *= 2) {
+    const Estimate e =
+        estimate(plan.model, plan.request, {{nodes, per_node}, batch, policy, plan.model.vit() != nullptr, plan.request.shard_in_node});
+    if (e.fits) return nodes * per_node;
+  }
+  return 0;
+}
+
+void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
+  const Estimate& least = plan.best();
+  const double memory = plan.request.gpu.memory;
+  said.push_back(fmt::format(
+      "Nothing fits with {} images a GPU. {} needs least: {} a GPU, {} more than there is; {} of it is state, which no batch changes.",
+      least.spread.batch, way_name(least.spread), gigabytes(least.memory.total()), gigabytes(least.memory.total() - memory),
+      gigabytes(state_bytes(plan.model, least.spread.policy, least.spread.shards()))));
+  std::vector<std::string> would;
+  int64_t most = 0;
+  for (const Estimate& e : plan.choices) {
+    const int64_t batch = largest_batch(plan.model, plan.request, e.spread, e.spread.batch);
+    if (batch <= most) continue;
+    most = batch;
+    would.push_back(fmt::format("{} images a GPU with {}, a batch of {}", batch, way_name(e.spread), batch * e.spread.ranks.size()));
+  }
+  for (const Policy policy : {Policy::kZero1, Policy::kZero2}) {
+    const int64_t gpus = enough_gpus(plan, policy, least.spread.batch);
+    if (gpus > plan.request.nodes * plan.request.per_node)
+      would.push_back(fmt::format("{} GPUs with {}{}, {} images each, a batch of {}", gpus, policy_name(policy),
+                                  plan.model.vit() ? " and model.recompute" : "", least.spread.batch, gpus * least.spread.batch));
+  }
+  const int64_t sharded = enough_gpus(plan, Policy::kZero3, least.spread.batch);
+  if (sharded > 0) would.push_back(fmt::format("{} GPUs with zero3, which is not in this version", sharded));
+  for (const std::string& name : gpu_names()) {
+    const GpuFacts other = gpu_facts(name);
+    if (other.memory > memory && least.memory.total() <= other.memory) would.push_back(fmt::format("the same on {}", name));
+  }
+  if (would.empty()) would.emplace_back("no number of these GPUs up to 4,096: a GPU with more memory, or a smaller network");
+  for (const std::string& way : would) said.push_back("Would fit: " + way + ".");
+}
+
+void about_batch(const Plan& plan, std::vector<std::string>& said) {
+  const Estimate& best = plan.best();
+  const int64_t ranks = best.spread.ranks.size();
+  if (plan.largest_batch > best.spread.batch)
+    said.push_back(fmt::format("Up to {} images a GPU fit; the batch of {} has {}. {}", plan.largest_batch, best.spread.batch * ranks,
+                               best.spread.batch,
+                               plan.largest_batch >= 2 * best.spread.batch && ranks > 1
+                                   ? "Half as many GPUs would hold the same batch."
+                                   : "A larger batch is another training: its rate and its length change with it."));
+  if (!best.refused.empty()) said.push_back("The method refuses this: " + best.refused + ".");
+}
+
+void about_binding(const Plan& plan, std::vector<std::string>& said) {
+  const StepTime& time = plan.best().time;
+  const std::string binds = time.binds();
+  if (binds == "loading")
+    said.push_back(fmt::format("The loader binds: {:.0f} cores would keep up.", plan.loading.cores));
+  else if (binds == "launches")
+    said.push_back("The host binds: a GPU waits for launches. More images a GPU cost little.");
+  if (time.exposed > 0.15 * time.total())
+    said.push_back(fmt::format("{:.0f} % of a step wait for communication{}.", 100 * time.exposed / time.total(),
+                               plan.model.config.train->gradients == "bf16" ? "" : "; train.gradients = bf16 halves what gradients send"));
+}
+
+}  // namespace
+
+std::string way_name(const Spread& spread) {
+  return policy_name(spread.policy) + (spread.recompute ? " with model.recompute" : "");
+}
+
+std::string gigabytes(double bytes) {
+  return fmt::format("{:.{}f} GB", bytes / 1e9, bytes < 1e10 ? 2 : 1);
+}
+
+std::vector<std::string> advice(const Plan& plan) {
+  std::vector<std::string> said;
+  if (!plan.best().fits) {
+    what_would_fit(plan, said);
+    if (!plan.best().refused.empty()) said.push_back("The method refuses this: " + plan.best().refused + ".");
+    return said;
+  }
+  why_chosen(plan, said);
+  about_batch(plan, said);
+  about_binding(plan, said);
+  said.push_back(fmt::format("Checkpoints cost least every {:.0f} steps ({:.0f} minutes): checkpoint.every = {:.0f}it.", plan.saving.steps,
+                             plan.saving.interval / 60, plan.saving.steps));
+  return said;
+}
+
+}  // namespace dinoxx::plan

@@ -1,0 +1,107 @@
+#include "choose.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "dinoxx/base/error.hpp"
+#include "loss/loss_config.hpp"
+
+namespace dinoxx::plan {
+namespace {
+
+constexpr double kEqual = 1.01;  // times that differ by less are equal: the simpler policy is taken
+
+int place(Policy policy) {
+  return static_cast<int>(policy);
+}
+
+double seconds_per_image(const Model& model, const Request& request) {
+  if (request.images_per_core) return 1 / *request.images_per_core;
+  return load_seconds(model, request.image_bytes.value_or(assumed_image_bytes(model)));
+}
+
+}  // namespace
+
+double Estimate::images_per_second() const {
+  return static_cast<double>(spread.batch * spread.ranks.size()) / time.total();
+}
+
+Estimate estimate(const Model& model, const Request& request, const Spread& spread) {
+  Estimate e;
+  e.spread = spread;
+  e.memory = memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), mean_work(model, spread.batch, spread.recompute));
+  e.fits = e.memory.total() <= request.gpu.memory;
+  const double cores = static_cast<double>(request.cores_per_node) / static_cast<double>(spread.ranks.per_node);
+  e.time = step_time(model, spread, request.gpu, {request.mfu, seconds_per_image(model, request), cores});
+  try {
+    check_batch(model.spec, spread.batch, static_cast<int>(spread.ranks.size()));
+  } catch (const UsageError& error) {
+    e.refused = error.what();
+    while (e.refused.ends_with('.')) e.refused.pop_back();
+  }
+  return e;
+}
+
+std::vector<Estimate> ways(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch) {
+  std::vector<Policy> policies{Policy::kDdp};
+  if (ranks.size() > 1) policies = {Policy::kDdp, Policy::kZero1, Policy::kZero2};
+  if (request.policy) policies = {*request.policy};
+  const bool configured = model.vit() && model.vit()->recompute;
+  std::vector<bool> recomputes{configured};
+  if (model.vit()) recomputes.push_back(!configured);
+  std::vector<Estimate> all;
+  for (const bool recompute : recomputes)
+    for (const Policy policy : policies) all.push_back(estimate(model, request, {ranks, batch, policy, recompute, request.shard_in_node}));
+  return all;
+}
+
+size_t best_of(const std::vector<Estimate>& ways) {
+  size_t best = 0;
+  const auto better = [](const Estimate& a, const Estimate& b) {
+    if (a.fits != b.fits) return a.fits;
+    if (!a.fits) return a.memory.total() < b.memory.total();
+    if (a.spread.recompute != b.spread.recompute)
+      return a.time.total() * (a.spread.recompute ? kEqual : 1) < b.time.total() * (b.spread.recompute ? kEqual : 1);
+    if (place(a.spread.policy) != place(b.spread.policy)) {
+      const bool simpler = place(a.spread.policy) < place(b.spread.policy);
+      return simpler ? a.time.total() <= kEqual * b.time.total() : kEqual * a.time.total() < b.time.total();
+    }
+    return a.time.total() < b.time.total();
+  };
+  for (size_t i = 1; i < ways.size(); ++i)
+    if (better(ways[i], ways[best])) best = i;
+  return best;
+}
+
+int64_t group_of(const Model& model) {
+  int64_t group = 1;
+  const auto add = [&](int64_t of) {
+    if (of > 0) group = std::lcm(group, of);
+  };
+  if (model.spec.masks) add(model.spec.masks->spec.group_size);
+  if (model.vit() && model.vit()->drop_path > 0 && model.vit()->drop_path_form != "mask") add(model.vit()->drop_path_group);
+  return group;
+}
+
+int64_t largest_batch(const Model& model, const Request& request, Spread spread, int64_t most) {
+  const int64_t group = group_of(model);
+  const auto fits = [&](int64_t groups) {
+    spread.batch = groups * group;
+    const Work work = mean_work(model, spread.batch, spread.recompute);
+    return memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), work).total() <= request.gpu.memory;
+  };
+  int64_t low = 0, high = std::max<int64_t>(most / group, 1);  // `low` groups fit, more than `high` are not asked for
+  if (fits(high)) return high * group;
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low * group;
+}
+
+RankGroup ranks_of(int64_t gpus, int64_t per_node) {
+  if (gpus <= per_node) return {1, gpus};
+  return {gpus / per_node, per_node};
+}
+
+}  // namespace dinoxx::plan

@@ -1,0 +1,151 @@
+#include "work.hpp"
+
+#include <algorithm>
+
+#include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
+
+namespace dinoxx::plan {
+namespace {
+
+double views_of(const std::vector<CropGroup>& crops) {
+  double views = 0;
+  for (const CropGroup& group : crops) views += static_cast<double>(group.views);
+  return views;
+}
+
+double patches_of(const std::vector<CropGroup>& crops) {
+  double patches = 0;
+  for (const CropGroup& group : crops) patches += static_cast<double>(group.views * group.patches);
+  return patches;
+}
+
+// DinoHead::mean_logits: all patches as far as the bottleneck
+Cost mean_cost(const ProjectionConfig& head, double rows, int64_t element) {
+  DinoHeadConfig inner = std::get<DinoHeadConfig>(head);
+  inner.out_dim = 1;
+  return head_cost(inner, rows, element, false);
+}
+
+bool needs(const MethodSpec& spec, Need need) {
+  for (const LossTerm& term : spec.terms)
+    if (std::find(term.needs.begin(), term.needs.end(), need) != term.needs.end()) return true;
+  return false;
+}
+
+bool has_term(const MethodSpec& spec, std::string_view name) {
+  return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
+}
+
+BackboneConfig with_recompute(BackboneConfig backbone, bool recompute) {
+  if (auto* vit = std::get_if<VitConfig>(&backbone)) vit->recompute = recompute;
+  return backbone;
+}
+
+// Gram loss (loss/gram.cpp): patches of both in float32 before and after their normalisation, and the student's gradient.
+struct GramCost {
+  Cost cost;
+  double bytes = 0;
+};
+GramCost gram_of(const Model& model, const Resolution& resolution, int64_t batch, int64_t element) {
+  GramCost gram;
+  if (!resolution.gram || resolution.student.empty()) return gram;
+  const CropGroup& global = resolution.student.front();
+  const double dim = feature_dim(model.spec.network.backbone);
+  const double rows = static_cast<double>(resolution.gram->views * batch * global.patches);
+  const auto images = static_cast<double>(std::max<int64_t>(model.config.gram->group_size, 1));
+  const double n = images * static_cast<double>(global.patches);
+  gram.cost.products.push_back({n, n, dim, 3 * rows / n});
+  gram.cost.traffic = 4 * rows * dim * 12 + 4 * rows * n * 6;
+  gram.cost.launches = 12 * rows / n + 20;
+  gram.bytes = rows * dim * (5 * 4 + static_cast<double>(element));
+  return gram;
+}
+
+}  // namespace
+
+Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bool recompute) {
+  const MethodSpec& spec = model.spec;
+  const int64_t element = model.compute_bytes();
+  const auto c = static_cast<double>(element), images = static_cast<double>(batch);
+  const bool masks = needs(spec, Need::kMasks), mean = needs(spec, Need::kPatchMean), has_teacher = spec.teacher != TeacherPolicy::kNone;
+  const double masked = masks ? resolution.masked * images : 0;
+  Work work;
+
+  // the student, every view
+  const Pass trains{.trains = true, .recompute = recompute, .patches = masks || needs(spec, Need::kPatches)};
+  const double rows = views_of(resolution.student) * images;
+  const BackboneConfig backbone = with_recompute(spec.network.backbone, recompute);
+  const Cost network = backbone_cost(backbone, resolution.student, batch, element, trains);
+  Cost heads = head_cost(spec.network.head.config, rows, element, true);
+  if (spec.network.predictor) heads += head_cost(spec.network.predictor->config, rows, element, true);
+  const ProjectionConfig& patch_head = spec.network.patch_head.value_or(spec.network.head).config;
+  if (masked > 0) heads += head_cost(patch_head, masked, element, true);
+  work.student = network;
+  work.student += heads;
+
+  // the teacher, the global ones
+  const double teacher_rows = views_of(resolution.teacher) * images;
+  if (has_teacher) {
+    const NetworkConfig& frozen = model.frozen ? *model.frozen : spec.network;
+    work.teacher = backbone_cost(frozen.backbone, resolution.teacher, batch, element, {.patches = masks || mean});
+    work.teacher += head_cost(frozen.head.config, teacher_rows, element, false);
+    const ProjectionConfig& head = frozen.patch_head.value_or(frozen.head).config;
+    if (masked > 0) work.teacher += head_cost(head, masked, element, false);
+    if (mean) work.teacher += mean_cost(head, patches_of(resolution.teacher) * images, element);
+  }
+  const GramCost gram = gram_of(model, resolution, batch, element);
+  if (resolution.gram) work.teacher += backbone_cost(spec.network.backbone, {*resolution.gram}, batch, element, {.patches = true});
+  work.losses = gram.cost;
+
+  // logits, which stay for the whole step, and gradients, which are made with the losses
+  const double width = out_dim(spec.network.head.config), patch_width = out_dim(patch_head);
+  const double student_logits = c * (rows * width + masked * patch_width);
+  const double teacher_logits = has_teacher ? c * (teacher_rows * width + masked * patch_width) : 0;
+  const auto passes = static_cast<double>(2 + model.config.loss->sinkhorn_iterations);
+  work.losses.traffic += 4 * student_logits + passes * teacher_logits;
+  work.losses.launches += 20;
+  if (has_term(spec, "koleo")) {
+    const double group = static_cast<double>(model.config.loss->koleo_group > 0 ? model.config.loss->koleo_group : batch);
+    const double features = static_cast<double>(spec.views.global_count()) * images;
+    work.losses.products.push_back({features, group, static_cast<double>(feature_dim(backbone)), 1});
+  }
+  if (has_term(spec, "ntxent") || spec.name == "simclr") work.losses.products.push_back({rows, rows, width, 3});
+
+  const double at_losses = network.saved + heads.saved + 2 * student_logits + teacher_logits + gram.bytes + heads.backward;
+  const double at_blocks = network.saved + student_logits + teacher_logits + network.backward;
+  const double at_teacher = teacher_logits + work.teacher.forward;
+  const double largest = std::max({at_losses, at_blocks, at_teacher});
+  work.prototypes = at_losses >= at_blocks ? 2 * student_logits + teacher_logits : student_logits + teacher_logits;
+  work.saved = largest - (largest == at_teacher ? 0 : work.prototypes);
+  // bytes of this batch and of the next one, and the crops in the networks' type
+  work.pixels = images * static_cast<double>(resolution.pixels()) * 3 * (2 + c);
+  for (const CropGroup& group : resolution.student) work.rows += images * static_cast<double>(group.views * group.tokens);
+  return work;
+}
+
+Work mean_work(const Model& model, int64_t batch, bool recompute) {
+  double shares = 0;
+  for (const Resolution& resolution : model.resolutions) shares += resolution.share;
+  Work mean;
+  const auto add = [](Cost& sum, const Cost& cost, double share) {
+    Cost part = cost;
+    for (Product& product : part.products) product.times *= share;
+    part.backward_flops *= share, part.attention *= share, part.traffic *= share, part.launches *= share;
+    sum += part;
+    sum.saved = std::max(sum.saved, cost.saved);
+  };
+  for (const Resolution& resolution : model.resolutions) {
+    const Work work = work_of(model, resolution, batch, recompute);
+    const double share = resolution.share / shares;
+    add(mean.student, work.student, share);
+    add(mean.teacher, work.teacher, share);
+    add(mean.losses, work.losses, share);
+    mean.rows += share * work.rows;
+    if (work.saved + work.prototypes + work.pixels <= mean.saved + mean.prototypes + mean.pixels) continue;
+    mean.saved = work.saved, mean.prototypes = work.prototypes, mean.pixels = work.pixels;
+  }
+  return mean;
+}
+
+}  // namespace dinoxx::plan

@@ -1,0 +1,144 @@
+#include "memory.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "dinoxx/base/error.hpp"
+#include "optim/optim_config.hpp"
+#include "train/training_config.hpp"
+
+namespace dinoxx::plan {
+namespace {
+
+constexpr double kMessage = 25e6;              // bytes of gradients that travel at once, as gradient_path() has it on a GPU
+constexpr double kWorkspace = 32 * 1048576.0;  // of cuBLAS, as LibTorch takes it on GPUs since Hopper
+constexpr double kContext = 1.2e9;             // of the driver and of NCCL: not counted, an allowance
+constexpr double kUnusedShare = 0.06;          // of what the caching allocator holds and no tensor uses at the peak; see docs/plan.md
+
+const std::vector<std::pair<Policy, std::string>>& names() {
+  static const std::vector<std::pair<Policy, std::string>> all{
+      {Policy::kDdp, "ddp"}, {Policy::kZero1, "zero1"}, {Policy::kZero2, "zero2"}, {Policy::kZero3, "zero3"}};
+  return all;
+}
+
+double largest_bucket(const ParamLayout& layout) {
+  double most = 0;
+  for (const Bucket& bucket : layout.buckets) most = std::max(most, 4.0 * static_cast<double>(bucket.end - bucket.begin));
+  return most;
+}
+
+// Elements of the largest block, or of the largest parameter where that is more.
+double largest_unit(const Model& model) {
+  double most = 0, block = 0;
+  std::string current;
+  for (const Segment& segment : model.layout.segments) {
+    most = std::max(most, static_cast<double>(segment.numel));
+    const size_t begin = segment.name.find("blocks."), end = begin == std::string::npos ? begin : segment.name.find('.', begin + 7);
+    const std::string name = end == std::string::npos ? segment.name : segment.name.substr(0, end);
+    block = name == current ? block + static_cast<double>(segment.numel) : static_cast<double>(segment.numel);
+    current = name;
+    most = std::max(most, block);
+  }
+  return most;
+}
+
+struct Shares {
+  double copies = 1, masters = 1, gradients = 1, moments = 1;  // of P elements
+  bool sharded = false;
+};
+Shares shares_of(Policy policy, double shards) {
+  switch (policy) {
+    case Policy::kDdp:
+      return {};
+    case Policy::kZero1:
+      return {1, 1 / shards, 1 + 1 / shards, 1 / shards, true};
+    case Policy::kZero2:
+      return {1, 1 / shards, 1 / shards, 1 / shards, true};
+    case Policy::kZero3:
+      return {1 / shards, 1 / shards, 1 / shards, 1 / shards, true};
+  }
+  return {};
+}
+
+std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards) {
+  const auto p = static_cast<double>(model.layout.numel), s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
+  const bool bf16 = model.compute_bytes() == 2;
+  const Shares share = shares_of(policy, s);
+  // float32 networks of ddp compute in the masters themselves; a shard cannot
+  const double copy = bf16 || share.sharded ? c * p * share.copies : 0;
+  const double send = bf16 && share.sharded ? 2 * p / s : 0;
+  const double moments = model.config.optim->name == "adamw" ? 8 : 4;
+  std::vector<MemoryPart> parts{
+      {"student compute copy", copy},
+      {"student masters", 4 * p * share.masters},
+      {"student send range", send},
+      {"gradients", 4 * p * share.gradients},
+      {"moments", moments * p * share.moments},
+      {"average compute copy", copy},
+      {"average masters", 4 * p * share.masters},
+      {"average send range", send},
+  };
+  if (policy == Policy::kZero2) parts.push_back({"gradient messages", std::max(2 * kMessage, largest_bucket(model.layout))});
+  if (policy == Policy::kZero3) parts.push_back({"gathered blocks", 3 * c * largest_unit(model)});
+  // the Gram teacher's own network is held as the average is
+  if (model.own_gram_teacher()) parts.push_back({"Gram teacher", copy + 4 * p * share.masters + send});
+  if (model.frozen) parts.push_back({"frozen teacher", c * static_cast<double>(model.frozen_elements)});
+  return parts;
+}
+
+}  // namespace
+
+std::string policy_name(Policy policy) {
+  for (const auto& [known, name] : names())
+    if (known == policy) return name;
+  return "";
+}
+
+Policy policy_from_name(const std::string& name) {
+  std::vector<std::string> all;
+  for (const auto& [policy, known] : names()) {
+    if (known == name) return policy;
+    all.push_back(known);
+  }
+  const std::string near = nearest_name(name, all);
+  fail_usage("--policy", fmt::format("one of {}", fmt::join(all, ", ")), fmt::format("\"{}\"", name),
+             near.empty() ? "Name one of these" : fmt::format("Did you mean {}?", near));
+}
+
+double Memory::total() const {
+  double sum = 0;
+  for (const MemoryPart& part : parts) sum += part.bytes;
+  return sum;
+}
+
+double Memory::of(std::string_view name) const {
+  double sum = 0;
+  for (const MemoryPart& part : parts)
+    if (part.part == name) sum += part.bytes;
+  return sum;
+}
+
+double state_bytes(const Model& model, Policy policy, int64_t shards) {
+  double sum = 0;
+  for (const MemoryPart& part : states(model, policy, shards)) sum += part.bytes;
+  return sum;
+}
+
+Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work) {
+  Memory memory{states(model, policy, shards)};
+  memory.parts.push_back({"activations", work.saved});
+  memory.parts.push_back({"prototypes", work.prototypes});
+  memory.parts.push_back({"pixels", work.pixels});
+  // fresh gradients of one message wait for its last one, in the networks' type; where they travel in bfloat16, two messages of copies
+  const double rounded = model.config.train->gradients == "bf16" && ranks > 1 ? kMessage : 0;
+  const double fresh = std::min(kMessage / 4, static_cast<double>(model.layout.numel)) * static_cast<double>(model.compute_bytes());
+  memory.parts.push_back({"communication", fresh + rounded});
+  memory.parts.push_back({"workspace", kWorkspace});
+  memory.parts.push_back({"unused by the allocator", kUnusedShare * memory.total()});
+  memory.parts.push_back({"context", kContext});
+  return memory;
+}
+
+}  // namespace dinoxx::plan

@@ -1,0 +1,34 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cost/work.hpp"
+
+namespace dinoxx::plan {
+
+/// Who keeps what of the optimizer's state: see docs/plan.md.
+enum class Policy { kDdp, kZero1, kZero2, kZero3 };
+std::string policy_name(Policy policy);
+/// UsageError for an unknown one, with the nearest name.
+Policy policy_from_name(const std::string& name);
+
+struct MemoryPart {
+  std::string part;
+  double bytes = 0;
+};
+
+/// Bytes on the device of one rank.
+struct Memory {
+  std::vector<MemoryPart> parts;  ///< in the order in which docs/plan.md explains them
+  double total() const;
+  double of(std::string_view part) const;  ///< 0 where there is none
+};
+
+/// What a rank holds. `shards`: ranks that share a policy's shards; `ranks`: all. `work`: of mean_work().
+Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work);
+
+/// Bytes of `policy` that grow with the parameters alone.
+double state_bytes(const Model& model, Policy policy, int64_t shards);
+
+}  // namespace dinoxx::plan

@@ -1,0 +1,123 @@
+#include "traffic.hpp"
+
+#include "loss/loss_config.hpp"
+#include "parallel/gradient_sync.hpp"
+#include "train/training_config.hpp"
+
+namespace dinoxx::plan {
+namespace {
+
+bool has_term(const MethodSpec& spec, std::string_view name) {
+  for (const LossTerm& term : spec.terms)
+    if (term.name == name) return true;
+  return false;
+}
+
+// GradientSync sends neighbouring buckets together until they have this much.
+double messages_of(const ParamLayout& layout) {
+  const int64_t least = gradient_path(at::Device(at::kCUDA)).message_bytes;
+  double messages = 0;
+  int64_t bytes = least;
+  for (const Bucket& bucket : layout.buckets) {
+    if (bytes >= least) ++messages, bytes = 0;
+    bytes += 4 * (bucket.end - bucket.begin);
+  }
+  return messages;
+}
+
+void add_gradients(const Model& model, Policy policy, const RankGroup& ranks, bool shard_in_node, std::vector<StepCollective>& all) {
+  const auto p = static_cast<double>(model.layout.numel), c = static_cast<double>(model.compute_bytes());
+  const double width = model.config.train->gradients == "bf16" && ranks.size() > 1 ? 2 : 4;
+  const double messages = messages_of(model.layout);
+  if (policy == Policy::kDdp) {
+    all.push_back({"gradients", Collective::kAllReduce, width * p / messages, messages, Span::kAll, true});
+    return;
+  }
+  const Span span = shard_in_node ? Span::kNode : Span::kAll;
+  all.push_back({"gradients", Collective::kReduceScatter, width * p / messages, messages, span, true});
+  if (shard_in_node && ranks.nodes > 1)
+    all.push_back({"gradients of the shards, between nodes", Collective::kAllReduce,
+                   width * p / messages / static_cast<double>(ranks.per_node), messages, Span::kAcross, true});
+  // zero3 gathers the student before the forward and before the backward pass, block by block
+  const double gathers = policy == Policy::kZero3 ? 2 : 1;
+  all.push_back({"student weights", Collective::kAllGather, c * p / messages, messages * gathers, span, policy == Policy::kZero3});
+  if (model.spec.teacher != TeacherPolicy::kNone || policy != Policy::kZero3)
+    all.push_back({"average weights", Collective::kAllGather, c * p / messages, messages, span, policy == Policy::kZero3});
+}
+
+double figures_of(const MethodSpec& spec) {
+  double metrics = 0;
+  for (const LossTerm& term : spec.terms) metrics += term.name == "koleo" || term.name == "gram" ? 1 : 3;
+  return metrics;
+}
+
+}  // namespace
+
+std::vector<StepCollective> collectives_of(const Model& model, Policy policy, const RankGroup& ranks, bool shard_in_node, int64_t batch) {
+  const MethodSpec& spec = model.spec;
+  const LossConfig& loss = *model.config.loss;
+  const auto n = static_cast<double>(ranks.size()), images = static_cast<double>(batch);
+  std::vector<StepCollective> all;
+  add_gradients(model, policy, ranks, shard_in_node, all);
+  all.push_back({"figures", Collective::kAllReduce, 8 * (n + 4 + figures_of(spec)), 1});
+  const double width = out_dim(spec.network.head.config), patch_width = out_dim(spec.network.patch_head.value_or(spec.network.head).config);
+  const auto rounds = static_cast<double>(1 + loss.sinkhorn_iterations);
+  if (has_term(spec, "dino") && loss.centring == "sinkhorn") all.push_back({"Sinkhorn-Knopp", Collective::kAllReduce, 4 * width, rounds});
+  if (has_term(spec, "patch") && loss.patch_centring == "sinkhorn")
+    all.push_back({"Sinkhorn-Knopp of patches", Collective::kAllReduce, 4 * patch_width, rounds});
+  if (spec.centre) all.push_back({"centre", Collective::kAllReduce, 4 * width, 1});
+  if (spec.patch_centre) all.push_back({"patch centre", Collective::kAllReduce, 4 * patch_width, 1});
+  const double dim = feature_dim(spec.network.backbone), globals = static_cast<double>(spec.views.global_count());
+  if (has_term(spec, "koleo") && loss.koleo_group > batch)
+    for (const auto& [what, kind] : {std::pair{"KoLeo", Collective::kAllGather}, std::pair{"KoLeo, backward", Collective::kReduceScatter}})
+      all.push_back({what, kind, 4 * dim * images * n, globals});
+  if (spec.name == "simclr") {
+    const double table = 2 * images * n * width;  // normalised in float32
+    all.push_back({"NT-Xent", Collective::kAllGather, 4 * table, 1});
+    all.push_back({"NT-Xent, backward", Collective::kReduceScatter, 4 * table, 1});
+  }
+  if (model.norms > 0) {
+    // each view of each network by itself: mean and variance of every channel with the count, and their two gradients
+    const auto views = static_cast<double>(model.resolutions.front().student.size());
+    const auto teacher = static_cast<double>(model.resolutions.front().teacher.size());
+    const auto gathered = [&](const char* what, double norms, double channels, double times) {
+      all.push_back({what, Collective::kAllGather, 4 * (2 * channels / norms + 1) * n, norms * times});
+    };
+    const auto norms = static_cast<double>(model.norms), channels = static_cast<double>(model.norm_channels);
+    gathered("batch statistics", norms, channels, views);
+    if (teacher > 0)
+      gathered("batch statistics of the teacher", norms - static_cast<double>(model.predictor_norms),
+               channels - static_cast<double>(model.predictor_channels), teacher);
+    all.push_back({"batch statistics, backward", Collective::kAllReduce, 8 * channels / norms, norms * views});
+  }
+  return all;
+}
+
+RankGroup group_of(Span span, const RankGroup& ranks) {
+  if (span == Span::kNode) return {1, ranks.per_node};
+  return span == Span::kAcross ? RankGroup{ranks.nodes, 1} : ranks;
+}
+
+double tensor_bytes(const std::vector<StepCollective>& collectives) {
+  double sum = 0;
+  for (const StepCollective& collective : collectives) sum += collective.bytes * collective.count;
+  return sum;
+}
+
+double call_count(const std::vector<StepCollective>& collectives) {
+  double sum = 0;
+  for (const StepCollective& collective : collectives) sum += collective.count;
+  return sum;
+}
+
+double sent_bytes(const StepCollective& collective, const RankGroup& ranks) {
+  return collective.count * sent_bytes(collective.kind, collective.bytes, group_of(collective.span, ranks).size());
+}
+
+double sent_bytes(const std::vector<StepCollective>& collectives, const RankGroup& ranks) {
+  double sum = 0;
+  for (const StepCollective& collective : collectives) sum += sent_bytes(collective, ranks);
+  return sum;
+}
+
+}  // namespace dinoxx::plan
