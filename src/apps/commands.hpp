@@ -6,6 +6,7 @@ namespace dinoxx {
 /// ExitCode.
 int run_pack(int argc, char** argv);
 int run_doctor(int argc, char** argv);
+int run_plan(int argc, char** argv);
 int run_info(int argc, char** argv);
 int run_train(int argc, char** argv);
 int run_eval(int argc, char** argv);

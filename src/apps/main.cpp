@@ -29,6 +29,7 @@ struct Command {
 };
 const std::vector<Command> kCommands{
     {"pack", "image files into a packed data set, read fast and checked", run_pack, false},
+    {"plan", "what a training takes on so many GPUs: memory, time, communication, price; what fits", run_plan, false},
     {"train", "learn features from packed images without labels", run_train, true},
     {"eval", "what the features are worth: nearest neighbours, few-shot, linear classifiers, fine-tuning, segmentation", run_eval, true},
     {"attend", "attention, principal components and similarity of the patches of one image", run_attend, false},
