@@ -42,7 +42,8 @@ void PlanLine::add_to(po::options_description& own) {
                                                                                            "that a GPU reaches to other nodes")(
       "mfu", number(mfu_, "SHARE"), "of the GPU's rate that a step reaches, measured; without it a roofline says")(
       "policy", po::value(&policy_)->value_name("NAME"), "ddp, zero1, zero2 or zero3 (not in this version); without it the plan chooses")(
-      "shards", po::value(&shards_)->value_name("all|node")->default_value(shards_), "ranks that share the state of zero1 and zero2")(
+      "shards", po::value(&shards_)->value_name("auto|all|node")->default_value(shards_),
+      "ranks that share the state of zero1 and zero2: all, those of each node, or what is better")(
       "data", po::value(&data_)->value_name("DATA"), "packed images: their number and size")(
       "images", po::value(&images_)->value_name("N"), "training images, where there is no --data; else those of ImageNet-1k")(
       "image-kb", number(image_kb_, "KB"), "of an encoded image, mean; without it 108 for photographs, as --data has it")(
@@ -85,6 +86,8 @@ Config PlanLine::configuration(const std::vector<Setting>& typed) const {
 
 void PlanLine::look_at_data(plan::Request& request) {
   if (!data_.empty()) {
+    if (!std::filesystem::exists(data_))
+      fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data_), "Pack the images first, or name --images");
     const auto dataset = Dataset::open(data_);
     const std::vector<uint64_t> ids = dataset->ids(Split::kTrain);
     if (ids.empty()) fail_usage(data_, "images in the split \"train\"", "none", "Pack images into a train folder, or name --images");
@@ -128,8 +131,9 @@ plan::Request PlanLine::request(Config& config, const std::vector<Setting>& type
     fail_usage("--price", "0 or more", fmt::format("{}", price_), "Give what a GPU costs for an hour");
   request.price = price_;
   if (!policy_.empty()) request.policy = plan::policy_from_name(policy_);
-  if (shards_ != "all" && shards_ != "node") fail_usage("--shards", "all or node", fmt::format("\"{}\"", shards_), "See docs/plan.md");
-  request.shard_in_node = shards_ == "node";
+  if (shards_ != "auto" && shards_ != "all" && shards_ != "node")
+    fail_usage("--shards", "auto, all or node", fmt::format("\"{}\"", shards_), "See docs/plan.md");
+  if (shards_ != "auto") request.shard_in_node = shards_ == "node";
   plan::check_request(config, request);
   config = resolve_config(config, request.images, 1, nullptr, static_cast<int>(request.nodes * request.per_node));
   return request;

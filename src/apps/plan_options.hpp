@@ -29,7 +29,7 @@ class PlanLine {
   Config configuration(const std::vector<Setting>& typed) const;
   void look_at_data(plan::Request& request);
 
-  std::string config_, gpu_ = "h100", policy_, teacher_arch_, shards_ = "all", data_;
+  std::string config_, gpu_ = "h100", policy_, teacher_arch_, shards_ = "auto", data_;
   std::vector<std::string> set_;
   std::filesystem::path json_, html_;
   int64_t nodes_ = 1, per_node_ = 1, images_ = 0, cores_ = 0;

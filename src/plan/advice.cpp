@@ -32,13 +32,14 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
   if (!best.spread.recompute && first.spread.recompute) said.emplace_back("Set model.recompute = no: the memory is there.");
 }
 
-// The fewest GPUs, doubling from those that are asked for, on which a policy fits with `batch` images of each.
-int64_t enough_gpus(const Plan& plan, Policy policy, int64_t batch) {
-  const int64_t per_node = plan.request.per_node;
-  for (int64_t nodes = plan.request.nodes; nodes * per_node <= kMostGpus; nodes *= 2) {
-    const Estimate e =
-        estimate(plan.model, plan.request, {{nodes, per_node}, batch, policy, plan.model.vit() != nullptr, plan.request.shard_in_node});
-    if (e.fits) return nodes * per_node;
+// The fewest GPUs that share the same batch with zero3.
+int64_t enough_for_zero3(const Plan& plan) {
+  const int64_t batch = plan.best().spread.batch * plan.best().spread.ranks.size();
+  for (int64_t nodes = plan.request.nodes; nodes * plan.request.per_node <= kMostGpus; nodes *= 2) {
+    const RankGroup ranks{nodes, plan.request.per_node};
+    if (batch % ranks.size() != 0) return 0;
+    if (estimate(plan.model, plan.request, {ranks, batch / ranks.size(), Policy::kZero3, plan.model.vit() != nullptr}).fits)
+      return ranks.size();
   }
   return 0;
 }
@@ -58,14 +59,14 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
     most = batch;
     would.push_back(fmt::format("{} images a GPU with {}, a batch of {}", batch, way_name(e.spread), batch * e.spread.ranks.size()));
   }
-  for (const Policy policy : {Policy::kZero1, Policy::kZero2}) {
-    const int64_t gpus = enough_gpus(plan, policy, least.spread.batch);
-    if (gpus > plan.request.nodes * plan.request.per_node)
-      would.push_back(fmt::format("{} GPUs with {}{}, {} images each, a batch of {}", gpus, policy_name(policy),
-                                  plan.model.vit() ? " and model.recompute" : "", least.spread.batch, gpus * least.spread.batch));
+  for (const Row& row : plan.scaling) {
+    if (row.gpus <= least.spread.ranks.size() || !row.estimate.fits) continue;
+    would.push_back(fmt::format("the same batch on {} GPUs with {}, {} images each", row.gpus, way_name(row.estimate.spread),
+                                row.estimate.spread.batch));
+    break;
   }
-  const int64_t sharded = enough_gpus(plan, Policy::kZero3, least.spread.batch);
-  if (sharded > 0) would.push_back(fmt::format("{} GPUs with zero3, which is not in this version", sharded));
+  if (const int64_t gpus = enough_for_zero3(plan); gpus > 0)
+    would.push_back(fmt::format("the same batch on {} GPUs with zero3, which is not in this version", gpus));
   for (const std::string& name : gpu_names()) {
     const GpuFacts other = gpu_facts(name);
     if (other.memory > memory && least.memory.total() <= other.memory) would.push_back(fmt::format("the same on {}", name));
@@ -101,7 +102,8 @@ void about_binding(const Plan& plan, std::vector<std::string>& said) {
 }  // namespace
 
 std::string way_name(const Spread& spread) {
-  return policy_name(spread.policy) + (spread.recompute ? " with model.recompute" : "");
+  return policy_name(spread.policy) + (spread.policy != Policy::kDdp && spread.shard_in_node ? "/node" : "") +
+         (spread.recompute ? " with model.recompute" : "");
 }
 
 std::string gigabytes(double bytes) {
@@ -110,6 +112,7 @@ std::string gigabytes(double bytes) {
 
 std::vector<std::string> advice(const Plan& plan) {
   std::vector<std::string> said;
+  if (plan.best().spread.policy == Policy::kZero3) said.emplace_back("zero3 is not in this version: it cannot be run yet.");
   if (!plan.best().fits) {
     what_would_fit(plan, said);
     if (!plan.best().refused.empty()) said.push_back("The method refuses this: " + plan.best().refused + ".");
@@ -118,8 +121,11 @@ std::vector<std::string> advice(const Plan& plan) {
   why_chosen(plan, said);
   about_batch(plan, said);
   about_binding(plan, said);
-  said.push_back(fmt::format("Checkpoints cost least every {:.0f} steps ({:.0f} minutes): checkpoint.every = {:.0f}it.", plan.saving.steps,
-                             plan.saving.interval / 60, plan.saving.steps));
+  if (plan.saving.steps < static_cast<double>(plan.totals.steps))
+    said.push_back(fmt::format("Checkpoints cost least every {:.0f} steps ({:.0f} minutes): checkpoint.every = {:.0f}it.",
+                               plan.saving.steps, plan.saving.interval / 60, plan.saving.steps));
+  else
+    said.emplace_back("The run is shorter than the time between checkpoints that costs least: one at its end is enough.");
   return said;
 }
 

@@ -6,7 +6,7 @@ namespace dinoxx::plan {
 /// What a plan proposes, and why: policy, recomputing, batch, checkpoints; where nothing fits, what it needs and what would fit.
 std::vector<std::string> advice(const Plan& plan);
 
-/// "ddp", "zero2 with model.recompute".
+/// "ddp", "zero2 with model.recompute"; "zero1/node": shards within each node.
 std::string way_name(const Spread& spread);
 /// "12.3 GB".
 std::string gigabytes(double bytes);

@@ -51,7 +51,11 @@ std::vector<Estimate> ways(const Model& model, const Request& request, const Ran
   if (model.vit()) recomputes.push_back(!configured);
   std::vector<Estimate> all;
   for (const bool recompute : recomputes)
-    for (const Policy policy : policies) all.push_back(estimate(model, request, {ranks, batch, policy, recompute, request.shard_in_node}));
+    for (const Policy policy : policies) {
+      std::vector<bool> in_node{request.shard_in_node.value_or(false)};
+      if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
+      for (const bool within : in_node) all.push_back(estimate(model, request, {ranks, batch, policy, recompute, within}));
+    }
   return all;
 }
 

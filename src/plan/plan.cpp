@@ -84,8 +84,9 @@ void check_request(const Config& config, const Request& request) {
   };
   if (request.nodes < 1) fail_usage("--nodes", "1 or more", std::to_string(request.nodes), "Say how many nodes the job gets");
   if (request.per_node < 1) fail_usage("--gpus-per-node", "1 or more", std::to_string(request.per_node), "Say how many GPUs a node has");
-  const int64_t ranks = request.nodes * request.per_node;
-  if (ranks > kMostGpus || request.nodes > kMostGpus)
+  const bool many = request.nodes > kMostGpus || request.per_node > kMostGpus;  // their product might not be a number
+  const int64_t ranks = many ? 0 : request.nodes * request.per_node;
+  if (many || ranks > kMostGpus)
     fail_usage("--nodes", fmt::format("at most {} GPUs", kMostGpus), fmt::format("{} nodes of {}", request.nodes, request.per_node),
                "Plan for fewer");
   const int64_t batch = config.train->batch_size;

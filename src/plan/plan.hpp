@@ -23,7 +23,7 @@ struct Request {
   double restart = 300;                   ///< seconds from a failure to the next step
   double price = 0;                       ///< of one GPU for an hour; 0: not given
   std::optional<Policy> policy;           ///< absent: the plan chooses
-  bool shard_in_node = false;
+  std::optional<bool> shard_in_node;      ///< shards within each node, or over all ranks; absent: the plan chooses
 };
 
 /// One way to run it.

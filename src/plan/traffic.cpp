@@ -7,12 +7,6 @@
 namespace dinoxx::plan {
 namespace {
 
-bool has_term(const MethodSpec& spec, std::string_view name) {
-  for (const LossTerm& term : spec.terms)
-    if (term.name == name) return true;
-  return false;
-}
-
 // GradientSync sends neighbouring buckets together until they have this much.
 double messages_of(const ParamLayout& layout) {
   const int64_t least = gradient_path(at::Device(at::kCUDA)).message_bytes;
@@ -71,10 +65,10 @@ std::vector<StepCollective> collectives_of(const Model& model, Policy policy, co
   if (has_term(spec, "koleo") && loss.koleo_group > batch)
     for (const auto& [what, kind] : {std::pair{"KoLeo", Collective::kAllGather}, std::pair{"KoLeo, backward", Collective::kReduceScatter}})
       all.push_back({what, kind, 4 * dim * images * n, globals});
-  if (spec.name == "simclr") {
+  if (compares_ranks(spec)) {
     const double table = 2 * images * n * width;  // normalised in float32
-    all.push_back({"NT-Xent", Collective::kAllGather, 4 * table, 1});
-    all.push_back({"NT-Xent, backward", Collective::kReduceScatter, 4 * table, 1});
+    all.push_back({"outputs of all ranks", Collective::kAllGather, 4 * table, 1});
+    all.push_back({"outputs of all ranks, backward", Collective::kReduceScatter, 4 * table, 1});
   }
   if (model.norms > 0) {
     // each view of each network by itself: mean and variance of every channel with the count, and their two gradients

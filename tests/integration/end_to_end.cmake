@@ -5,7 +5,7 @@ target_include_directories(dinoxx_test_program PUBLIC end_to_end ${PROJECT_SOURC
 target_compile_definitions(dinoxx_test_program PRIVATE DINOXX_PROGRAM="$<TARGET_FILE:dinoxx>" DINOXX_MPIEXEC="${MPIEXEC_EXECUTABLE} ${end_to_end_mpi_flags}")
 target_link_libraries(dinoxx_test_program PUBLIC dinoxx_flags dinoxx_formats GTest::gtest GTest::gmock)
 add_dependencies(dinoxx_test_program dinoxx)
-foreach(test info pack_line end_to_end bad_input_eval bad_input_train)
+foreach(test info plan_command pack_line end_to_end bad_input_eval bad_input_train)
   dinoxx_test(integration_${test} SOURCES end_to_end/${test}_test.cpp DEPS dinoxx_test_program dinoxx_data LABELS integration TIMEOUT 600)
   set_tests_properties(integration_${test} PROPERTIES PROCESSORS 2)
 endforeach()

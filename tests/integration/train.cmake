@@ -25,6 +25,9 @@ endforeach()
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME integration_documented COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/documented_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR}
   ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}")
+# The table of every recipe's plan, as docs/plan.md has it.
+add_test(NAME integration_plan_table COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tests/plan_table.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR})
+set_tests_properties(integration_plan_table PROPERTIES LABELS integration TIMEOUT 300)
 set_tests_properties(integration_documented PROPERTIES LABELS integration TIMEOUT 600 PROCESSORS 2)
 # Options and keys that messages name.
 add_test(NAME integration_advice COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/advice_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR})

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "config/architectures.hpp"
@@ -153,7 +154,12 @@ Model make_model(const Config& resolved, const BackboneConfig& teacher) {
 }
 
 Model make_model(const Config& resolved, const std::string& teacher_arch) {
-  if (find_method(resolved.train->method).teacher != TeacherPolicy::kFrozen) return make_model(resolved, BackboneConfig(VitConfig()));
+  if (find_method(resolved.train->method).teacher != TeacherPolicy::kFrozen) {
+    if (!teacher_arch.empty())
+      fail_usage("--teacher-arch", "a method with a frozen teacher", fmt::format("train.method = {}", resolved.train->method),
+                 "Leave it out");
+    return make_model(resolved, BackboneConfig(VitConfig()));
+  }
   const std::string arch = teacher_arch.empty() ? "vit_large" : teacher_arch;
   if (family_of(arch) != Family::kVit)
     fail_usage("--teacher-arch", "a vision transformer", fmt::format("\"{}\"", arch), "Name one, as vit_large");
@@ -163,6 +169,19 @@ Model make_model(const Config& resolved, const std::string& teacher_arch) {
   Model model = make_model(resolved, BackboneConfig(teacher));
   if (teacher_arch.empty()) model.notes.emplace_back("the frozen teacher is taken to be a vit_large; --teacher-arch names another");
   return model;
+}
+
+bool needs(const MethodSpec& spec, Need need) {
+  return std::any_of(spec.terms.begin(), spec.terms.end(),
+                     [&](const LossTerm& term) { return std::find(term.needs.begin(), term.needs.end(), need) != term.needs.end(); });
+}
+
+bool has_term(const MethodSpec& spec, std::string_view name) {
+  return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
+}
+
+bool compares_ranks(const MethodSpec& spec) {
+  return spec.teacher == TeacherPolicy::kNone && needs(spec, Need::kTwoViews);
 }
 
 double kept_share(const VitConfig& config, int64_t block, int64_t batch) {

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/config.hpp"
@@ -60,6 +61,12 @@ Model make_model(const Config& resolved, const std::string& teacher_arch = "");
 
 /// The same with a teacher of this configuration (tests).
 Model make_model(const Config& resolved, const BackboneConfig& teacher);
+
+/// Whether a term of the method has this need, or this name.
+bool needs(const MethodSpec& spec, Need need);
+bool has_term(const MethodSpec& spec, std::string_view name);
+/// Whether the loss compares the outputs of all ranks with each other: two views and no teacher.
+bool compares_ranks(const MethodSpec& spec);
 
 /// Share of a block's samples that its branches run for in training: 1 but for stochastic depth in the form "subset".
 double kept_share(const VitConfig& config, int64_t block, int64_t batch);

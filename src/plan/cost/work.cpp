@@ -27,16 +27,6 @@ Cost mean_cost(const ProjectionConfig& head, double rows, int64_t element) {
   return head_cost(inner, rows, element, false);
 }
 
-bool needs(const MethodSpec& spec, Need need) {
-  for (const LossTerm& term : spec.terms)
-    if (std::find(term.needs.begin(), term.needs.end(), need) != term.needs.end()) return true;
-  return false;
-}
-
-bool has_term(const MethodSpec& spec, std::string_view name) {
-  return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
-}
-
 BackboneConfig with_recompute(BackboneConfig backbone, bool recompute) {
   if (auto* vit = std::get_if<VitConfig>(&backbone)) vit->recompute = recompute;
   return backbone;
@@ -110,7 +100,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bo
     const double features = static_cast<double>(spec.views.global_count()) * images;
     work.losses.products.push_back({features, group, static_cast<double>(feature_dim(backbone)), 1});
   }
-  if (has_term(spec, "ntxent") || spec.name == "simclr") work.losses.products.push_back({rows, rows, width, 3});
+  if (compares_ranks(spec)) work.losses.products.push_back({rows, rows, width, 3});
 
   const double at_losses = network.saved + heads.saved + 2 * student_logits + teacher_logits + gram.bytes + heads.backward;
   const double at_blocks = network.saved + student_logits + teacher_logits + network.backward;

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "plan/choose.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
@@ -21,6 +22,7 @@ json estimate_json(const Model& model, const Estimate& e) {
            {"gpus", e.spread.ranks.size()},
            {"images_per_gpu", e.spread.batch},
            {"shards", e.spread.shards()},
+           {"shards_within_node", e.spread.policy != Policy::kDdp && e.spread.shard_in_node},
            {"fits", e.fits},
            {"memory", memory},
            {"memory_total", e.memory.total()},
@@ -62,6 +64,8 @@ json plan_json(const Plan& plan) {
     entry["cores_per_gpu"] = row.cores_per_gpu;
     scaling.push_back(std::move(entry));
   }
+  Spread sharded = plan.best().spread;
+  sharded.policy = Policy::kZero3;
   return {{"config", request.config},
           {"nodes", request.nodes},
           {"gpus_per_node", request.per_node},
@@ -81,6 +85,7 @@ json plan_json(const Plan& plan) {
           {"parameters", {{"parts", parts}, {"all", plan.model.parameters}, {"padded", plan.model.layout.numel}}},
           {"choices", choices},
           {"chosen", plan.chosen},
+          {"not_in_this_version", estimate_json(plan.model, estimate(plan.model, request, sharded))},
           {"largest_batch_per_gpu", plan.largest_batch},
           {"loading",
            {{"cores", plan.loading.cores},

@@ -47,7 +47,7 @@ Html memory_table(const Plan& plan) {
 
 Html step_table(const Plan& plan) {
   const StepTime& time = plan.best().time;
-  Table table(fmt::format("One step as proposed, {:.2f} TFLOP; {} binds", time.flops / 1e12, time.binds()), {"what", "ms"});
+  Table table(fmt::format("One step as proposed, {:.2f} TFLOP; bound by {}", time.flops / 1e12, time.binds()), {"what", "ms"});
   const std::pair<const char*, double> rows[] = {{"products", time.products},
                                                  {"attention", time.attention},
                                                  {"elementwise passes", time.passes},
@@ -62,7 +62,7 @@ Html step_table(const Plan& plan) {
 
 Html scaling_table(const Plan& plan) {
   Table table("The batch shared out over more GPUs",
-              {"GPUs", "images a GPU", "way", "GB", "ms a step", "images/s", "days", "GPU-hours", "cores a GPU", "binds"});
+              {"GPUs", "images a GPU", "way", "GB", "ms a step", "images/s", "days", "GPU-hours", "cores a GPU", "bound by"});
   for (const Row& row : plan.scaling) {
     const Estimate& e = row.estimate;
     std::vector<Cell> cells{number(std::to_string(row.gpus)), number(std::to_string(e.spread.batch)), words(way_name(e.spread)),

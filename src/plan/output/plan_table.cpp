@@ -11,10 +11,6 @@
 namespace dinoxx::plan {
 namespace {
 
-std::string millions(int64_t elements) {
-  return fmt::format("{:.2f} M", static_cast<double>(elements) / 1e6);
-}
-
 std::string of_network(const Model& model) {
   std::string text = "parameters, millions\n";
   for (const PartSizes& part : model.parts)
@@ -22,6 +18,11 @@ std::string of_network(const Model& model) {
   text += fmt::format("  {:<26} {:>12.3f}\n", "all", static_cast<double>(model.parameters) / 1e6);
   if (model.frozen) text += fmt::format("  {:<26} {:>12.3f}\n", "frozen teacher", static_cast<double>(model.frozen_elements) / 1e6);
   return text;
+}
+
+std::string column_name(Spread spread) {
+  spread.recompute = false;
+  return way_name(spread) + (spread.policy == Policy::kZero3 ? "*" : "");
 }
 
 std::string of_memory(const Plan& plan) {
@@ -38,8 +39,7 @@ std::string of_memory(const Plan& plan) {
   }
   std::string text = fmt::format("memory a GPU, GB, {} images each{}\n  {:<26}", plan.best().spread.batch,
                                  plan.best().spread.recompute ? ", model.recompute" : "", "");
-  for (const Estimate& e : columns)
-    text += fmt::format(" {:>9}", policy_name(e.spread.policy) + (e.spread.policy == Policy::kZero3 ? "*" : ""));
+  for (const Estimate& e : columns) text += fmt::format(" {:>10}", column_name(e.spread));
   text += "\n";
   std::vector<std::string> parts;
   for (const Estimate& e : columns)
@@ -47,13 +47,13 @@ std::string of_memory(const Plan& plan) {
       if (std::find(parts.begin(), parts.end(), part.part) == parts.end()) parts.push_back(part.part);
   for (const std::string& part : parts) {
     text += fmt::format("  {:<26}", part);
-    for (const Estimate& e : columns) text += fmt::format(" {:>9.2f}", e.memory.of(part) / 1e9);
+    for (const Estimate& e : columns) text += fmt::format(" {:>10.2f}", e.memory.of(part) / 1e9);
     text += "\n";
   }
   text += fmt::format("  {:<26}", "all");
-  for (const Estimate& e : columns) text += fmt::format(" {:>9.2f}", e.memory.total() / 1e9);
+  for (const Estimate& e : columns) text += fmt::format(" {:>10.2f}", e.memory.total() / 1e9);
   text += fmt::format("\n  {:<26}", fmt::format("of {}", gigabytes(plan.request.gpu.memory)));
-  for (const Estimate& e : columns) text += fmt::format(" {:>9}", e.fits ? "fits" : "too much");
+  for (const Estimate& e : columns) text += fmt::format(" {:>10}", e.fits ? "fits" : "too much");
   return text + (plan.request.policy ? "\n" : "\n  * zero3 is not in this version\n");
 }
 
@@ -73,8 +73,7 @@ std::string of_step(const Plan& plan) {
   row("communication", time.communication, fmt::format("  {:.1f} ms of it not hidden", 1e3 * time.exposed));
   if (time.loading > 0) row("loading", time.loading, "  at the same time");
   row("step", time.total(),
-      fmt::format("  {:.1f} % of the device's rate; {} bind{}", 100 * time.flops / time.total() / peak, time.binds(),
-                  time.binds().ends_with('s') ? "" : "s"));
+      fmt::format("  {:.1f} % of the device's rate; bound by {}", 100 * time.flops / time.total() / peak, time.binds()));
   const auto collectives = collectives_of(plan.model, best.spread.policy, best.spread.ranks, best.spread.shard_in_node, best.spread.batch);
   if (best.spread.ranks.size() > 1) {
     text += fmt::format("  {:<40} {:>6} {:>11} {:>12}\n", "collectives of a step", "calls", "MB in all", "MB sent");
@@ -104,12 +103,12 @@ std::string of_run(const Plan& plan) {
 
 std::string of_scaling(const Plan& plan) {
   std::string text =
-      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>24} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
+      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>31} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
                   plan.scaling.empty() ? 1 : plan.scaling.back().gpus, plan.model.config.train->batch_size, "GPUs", "img/GPU", "way", "GB",
-                  "ms", "img/s", "days", "GPU-hours", "cores/GPU", "binds");
+                  "ms", "img/s", "days", "GPU-hours", "cores/GPU", "bound by");
   for (const Row& row : plan.scaling) {
     const Estimate& e = row.estimate;
-    text += fmt::format("  {:>5} {:>8} {:>24} {:>9.1f} ", row.gpus, e.spread.batch, way_name(e.spread), e.memory.total() / 1e9);
+    text += fmt::format("  {:>5} {:>8} {:>31} {:>9.1f} ", row.gpus, e.spread.batch, way_name(e.spread), e.memory.total() / 1e9);
     if (!e.fits) {
       text += "  does not fit\n";
       continue;
@@ -133,25 +132,6 @@ std::string plan_text(const Plan& plan) {
   for (const std::string& sentence : plan.advice) text += "  " + sentence + "\n";
   for (const std::string& note : plan.model.notes) text += "  Assumed: " + note + ".\n";
   return text;
-}
-
-std::string markdown_head() {
-  return "| recipe | parameters | images a GPU | ddp | zero1 | zero2 | proposed | step | images/s | days | binds "
-         "|\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-}
-
-std::string markdown_row(const std::string& name, const Plan& plan) {
-  const Estimate& best = plan.best();
-  const auto memory = [&](Policy policy) -> std::string {
-    for (const Estimate& e : plan.choices)
-      if (e.spread.policy == policy && e.spread.recompute == plan.choices.front().spread.recompute)
-        return fmt::format("{:.1f}", e.memory.total() / 1e9);
-    return "-";
-  };
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {} | {:.0f} ms | {:.0f} | {:.2f} | {} |\n", name, millions(plan.model.parameters),
-                     best.spread.batch, memory(Policy::kDdp), memory(Policy::kZero1), memory(Policy::kZero2),
-                     best.fits ? way_name(best.spread) : "nothing fits", 1e3 * best.time.total(), best.images_per_second(),
-                     plan.totals.seconds / 86400, best.time.binds());
 }
 
 }  // namespace dinoxx::plan

@@ -24,7 +24,7 @@ TEST(Commands, AnUnknownOneIsAnsweredFromTheirTable) {
   const RunResult help = dinoxx_run("--help");
   EXPECT_EQ(help.code, 0);
   for (const char* name :
-       {"pack", "train", "eval", "attend", "propagate", "match", "embed", "predict", "report", "compare", "weights", "doctor", "info"}) {
+       {"pack", "plan", "train", "eval", "attend", "propagate", "match", "embed", "predict", "report", "compare", "weights", "doctor", "info"}) {
     EXPECT_THAT(help.output, HasSubstr("\n  " + std::string(name) + " "));
     EXPECT_THAT(result.output, testing::ContainsRegex("one of .*\\b" + std::string(name) + "\\b.*, found"));
   }

@@ -284,6 +284,20 @@ TEST(Choice, TheSimplestThatFits) {
   EXPECT_NE(best(ddp - 1).spread.policy, Policy::kDdp);
 }
 
+// Over many nodes the hops of all ranks cost more than the memory that a shard of a node takes.
+TEST(Choice, ShardsWithinNodesWhereRingsAreLong) {
+  const Model model = tiny_model("[train]\nprecision = bf16\n");
+  Request request = small_request(1e12);
+  request.nodes = 512, request.per_node = 8;
+  request.policy = Policy::kZero1;
+  const auto all = ways(model, request, {512, 8}, 1);
+  EXPECT_EQ(all.size(), 4u);  // both settings of model.recompute
+  EXPECT_TRUE(all[best_of(all)].spread.shard_in_node);
+  EXPECT_EQ(all[best_of(all)].spread.shards(), 8);
+  request.shard_in_node = false;
+  EXPECT_EQ(ways(model, request, {512, 8}, 1).size(), 2u);
+}
+
 TEST(Choice, LargestBatchIsTheLast) {
   const Model model = tiny_model();
   const Request request = small_request(2e9);
