@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "choose.hpp"
+#include "parallel/parallel_config.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
@@ -19,9 +20,7 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
   if (plan.chosen == 0) {
     said.push_back(fmt::format("{} fits, {} a GPU{}.", way_name(best.spread), memory_words(plan, best),
                                plan.choices.size() > 1 ? "; nothing else that fits is faster by more than 1 %" : ""));
-    return;
-  }
-  if (!first.fits)
+  } else if (!first.fits)
     said.push_back(fmt::format("{}: {} a GPU, where {} needs {}.", way_name(best.spread), memory_words(plan, best), way_name(first.spread),
                                gigabytes(first.memory.total())));
   else
@@ -29,6 +28,12 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
                                way_name(first.spread), 1e3 * first.time.total()));
   if (best.spread.recompute && !first.spread.recompute)
     said.emplace_back("Set model.recompute = yes: without it nothing fits, or is slower.");
+  const Spread& way = best.spread;
+  const ParallelConfig& now = *plan.model.config.parallel;
+  const std::string within = way.shard_in_node ? "node" : "all";
+  if (way.policy != Policy::kZero3 && (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within)))
+    said.push_back(fmt::format("Set parallel.sync = {}{}.", policy_name(way.policy),
+                               way.policy == Policy::kDdp ? "" : fmt::format(" and parallel.shard_within = {}", within)));
   if (!best.spread.recompute && first.spread.recompute) said.emplace_back("Set model.recompute = no: the memory is there.");
 }
 
@@ -44,17 +49,34 @@ int64_t enough_for_zero3(const Plan& plan) {
   return 0;
 }
 
+// The fewest parts of a step, doubling, for which some policy fits; the fastest of these.
+Estimate enough_parts(const Plan& plan) {
+  Estimate best;
+  for (int64_t parts = 2 * plan.best().spread.parts; !best.fits && plan.best().spread.batch % parts == 0; parts *= 2)
+    for (const Estimate& way : plan.choices) {
+      Spread spread = way.spread;
+      spread.parts = parts;
+      const Estimate e = estimate(plan.model, plan.request, spread);
+      if (e.fits && e.refused.empty() && (!best.fits || e.time.total() < best.time.total())) best = e;
+    }
+  return best;
+}
+
 void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
   const Estimate& least = plan.best();
   const double memory = plan.request.gpu.memory;
-  said.push_back(fmt::format(
-      "Nothing fits with {} images a GPU. {} needs least: {} a GPU, {} more than there is; {} of it is state, which no batch changes.",
-      least.spread.batch, way_name(least.spread), gigabytes(least.memory.total()), gigabytes(least.memory.total() - memory),
-      gigabytes(state_bytes(plan.model, least.spread.policy, least.spread.shards()))));
+  said.push_back(
+      fmt::format("Nothing fits with {} images a GPU at once. {} needs least: {} a GPU, {} more than there is; {} of it is state, which no "
+                  "batch changes.",
+                  least.spread.at_once(), way_name(least.spread), gigabytes(least.memory.total()), gigabytes(least.memory.total() - memory),
+                  gigabytes(state_bytes(plan.model, least.spread.policy, least.spread.shards()))));
   std::vector<std::string> would;
+  if (const Estimate in_parts = enough_parts(plan); in_parts.fits)
+    would.push_back(fmt::format("the same batch on these GPUs with train.accumulate = {} and {}, {:.1f} s a step", in_parts.spread.parts,
+                                way_name(in_parts.spread), in_parts.time.total()));
   int64_t most = 0;
   for (const Estimate& e : plan.choices) {
-    const int64_t batch = largest_batch(plan.model, plan.request, e.spread, e.spread.batch);
+    const int64_t batch = largest_batch(plan.model, plan.request, e.spread, e.spread.at_once());
     if (batch <= most) continue;
     most = batch;
     would.push_back(fmt::format("{} images a GPU with {}, a batch of {}", batch, way_name(e.spread), batch * e.spread.ranks.size()));
@@ -78,10 +100,10 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
 void about_batch(const Plan& plan, std::vector<std::string>& said) {
   const Estimate& best = plan.best();
   const int64_t ranks = best.spread.ranks.size();
-  if (plan.largest_batch > best.spread.batch)
-    said.push_back(fmt::format("Up to {} images a GPU fit; the batch of {} has {}. {}", plan.largest_batch, best.spread.batch * ranks,
-                               best.spread.batch,
-                               plan.largest_batch >= 2 * best.spread.batch && ranks > 1
+  if (plan.largest_batch > best.spread.at_once())
+    said.push_back(fmt::format("Up to {} images a GPU fit at once; the batch of {} has {}. {}", plan.largest_batch,
+                               best.spread.batch * ranks, best.spread.at_once(),
+                               plan.largest_batch >= 2 * best.spread.at_once() && ranks > 1
                                    ? "Half as many GPUs would hold the same batch."
                                    : "A larger batch is another training: its rate and its length change with it."));
   if (!best.refused.empty()) said.push_back("The method refuses this: " + best.refused + ".");

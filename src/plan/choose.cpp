@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "dinoxx/base/error.hpp"
-#include "loss/loss_config.hpp"
+#include "train/training_config.hpp"
 
 namespace dinoxx::plan {
 namespace {
@@ -29,12 +29,12 @@ double Estimate::images_per_second() const {
 Estimate estimate(const Model& model, const Request& request, const Spread& spread) {
   Estimate e;
   e.spread = spread;
-  e.memory = memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), mean_work(model, spread.batch, spread.recompute));
+  e.memory = memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), mean_work(model, spread.at_once(), spread.recompute));
   e.fits = e.memory.total() <= request.gpu.memory;
   const double cores = static_cast<double>(request.cores_per_node) / static_cast<double>(spread.ranks.per_node);
   e.time = step_time(model, spread, request.gpu, {request.mfu, seconds_per_image(model, request), cores});
   try {
-    check_batch(model.spec, spread.batch, static_cast<int>(spread.ranks.size()));
+    check_batch(model.spec, spread.at_once(), static_cast<int>(spread.ranks.size()));
   } catch (const UsageError& error) {
     e.refused = error.what();
     while (e.refused.ends_with('.')) e.refused.pop_back();
@@ -54,7 +54,8 @@ std::vector<Estimate> ways(const Model& model, const Request& request, const Ran
     for (const Policy policy : policies) {
       std::vector<bool> in_node{request.shard_in_node.value_or(false)};
       if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
-      for (const bool within : in_node) all.push_back(estimate(model, request, {ranks, batch, policy, recompute, within}));
+      for (const bool within : in_node)
+        all.push_back(estimate(model, request, {ranks, batch, policy, recompute, within, model.config.train->accumulate}));
     }
   return all;
 }
@@ -87,11 +88,10 @@ int64_t group_of(const Model& model) {
   return group;
 }
 
-int64_t largest_batch(const Model& model, const Request& request, Spread spread, int64_t most) {
+int64_t largest_batch(const Model& model, const Request& request, const Spread& spread, int64_t most) {
   const int64_t group = group_of(model);
   const auto fits = [&](int64_t groups) {
-    spread.batch = groups * group;
-    const Work work = mean_work(model, spread.batch, spread.recompute);
+    const Work work = mean_work(model, groups * group, spread.recompute);
     return memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), work).total() <= request.gpu.memory;
   };
   int64_t low = 0, high = std::max<int64_t>(most / group, 1);  // `low` groups fit, more than `high` are not asked for

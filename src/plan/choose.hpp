@@ -10,8 +10,8 @@ Estimate estimate(const Model& model, const Request& request, const Spread& spre
 std::vector<Estimate> ways(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch);
 /// Of these the fastest that fits, the simplest of equals (within one per cent); where none fits, the one that needs least.
 size_t best_of(const std::vector<Estimate>& ways);
-/// The most images of a rank for which it fits, at most `most`, as a multiple of what the configuration groups; 0: none.
-int64_t largest_batch(const Model& model, const Request& request, Spread spread, int64_t most = 4096);
+/// The most images that a rank may compute at once, at most `most`, as a multiple of what the configuration groups; 0: none.
+int64_t largest_batch(const Model& model, const Request& request, const Spread& spread, int64_t most = 4096);
 /// Images that must stay together on a rank: the least common multiple of the groups of masks, KoLeo and stochastic depth.
 int64_t group_of(const Model& model);
 /// The same for some number of GPUs.

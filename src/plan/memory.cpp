@@ -63,7 +63,7 @@ Shares shares_of(Policy policy, double shards) {
 }
 
 std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards) {
-  const auto p = static_cast<double>(model.layout.numel), s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
+  const auto p = static_cast<double>(model.padded(shards)), s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
   const bool bf16 = model.compute_bytes() == 2;
   const Shares share = shares_of(policy, s);
   // float32 networks of ddp compute in the masters themselves; a shard cannot

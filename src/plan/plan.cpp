@@ -65,7 +65,7 @@ std::vector<Row> scaling_of(const Model& model, const Request& request) {
   std::vector<Row> rows;
   for (const int64_t gpus : gpu_counts(request)) {
     const int64_t batch = model.config.train->batch_size;
-    if (batch % gpus != 0) continue;
+    if (batch % (gpus * model.config.train->accumulate) != 0) continue;
     const std::vector<Estimate> all = ways(model, request, ranks_of(gpus, request.per_node), batch / gpus);
     Row row{.gpus = gpus, .estimate = all[best_of(all)]};
     const Saving saving = saving_of(model, request, row.estimate);
@@ -96,6 +96,10 @@ void check_request(const Config& config, const Request& request) {
                batch < ranks ? fmt::format("Use at most {} GPUs, or set --train.batch_size {}", batch, ranks)
                              : fmt::format("Set --train.batch_size {} or {}, or change the number of GPUs", batch / ranks * ranks,
                                            (batch / ranks + 1) * ranks));
+  const int64_t parts = config.train->accumulate, of_rank = batch / ranks;
+  if (of_rank % parts != 0)
+    fail_usage("train.accumulate", fmt::format("a divisor of the {} images of a rank", of_rank), std::to_string(parts),
+               "Change it, the batch or the number of GPUs");
   if (request.images < 1) fail_usage("--images", "1 or more", "0", "Say how many images the training set has");
   positive("--write", request.write_rate);
   positive("--mtbf-hours", request.node_mtbf);

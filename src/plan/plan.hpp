@@ -71,7 +71,7 @@ struct Plan {
   Model model;
   std::vector<Estimate> choices;    ///< of the requested GPUs: each policy as configured, then with the other model.recompute
   size_t chosen = 0;                ///< of these
-  int64_t largest_batch = 0;        ///< images of a GPU that fit as chosen; 0: none
+  int64_t largest_batch = 0;        ///< images of a GPU at once that fit as chosen; 0: none
   std::vector<std::string> advice;  ///< what is proposed and why, in sentences
   Loading loading;
   Saving saving;

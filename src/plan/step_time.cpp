@@ -52,11 +52,12 @@ std::string StepTime::binds() const {
 }
 
 StepTime step_time(const Model& model, const Spread& spread, const GpuFacts& gpu, const StepRates& rates) {
-  const Work work = mean_work(model, spread.batch, spread.recompute);
+  const Work work = mean_work(model, spread.at_once(), spread.recompute);  // of one part
+  const auto parts = static_cast<double>(spread.parts);
   const auto element = static_cast<double>(model.compute_bytes());
   const double peak = element == 2 ? gpu.bf16_rate : gpu.fp32_rate, bandwidth = gpu.bandwidth * gpu.bandwidth_share;
   StepTime time;
-  time.flops = work.flops();
+  time.flops = parts * work.flops();
   double backward = work.student.backward_flops / std::max(work.product_flops(), 1.0);  // its share of computing
   if (rates.mfu) {
     time.products = work.flops() / (peak * *rates.mfu);
@@ -68,11 +69,14 @@ StepTime step_time(const Model& model, const Spread& spread, const GpuFacts& gpu
     time.attention = work.attention_flops() / (peak * gpu.attention_share);
     time.launches = (work.student.launches + work.teacher.launches + work.losses.launches) * gpu.launch;
   }
+  for (double* of_part : {&time.products, &time.passes, &time.attention, &time.launches}) *of_part *= parts;
   time.optimizer = optimizer_bytes(model, spread) / bandwidth;
-  backward *= time.products + time.attention + time.passes;
+  // gradients that are added up first travel behind the last part alone
+  const bool each_part = spread.policy == Policy::kZero2 || spread.policy == Policy::kZero3;
+  backward *= (time.products + time.attention + time.passes) / (each_part ? 1 : parts);
 
   double hidden = 0;
-  for (const StepCollective& collective : collectives_of(model, spread.policy, spread.ranks, spread.shard_in_node, spread.batch)) {
+  for (const StepCollective& collective : collectives_of(model, spread)) {
     const double seconds =
         collective.count * collective_seconds(gpu, collective.kind, collective.bytes, group_of(collective.span, spread.ranks));
     time.communication += seconds;

@@ -6,16 +6,6 @@
 
 namespace dinoxx::plan {
 
-/// How a configuration is spread over devices.
-struct Spread {
-  RankGroup ranks;
-  int64_t batch = 1;  ///< images of a rank
-  Policy policy = Policy::kDdp;
-  bool recompute = false;
-  bool shard_in_node = false;  ///< shards within a node instead of over all ranks
-  int64_t shards() const { return policy == Policy::kDdp ? 1 : (shard_in_node ? ranks.per_node : ranks.size()); }
-};
-
 /// Seconds of one step of one rank. Without `mfu` from rates: each product takes as long as its operations or its bytes, whichever is
 /// more; then come attention, elementwise passes and the optimizer; the host's launches where they take longer than all of these.
 struct StepTime {

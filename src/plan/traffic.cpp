@@ -2,25 +2,21 @@
 
 #include "loss/loss_config.hpp"
 #include "parallel/gradient_sync.hpp"
+#include "parallel/shards.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
 namespace {
 
-// GradientSync sends neighbouring buckets together until they have this much.
 double messages_of(const ParamLayout& layout) {
-  const int64_t least = gradient_path(at::Device(at::kCUDA)).message_bytes;
-  double messages = 0;
-  int64_t bytes = least;
-  for (const Bucket& bucket : layout.buckets) {
-    if (bytes >= least) ++messages, bytes = 0;
-    bytes += 4 * (bucket.end - bucket.begin);
-  }
-  return messages;
+  return static_cast<double>(dinoxx::messages_of(layout.buckets, gradient_path(at::Device(at::kCUDA)).message_bytes, 4).size());
 }
 
-void add_gradients(const Model& model, Policy policy, const RankGroup& ranks, bool shard_in_node, std::vector<StepCollective>& all) {
-  const auto p = static_cast<double>(model.layout.numel), c = static_cast<double>(model.compute_bytes());
+void add_gradients(const Model& model, const Spread& spread, std::vector<StepCollective>& all) {
+  const Policy policy = spread.policy;
+  const RankGroup& ranks = spread.ranks;
+  const bool shard_in_node = spread.shard_in_node;
+  const auto p = static_cast<double>(model.padded(spread.shards())), c = static_cast<double>(model.compute_bytes());
   const double width = model.config.train->gradients == "bf16" && ranks.size() > 1 ? 2 : 4;
   const double messages = messages_of(model.layout);
   if (policy == Policy::kDdp) {
@@ -28,10 +24,13 @@ void add_gradients(const Model& model, Policy policy, const RankGroup& ranks, bo
     return;
   }
   const Span span = shard_in_node ? Span::kNode : Span::kAll;
-  all.push_back({"gradients", Collective::kReduceScatter, width * p / messages, messages, span, true});
+  // without the whole gradient each part of a step is sent by itself
+  const double times = policy == Policy::kZero1 ? 1 : static_cast<double>(spread.parts);
+  all.push_back({"gradients", Collective::kReduceScatter, width * p / messages, messages * times, span, true});
   if (shard_in_node && ranks.nodes > 1)
     all.push_back({"gradients of the shards, between nodes", Collective::kAllReduce,
-                   width * p / messages / static_cast<double>(ranks.per_node), messages, Span::kAcross, true});
+                   width * p / messages / static_cast<double>(ranks.per_node), messages * times, Span::kAcross, true});
+  all.push_back({"gradient norms", Collective::kAllReduce, 8 * static_cast<double>(model.layout.segments.size()), 1, span});
   // zero3 gathers the student before the forward and before the backward pass, block by block
   const double gathers = policy == Policy::kZero3 ? 2 : 1;
   all.push_back({"student weights", Collective::kAllGather, c * p / messages, messages * gathers, span, policy == Policy::kZero3});
@@ -47,28 +46,29 @@ double figures_of(const MethodSpec& spec) {
 
 }  // namespace
 
-std::vector<StepCollective> collectives_of(const Model& model, Policy policy, const RankGroup& ranks, bool shard_in_node, int64_t batch) {
+std::vector<StepCollective> collectives_of(const Model& model, const Spread& spread) {
   const MethodSpec& spec = model.spec;
   const LossConfig& loss = *model.config.loss;
-  const auto n = static_cast<double>(ranks.size()), images = static_cast<double>(batch);
+  const auto n = static_cast<double>(spread.ranks.size()), images = static_cast<double>(spread.at_once()),
+             parts = static_cast<double>(spread.parts);
   std::vector<StepCollective> all;
-  add_gradients(model, policy, ranks, shard_in_node, all);
+  add_gradients(model, spread, all);
   all.push_back({"figures", Collective::kAllReduce, 8 * (n + 4 + figures_of(spec)), 1});
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(spec.network.patch_head.value_or(spec.network.head).config);
-  const auto rounds = static_cast<double>(1 + loss.sinkhorn_iterations);
+  const auto rounds = parts * static_cast<double>(1 + loss.sinkhorn_iterations);
   if (has_term(spec, "dino") && loss.centring == "sinkhorn") all.push_back({"Sinkhorn-Knopp", Collective::kAllReduce, 4 * width, rounds});
   if (has_term(spec, "patch") && loss.patch_centring == "sinkhorn")
     all.push_back({"Sinkhorn-Knopp of patches", Collective::kAllReduce, 4 * patch_width, rounds});
   if (spec.centre) all.push_back({"centre", Collective::kAllReduce, 4 * width, 1});
   if (spec.patch_centre) all.push_back({"patch centre", Collective::kAllReduce, 4 * patch_width, 1});
   const double dim = feature_dim(spec.network.backbone), globals = static_cast<double>(spec.views.global_count());
-  if (has_term(spec, "koleo") && loss.koleo_group > batch)
+  if (has_term(spec, "koleo") && loss.koleo_group > spread.at_once())
     for (const auto& [what, kind] : {std::pair{"KoLeo", Collective::kAllGather}, std::pair{"KoLeo, backward", Collective::kReduceScatter}})
-      all.push_back({what, kind, 4 * dim * images * n, globals});
+      all.push_back({what, kind, 4 * dim * images * n, globals * parts});
   if (compares_ranks(spec)) {
     const double table = 2 * images * n * width;  // normalised in float32
-    all.push_back({"outputs of all ranks", Collective::kAllGather, 4 * table, 1});
-    all.push_back({"outputs of all ranks, backward", Collective::kReduceScatter, 4 * table, 1});
+    all.push_back({"outputs of all ranks", Collective::kAllGather, 4 * table, parts});
+    all.push_back({"outputs of all ranks, backward", Collective::kReduceScatter, 4 * table, parts});
   }
   if (model.norms > 0) {
     // each view of each network by itself: mean and variance of every channel with the count, and their two gradients
@@ -78,11 +78,11 @@ std::vector<StepCollective> collectives_of(const Model& model, Policy policy, co
       all.push_back({what, Collective::kAllGather, 4 * (2 * channels / norms + 1) * n, norms * times});
     };
     const auto norms = static_cast<double>(model.norms), channels = static_cast<double>(model.norm_channels);
-    gathered("batch statistics", norms, channels, views);
+    gathered("batch statistics", norms, channels, views * parts);
     if (teacher > 0)
       gathered("batch statistics of the teacher", norms - static_cast<double>(model.predictor_norms),
-               channels - static_cast<double>(model.predictor_channels), teacher);
-    all.push_back({"batch statistics, backward", Collective::kAllReduce, 8 * channels / norms, norms * views});
+               channels - static_cast<double>(model.predictor_channels), teacher * parts);
+    all.push_back({"batch statistics, backward", Collective::kAllReduce, 8 * channels / norms, norms * views * parts});
   }
   return all;
 }

@@ -7,6 +7,18 @@
 
 namespace dinoxx::plan {
 
+/// How a configuration is spread over devices.
+struct Spread {
+  RankGroup ranks;
+  int64_t batch = 1;  ///< images of a rank in a step
+  Policy policy = Policy::kDdp;
+  bool recompute = false;
+  bool shard_in_node = false;  ///< shards within a node instead of over all ranks
+  int64_t parts = 1;           ///< in which a rank computes its images (train.accumulate)
+  int64_t shards() const { return policy == Policy::kDdp ? 1 : (shard_in_node ? ranks.per_node : ranks.size()); }
+  int64_t at_once() const { return batch / parts; }
+};
+
 /// Among whom: all ranks, those of a node, or those with the same place on every node.
 enum class Span { kAll, kNode, kAcross };
 RankGroup group_of(Span span, const RankGroup& ranks);
@@ -21,9 +33,8 @@ struct StepCollective {
   bool overlaps = false;  ///< runs while the backward pass computes
 };
 
-/// All collectives that a rank takes part in during one step with `ranks` ranks. `batch`: images of a rank. `shard_in_node`: the shards of
-/// a policy lie within each node, so that its gradients are reduced within the node first.
-std::vector<StepCollective> collectives_of(const Model& model, Policy policy, const RankGroup& ranks, bool shard_in_node, int64_t batch);
+/// All collectives that a rank takes part in during one step. Where shards lie within each node, gradients are reduced there first.
+std::vector<StepCollective> collectives_of(const Model& model, const Spread& spread);
 
 /// Bytes of the tensors of all of them.
 double tensor_bytes(const std::vector<StepCollective>& collectives);

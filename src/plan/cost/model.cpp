@@ -120,6 +120,17 @@ int64_t Resolution::pixels() const {
   return sum;
 }
 
+int64_t Model::padded(int64_t shards) const {
+  if (shards == 1) return layout.numel;
+  const int64_t multiple = bucket_multiple(static_cast<int>(shards));
+  int64_t sum = 0;
+  for (const Bucket& bucket : layout.buckets) {
+    const Segment& last = layout.segments[static_cast<size_t>(bucket.last_segment) - 1];
+    sum += (last.offset + last.numel - bucket.begin + multiple - 1) / multiple * multiple;
+  }
+  return sum;
+}
+
 int64_t Model::compute_bytes() const {
   return config.train->precision == "bf16" ? 2 : 4;
 }

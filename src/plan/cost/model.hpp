@@ -49,8 +49,9 @@ struct Model {
   std::optional<NetworkConfig> frozen;                  ///< the teacher of a distillation
   int64_t frozen_elements = 0;                          ///< with the padding of its layout
   std::vector<Resolution> resolutions;
-  std::vector<std::string> notes;  ///< what was assumed
-  int64_t compute_bytes() const;   ///< of an element while networks compute: 2 for bf16, else 4
+  std::vector<std::string> notes;        ///< what was assumed
+  int64_t padded(int64_t shards) const;  ///< elements of the flat buffers where so many ranks share them
+  int64_t compute_bytes() const;         ///< of an element while networks compute: 2 for bf16, else 4
   bool own_gram_teacher() const { return spec.gram && spec.gram->source != "ema"; }
   const VitConfig* vit() const { return std::get_if<VitConfig>(&spec.network.backbone); }
 };

@@ -14,13 +14,14 @@ json estimate_json(const Model& model, const Estimate& e) {
   json memory = json::object();
   for (const MemoryPart& part : e.memory.parts) memory[part.part] = part.bytes;
   json collectives = json::array();
-  for (const StepCollective& c : collectives_of(model, e.spread.policy, e.spread.ranks, e.spread.shard_in_node, e.spread.batch)) {
+  for (const StepCollective& c : collectives_of(model, e.spread)) {
     collectives.push_back({{"what", c.what}, {"calls", c.count}, {"bytes", c.bytes * c.count}, {"sent", sent_bytes(c, e.spread.ranks)}});
   }
   json out{{"policy", policy_name(e.spread.policy)},
            {"recompute", e.spread.recompute},
            {"gpus", e.spread.ranks.size()},
            {"images_per_gpu", e.spread.batch},
+           {"parts", e.spread.parts},
            {"shards", e.spread.shards()},
            {"shards_within_node", e.spread.policy != Policy::kDdp && e.spread.shard_in_node},
            {"fits", e.fits},

@@ -37,7 +37,7 @@ std::string of_memory(const Plan& plan) {
     spread.policy = Policy::kZero3;
     columns.push_back(estimate(plan.model, plan.request, spread));
   }
-  std::string text = fmt::format("memory a GPU, GB, {} images each{}\n  {:<26}", plan.best().spread.batch,
+  std::string text = fmt::format("memory a GPU, GB, {} images at once{}\n  {:<26}", plan.best().spread.at_once(),
                                  plan.best().spread.recompute ? ", model.recompute" : "", "");
   for (const Estimate& e : columns) text += fmt::format(" {:>10}", column_name(e.spread));
   text += "\n";
@@ -74,7 +74,7 @@ std::string of_step(const Plan& plan) {
   if (time.loading > 0) row("loading", time.loading, "  at the same time");
   row("step", time.total(),
       fmt::format("  {:.1f} % of the device's rate; bound by {}", 100 * time.flops / time.total() / peak, time.binds()));
-  const auto collectives = collectives_of(plan.model, best.spread.policy, best.spread.ranks, best.spread.shard_in_node, best.spread.batch);
+  const auto collectives = collectives_of(plan.model, best.spread);
   if (best.spread.ranks.size() > 1) {
     text += fmt::format("  {:<40} {:>6} {:>11} {:>12}\n", "collectives of a step", "calls", "MB in all", "MB sent");
     for (const StepCollective& c : collectives) {

@@ -54,7 +54,8 @@ TEST(PlanCommand, KeysOfTheLineWin) {
 TEST(PlanCommand, SaysWhatWouldFit) {
   const RunResult plan = dinoxx_run("plan " + recipe("dinov3_vit7b16_pretrain") + " --nodes 1 --gpus-per-node 8 --gpu a100");
   ASSERT_EQ(plan.code, 0) << plan.output;
-  for (const char* words : {"Nothing fits with 512 images a GPU", "needs least", "Would fit: "}) EXPECT_THAT(plan.output, HasSubstr(words));
+  for (const char* words : {"Nothing fits with 512 images a GPU at once", "needs least", "Would fit: "})
+    EXPECT_THAT(plan.output, HasSubstr(words));
 }
 
 TEST(PlanCommand, Refusals) {

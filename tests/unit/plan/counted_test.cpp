@@ -142,7 +142,7 @@ TEST(Counted, CallsAndBytesOfCollectives) {
   for (const Row& row : rows_of("budgets.csv")) {
     SCOPED_TRACE(row.at("recipe") + " on " + row.at("ranks"));
     const Case c = case_of(row);
-    const auto collectives = collectives_of(c.model, Policy::kDdp, {1, c.ranks}, false, c.batch);
+    const auto collectives = collectives_of(c.model, {{1, c.ranks}, c.batch});
     EXPECT_EQ(call_count(collectives), std::stod(row.at("collectives")));
     EXPECT_TRUE(rounds_up_to(tensor_bytes(collectives) / 1e6, std::stod(row.at("collective_mb")), 0.1));
   }

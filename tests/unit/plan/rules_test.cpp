@@ -6,7 +6,9 @@
 
 #include "checkpoint/train_state_io.hpp"
 #include "dinoxx/base/error.hpp"
+#include "parallel/sync_groups.hpp"
 #include "plan/choose.hpp"
+#include "support/counting_communicator.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"
 #include "support/tiny_steps.hpp"
@@ -102,6 +104,15 @@ TEST(Model, CountsTheNetworkThatTrains) {
   }
 }
 
+TEST(Model, PaddingIsThatOfTheShards) {
+  const Config config = tiny_config();
+  testing_support::run_thread_ranks(3, [&](const std::shared_ptr<Communicator>& comm) {
+    const SyncGroups groups = make_sync_groups("zero1", "all", comm->split(0, comm->rank()), *comm, "");
+    const TrainState state(config, make_method(config), at::kFloat, at::kCPU, groups);
+    EXPECT_EQ(make_model(config).padded(3), state.layout.numel);
+  });
+}
+
 // 2 blocks of 32: 12 D^2 + 13 D each. Patches of 4: 48 x 32 + 32. CLS and 17 positions. Final norm. Head 32-32-32-16 and 48 prototypes.
 TEST(Model, PartsByHand) {
   const Model model = tiny_model();
@@ -118,7 +129,7 @@ TEST(Model, PartsByHand) {
 }
 
 double of_state(const Model& model, Policy policy, int64_t shards) {
-  return state_bytes(model, policy, shards) / static_cast<double>(model.layout.numel);
+  return state_bytes(model, policy, shards) / static_cast<double>(model.padded(shards));
 }
 
 TEST(Memory, BytesOfAnElementForEachPolicy) {
@@ -129,7 +140,7 @@ TEST(Memory, BytesOfAnElementForEachPolicy) {
   // copies 2 + 2, gradient 4; of a quarter: masters 4 + 4, what is sent 2 + 2, gradient 4, moments 8
   EXPECT_DOUBLE_EQ(of_state(bf16, Policy::kZero1, 4), 8 + 24.0 / 4);
   EXPECT_DOUBLE_EQ(of_state(fp32, Policy::kZero1, 4), 12 + 20.0 / 4);
-  const double messages = 50e6 / static_cast<double>(bf16.layout.numel);
+  const double messages = 50e6 / static_cast<double>(bf16.padded(4));
   EXPECT_DOUBLE_EQ(of_state(bf16, Policy::kZero2, 4), 4 + 24.0 / 4 + messages);
   EXPECT_LT(state_bytes(bf16, Policy::kZero3, 4), state_bytes(bf16, Policy::kZero2, 4));
 }
@@ -164,73 +175,80 @@ TEST(Cost, RecomputingKeepsInputsAlone) {
 
 // ---------------------------------------------------------------- communication
 
-// Bytes of what goes through it and its parts.
-class Counting : public Communicator {
+// Bytes of what goes through it and what is split from it, in all.
+class Counting : public testing_support::CountingCommunicator {
  public:
-  Counting(std::shared_ptr<Communicator> inner, std::shared_ptr<double> bytes) : inner_(std::move(inner)), bytes_(std::move(bytes)) {}
-  int rank() const override { return inner_->rank(); }
-  int size() const override { return inner_->size(); }
-  std::string name() const override { return inner_->name(); }
-  std::unique_ptr<dinoxx::Work> all_reduce(at::Tensor tensor, ReduceOp op) override {
-    *bytes_ += static_cast<double>(tensor.nbytes());
-    return inner_->all_reduce(tensor, op);
+  explicit Counting(std::shared_ptr<Communicator> inner) : CountingCommunicator(std::move(inner)) {}
+  std::shared_ptr<Communicator> split(int color, int key) override {
+    parts_.push_back(std::make_shared<Counting>(CountingCommunicator::split(color, key)));
+    return parts_.back();
   }
-  std::unique_ptr<dinoxx::Work> reduce_scatter(at::Tensor output, at::Tensor input) override {
-    *bytes_ += static_cast<double>(input.nbytes());
-    return inner_->reduce_scatter(output, input);
+  void forget() {
+    counts.clear();
+    for (const auto& part : parts_) part->forget();
   }
-  std::unique_ptr<dinoxx::Work> all_gather(at::Tensor output, at::Tensor input) override {
-    *bytes_ += static_cast<double>(output.nbytes());
-    return inner_->all_gather(output, input);
+  double bytes() const {
+    double sum = 0;
+    for (const auto& [operation, count] : counts) sum += static_cast<double>(count.bytes);
+    for (const auto& part : parts_) sum += part->bytes();
+    return sum;
   }
-  std::unique_ptr<dinoxx::Work> broadcast(at::Tensor tensor, int root) override { return inner_->broadcast(tensor, root); }
-  void barrier() override { inner_->barrier(); }
-  std::shared_ptr<Communicator> split(int color, int key) override { return std::make_shared<Counting>(inner_->split(color, key), bytes_); }
 
  private:
-  std::shared_ptr<Communicator> inner_;
-  std::shared_ptr<double> bytes_;
+  std::vector<std::shared_ptr<Counting>> parts_;
 };
 
 // On the CPU, where all but batch statistics (float64 here) travels as on a GPU.
+void expect_counted(const std::string& extra, Policy policy, int ranks, int per_node) {
+  const Config config = tiny_config(extra);
+  const bool in_node = per_node < ranks;
+  const Spread spread{{ranks / per_node, per_node}, 12 / ranks, policy, false, in_node, config.train->accumulate};
+  const double planned = tensor_bytes(collectives_of(make_model(config), spread));
+  testing_support::run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
+    const int rank = comm->rank();
+    const auto gradients = std::make_shared<Counting>(comm->split(0, rank)), statistics = std::make_shared<Counting>(comm->split(0, rank));
+    const SyncGroups groups =
+        make_sync_groups(policy_name(policy), in_node ? "node" : "all", gradients, *comm, fmt::format("node{}", rank / per_node));
+    testing_support::TinyRun run(config, gradients, statistics, config.train->precision == "bf16" ? at::kBFloat16 : at::kFloat, groups);
+    const StepInput input = run.next();
+    gradients->forget();
+    statistics->forget();
+    run.step(input);
+    EXPECT_DOUBLE_EQ(gradients->bytes() + statistics->bytes(), planned) << extra << policy_name(policy);
+  });
+}
+
 TEST(Traffic, IsWhatTheCommunicatorCounts) {
-  const std::string recipes[] = {
-      "",
-      "[loss]\ncentring = sinkhorn\n",
-      "[train]\nmethod = dinov2\n[mask]\ngroup_size = 2\n",
-      "[train]\nmethod = dinov3\n[mask]\ngroup_size = 2\n",
-  };
-  for (const std::string& extra : recipes) {
-    const Config config = tiny_config(extra);
-    const double planned = tensor_bytes(collectives_of(make_model(config), Policy::kDdp, {1, 2}, false, 6));
-    testing_support::run_thread_ranks(2, [&](const std::shared_ptr<Communicator>& comm) {
-      const auto bytes = std::make_shared<double>(0);
-      const auto counted = std::make_shared<Counting>(comm, bytes);
-      testing_support::TinyRun run(config, counted->split(0, comm->rank()), counted->split(0, comm->rank()), at::kFloat);
-      const StepInput input = run.next();
-      *bytes = 0;
-      run.step(input);
-      EXPECT_DOUBLE_EQ(*bytes, planned) << extra;
-    });
-  }
+  for (const char* extra :
+       {"", "[loss]\ncentring = sinkhorn\n", "[train]\nmethod = dinov2\n[mask]\ngroup_size = 2\n",
+        "[train]\nmethod = dinov3\n[mask]\ngroup_size = 2\n", "[train]\nmethod = dinov3\naccumulate = 3\n[mask]\ngroup_size = 2\n"})
+    expect_counted(extra, Policy::kDdp, 2, 2);
+}
+
+TEST(Traffic, IsWhatTheCommunicatorCountsWithShards) {
+  for (const char* extra : {"", "[train]\nprecision = bf16\n", "[train]\naccumulate = 2\n"})
+    for (const Policy policy : {Policy::kZero1, Policy::kZero2}) {
+      expect_counted(extra, policy, 2, 2);
+      expect_counted(extra, policy, 3, 3);
+    }
 }
 
 TEST(Traffic, OfThePolicies) {
   const Model model = tiny_model("[train]\nprecision = bf16\n");
-  const auto p = static_cast<double>(model.layout.numel);
+  const auto p = static_cast<double>(model.padded(8)), of_four = static_cast<double>(model.padded(4));
   const auto of = [&](Policy policy, bool in_node, const char* what) {
     double sum = 0;
-    for (const StepCollective& c : collectives_of(model, policy, {2, 4}, in_node, 3))
+    for (const StepCollective& c : collectives_of(model, {{2, 4}, 3, policy, false, in_node}))
       if (c.what == what) sum += sent_bytes(c, {2, 4});
     return sum;
   };
-  EXPECT_DOUBLE_EQ(of(Policy::kDdp, false, "gradients"), 2 * 7.0 / 8 * 4 * p);
+  EXPECT_DOUBLE_EQ(of(Policy::kDdp, false, "gradients"), 2 * 7.0 / 8 * 4 * static_cast<double>(model.layout.numel));
   EXPECT_DOUBLE_EQ(of(Policy::kZero1, false, "gradients"), 7.0 / 8 * 4 * p);
   EXPECT_DOUBLE_EQ(of(Policy::kZero2, false, "student weights"), 7.0 / 8 * 2 * p);
   EXPECT_DOUBLE_EQ(of(Policy::kZero2, false, "average weights"), 7.0 / 8 * 2 * p);
   EXPECT_DOUBLE_EQ(of(Policy::kZero3, false, "student weights"), 2 * 7.0 / 8 * 2 * p);
-  EXPECT_DOUBLE_EQ(of(Policy::kZero1, true, "gradients"), 3.0 / 4 * 4 * p);
-  EXPECT_DOUBLE_EQ(of(Policy::kZero1, true, "gradients of the shards, between nodes"), 2 * 1.0 / 2 * p);
+  EXPECT_DOUBLE_EQ(of(Policy::kZero1, true, "gradients"), 3.0 / 4 * 4 * of_four);
+  EXPECT_DOUBLE_EQ(of(Policy::kZero1, true, "gradients of the shards, between nodes"), 2 * 1.0 / 2 * of_four);
 }
 
 // ---------------------------------------------------------------- loading and checkpoints
