@@ -64,14 +64,16 @@ class Failure(Exception):
     pass
 
 
-def steps_of(log):
-    """The records of the steps, each with the largest number of bytes so far that tensors held (not where several students run)."""
-    steps = [record for record in map(json.loads, log.read_text().splitlines()) if "step" in record]
-    in_use = Path(str(log) + ".in_use")
-    if in_use.exists():
-        for record, held in zip(steps, in_use.read_text().split(), strict=True):
-            record["in_use_peak"] = int(held)
-    return steps
+def steps_of(logs):
+    """The records of the steps, rank by rank, each with the largest number of bytes so far that tensors held (not where several students run: their ranks have
+    numbers of their own)."""
+    of_ranks = [[record for record in map(json.loads, log.read_text().splitlines()) if "step" in record] for log in logs]
+    held = [Path(str(log) + ".in_use") for log in logs]
+    if all(path.exists() for path in held):
+        for steps, path in zip(of_ranks, held):
+            for record, bytes_held in zip(steps, path.read_text().split(), strict=True):
+                record["in_use_peak"] = int(bytes_held)
+    return of_ranks
 
 
 class Gate:
@@ -126,7 +128,7 @@ class Gate:
             if code != 0:
                 raise Failure("exit code %d of: dinoxx %s\n%s" % (code, " ".join(arguments), output[-3000:]))
             logs = [log] if ranks == 1 else [Path("%s.%d" % (log, rank)) for rank in range(ranks)]
-            of_ranks = [steps_of(path) for path in logs]
+            of_ranks = steps_of(logs)
         if not of_ranks[0]:
             raise Failure("no step was recorded: is train_step of program_hooks.cpp still the program's?")
         return [{key: max(rank[i][key] for rank in of_ranks) for key in step} for i, step in enumerate(of_ranks[0])]

@@ -33,6 +33,7 @@ int run_plan(int argc, char** argv) {
   PlanLine line;
   line.take_config(words);
   std::vector<char*> rest;
+  rest.reserve(words.size());
   for (std::string& word : words) rest.push_back(word.data());
   po::options_description own("the plan", kHelpColumns, kHelpColumns / 2);
   line.add_to(own);
