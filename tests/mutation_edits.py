@@ -48,7 +48,7 @@ PARTS = [
          r"^(golden_loss|unit_losses|golden_method_curves)$",
          "KoLeo pulls features together"),
     Edit("gradients-summed-not-averaged",
-         "impl.state.grad.div_(impl.comm->size());",
+         "impl.state.grad.div_(impl.world);",
          "impl.state.grad.div_(1);",
          r"^(unit_parallel|mpi_gradient_sync_np2)$",
          "the learning rate grows with the number of ranks"),
@@ -122,8 +122,8 @@ PARTS = [
 # Of what puts the parts together: the seven that no test noticed.
 GLUE = [
     Edit("exported-teacher-is-the-student",
-         "const at::Tensor teacher = checkpoint::in_main_memory(state.teacher_flat.master);",
-         "const at::Tensor teacher = checkpoint::in_main_memory(state.student_flat.master);",
+         "const FlatState& teacher = state.teacher_flat;",
+         "const FlatState& teacher = state.student_flat;",
          PROGRAM,
          "the product itself: teacher.safetensors and backbone.safetensors hold the student"),
     Edit("schedules-one-step-late",
@@ -260,15 +260,49 @@ GPU = [
          r"^unit_cuda_blocks$",
          "blue is normalised by the numbers of red"),
     Edit("gpu-second-pass-overwrites-the-first",
-         "fresh.push_back({std::move(held[s]), layout.segments[s].offset, written[s]});",
-         "fresh.push_back({std::move(held[s]), layout.segments[s].offset, false});",
+         "fresh.push_back({std::move(held[s]), layout.segments[s].offset - buckets[b].begin, written[s]});",
+         "fresh.push_back({std::move(held[s]), layout.segments[s].offset - buckets[b].begin, false});",
          r"^unit_parallel$",
          "of several backward passes only the last one's gradient is learned from"),
     Edit("bf16-gradients-are-not-brought-back",
-         "bucket_grad(b).copy_(sent[b]);",
-         "(void)sent[b];",
+         "if (!shards && narrow) bucket_grad(b).copy_(message.sent);",
+         "",
          r"^unit_parallel$",
          "with train.gradients = bf16 each rank learns by its own gradient"),
+]
+
+# Of state that is spread over ranks, and of steps in parts.
+SHARDING = [
+    Edit("norm-of-a-shard-is-a-ranks-own",
+         "if (shards) shards->ranks->all_reduce(parts, ReduceOp::kSum)->wait();",
+         "",
+         r"^(unit_parallel|unit_sharding)$",
+         "with zero1 to zero3 each rank clips by the norm of its own part, and the ranks' parts move apart"),
+    Edit("gradient-of-a-shard-is-a-sum",
+         "world(this->comm->size() * (shards ? shards->ranks->size() : 1)),",
+         "world(this->comm->size()),",
+         r"^unit_sharding$",
+         "the learning rate of zero1 to zero3 grows with the number of ranks"),
+    Edit("average-of-the-shards-stays-with-its-owners",
+         "state.teacher_flat.post_values();",
+         "",
+         r"^unit_sharding$",
+         "with zero1 and zero2 the teacher that computes never moves"),
+    Edit("range-of-a-shard-begins-at-zero",
+         "const int64_t shift = segment.first - segment.offset;",
+         "const int64_t shift = -segment.offset;",
+         r"^unit_sharding$",
+         "a checkpoint of a sharded run has elements under other numbers"),
+    Edit("parts-of-a-step-add-up",
+         "if (input.parts > 1) loss = loss / input.parts;",
+         "",
+         r"^unit_sharding$",
+         "train.accumulate multiplies the gradient"),
+    Edit("the-last-part-alone-in-zero2",
+         "if (shards && pass > 0) shards->part(state.grad, b).add_(message.part);",
+         "if (shards && pass > 0) shards->part(state.grad, b).copy_(message.part);",
+         r"^unit_sharding$",
+         "with zero2 and train.accumulate the images of the last part alone are learned from"),
 ]
 
 # Of dinoxx doctor: what it would say of a machine that is not as it should be.
@@ -300,4 +334,4 @@ DOCTOR = [
          "a host that is behind is said to be ahead"),
 ]
 
-EDITS = PARTS + GLUE + MORE + GPU + DOCTOR
+EDITS = PARTS + GLUE + MORE + GPU + SHARDING + DOCTOR

@@ -41,9 +41,9 @@ void PlanLine::add_to(po::options_description& own) {
       "link-node", number(link_node_, "GB/s"), "that a GPU reaches to others of its node")("link-across", number(link_across_, "GB/s"),
                                                                                            "that a GPU reaches to other nodes")(
       "mfu", number(mfu_, "SHARE"), "of the GPU's rate that a step reaches, measured; without it a roofline says")(
-      "policy", po::value(&policy_)->value_name("NAME"), "ddp, zero1, zero2 or zero3 (not in this version); without it the plan chooses")(
+      "policy", po::value(&policy_)->value_name("NAME"), "ddp, zero1, zero2 or zero3; without it the plan chooses")(
       "shards", po::value(&shards_)->value_name("auto|all|node")->default_value(shards_),
-      "ranks that share the state of zero1 and zero2: all, those of each node, or what is better")(
+      "ranks that share the state of zero1, zero2 and zero3: all, those of each node, or what is better")(
       "data", po::value(&data_)->value_name("DATA"), "packed images: their number and size")(
       "images", po::value(&images_)->value_name("N"), "training images, where there is no --data; else those of ImageNet-1k")(
       "image-kb", number(image_kb_, "KB"), "of an encoded image, mean; without it 108 for photographs, as --data has it")(

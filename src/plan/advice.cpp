@@ -31,22 +31,10 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
   const Spread& way = best.spread;
   const ParallelConfig& now = *plan.model.config.parallel;
   const std::string within = way.shard_in_node ? "node" : "all";
-  if (way.policy != Policy::kZero3 && (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within)))
+  if (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within))
     said.push_back(fmt::format("Set parallel.sync = {}{}.", policy_name(way.policy),
                                way.policy == Policy::kDdp ? "" : fmt::format(" and parallel.shard_within = {}", within)));
   if (!best.spread.recompute && first.spread.recompute) said.emplace_back("Set model.recompute = no: the memory is there.");
-}
-
-// The fewest GPUs that share the same batch with zero3.
-int64_t enough_for_zero3(const Plan& plan) {
-  const int64_t batch = plan.best().spread.batch * plan.best().spread.ranks.size();
-  for (int64_t nodes = plan.request.nodes; nodes * plan.request.per_node <= kMostGpus; nodes *= 2) {
-    const RankGroup ranks{nodes, plan.request.per_node};
-    if (batch % ranks.size() != 0) return 0;
-    if (estimate(plan.model, plan.request, {ranks, batch / ranks.size(), Policy::kZero3, plan.model.vit() != nullptr}).fits)
-      return ranks.size();
-  }
-  return 0;
 }
 
 // The fewest parts of a step, doubling, for which some policy fits; the fastest of these.
@@ -87,8 +75,6 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
                                 row.estimate.spread.batch));
     break;
   }
-  if (const int64_t gpus = enough_for_zero3(plan); gpus > 0)
-    would.push_back(fmt::format("the same batch on {} GPUs with zero3, which is not in this version", gpus));
   for (const std::string& name : gpu_names()) {
     const GpuFacts other = gpu_facts(name);
     if (other.memory > memory && least.memory.total() <= other.memory) would.push_back(fmt::format("the same on {}", name));
@@ -134,7 +120,6 @@ std::string gigabytes(double bytes) {
 
 std::vector<std::string> advice(const Plan& plan) {
   std::vector<std::string> said;
-  if (plan.best().spread.policy == Policy::kZero3) said.emplace_back("zero3 is not in this version: it cannot be run yet.");
   if (!plan.best().fits) {
     what_would_fit(plan, said);
     if (!plan.best().refused.empty()) said.push_back("The method refuses this: " + plan.best().refused + ".");

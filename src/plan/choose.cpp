@@ -50,8 +50,10 @@ std::vector<Estimate> ways(const Model& model, const Request& request, const Ran
   std::vector<bool> recomputes{configured};
   if (model.vit()) recomputes.push_back(!configured);
   std::vector<Estimate> all;
+  if (ranks.size() > 1 && model.vit() && !request.policy) policies.push_back(Policy::kZero3);
   for (const bool recompute : recomputes)
     for (const Policy policy : policies) {
+      if (policy == Policy::kZero3 && !recompute && model.vit()) continue;  // whose weights go has to compute again
       std::vector<bool> in_node{request.shard_in_node.value_or(false)};
       if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
       for (const bool within : in_node)

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "dinoxx/base/error.hpp"
 #include "optim/optim_config.hpp"
@@ -29,26 +30,12 @@ double largest_bucket(const ParamLayout& layout) {
   return most;
 }
 
-// Elements of the largest block, or of the largest parameter where that is more.
-double largest_unit(const Model& model) {
-  double most = 0, block = 0;
-  std::string current;
-  for (const Segment& segment : model.layout.segments) {
-    most = std::max(most, static_cast<double>(segment.numel));
-    const size_t begin = segment.name.find("blocks."), end = begin == std::string::npos ? begin : segment.name.find('.', begin + 7);
-    const std::string name = end == std::string::npos ? segment.name : segment.name.substr(0, end);
-    block = name == current ? block + static_cast<double>(segment.numel) : static_cast<double>(segment.numel);
-    current = name;
-    most = std::max(most, block);
-  }
-  return most;
-}
-
 struct Shares {
   double copies = 1, masters = 1, gradients = 1, moments = 1;  // of P elements
   bool sharded = false;
 };
-Shares shares_of(Policy policy, double shards) {
+// stay: of the elements, those whose weights do not come and go.
+Shares shares_of(Policy policy, double shards, double stay) {
   switch (policy) {
     case Policy::kDdp:
       return {};
@@ -57,7 +44,7 @@ Shares shares_of(Policy policy, double shards) {
     case Policy::kZero2:
       return {1, 1 / shards, 1 / shards, 1 / shards, true};
     case Policy::kZero3:
-      return {1 / shards, 1 / shards, 1 / shards, 1 / shards, true};
+      return {stay, 1 / shards, 1 / shards, 1 / shards, true};
   }
   return {};
 }
@@ -65,7 +52,8 @@ Shares shares_of(Policy policy, double shards) {
 std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards) {
   const auto p = static_cast<double>(model.padded(shards)), s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
   const bool bf16 = model.compute_bytes() == 2;
-  const Shares share = shares_of(policy, s);
+  const BlockElements blocks = block_elements(model.layout);
+  const Shares share = shares_of(policy, s, 1 - static_cast<double>(blocks.come_and_go) / static_cast<double>(model.parameters));
   // float32 networks of ddp compute in the masters themselves; a shard cannot
   const double copy = bf16 || share.sharded ? c * p * share.copies : 0;
   const double send = bf16 && share.sharded ? 2 * p / s : 0;
@@ -80,15 +68,33 @@ std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards
       {"average masters", 4 * p * share.masters},
       {"average send range", send},
   };
-  if (policy == Policy::kZero2) parts.push_back({"gradient messages", std::max(2 * kMessage, largest_bucket(model.layout))});
-  if (policy == Policy::kZero3) parts.push_back({"gathered blocks", 3 * c * largest_unit(model)});
+  if (policy == Policy::kZero2 || policy == Policy::kZero3)
+    parts.push_back({"gradient messages", std::max(2 * kMessage, largest_bucket(model.layout))});
+  // one in use and the next on its way; student and teacher do not compute at once
+  if (policy == Policy::kZero3) parts.push_back({"gathered blocks", 2 * c * static_cast<double>(blocks.largest)});
   // the Gram teacher's own network is held as the average is
   if (model.own_gram_teacher()) parts.push_back({"Gram teacher", copy + 4 * p * share.masters + send});
-  if (model.frozen) parts.push_back({"frozen teacher", c * static_cast<double>(model.frozen_elements)});
+  // its blocks' share is taken to be the student's
+  if (model.frozen)
+    parts.push_back({"frozen teacher", c * static_cast<double>(model.frozen_elements) * (policy == Policy::kZero3 ? share.copies + 1 / s : 1)});
   return parts;
 }
 
 }  // namespace
+
+BlockElements block_elements(const ParamLayout& layout) {
+  std::map<int, int64_t> blocks;
+  for (const Segment& segment : layout.segments)
+    if (const int block = block_of(segment.name); block >= 0) blocks[block] += segment.numel;
+  BlockElements found;
+  if (blocks.empty()) return found;
+  blocks.erase(std::prev(blocks.end()));
+  for (const auto& [block, numel] : blocks) {
+    found.come_and_go += numel;
+    found.largest = std::max(found.largest, numel);
+  }
+  return found;
+}
 
 std::string policy_name(Policy policy) {
   for (const auto& [known, name] : names())

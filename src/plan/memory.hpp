@@ -25,6 +25,12 @@ struct Memory {
   double of(std::string_view part) const;  ///< 0 where there is none
 };
 
+/// Elements whose weights come and go with zero3: of all blocks but the last, and of the largest of these.
+struct BlockElements {
+  int64_t come_and_go = 0, largest = 0;
+};
+BlockElements block_elements(const ParamLayout& layout);
+
 /// What a rank holds. `shards`: ranks that share a policy's shards; `ranks`: all. `work`: of mean_work().
 Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work);
 

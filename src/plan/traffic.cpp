@@ -31,11 +31,21 @@ void add_gradients(const Model& model, const Spread& spread, std::vector<StepCol
     all.push_back({"gradients of the shards, between nodes", Collective::kAllReduce,
                    width * p / messages / static_cast<double>(ranks.per_node), messages * times, Span::kAcross, true});
   all.push_back({"gradient norms", Collective::kAllReduce, 8 * static_cast<double>(model.layout.segments.size()), 1, span});
-  // zero3 gathers the student before the forward and before the backward pass, block by block
-  const double gathers = policy == Policy::kZero3 ? 2 : 1;
-  all.push_back({"student weights", Collective::kAllGather, c * p / messages, messages * gathers, span, policy == Policy::kZero3});
-  if (model.spec.teacher != TeacherPolicy::kNone || policy != Policy::kZero3)
-    all.push_back({"average weights", Collective::kAllGather, c * p / messages, messages, span, policy == Policy::kZero3});
+  // with zero3 the blocks of each network that computes come in each part of a step, the student's forward and backward
+  const double moving = policy == Policy::kZero3
+                            ? static_cast<double>(block_elements(model.layout).come_and_go) / static_cast<double>(model.parameters)
+                            : 0;
+  for (const char* what : {"student weights", "average weights"})
+    all.push_back({what, Collective::kAllGather, c * p * (1 - moving) / messages, messages, span});
+  if (policy != Policy::kZero3) return;
+  const auto come = [&](const std::string& what, double times_each, double elements) {
+    all.push_back({what, Collective::kAllGather, c * elements * moving / messages, messages * times_each * static_cast<double>(spread.parts),
+                   span, true});
+  };
+  come("student blocks", 2, p);
+  if (model.spec.teacher == TeacherPolicy::kEma) come("average blocks", 1, p);
+  if (model.spec.teacher == TeacherPolicy::kFrozen) come("frozen teacher's blocks", 1, static_cast<double>(model.frozen_elements));
+  if (model.spec.gram) come("Gram teacher's blocks", 1, p);
 }
 
 double figures_of(const MethodSpec& spec) {

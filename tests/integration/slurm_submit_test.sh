@@ -78,6 +78,61 @@ code=0; CODE=3 evaluate run data || code=$?
 code=0; evaluate run || code=$?
 [ $code = 2 ] || fails "too few arguments: expected exit code 2, found $code"
 
+# ---------------------------------------------------------------- the tasks of an array
+train() { bash "$launch/slurm_train.sbatch" "$@" --check >log 2>&1; }
+export SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=7
+train small.cfg data --train.seed '$SLURM_ARRAY_TASK_ID'
+is "a task of an array, its number in the options" "train --config small.cfg --data data --out run/small-40_7 --resume auto --train.seed 7 --check" ran
+train small.cfg data mine
+is "a task of an array, a run folder that was named" "train --config small.cfg --data data --out mine_7 --resume auto --check" ran
+unset SLURM_ARRAY_JOB_ID SLURM_ARRAY_TASK_ID
+train small.cfg data --train.seed '$SLURM_ARRAY_TASK_ID'
+is "no array: options stay" "train --config small.cfg --data data --out run/small-42 --resume auto --train.seed \$SLURM_ARRAY_TASK_ID --check" ran
+
+# ---------------------------------------------------------------- PBS and LSF, whose mpirun writes down what it was asked
+cat >"$work/bin/mpirun" <<'S'
+#!/usr/bin/env bash
+trap 'exit 85' USR1
+printf '%s\n' "$@" >"$FAKE/ran"
+echo "threads $OMP_NUM_THREADS" >>"$FAKE/ran"
+touch "$FAKE/there"
+[ -z "${WAITS:-}" ] || for _ in $(seq 300); do sleep 0.1; done
+while [ "$1" != --out ]; do shift; done
+mkdir -p "$2"; echo '{}' >"$2/complete.json"
+S
+printf '#!/usr/bin/env bash\necho "$@" >>"$FAKE/requeued"\n' >"$work/bin/qrerun"
+chmod +x "$work/bin/mpirun" "$work/bin/qrerun"
+ln -s "$launch" launch
+printf 'a\na\nb\nb\n' >nodes
+options="--bind-to none -n 4 -x OMP_NUM_THREADS -x MALLOC_MMAP_THRESHOLD_ -x MALLOC_TRIM_THRESHOLD_ --quiet $work/program train --config small.cfg --data data"
+pbs() { env -u OMP_NUM_THREADS PBS_O_WORKDIR="$work" PBS_JOBID=17.server PBS_NODEFILE="$work/nodes" NCPUS=8 "$@" bash "$launch/pbs_train.sh" >log 2>&1; }
+pbs CONFIG=small.cfg DATA=data || { cat log; fails "PBS"; }
+is "PBS" "$options --out run/small-17 --resume auto threads 4" ran
+pbs CONFIG=small.cfg DATA=data RUN=mine OPTIONS="--train.seed 3" || fails "PBS with options"
+is "PBS, a folder and options" "$options --out mine --resume auto --train.seed 3 threads 4" ran
+code=0; pbs DATA=data || code=$?
+[ $code = 2 ] || fails "PBS without CONFIG: expected exit code 2, found $code"
+lsf() { env LS_SUBCWD="$work" LSB_JOBID=18 LSB_DJOB_NUMPROC=4 CONFIG=small.cfg DATA=data "$@" bash "$launch/lsf_train.sh" >log 2>&1; }
+lsf OMP_NUM_THREADS=1 || { cat log; fails "LSF"; }
+is "LSF" "$options --out run/small-18 --resume auto threads 1" ran
+# a stop before the limit: TERM under PBS, USR2 under LSF
+stopped() { # stopped NAME SIGNAL SCRIPT ENVIRONMENT...
+  local code=0 pid name=$1 signal=$2 script=$3
+  shift 3
+  rm -rf there requeued run/*/complete.json
+  env "$@" WAITS=yes CONFIG=small.cfg DATA=data bash "$launch/$script" >log 2>&1 &
+  pid=$!
+  for _ in $(seq 200); do [ -e there ] && break; sleep 0.05; done
+  kill -"$signal" $pid
+  wait $pid || code=$?
+  [ $code = 85 ] || { cat log; fails "$name: expected exit code 85, found $code"; }
+  echo "ok: $name"
+}
+stopped "PBS, TERM before the limit" TERM pbs_train.sh PBS_O_WORKDIR="$work" PBS_JOBID=17.server PBS_NODEFILE="$work/nodes" NCPUS=8
+is "PBS, back into the queue" "17.server" requeued
+stopped "LSF, USR2 before the limit" USR2 lsf_train.sh LS_SUBCWD="$work" LSB_JOBID=18 LSB_DJOB_NUMPROC=4
+rm "$work/bin/mpirun" launch
+
 # ---------------------------------------------------------------- a training and its signals
 cat >"$work/bin/scontrol" <<'S'
 #!/usr/bin/env bash

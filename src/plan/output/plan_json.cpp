@@ -65,8 +65,6 @@ json plan_json(const Plan& plan) {
     entry["cores_per_gpu"] = row.cores_per_gpu;
     scaling.push_back(std::move(entry));
   }
-  Spread sharded = plan.best().spread;
-  sharded.policy = Policy::kZero3;
   return {{"config", request.config},
           {"nodes", request.nodes},
           {"gpus_per_node", request.per_node},
@@ -86,7 +84,6 @@ json plan_json(const Plan& plan) {
           {"parameters", {{"parts", parts}, {"all", plan.model.parameters}, {"padded", plan.model.layout.numel}}},
           {"choices", choices},
           {"chosen", plan.chosen},
-          {"not_in_this_version", estimate_json(plan.model, estimate(plan.model, request, sharded))},
           {"largest_batch_per_gpu", plan.largest_batch},
           {"loading",
            {{"cores", plan.loading.cores},

@@ -22,21 +22,13 @@ std::string of_network(const Model& model) {
 
 std::string column_name(Spread spread) {
   spread.recompute = false;
-  return way_name(spread) + (spread.policy == Policy::kZero3 ? "*" : "");
+  return way_name(spread);
 }
 
 std::string of_memory(const Plan& plan) {
   std::vector<Estimate> columns;
   for (const Estimate& e : plan.choices)
     if (e.spread.recompute == plan.best().spread.recompute) columns.push_back(e);
-  const auto has = [&](Policy policy) {
-    return std::any_of(columns.begin(), columns.end(), [&](const Estimate& e) { return e.spread.policy == policy; });
-  };
-  if (!plan.request.policy && !has(Policy::kZero3) && plan.best().spread.ranks.size() > 1) {
-    Spread spread = plan.best().spread;
-    spread.policy = Policy::kZero3;
-    columns.push_back(estimate(plan.model, plan.request, spread));
-  }
   std::string text = fmt::format("memory a GPU, GB, {} images at once{}\n  {:<26}", plan.best().spread.at_once(),
                                  plan.best().spread.recompute ? ", model.recompute" : "", "");
   for (const Estimate& e : columns) text += fmt::format(" {:>10}", column_name(e.spread));
@@ -54,7 +46,7 @@ std::string of_memory(const Plan& plan) {
   for (const Estimate& e : columns) text += fmt::format(" {:>10.2f}", e.memory.total() / 1e9);
   text += fmt::format("\n  {:<26}", fmt::format("of {}", gigabytes(plan.request.gpu.memory)));
   for (const Estimate& e : columns) text += fmt::format(" {:>10}", e.fits ? "fits" : "too much");
-  return text + (plan.request.policy ? "\n" : "\n  * zero3 is not in this version\n");
+  return text + "\n";
 }
 
 std::string of_step(const Plan& plan) {
