@@ -76,7 +76,8 @@ std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards
   if (model.own_gram_teacher()) parts.push_back({"Gram teacher", copy + 4 * p * share.masters + send});
   // its blocks' share is taken to be the student's
   if (model.frozen)
-    parts.push_back({"frozen teacher", c * static_cast<double>(model.frozen_elements) * (policy == Policy::kZero3 ? share.copies + 1 / s : 1)});
+    parts.push_back(
+        {"frozen teacher", c * static_cast<double>(model.frozen_elements) * (policy == Policy::kZero3 ? share.copies + 1 / s : 1)});
   return parts;
 }
 

@@ -32,15 +32,14 @@ void add_gradients(const Model& model, const Spread& spread, std::vector<StepCol
                    width * p / messages / static_cast<double>(ranks.per_node), messages * times, Span::kAcross, true});
   all.push_back({"gradient norms", Collective::kAllReduce, 8 * static_cast<double>(model.layout.segments.size()), 1, span});
   // with zero3 the blocks of each network that computes come in each part of a step, the student's forward and backward
-  const double moving = policy == Policy::kZero3
-                            ? static_cast<double>(block_elements(model.layout).come_and_go) / static_cast<double>(model.parameters)
-                            : 0;
+  const double moving =
+      policy == Policy::kZero3 ? static_cast<double>(block_elements(model.layout).come_and_go) / static_cast<double>(model.parameters) : 0;
   for (const char* what : {"student weights", "average weights"})
     all.push_back({what, Collective::kAllGather, c * p * (1 - moving) / messages, messages, span});
   if (policy != Policy::kZero3) return;
   const auto come = [&](const std::string& what, double times_each, double elements) {
-    all.push_back({what, Collective::kAllGather, c * elements * moving / messages, messages * times_each * static_cast<double>(spread.parts),
-                   span, true});
+    all.push_back({what, Collective::kAllGather, c * elements * moving / messages,
+                   messages * times_each * static_cast<double>(spread.parts), span, true});
   };
   come("student blocks", 2, p);
   if (model.spec.teacher == TeacherPolicy::kEma) come("average blocks", 1, p);

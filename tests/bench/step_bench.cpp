@@ -7,18 +7,22 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <chrono>
 #include <ctime>
 
+#include "base/machine.hpp"
 #include "config/config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
-#include "dinoxx/comm/self_communicator.hpp"
+#include "dinoxx/comm/runtime.hpp"
 #include "method/settings/resolve.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "ops/gemm.hpp"
 #include "ops/ops.hpp"
 #include "ops/profile.hpp"
+#include "parallel/parallel_config.hpp"
+#include "parallel/sync_groups.hpp"
 #include "step/train_step.hpp"
 #include "train/training_config.hpp"
 
@@ -89,7 +93,8 @@ struct Options {
 
 Options parse(int argc, char** argv) {
   if (argc < 2)
-    fail_usage("dinoxx_bench_step", "CONFIG [--steps N] [--any.key value ...]", "no configuration", "Try configs/dino_cifar10_parity.cfg");
+    fail_usage("dinoxx_bench_step", "CONFIG [--steps N] [--any.key value ...], perhaps under mpirun", "no configuration",
+               "Try configs/dino_cifar10_parity.cfg");
   Options options;
   std::vector<Setting> settings = read_settings(argv[1]);
   for (int i = 2; i + 1 < argc; i += 2) {
@@ -105,17 +110,18 @@ Options parse(int argc, char** argv) {
   return options;
 }
 
-void run(const Options& options) {
+void run(const Options& options, const MpiRuntime& mpi) {
   const Config& config = options.config;
   at::set_num_threads(static_cast<int>(config.train->threads.value_or(1)));
   ops::set_fused(config.train->fused_kernels);
   const MethodSpec spec = make_method(config);
   const Schedules schedules(config, 50000);
-  TrainState state(config, spec, compute_type(config));
-  const auto comm = make_self_communicator(), statistics = make_self_communicator();
-  GradientSync sync(comm, state.layout, state.student.parameters(), state.student_flat);
+  const auto statistics = mpi.make_communicator(), of_losses = mpi.make_communicator();
+  TrainState state(config, spec, compute_type(config), at::kCPU,
+                   make_sync_groups(config.parallel->sync, "all", mpi.make_communicator(), *statistics, ""));
+  GradientSync sync(state.groups.fellows, state.layout, state.student.parameters(), state.student_flat);
 
-  const int64_t batch = config.train->batch_size;
+  const int64_t batch = config.train->batch_size / mpi.size();
   StepInput input;
   const auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
   input.crops.push_back(at::randn({2 * batch, 3, config.views->global_size, config.views->global_size}, generator, at::kFloat));
@@ -123,33 +129,42 @@ void run(const Options& options) {
     input.crops.push_back(
         at::randn({*config.views->local_count * batch, 3, config.views->local_size, config.views->local_size}, generator, at::kFloat));
   for (int64_t i = 0; i < batch; ++i) input.positions.push_back(static_cast<uint64_t>(i));
-  input.global_batch = batch;
+  input.global_batch = config.train->batch_size;
   const auto step = [&] {
-    return train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *statistics});
+    return train_step(state, spec, input, schedules.at(state.step, state.position), sync, {*statistics, *of_losses});
   };
 
   step();
   step();
   const ops::Profile before = ops::profile();
-  std::vector<double> times;
+  std::vector<double> times, wall;
+  double overlapped = 0;
   for (int i = 0; i < options.steps; ++i) {
     const double start = cpu_seconds();
-    step();
+    const auto began = std::chrono::steady_clock::now();
+    overlapped += step().overlapped_share / options.steps;
+    wall.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
     times.push_back(cpu_seconds() - start);
   }
+  if (mpi.rank() != 0) return;
   const ops::Profile after = ops::profile();
   double total = 0;
   for (const double t : times) total += t;
   std::sort(times.begin(), times.end());
+  std::sort(wall.begin(), wall.end());
   const double median = times[times.size() / 2], images = static_cast<double>(batch);
 
   const auto type = compute_type(config);
-  const int64_t tokens = (config.views->global_size / config.model->patch_size) * (config.views->global_size / config.model->patch_size) + 1;
+  const int64_t tokens =
+      (config.views->global_size / config.model->patch_size) * (config.views->global_size / config.model->patch_size) + 1;
   const double library = gemm_rate(type, false, 2 * batch * tokens, *config.model->dim),
                own = gemm_rate(type, true, 2 * batch * tokens, *config.model->dim);
   const double textbook = textbook_flops(config);
   fmt::print("kernels {}\n", ops::kernels_in_use());
   fmt::print("step_ms {:.2f}\nimages_per_core_second {:.2f}\n", 1e3 * median, images / median);
+  fmt::print("ranks {}\nwall_ms {:.2f}\nimages_per_second {:.2f}\noverlapped_share {:.2f}\npeak_mb {:.0f}\n", mpi.size(),
+             1e3 * wall[wall.size() / 2], static_cast<double>(config.train->batch_size) / wall[wall.size() / 2], overlapped,
+             static_cast<double>(peak_memory()) / 1e6);
   fmt::print("gflop_per_image_textbook {:.4f}\n", 1e-9 * textbook);
   fmt::print("gemm_gflops_library {:.1f}\ngemm_gflops_own {:.1f}\n", 1e-9 * library, 1e-9 * own);
   fmt::print("limit_images_per_core_second_library {:.2f}\nlimit_images_per_core_second_own {:.2f}\n", library / textbook, own / textbook);
@@ -173,7 +188,8 @@ void run(const Options& options) {
 
 int main(int argc, char** argv) {
   try {
-    dinoxx::run(dinoxx::parse(argc, argv));
+    const dinoxx::MpiRuntime mpi(&argc, &argv);
+    dinoxx::run(dinoxx::parse(argc, argv), mpi);
   } catch (const std::exception& error) {
     fmt::print(stderr, "dinoxx_bench_step: {}\n", error.what());
     return 1;

@@ -23,8 +23,8 @@ TEST(Commands, AnUnknownOneIsAnsweredFromTheirTable) {
   expect_refusal(result, 2, {"\"proagate\"", "Did you mean propagate?"});
   const RunResult help = dinoxx_run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* name :
-       {"pack", "plan", "train", "eval", "attend", "propagate", "match", "embed", "predict", "report", "compare", "weights", "doctor", "info"}) {
+  for (const char* name : {"pack", "plan", "train", "eval", "attend", "propagate", "match", "embed", "predict", "report", "compare",
+                           "weights", "doctor", "info"}) {
     EXPECT_THAT(help.output, HasSubstr("\n  " + std::string(name) + " "));
     EXPECT_THAT(result.output, testing::ContainsRegex("one of .*\\b" + std::string(name) + "\\b.*, found"));
   }

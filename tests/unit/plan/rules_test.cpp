@@ -142,9 +142,11 @@ TEST(Memory, BytesOfAnElementForEachPolicy) {
   EXPECT_DOUBLE_EQ(of_state(fp32, Policy::kZero1, 4), 12 + 20.0 / 4);
   const double messages = 50e6 / static_cast<double>(bf16.padded(4));
   EXPECT_DOUBLE_EQ(of_state(bf16, Policy::kZero2, 4), 4 + 24.0 / 4 + messages);
-  // of two blocks the first comes and goes: its copies, forward or backward with the next one on its way, in the place of those of both networks
+  // of two blocks the first comes and goes: its copies, forward or backward with the next one on its way, in the place of those of both
+  // networks
   const double block = 12 * 32 * 32 + 13 * 32, moving = block / static_cast<double>(bf16.parameters);
-  EXPECT_DOUBLE_EQ(of_state(bf16, Policy::kZero3, 4), 4 * (1 - moving) + 24.0 / 4 + messages + 2 * 2 * block / static_cast<double>(bf16.padded(4)));
+  EXPECT_DOUBLE_EQ(of_state(bf16, Policy::kZero3, 4),
+                   4 * (1 - moving) + 24.0 / 4 + messages + 2 * 2 * block / static_cast<double>(bf16.padded(4)));
 }
 
 TEST(Memory, SgdHasOneMoment) {
@@ -177,28 +179,14 @@ TEST(Cost, RecomputingKeepsInputsAlone) {
 
 // ---------------------------------------------------------------- communication
 
-// Bytes of what goes through it and what is split from it, in all.
-class Counting : public testing_support::CountingCommunicator {
- public:
-  explicit Counting(std::shared_ptr<Communicator> inner) : CountingCommunicator(std::move(inner)) {}
-  std::shared_ptr<Communicator> split(int color, int key) override {
-    parts_.push_back(std::make_shared<Counting>(CountingCommunicator::split(color, key)));
-    return parts_.back();
-  }
-  void forget() {
-    counts.clear();
-    for (const auto& part : parts_) part->forget();
-  }
-  double bytes() const {
-    double sum = 0;
-    for (const auto& [operation, count] : counts) sum += static_cast<double>(count.bytes);
-    for (const auto& part : parts_) sum += part->bytes();
-    return sum;
-  }
+using testing_support::CountingCommunicator;
 
- private:
-  std::vector<std::shared_ptr<Counting>> parts_;
-};
+// Of what goes through it and what is split from it, in all.
+double bytes_of(const CountingCommunicator& comm) {
+  double sum = 0;
+  for (const auto& [operation, count] : comm.counts) sum += static_cast<double>(count.bytes);
+  return sum;
+}
 
 // On the CPU, where all but batch statistics (float64 here) travels as on a GPU.
 void expect_counted(const std::string& extra, Policy policy, int ranks, int per_node) {
@@ -208,15 +196,16 @@ void expect_counted(const std::string& extra, Policy policy, int ranks, int per_
   const double planned = tensor_bytes(collectives_of(make_model(config), spread));
   testing_support::run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
     const int rank = comm->rank();
-    const auto gradients = std::make_shared<Counting>(comm->split(0, rank)), statistics = std::make_shared<Counting>(comm->split(0, rank));
+    const auto gradients = std::make_shared<CountingCommunicator>(comm->split(0, rank)),
+               statistics = std::make_shared<CountingCommunicator>(comm->split(0, rank));
     const SyncGroups groups =
         make_sync_groups(policy_name(policy), in_node ? "node" : "all", gradients, *comm, fmt::format("node{}", rank / per_node));
     testing_support::TinyRun run(config, gradients, statistics, config.train->precision == "bf16" ? at::kBFloat16 : at::kFloat, groups);
     const StepInput input = run.next();
-    gradients->forget();
-    statistics->forget();
+    gradients->counts.clear();
+    statistics->counts.clear();
     run.step(input);
-    EXPECT_DOUBLE_EQ(gradients->bytes() + statistics->bytes(), planned) << extra << policy_name(policy);
+    EXPECT_DOUBLE_EQ(bytes_of(*gradients) + bytes_of(*statistics), planned) << extra << policy_name(policy);
   });
 }
 
