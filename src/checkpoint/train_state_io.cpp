@@ -103,8 +103,8 @@ std::vector<std::string> groups_of_ranks(const Config& before, const Config& now
       if (field.key != key || why_unread(field, now) || field.get(before) != "0" || field.get(now) != "0") continue;
       const int64_t was = train_images_at_once(before, ranks_before), is = train_images_at_once(now, ranks);
       if (was != is)
-        found.push_back(
-            fmt::format("{} = 0: {} is what goes through a rank's networks together, {} images before and {} now", key, what, was, is));
+        found.push_back(fmt::format("{} = 0: {} is a rank's {}, {} images before and {} now", key, what,
+                                    train_accumulate(before) == 1 && train_accumulate(now) == 1 ? "batch" : "part of its batch", was, is));
     }
   };
   of_rank("loss.koleo_group", "KoLeo's group");

@@ -34,7 +34,7 @@ int64_t bucket_multiple(int ranks) {
   return ranks == 1 ? kBucketMultiple : kSegmentAlignment * ranks;
 }
 
-int block_of(const std::string& name) {
+int transformer_block(const std::string& name) {
   constexpr std::string_view kBlocks = "blocks.";
   const size_t at = name.rfind(kBlocks);
   if (at == std::string::npos || (at > 0 && name[at - 1] != '.')) return -1;
@@ -67,7 +67,7 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     if (name.empty() || !names.insert(name).second)
       fail("parameter layout", "names that are there once", fmt::format("'{}' again or empty", name), "");
     if (!tensor.defined() || tensor.numel() == 0) fail(name, "a parameter with elements", "an empty one", "");
-    if (const int block = by_block ? block_of(name) : -1; block != bucket.block) {
+    if (const int block = by_block ? transformer_block(name) : -1; block != bucket.block) {
       if (end > bucket.begin) close_bucket();
       bucket.block = block;
     }

@@ -34,7 +34,7 @@ inline constexpr int64_t kSegmentAlignment = 64;  ///< elements
 int64_t bucket_multiple(int ranks);
 
 /// The number behind the last "blocks." of a parameter's name, -1 without one.
-int block_of(const std::string& name);
+int transformer_block(const std::string& name);
 
 /// Where everything lies: computed once from the parameters in order of execution, laid out in reverse of it (the order in which gradients
 /// become ready). Consumed by DDP, optimizer, EMA, clipping, divergence hash and checkpoint.

@@ -86,7 +86,7 @@ std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards
 BlockElements block_elements(const ParamLayout& layout) {
   std::map<int, int64_t> blocks;
   for (const Segment& segment : layout.segments)
-    if (const int block = block_of(segment.name); block >= 0) blocks[block] += segment.numel;
+    if (const int block = transformer_block(segment.name); block >= 0) blocks[block] += segment.numel;
   BlockElements found;
   if (blocks.empty()) return found;
   blocks.erase(std::prev(blocks.end()));

@@ -56,6 +56,9 @@ struct TrainOptions {
   std::string command_line;
   nlohmann::json build;  ///< versions, for the run's records
   EvalHookFactory make_eval_hook;
+  /// Asked before anything takes memory of a GPU of so many bytes; `shards` of the `ranks` ranks share the state. UsageError: it cannot be
+  /// enough; else a warning, or nothing. May be empty.
+  std::function<std::string(const Config& resolved, int64_t ranks, int64_t shards, double memory)> room_on_gpu;
   std::function<const char*()> stop_signal = [] { return static_cast<const char*>(nullptr); };  ///< name of the signal that asked to stop
 };
 

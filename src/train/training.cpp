@@ -6,6 +6,7 @@
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
 #include "comm/agree.hpp"
+#include "comm/gpu.hpp"
 #include "config/config_fields.hpp"
 #include "config/train_keys.hpp"
 #include "data_pipeline/loader/data_config.hpp"
@@ -37,6 +38,21 @@ void on_everyone(const TrainComms& comms, const std::function<void()>& work) {
   }
 }
 
+namespace {
+
+// The GPUs of all ranks are taken to be alike: each asks for its own.
+std::string ask_for_room(const TrainOptions& options, const Config& config, const SyncGroups& groups, Communicator& control) {
+  std::string warning;
+  if (!options.device.is_cuda() || !options.room_on_gpu) return warning;
+  on_all_ranks(control, [&] {
+    warning = options.room_on_gpu(config, control.size(), groups.shards ? groups.shards->size() : 1,
+                                  static_cast<double>(gpu_memory(options.device.index()).total));
+  });
+  return warning;
+}
+
+}  // namespace
+
 Training::Training(const TrainOptions& options, const TrainComms& comms)
     : comms(comms),
       origin(find_origin(*comms.control, options.resume, options.command_line, RunHistory(options.out))),
@@ -44,8 +60,9 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       config(inputs.config),
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
-      state(config, spec, compute_type(config), options.device,
-            make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node)) {
+      groups(make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node)),
+      room_warning(ask_for_room(options, config, groups, *comms.control)),
+      state(config, spec, compute_type(config), options.device, groups) {
   at::set_num_threads(static_cast<int>(config.train->threads.value()));
   ops::set_fused(config.train->fused_kernels);
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),       options.build, cpu_model(),

@@ -47,6 +47,8 @@ struct Training {
   const Config& config;  // of inputs
   MethodSpec spec;
   Schedules schedules;
+  SyncGroups groups;
+  std::string room_warning;  // of the GPU's memory; empty: none
   TrainState state;
   RunFacts facts;
   std::shared_ptr<Communicator> batch_comm;       // for losses over all ranks

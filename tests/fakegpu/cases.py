@@ -101,8 +101,13 @@ def memory(gate):
     folder = fresh(gate, "memory")
     code, output = train(gate, "dino_vits16", folder / "run", more=["--train.batch_size", "64", "--check"], environment={"FAKEGPU_MEMORY_GB": "5"})
     expect(code == 1, "exit code %d" % code, output)
-    for word in ("out of memory", "train.batch_size", "model.recompute"):
+    for word in ("out of memory", "train.batch_size", "model.recompute", "of a GPU's memory are planned, and it has 5"):
         expect(word in output, "the message does not name " + word, output)
+    # what cannot fit is refused before anything is taken, with what would
+    code, output = train(gate, "dinov2_vitl14", folder / "run", more=["--train.batch_size", "64", "--check"], environment={"FAKEGPU_MEMORY_GB": "5"})
+    expect(code == 2 and "for weights, gradients and optimizer" in output and "dinoxx plan" in output, "ViT-L: exit code %d" % code, output)
+    code, output = train(gate, "dinov2_vitl14", folder / "run", 4, ["--train.batch_size", "16", "--check"], {"FAKEGPU_MEMORY_GB": "8"})
+    expect(code == 2 and "parallel.sync = zero" in output, "ViT-L on four GPUs: exit code %d" % code, output)
 
 
 def no_device(gate):

@@ -3,6 +3,7 @@
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "apps/eval_hook.hpp"
+#include "apps/plan_hook.hpp"
 #include "base/machine.hpp"
 #include "base/signals.hpp"
 #include "comm/agree.hpp"
@@ -145,6 +146,7 @@ int run_train(int argc, char** argv) {
     choose_train_device(line.options, comms, mpi.local_rank());
     line.options.stop_signal = [] { return signals.received(); };
     line.options.make_eval_hook = eval_hook(evaluation);
+    line.options.room_on_gpu = room_on_gpu;
     const ExitCode code = run(line.options, comms);
     if (comms.control->rank() == 0 && !line.options.check && RunHistory(line.options.out).has_metrics()) {
       try {  // the run is saved: a page that fails is a message

@@ -180,6 +180,7 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
   log.say(fmt::format("  learning rate: {:.4g} at its peak (optim.lr = {:.4g}, {} of {} images), after {} steps of warm-up",
                       scaled_lr(lr_rule(optim.lr_rule), *optim.lr, batch), *optim.lr, optim.lr_rule, batch,
                       optim.warmup->steps(training.inputs.ids.size(), batch)));
+  if (!training.room_warning.empty()) log.say("  warning: " + training.room_warning);
   for (const std::string& line : late_schedules(config, training.inputs.ids.size())) log.say("  warning: " + line);
   log.say(fmt::format("  memory of each rank: {} for weights and optimizer, {} for batches, and activations; {} free on this machine",
                       human_bytes(bytes_of_state(training)), human_bytes(bytes_of_batches(training)),

@@ -72,7 +72,7 @@ sys.exit(subprocess.call(start + [PROGRAM] + words))
 """
 
 # Words whose work has tests of its own, or needs what a test has not; their files must be there.
-OTHERS = {"cmake": "builds and installs the program that runs here; integration_install", "ctest": "runs the tests", "sbatch": "needs Slurm; integration_slurm_submit",
+OTHERS = {"cmake": "builds and installs the program that runs here; integration_install", "ctest": "runs the tests", "sbatch": "needs Slurm; integration_slurm_submit", "qsub": "needs PBS; integration_slurm_submit",
           "python3": "scripts for figures and comparisons by hand", "launch/setup.sh": "integration_setup", "launch/quickstart.sh": "sets up, builds, then runs what stands here",
           "launch/test.sh": "runs the tests", "launch/evaluate.sh": "integration_evaluate", "launch/cluster.sh": "needs several hosts; integration_train_hosts",
           "launch/slurm_submit.sh": "needs Slurm; integration_slurm_submit", "build/golden/bin/pip": "installs packages for golden values",
