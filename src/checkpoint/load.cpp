@@ -55,8 +55,7 @@ void load_entries(const SafetensorsFile& file, const std::string& source, const 
   for (const auto& [name, view] : file.tensors()) {
     checkpoint::EntryName entry;
     if (!checkpoint::parse_entry(name, entry)) {
-      const auto found =
-          std::find_if(tensors.replicated.begin(), tensors.replicated.end(), [&](const NamedTensor& t) { return t.name == name; });
+      const auto found = std::ranges::find(tensors.replicated, name, &NamedTensor::name);
       if (found == tensors.replicated.end()) fail_usage(source, "tensors of this run's model", fmt::format("\"{}\"", name), kOther);
       checkpoint::require_fit(found->tensor, found->tensor.numel(), view, fmt::format("{}, {}", source, name));
       checkpoint::copy_part(found->tensor, view, 0);

@@ -158,6 +158,7 @@ uint32_t write_safetensors(const std::filesystem::path& path, const std::map<std
 
 std::vector<std::string> storage_order(const std::map<std::string, TensorSource>& tensors) {
   std::vector<std::string> order;
+  order.reserve(tensors.size());
   for (const auto& [name, source] : tensors) order.push_back(name);
   std::stable_sort(order.begin(), order.end(), [&](const std::string& a, const std::string& b) {
     return dtype_size(tensors.at(a).dtype) > dtype_size(tensors.at(b).dtype);

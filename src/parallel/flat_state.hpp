@@ -31,8 +31,8 @@ struct FlatState {
   /// After the masters were written: cast(), and the network has the values of all ranks. Collective where the network is sharded.
   void publish();
   /// The weights of a block of the backbone are there until the handle goes, and those of the next one (of the one before it where
-  /// `backward`) are on their way. An empty handle where they do not come and go. Collective. This state must outlive the handle and stay in
-  /// place.
+  /// `backward`) are on their way. An empty handle where they do not come and go. Collective. This state must outlive the handle and stay
+  /// in place.
   std::shared_ptr<void> hold_block(size_t block, bool backward);
   /// All of them, for work that ranks do not do in step.
   std::vector<std::shared_ptr<void>> hold_all();

@@ -28,8 +28,8 @@ struct SyncGroups {
 std::vector<Bucket> messages_of(const std::vector<Bucket>& buckets, int64_t bytes, int64_t element_size);
 
 /// The flat buffers of a network, spread over ranks. Every message is cut into as many equal parts as there are ranks, and rank r owns part
-/// r of each; its parts lie one behind the other in a buffer of its own, its shard. So a reduce-scatter of a message gives each rank what it
-/// owns of it, and an all-gather brings the message together, both without a copy.
+/// r of each; its parts lie one behind the other in a buffer of its own, its shard. So a reduce-scatter of a message gives each rank what
+/// it owns of it, and an all-gather brings the message together, both without a copy.
 class Shards {
  public:
   /// `layout` has been built for ranks->size() ranks, and by block to share weights. `message_bytes`: as messages_of, of elements of

@@ -190,6 +190,7 @@ int inspect(const Options& o) {
     ++types[std::string(dtype_name(entry.dtype))];
   }
   std::vector<std::string> counts;
+  counts.reserve(types.size());
   for (const auto& [type, count] : types) counts.push_back(fmt::format("{} {}", count, type));
   fmt::print("file       {}, {}, {}{}\n", file.path().string(), format_name(file.format()), size_text(file.file_bytes()),
              file.shards().size() > 1 ? fmt::format(" in {} files", file.shards().size()) : "");

@@ -62,7 +62,7 @@ class Resolver {
     for (const auto& [key, why] : chosen_)
       for (const Field& field : config_fields()) {
         if (field.key != key || why_unread(field, config)) continue;
-        auto at = std::find_if(by_reason.begin(), by_reason.end(), [&](const auto& known) { return known.first == why; });
+        auto at = std::ranges::find(by_reason, why, [](const auto& known) { return known.first; });
         if (at == by_reason.end()) at = by_reason.insert(by_reason.end(), {why, {}});
         at->second.push_back(fmt::format("{} = {}", key, field.get(config)));
       }

@@ -31,6 +31,7 @@ std::vector<NormGroup> one_part_each(size_t count) {
 // [2, parts] -> [2, groups] float64.
 at::Tensor sums_of_groups(const std::vector<LarsGroup>& groups, const at::Tensor& parts) {
   std::vector<NormGroup> of;
+  of.reserve(groups.size());
   for (const LarsGroup& group : groups) of.push_back(group.parts);
   const at::Tensor sums = at::empty({2, size_of(of)}, parts.options()),
                    unused = at::empty({size_of(of)}, parts.options().dtype(at::kFloat));

@@ -24,8 +24,8 @@ TEST(PlanCommand, PrintsAndWritesOnePlan) {
   const RunResult plan = dinoxx_run("plan " + recipe("dinov2_vitl14") + " --nodes 4 --gpus-per-node 8 --gpu h100 --price 2.5 --json " +
                                     table.string() + " --html " + page.string());
   ASSERT_EQ(plan.code, 0) << plan.output;
-  for (const char* words : {"32 GPUs, 3072 images a step", "prototypes", "from 1 GPU to 1024", "proposed",
-                            "checkpoint.every", "at 2.5 a GPU-hour"})
+  for (const char* words :
+       {"32 GPUs, 3072 images a step", "prototypes", "from 1 GPU to 1024", "proposed", "checkpoint.every", "at 2.5 a GPU-hour"})
     EXPECT_THAT(plan.output, HasSubstr(words));
   const json found = json::parse(read_text(table));
   EXPECT_EQ(found["parameters"]["all"], 401705856);
