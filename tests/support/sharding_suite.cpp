@@ -122,6 +122,7 @@ void equal_to_ddp(const NewCommunicator& comm, const Case& one, const std::vecto
   TinyRun& ddp = *ddp_run;
   const at::Tensor before = whole(ddp.state, ddp.state.student_flat, ddp.state.student_flat.master);
   std::vector<StepMetrics> expected;
+  expected.reserve(static_cast<size_t>(steps));
   for (int i = 0; i < steps; ++i) expected.push_back(ddp.step(ddp.next(), i < 2));
   ASSERT_GT((whole(ddp.state, ddp.state.student_flat, ddp.state.student_flat.master) - before).norm().item<double>(), 1e-6);
   for (const std::string& policy : policies) {

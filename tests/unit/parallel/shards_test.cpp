@@ -11,7 +11,6 @@
 #include "parallel/flat_state.hpp"
 #include "parallel/sync_groups.hpp"
 #include "thread_ranks.hpp"
-#include "toy_network.hpp"
 
 namespace dinoxx {
 namespace {
@@ -19,7 +18,6 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 using testing_support::run_thread_ranks;
-using testing_support::ToyNetwork;
 
 // Segments of many lengths: shorter and longer than a rank's part of a bucket, and no multiple of anything.
 NamedTensors odd_parameters() {

@@ -33,10 +33,10 @@ TEST(ThreadSharding, CheckpointsLoadUnderEveryPolicy) {
   on_ranks(check_checkpoints);
 }
 TEST(ThreadSharding, NodesThatShareEqualDdp) {
-  for (const auto& [size, of_node] : {std::pair{4, 2}, {2, 1}}) {
-    SCOPED_TRACE(size);
-    run_thread_ranks(size, [&](const std::shared_ptr<Communicator>& comm) {
-      check_sharing_within_nodes([&] { return comm->split(0, comm->rank()); }, of_node);
+  for (const std::pair<int, int> ranks : {std::pair{4, 2}, {2, 1}}) {
+    SCOPED_TRACE(ranks.first);
+    run_thread_ranks(ranks.first, [&](const std::shared_ptr<Communicator>& comm) {
+      check_sharing_within_nodes([&] { return comm->split(0, comm->rank()); }, ranks.second);
     });
   }
 }
