@@ -49,7 +49,8 @@ for ranks in "${all_ranks[@]}"; do
   reference=$(figure images_per_second <"$work/$ranks.official ddp" | median)
   for name in ddp zero1 zero2 ddp,recomputed zero3,recomputed "official ddp" "official fsdp2"; do
     rate=$(figure images_per_second <"$work/$ranks.$name" | median)
-    share=$(figure overlapped_share <"$work/$ranks.$name" | median)
+    share=
+    [[ $name == official* ]] || share=$(figure overlapped_share <"$work/$ranks.$name" | median)
     echo "| $ranks | $name | $rate | $(awk -v a="$rate" -v b="$reference" 'BEGIN {printf "%.2f", a / b}') | $(figure peak_mb <"$work/$ranks.$name" | median) | ${share:+$(awk -v s="$share" 'BEGIN {printf "%.0f %%", 100 * s}')} |"
   done
 done
