@@ -29,12 +29,13 @@ def plan(program, path, folder):
 
 def row(name, found):
     best = found["choices"][found["chosen"]]
-    first = found["choices"][0]["recompute"]
-    memory = {c["policy"]: c["memory_total"] / 1e9 for c in found["choices"] if c["recompute"] == first and not c["shards_within_node"]}
+    way = lambda choice: (choice["recompute"], choice["recompute_every"])
+    first = way(found["choices"][0])
+    memory = {c["policy"]: c["memory_total"] / 1e9 for c in found["choices"] if way(c) == first and not c["shards_within_node"]}
     cells = [name, f"{found['parameters']['all'] / 1e6:.1f}", f"{best['gpus']} x {best['images_per_gpu']}"]
     cells += [f"{memory[policy]:.1f}" if policy in memory else "-" for policy in ("ddp", "zero1", "zero2")]
     if best["fits"]:
-        cells.append(best["policy"] + ("/node" if best["shards_within_node"] else "") + (", recompute" if best["recompute"] else ""))
+        cells.append(best["policy"] + ("/node" if best["shards_within_node"] else "") + (", recompute = %s" % best["recompute"] + (" of every %d" % best["recompute_every"] if best["recompute_every"] > 1 else "") if best["recompute"] != "none" else ""))
     else:
         cells.append("nothing fits")
     cells += [f"{best['memory_total'] / 1e9:.1f}", f"{best['flop'] / 1e12:.2f}"]

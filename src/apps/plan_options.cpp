@@ -75,7 +75,7 @@ Config PlanLine::configuration(const std::vector<Setting>& typed) const {
   for (const std::string& text : set_) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
-      fail_usage("--set", "KEY=VALUE", fmt::format("\"{}\"", text), "As --set model.recompute=yes");
+      fail_usage("--set", "KEY=VALUE", fmt::format("\"{}\"", text), "As --set model.recompute=block");
     settings.push_back({text.substr(0, equals), text.substr(equals + 1), "--set"});
   }
   settings.insert(settings.end(), typed.begin(), typed.end());

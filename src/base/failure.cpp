@@ -46,7 +46,8 @@ std::string failure_text(const std::exception& error, const std::string& unknown
   }
   if (own.find("CUDA out of memory") != std::string::npos)
     return fmt::format(
-        "{} In a training lower train.batch_size or views.local_count, set model.recompute yes, or use more GPUs; --check says what a step "
+        "{} In a training lower train.batch_size or views.local_count, set model.recompute block, or use more GPUs; --check says what a "
+        "step "
         "needs. In other commands lower --threads (each has a block of images on the GPU) or --image-size.",
         own);
   if (const auto* system = dynamic_cast<const std::system_error*>(&error);

@@ -69,6 +69,10 @@ Condition subset_of_images() {
   return {"model.drop_path_form is subset", [](const Config& c) { return c.model->drop_path_form == "subset"; }};
 }
 
+Condition recomputed() {
+  return {"model.recompute is not none", [](const Config& c) { return c.model->recompute != "none"; }};
+}
+
 Condition local_crops() {
   return {"views.local_count is above 0", [](const Config& c) { return c.views->local_count.value_or(0) > 0; }};
 }

@@ -12,6 +12,7 @@ Condition no_resnet();
 Condition small_stem();
 Condition stochastic_depth();
 Condition subset_of_images();
+Condition recomputed();
 // crops, masks and heads
 Condition local_crops();
 Condition one_resolution();

@@ -195,6 +195,20 @@ inline Field bare_epochs(Field f) {
   return f;
 }
 
+/// A choice whose key took yes or no once, and saved runs have it so.
+inline Field once_yes_or_no(std::string yes, std::string no, Field f) {
+  f.set = [yes = std::move(yes), no = std::move(no), set = f.set](Config& config, std::string_view text) {
+    bool was = false;
+    try {
+      read(text, was, {});
+    } catch (const std::invalid_argument&) {
+      return set(config, text);
+    }
+    set(config, was ? yes : no);
+  };
+  return f;
+}
+
 inline Field not_training(Field f) {
   f.training = false;
   return f;

@@ -191,6 +191,8 @@ void check_vit_config(const VitConfig& c) {
   require_one_of("stochastic depth form", c.drop_path_form, {"mask", "subset"});
   require(c.drop_path_group >= 0, "a group of slots, or 0 for the whole local batch", std::to_string(c.drop_path_group), "Correct it");
   require_one_of("feed-forward part", c.ffn, {"mlp", "swiglu"});
+  require_one_of("what is computed again", c.recompute.part, {"none", "attention", "block"});
+  require(c.recompute.every >= 1, "a number of consecutive blocks, 1 or more", std::to_string(c.recompute.every), "Correct it");
   require_one_of("what to do with sides that no patch divides", c.fit, {"error", "crop", "pad"});
   require(c.layer_scale >= 0, "an initial layer scale >= 0", fmt::format("{}", c.layer_scale), "Correct it");
   require(c.qkv_bias || !c.mask_key_bias, "a qkv bias whose keys' part can be masked", "none", "Turn one of them");

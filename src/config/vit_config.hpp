@@ -17,6 +17,15 @@ struct RopeConfig {
   double shift = 0, jitter = 0, rescale = 0;
 };
 
+/// Activation checkpointing: what of which blocks is computed again in the backward pass instead of being kept.
+struct Recompute {
+  std::string part = "none";  ///< "attention": of a block what lies between the normed tokens and the projection behind attention; "block"
+  int every = 1;              ///< of so many consecutive blocks the first
+  /// Of a block: "none", "attention" or "block".
+  std::string of(int64_t block) const { return block % every == 0 ? part : "none"; }
+  bool operator==(const Recompute&) const = default;
+};
+
 /// A vision transformer of the DINO family.
 struct VitConfig {
   int image_size = 224;  ///< size for which positions are learned; other sizes interpolate them
@@ -50,7 +59,7 @@ struct VitConfig {
   std::string drop_path_form = "mask";    ///< "mask": each sample by its own draw; "subset": a fixed share of samples runs (v2, v3)
   int drop_path_group = 0;                ///< subset: consecutive slots among which the share is kept, a divisor of the local batch; 0: all
   std::string fit = "error";              ///< images whose sides no patch divides: "error", "crop" or "pad" (right and below; with zeros)
-  bool recompute = false;                 ///< activation checkpointing: a block's activations are computed again in the backward pass
+  Recompute recompute;
 
   /// Hidden width of the feed-forward part.
   int hidden_dim() const;

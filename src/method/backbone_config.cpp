@@ -25,7 +25,7 @@ VitConfig vit(const ModelConfig& model, bool masked, bool local_norm) {
   vit.mlp_ratio = model.mlp_ratio.value();
   vit.drop_path = model.drop_path;
   if (model.stem != "auto") vit.stem = model.stem;
-  vit.recompute = model.recompute;
+  vit.recompute = {model.recompute, static_cast<int>(model.recompute_every)};
   vit.fit = model.fit;
   // absent in files that were written before there were these keys
   if (model.drop_path_form != "auto") vit.drop_path_form = model.drop_path_form;

@@ -118,9 +118,15 @@ std::vector<Field> model_fields() {
           "model.mean", "of the channels, on the scale from 0 to 1, by which the input is normalised; auto: views.profile's", false)),
       other_function(channels<&ModelConfig::std>("model.std", "standard deviation of the channels, likewise; auto: views.profile's", true)),
       when({where::vision_transformer()},
-           field<model, &ModelConfig::recompute>(
-               "model.recompute", "no",
-               "keep no activations inside a block, compute them again in the backward pass (less memory, slower)")),
+           once_yes_or_no("block", "none",
+                          choice<model, &ModelConfig::recompute>(
+                              "model.recompute", "none", {"none", "attention", "block"},
+                              "activations that are computed again in the backward pass instead of being kept (less memory, slower): of a "
+                              "block those between its first norm and the projection behind attention, or all"))),
+      when({where::vision_transformer(), where::recomputed()},
+           field<model, &ModelConfig::recompute_every>(
+               "model.recompute_every", "1",
+               "the first of so many consecutive blocks is computed again, the others keep their activations; 1: all", positive)),
       text<model, &ModelConfig::init_from>(
           "model.init_from",
           "weights that student and teacher begin with (dinoxx weights inspect), whose network the run has; "

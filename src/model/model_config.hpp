@@ -22,7 +22,8 @@ struct ModelConfig {
   Auto<int64_t> stem_padding;
   std::string qkv_bias, position_resize, rope_periods, activation;
   std::string mean, std;  ///< three numbers with commas, or auto: views.profile's
-  bool recompute = false;
+  std::string recompute;  ///< VitConfig::recompute
+  int64_t recompute_every = 1;
   bool operator==(const ModelConfig&) const = default;
 };
 

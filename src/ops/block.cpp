@@ -35,19 +35,24 @@ at::Tensor residual_linear(const at::Tensor& x, const at::Tensor& input, const a
   return out;
 }
 
-/// in: contiguous tensors; s1, s2 float or undefined.
-at::Tensor block_forward(const std::array<at::Tensor, kInputs>& in, int64_t heads, double eps, bool training, Activations& a) {
-  const at::Tensor& x = in[kX];
-  const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2);
-  Norm norm = run_layer_norm(x, in[kNorm1W], in[kNorm1B], eps);
-  a.h1 = norm.y, a.mean1 = norm.mean, a.rstd1 = norm.rstd;
-
-  a.qkv = empty_as(x, {batch, tokens, 3 * dim});
+/// a.qkv and a.mixed of a.h1.
+void run_attention_part(const std::array<at::Tensor, kInputs>& in, int64_t heads, Activations& a) {
+  a.qkv = empty_as(a.h1, {a.h1.size(0), a.h1.size(1), 3 * a.h1.size(2)});
   const at::Tensor qkv_bias = as_floats(in[kQkvB]);
   EpilogueArgs plain;
   plain.bias = floats_or_null(qkv_bias);
   run_linear(a.h1, in[kQkvW], a.qkv, plain);
   a.mixed = run_attention(a.qkv, heads);
+}
+
+/// in: contiguous tensors; s1, s2 float or undefined.
+at::Tensor block_forward(const std::array<at::Tensor, kInputs>& in, int64_t heads, double eps, bool training, Activations& a) {
+  const at::Tensor& x = in[kX];
+  const int64_t batch = x.size(0), tokens = x.size(1);
+  Norm norm = run_layer_norm(x, in[kNorm1W], in[kNorm1B], eps);
+  a.h1 = norm.y, a.mean1 = norm.mean, a.rstd1 = norm.rstd;
+
+  run_attention_part(in, heads, a);
   a.y = residual_linear(x, a.mixed, in[kProjW], in[kProjB], in[kS1]);
 
   norm = run_layer_norm(a.y, in[kNorm2W], in[kNorm2B], eps);
@@ -71,7 +76,7 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
                             const at::Tensor& norm1_b, const at::Tensor& qkv_w, const at::Tensor& qkv_b, const at::Tensor& proj_w,
                             const at::Tensor& proj_b, const at::Tensor& norm2_w, const at::Tensor& norm2_b, const at::Tensor& fc1_w,
                             const at::Tensor& fc1_b, const at::Tensor& fc2_w, const at::Tensor& fc2_b, const std::optional<at::Tensor>& s1,
-                            const std::optional<at::Tensor>& s2, int64_t heads, double eps, bool training) {
+                            const std::optional<at::Tensor>& s2, int64_t heads, double eps, bool training, bool attention_again) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     std::array<at::Tensor, kInputs> in{x,
                                        norm1_w,
@@ -93,8 +98,11 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
     Activations a;
     at::Tensor out = block_forward(in, heads, eps, training, a);
     if (training) {
-      ctx->save_for_backward({in[kX],  in[kNorm1W], in[kQkvW], in[kProjW], in[kNorm2W], in[kFc1W], in[kFc2W], in[kS1], in[kS2],  a.h1,
-                              a.mean1, a.rstd1,     a.qkv,     a.mixed,    a.y,         a.h2,      a.mean2,   a.rstd2, a.hidden, a.slope});
+      if (attention_again) a.qkv = a.mixed = at::Tensor();
+      ctx->save_for_backward(
+          {in[kX],  in[kNorm1W], in[kQkvW], in[kProjW], in[kNorm2W], in[kFc1W], in[kFc2W],
+           in[kS1], in[kS2],     a.h1,      a.mean1,    a.rstd1,     a.qkv,     a.mixed,
+           a.y,     a.h2,        a.mean2,   a.rstd2,    a.hidden,    a.slope,   attention_again ? in[kQkvB] : at::Tensor()});
       ctx->saved_data["heads"] = heads;
     }
     return out;
@@ -106,12 +114,13 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
     auto next = saved.begin();
     const auto take = [&] { return std::move(*next++); };
     const at::Tensor x = take(), norm1_w = take(), qkv_w = take(), proj_w = take(), norm2_w = take(), fc1_w = take(), fc2_w = take(),
-                     s1 = take(), s2 = take(), h1 = take(), mean1 = take(), rstd1 = take(), qkv = take(), mixed = take(), y = take(),
-                     h2 = take(), mean2 = take(), rstd2 = take(), hidden = take(), slope = take();
-    const int64_t tokens = x.size(1);
+                     s1 = take(), s2 = take(), h1 = take(), mean1 = take(), rstd1 = take();
+    at::Tensor qkv = take(), mixed = take();
+    const at::Tensor y = take(), h2 = take(), mean2 = take(), rstd2 = take(), hidden = take(), slope = take(), qkv_bias = take();
+    const int64_t tokens = x.size(1), heads = ctx->saved_data["heads"].toInt();
     const auto type = x.scalar_type();
     const at::Tensor dz = grads[0].contiguous();
-    torch::autograd::variable_list g(kInputs + 3);
+    torch::autograd::variable_list g(kInputs + 4);
     // the product that a frozen weight does not need
     const auto weight_grad = [&](Input weight, const at::Tensor& dy, const at::Tensor& input) {
       return ctx->needs_input_grad(weight) ? run_linear_weight_grad(dy, input) : at::Tensor();
@@ -137,11 +146,19 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
     g[kNorm2B] = norm2.bias.to(type);
 
     // y = x + s1 (mixed proj^T + b)
+    if (!mixed.defined()) {
+      std::array<at::Tensor, kInputs> in;
+      in[kQkvW] = qkv_w, in[kQkvB] = qkv_bias;
+      Activations again;
+      again.h1 = h1;
+      run_attention_part(in, heads, again);
+      qkv = again.qkv, mixed = again.mixed;
+    }
     g[kProjB] = norm2.column_sums.to(type);
     g[kProjW] = weight_grad(kProjW, norm2.scaled, mixed);
     at::Tensor dmixed = empty_as(mixed, mixed.sizes());
     run_linear_input_grad(norm2.scaled, proj_w, dmixed, {});
-    const Scaled dqkv = run_attention_backward(qkv, dmixed, ctx->saved_data["heads"].toInt());
+    const Scaled dqkv = run_attention_backward(qkv, dmixed, heads);
 
     // qkv = h1 qkv^T + b, h1 = norm1(x)
     g[kQkvB] = dqkv.column_sums.to(type);
@@ -158,8 +175,8 @@ class BlockFunction : public torch::autograd::Function<BlockFunction> {
 
 }  // namespace
 
-at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1,
-                             const at::Tensor& s2) {
+at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2,
+                             bool attention_again) {
   bool training = x.requires_grad();
   for (const at::Tensor* t : {&w.norm1_weight, &w.norm1_bias, &w.qkv_weight, &w.qkv_bias, &w.proj_weight, &w.proj_bias, &w.norm2_weight,
                               &w.norm2_bias, &w.fc1_weight, &w.fc1_bias, &w.fc2_weight, &w.fc2_bias})
@@ -167,7 +184,7 @@ at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int hea
   training &= at::GradMode::is_enabled();
   return BlockFunction::apply(x, w.norm1_weight, w.norm1_bias, w.qkv_weight, w.qkv_bias, w.proj_weight, w.proj_bias, w.norm2_weight,
                               w.norm2_bias, w.fc1_weight, w.fc1_bias, w.fc2_weight, w.fc2_bias, maybe(s1), maybe(s2), int64_t{heads}, eps,
-                              training);
+                              training, attention_again);
 }
 
 }  // namespace dinoxx::ops::cpu

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "ops/recompute.hpp"
+
 namespace dinoxx::ops::formula {
 namespace {
 
@@ -35,11 +37,14 @@ at::Tensor attention(const at::Tensor& qkv, int heads) {
   return at::scaled_dot_product_attention(parts[0], parts[1], parts[2]).transpose(1, 2).reshape({batch, tokens, dim});
 }
 
-at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1,
-                             const at::Tensor& s2) {
-  const auto mixed =
-      formula::attention(formula::linear(formula::layer_norm(x, w.norm1_weight, w.norm1_bias, eps), w.qkv_weight, w.qkv_bias), heads);
-  const auto y = add_scaled(x, formula::linear(mixed, w.proj_weight, w.proj_bias), s1);
+at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& w, int heads, double eps, const at::Tensor& s1, const at::Tensor& s2,
+                             bool attention_again) {
+  const auto branch = [heads](const Tensors& h, const Tensors& of) {
+    const at::Tensor qkv = formula::linear(h[0], of[0], of.size() > 3 ? of[3] : at::Tensor());
+    return Tensors{formula::linear(formula::attention(qkv, heads), of[1], of[2])};
+  };
+  const Tensors normed{formula::layer_norm(x, w.norm1_weight, w.norm1_bias, eps)}, weights = attention_weights(w);
+  const auto y = add_scaled(x, (attention_again ? recompute(branch, normed, weights) : branch(normed, weights))[0], s1);
   const auto hidden =
       at::gelu(formula::linear(formula::layer_norm(y, w.norm2_weight, w.norm2_bias, eps), w.fc1_weight, w.fc1_bias), "none");
   return add_scaled(y, formula::linear(hidden, w.fc2_weight, w.fc2_bias), s2);

@@ -10,6 +10,6 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 at::Tensor gelu(const at::Tensor& x);
 at::Tensor attention(const at::Tensor& qkv, int heads);
 at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& weights, int heads, double eps, const at::Tensor& s1,
-                             const at::Tensor& s2);
+                             const at::Tensor& s2, bool attention_again);
 
 }  // namespace dinoxx::ops::formula

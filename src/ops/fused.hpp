@@ -22,7 +22,7 @@ at::Tensor linear_gelu(const at::Tensor& x, const at::Tensor& weight, const at::
 at::Tensor gelu(const at::Tensor& x);
 at::Tensor attention(const at::Tensor& qkv, int heads);
 at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& weights, int heads, double eps, const at::Tensor& s1,
-                             const at::Tensor& s2);
+                             const at::Tensor& s2, bool attention_again);
 
 /// The backward passes here are not differentiable themselves: an error when a graph of them is asked for. First line of each.
 void refuse_second_derivative();

@@ -32,9 +32,13 @@ struct BlockWeights {
   at::Tensor norm1_weight, norm1_bias, qkv_weight, qkv_bias, proj_weight, proj_bias;
   at::Tensor norm2_weight, norm2_bias, fc1_weight, fc1_bias, fc2_weight, fc2_bias;
 };
+/// Of its attention part, from the normed tokens to what is added to x: qkv's weight, the projection's weight and bias, qkv's bias where
+/// it is there.
+std::vector<at::Tensor> attention_weights(const BlockWeights& weights);
 /// One pre-norm block: x += s1 * proj(attention(qkv(norm1 x))); x += s2 * fc2(gelu(fc1(norm2 x))). x [B, N, D].
-/// s1, s2: per-sample stochastic-depth scale [B] (0 or 1 / keep), or undefined for 1.
+/// s1, s2: per-sample stochastic-depth scale [B] (0 or 1 / keep), or undefined for 1. attention_again: the backward pass computes queries,
+/// keys, values and attention again from the normed tokens, which are kept instead; no bit of a gradient changes.
 at::Tensor transformer_block(const at::Tensor& x, const BlockWeights& weights, int heads, double eps, const at::Tensor& s1,
-                             const at::Tensor& s2);
+                             const at::Tensor& s2, bool attention_again = false);
 
 }  // namespace dinoxx::ops

@@ -61,8 +61,12 @@ struct PackedOut {
   at::Tensor x;  ///< [rows, D]
   at::Tensor h;  ///< [rows of next.to, D]; undefined without a next norm
 };
+/// The projection behind attention. mixed: attention's output of each group, rows of its samples [.., D] -> [all of them, D]. The bias gets
+/// no gradient here: packed_branches makes it.
+at::Tensor packed_projection(const std::vector<at::Tensor>& mixed, const at::Tensor& weight, const at::Tensor& bias);
 /// x += gain1 * proj(mixed), then x += gain2 * down(f(up(norm x))), f GELU or SwiGLU. mixed: attention's output of each group, rows of the
-/// samples that `first` keeps [.., D].
+/// samples that `first` keeps [.., D]. Without a weight of the projection `mixed` is one matrix, what packed_projection gave with the same
+/// bias: the same bits, and attention's output is not kept.
 PackedOut packed_branches(const at::Tensor& x, const std::vector<at::Tensor>& mixed, const PackedRows& rows, const PackedWeights& weights,
                           double eps, const PackedBranch& first, const PackedBranch& second, const PackedNext& next);
 

@@ -26,15 +26,16 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
   else
     said.push_back(fmt::format("{}: {:.0f} ms a step, where {} takes {:.0f} ms.", way_name(best.spread), 1e3 * best.time.total(),
                                way_name(first.spread), 1e3 * first.time.total()));
-  if (best.spread.recompute && !first.spread.recompute)
-    said.emplace_back("Set model.recompute = yes: without it nothing fits, or is slower.");
+  const Recompute &again = best.spread.recompute, &configured = first.spread.recompute;
+  const bool more = again.part == "block" || configured.part == "none";
+  if (again != configured && more) said.push_back(fmt::format("Set {}: with less nothing fits, or is slower.", recompute_keys(again)));
   const Spread& way = best.spread;
   const ParallelConfig& now = *plan.model.config.parallel;
   const std::string within = way.shard_in_node ? "node" : "all";
   if (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within))
     said.push_back(fmt::format("Set parallel.sync = {}{}.", policy_name(way.policy),
                                way.policy == Policy::kDdp ? "" : fmt::format(" and parallel.shard_within = {}", within)));
-  if (!best.spread.recompute && first.spread.recompute) said.emplace_back("Set model.recompute = no: the memory is there.");
+  if (again != configured && !more) said.push_back(fmt::format("Set {}: the memory is there.", recompute_keys(again)));
 }
 
 // The fewest parts of a step, doubling, for which some policy fits; the fastest of these.
@@ -111,7 +112,12 @@ void about_binding(const Plan& plan, std::vector<std::string>& said) {
 
 std::string way_name(const Spread& spread) {
   return policy_name(spread.policy) + (spread.policy != Policy::kDdp && spread.shard_in_node ? "/node" : "") +
-         (spread.recompute ? " with model.recompute" : "");
+         (spread.recompute.part != "none" ? " with " + recompute_keys(spread.recompute) : "");
+}
+
+std::string recompute_keys(const Recompute& recompute) {
+  return "model.recompute = " + recompute.part +
+         (recompute.every > 1 ? fmt::format(" and model.recompute_every = {}", recompute.every) : "");
 }
 
 std::string gigabytes(double bytes) {

@@ -6,8 +6,10 @@ namespace dinoxx::plan {
 /// What a plan proposes, and why: policy, recomputing, batch, checkpoints; where nothing fits, what it needs and what would fit.
 std::vector<std::string> advice(const Plan& plan);
 
-/// "ddp", "zero2 with model.recompute"; "zero1/node": shards within each node.
+/// "ddp", "zero2 with model.recompute = block"; "zero1/node": shards within each node.
 std::string way_name(const Spread& spread);
+/// "model.recompute = block", "model.recompute = block and model.recompute_every = 2".
+std::string recompute_keys(const Recompute& recompute);
 /// "12.3 GB".
 std::string gigabytes(double bytes);
 

@@ -14,6 +14,9 @@ constexpr double kEqual = 1.01;  // times that differ by less are equal: the sim
 int place(Policy policy) {
   return static_cast<int>(policy);
 }
+int place(const Recompute& recompute) {
+  return recompute.part == "none" ? 0 : recompute.part == "attention" ? 1 : 2;
+}
 
 double seconds_per_image(const Model& model, const Request& request) {
   if (request.images_per_core) return 1 / *request.images_per_core;
@@ -46,14 +49,14 @@ std::vector<Estimate> ways(const Model& model, const Request& request, const Ran
   std::vector<Policy> policies{Policy::kDdp};
   if (ranks.size() > 1) policies = {Policy::kDdp, Policy::kZero1, Policy::kZero2};
   if (request.policy) policies = {*request.policy};
-  const bool configured = model.vit() && model.vit()->recompute;
-  std::vector<bool> recomputes{configured};
-  if (model.vit()) recomputes.push_back(!configured);
+  std::vector<Recompute> recomputes{model.recompute()};
+  for (const char* part : {"none", "attention", "block"})
+    if (const Recompute other{part}; model.vit() && other.part != model.recompute().part) recomputes.push_back(other);
   std::vector<Estimate> all;
   if (ranks.size() > 1 && model.vit() && !request.policy) policies.push_back(Policy::kZero3);
-  for (const bool recompute : recomputes)
+  for (const Recompute& recompute : recomputes)
     for (const Policy policy : policies) {
-      if (policy == Policy::kZero3 && !recompute && model.vit()) continue;  // whose weights go has to compute again
+      if (policy == Policy::kZero3 && model.vit() && recompute != Recompute{"block"}) continue;  // whose weights go has to compute again
       std::vector<bool> in_node{request.shard_in_node.value_or(false)};
       if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
       for (const bool within : in_node)
@@ -67,12 +70,12 @@ size_t best_of(const std::vector<Estimate>& ways) {
   const auto better = [](const Estimate& a, const Estimate& b) {
     if (a.fits != b.fits) return a.fits;
     if (!a.fits) return a.memory.total() < b.memory.total();
-    if (a.spread.recompute != b.spread.recompute)
-      return a.time.total() * (a.spread.recompute ? kEqual : 1) < b.time.total() * (b.spread.recompute ? kEqual : 1);
-    if (place(a.spread.policy) != place(b.spread.policy)) {
-      const bool simpler = place(a.spread.policy) < place(b.spread.policy);
+    const auto faster = [&](bool simpler) {
       return simpler ? a.time.total() <= kEqual * b.time.total() : kEqual * a.time.total() < b.time.total();
-    }
+    };
+    const int again_a = place(a.spread.recompute), again_b = place(b.spread.recompute);
+    if (again_a != again_b) return faster(again_a < again_b);
+    if (a.spread.policy != b.spread.policy) return faster(place(a.spread.policy) < place(b.spread.policy));
     return a.time.total() < b.time.total();
   };
   for (size_t i = 1; i < ways.size(); ++i)

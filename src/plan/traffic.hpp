@@ -12,7 +12,7 @@ struct Spread {
   RankGroup ranks;
   int64_t batch = 1;  ///< images of a rank in a step
   Policy policy = Policy::kDdp;
-  bool recompute = false;
+  Recompute recompute;
   bool shard_in_node = false;  ///< shards within a node instead of over all ranks
   int64_t parts = 1;           ///< in which a rank computes its images (train.accumulate)
   int64_t shards() const { return policy == Policy::kDdp ? 1 : (shard_in_node ? ranks.per_node : ranks.size()); }

@@ -34,8 +34,8 @@ for ranks in "${all_ranks[@]}"; do
   mpi=(mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$bench" "$config" --steps "$steps" --train.batch_size $((each * ranks)) --train.precision "$precision" --train.threads 1)
   for ((i = 1; i <= rounds; i++)); do
     for sync in ddp zero1 zero2; do run "$ranks.$sync" "${mpi[@]}" --parallel.sync $sync; done
-    run "$ranks.ddp,recomputed" "${mpi[@]}" --model.recompute yes
-    run "$ranks.zero3,recomputed" "${mpi[@]}" --model.recompute yes --parallel.sync zero3
+    run "$ranks.ddp,recomputed" "${mpi[@]}" --model.recompute block
+    run "$ranks.zero3,recomputed" "${mpi[@]}" --model.recompute block --parallel.sync zero3
     for strategy in ddp fsdp2; do
       # shellcheck disable=SC2086  # several options, split at spaces
       run "$ranks.official $strategy" "$python" -m torch.distributed.run --nproc-per-node "$ranks" "$here/step_peer.py" "$dino" --batch "$each" --steps "$steps" --strategy "$strategy" $peer_options

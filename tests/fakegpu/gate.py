@@ -30,11 +30,11 @@ MEMORY = HERE / "memory.csv"
 # Rows of memory.csv beside the recipes: (recipe, options)
 MORE_MEMORY = [
     ("dino_vits16", ["--model.arch", "vit_base"]),
-    ("dino_vits16", ["--model.recompute", "yes"]),
+    ("dino_vits16", ["--model.recompute", "block"]),
     ("dino_vits16", ["--train.precision", "fp32"]),
     ("dinov3_vitl16_in1k", ["--model.arch", "vit_base"]),
     ("dinov2_vitl16_short", ["--model.arch", "vit_base"]),
-    ("dinov2_vitl16_short", ["--model.recompute", "yes"]),
+    ("dinov2_vitl16_short", ["--model.recompute", "block"]),
     ("dinov2_vitl16_short", ["--model.drop_path", "0"]),
 ]
 GIGA = 1e9

@@ -111,7 +111,7 @@ std::vector<Case> cases() {
 // With a block more, so that the weights of several come and go.
 Case with_recompute(Case one) {
   one.name += ", recomputed";
-  one.extra += "[model]\nrecompute = yes\ndepth = 4\n";
+  one.extra += "[model]\nrecompute = block\ndepth = 4\n";
   return one;
 }
 
@@ -231,7 +231,7 @@ void check_traffic_and_buffers(const NewCommunicator& comm) {
 void check_skipped_steps(const NewCommunicator& comm) {
   for (const char* const policy : {"zero1", "zero2", "zero3"}) {
     SCOPED_TRACE(policy);
-    const auto small = run_of(comm, tiny_config("[model]\nrecompute = yes\n"), at::kFloat, policy);
+    const auto small = run_of(comm, tiny_config("[model]\nrecompute = block\n"), at::kFloat, policy);
     TinyRun& run = *small;
     const auto control = comm();
     run.step(run.next());
@@ -268,7 +268,7 @@ void check_checkpoints(const NewCommunicator& comm) {
   const fs::path folder = names.front();  // of rank 0, for all
   const Config config =
       tiny_config(extra_of(find_method("dinov3")) +
-                  "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\nrecompute = yes\n[gram]\nweight = 2\nsize = 24\n"
+                  "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\nrecompute = block\n[gram]\nweight = 2\nsize = 24\n"
                   "start = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n");
   RunFacts facts;
   facts.config_text = print_config(config);

@@ -1,6 +1,6 @@
 include(${PROJECT_SOURCE_DIR}/tests/golden/support.cmake)
 dinoxx_test(unit_vit TORCH
-  SOURCES model/vit_test.cpp model/vit_family_test.cpp model/vit_init_test.cpp model/conv_stem_test.cpp model/head_test.cpp model/weights_test.cpp model/recognize_test.cpp model/facts_test.cpp model/facts_values_test.cpp
+  SOURCES model/vit_test.cpp model/vit_family_test.cpp model/vit_init_test.cpp model/recompute_test.cpp model/held_weights_test.cpp model/conv_stem_test.cpp model/head_test.cpp model/weights_test.cpp model/recognize_test.cpp model/facts_test.cpp model/facts_values_test.cpp
   DEPS dinoxx_model dinoxx_test_golden LABELS unit)
 dinoxx_test(unit_foreign_weights TORCH SOURCES model/foreign_weights_test.cpp DEPS dinoxx_model dinoxx_test_golden LABELS unit)
 target_include_directories(unit_foreign_weights PRIVATE ${PROJECT_SOURCE_DIR}/tests)

@@ -5,13 +5,24 @@
 
 #include "base/stop_scope.hpp"
 #include "dinoxx/base/error.hpp"
-#include "model/layers/recompute.hpp"
+#include "model/layers/held_weights.hpp"
 #include "model/layers/vit_block.hpp"
 
 namespace dinoxx {
 
-BlockContext VisionTransformer::context() const {
-  return {config_.heads, config_.norm_eps, config_.mask_key_bias, config_.prefix()};
+namespace {
+
+/// Without their tokens: what outlives a call holds no activations.
+std::vector<TokenGroup> bare(std::vector<TokenGroup> groups) {
+  for (TokenGroup& group : groups) group.x = at::Tensor();
+  return groups;
+}
+
+}  // namespace
+
+BlockContext VisionTransformer::context(size_t block) const {
+  return {config_.heads, config_.norm_eps, config_.mask_key_bias, config_.prefix(),
+          config_.recompute.of(static_cast<int64_t>(block)) == "attention"};
 }
 
 TokenGroup VisionTransformer::group(const Crops& crops) const {
@@ -47,24 +58,18 @@ Hold VisionTransformer::holding(size_t block) const {
 
 void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const {
   StopScope::check();  // a forward of many images may take minutes
-  std::vector<at::Tensor> inputs;
+  Tensors inputs;
   for (size_t i = 0; i < groups.size(); ++i) {
     prepare(block, groups[i], crops[i]);
     inputs.push_back(groups[i].x);
   }
-  std::vector<at::Tensor> outputs;
-  if (config_.recompute) {
-    const auto again = [&weights = blocks_[block], context = context(), drawn = groups](const std::vector<at::Tensor>& x) mutable {
-      for (size_t i = 0; i < x.size(); ++i) drawn[i].x = x[i];
-      std::vector<at::Tensor> out = block_forward(weights, context, drawn);
-      for (TokenGroup& g : drawn) g.x = at::Tensor();  // the closure outlives this call
-      return out;
-    };
-    outputs = recompute(again, inputs, block_tensors(blocks_[block]), holding(block));
-  } else {
-    const std::shared_ptr<void> held = hold_block_ ? hold_block_(block, false) : nullptr;
-    outputs = block_forward(blocks_[block], context(), groups);
-  }
+  const Tensors weights = block_tensors(blocks_[block]);
+  const auto run = [&b = blocks_[block], context = context(block), drawn = bare(groups)](const Tensors& x, const Tensors& of_block) {
+    std::vector<TokenGroup> in = drawn;
+    for (size_t i = 0; i < x.size(); ++i) in[i].x = x[i];
+    return block_forward(with_tensors(b, of_block), context, in);
+  };
+  const Tensors outputs = (recomputes(block) ? recompute : while_held)(run, inputs, weights, holding(block));
   for (size_t i = 0; i < groups.size(); ++i) groups[i].x = outputs[i];
 }
 
@@ -93,7 +98,7 @@ at::Tensor VisionTransformer::forward(const at::Tensor& images, const RowOrigin*
   const size_t last = blocks_.size() - 1;
   for (size_t i = 0; i < last; ++i) run_block(i, groups, {&crops, 1});
   prepare(last, groups[0], crops);
-  const at::Tensor cls = block_forward_cls(blocks_[last], context(), groups[0]);
+  const at::Tensor cls = block_forward_cls(blocks_[last], context(last), groups[0]);
   return final_norm(cls.unsqueeze(1), false).squeeze(1);
 }
 
@@ -153,7 +158,7 @@ at::Tensor VisionTransformer::last_attention(const at::Tensor& images) const {
   std::vector<TokenGroup> groups{group(crops)};
   const size_t last = blocks_.size() - 1;
   for (size_t i = 0; i < last; ++i) run_block(i, groups, {&crops, 1});
-  return block_attention(blocks_[last], context(), groups[0]);
+  return block_attention(blocks_[last], context(last), groups[0]);
 }
 
 }  // namespace dinoxx

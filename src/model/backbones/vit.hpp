@@ -8,10 +8,10 @@
 #include "base/rng.hpp"
 #include "comm/named_tensor.hpp"
 #include "config/vit_config.hpp"
-#include "model/layers/recompute.hpp"
 #include "model/layers/row_origin.hpp"
 #include "ops/ops.hpp"
 #include "ops/packed.hpp"
+#include "ops/recompute.hpp"
 
 namespace dinoxx {
 
@@ -92,8 +92,9 @@ class VisionTransformer {
   Grid grid(const at::Tensor& images) const;
   at::Tensor embed_patches(const at::Tensor& images) const;                           ///< [B, N, D]
   at::Tensor embed_tokens(const at::Tensor& images, const at::Tensor& masked) const;  ///< [B, 1 + R + N, D]
-  BlockContext context() const;
-  Hold holding(size_t block) const;  ///< of its weights, for recompute(); empty where they are always there
+  BlockContext context(size_t block) const;
+  Hold holding(size_t block) const;  ///< of its weights, for recompute() and while_held(); empty where they are always there
+  bool recomputes(size_t block) const { return config_.recompute.of(static_cast<int64_t>(block)) == "block"; }
   TokenGroup group(const Crops& crops) const;
   void run_block(size_t block, std::vector<TokenGroup>& groups, std::span<const Crops> crops) const;
   void prepare(size_t block, TokenGroup& group, const Crops& crops) const;  ///< the block's draws

@@ -7,7 +7,7 @@
 #include "base/rng.hpp"
 #include "base/stop_scope.hpp"
 #include "model/layers/cls_block.hpp"
-#include "model/layers/recompute.hpp"
+#include "model/layers/held_weights.hpp"
 #include "model/layers/vit_block.hpp"
 #include "ops/packed.hpp"
 #include "vit.hpp"
@@ -108,45 +108,65 @@ PackedBlock packed_weights(const VitBlock& b, bool mask_key_bias) {
            swiglu ? b.w12_bias : w.fc1_bias, fold.down_weight, fold.down_bias}};
 }
 
+/// From the normed tokens to attention's output of each group.
+struct AttentionPart {
+  ops::PackedRows rows;  ///< that run
+  std::vector<ops::PackedRotary> rotary;
+  int heads;
+  int64_t prefix;
+
+  Tensors mixed(const at::Tensor& h, const at::Tensor& qkv_weight, const at::Tensor& qkv_bias) const {
+    Tensors mixed;
+    const Tensors qkv = ops::packed_qkv(h, rows, qkv_weight, qkv_bias, heads, prefix, rotary);
+    for (size_t i = 0; i < rows.samples.size(); ++i)
+      mixed.push_back(at::scaled_dot_product_attention(qkv[3 * i], qkv[3 * i + 1], qkv[3 * i + 2])
+                          .transpose(1, 2)
+                          .reshape({rows.samples[i] * rows.tokens[i], h.size(1)}));
+    return mixed;
+  }
+};
+
 }  // namespace
 
 void VisionTransformer::packed_block(size_t block, PackedPass& pass, const PackedNorm& next) const {
   StopScope::check();
-  const VitBlock& weights = blocks_[block];
   const ops::PackedBranch first = pass.branch(block, 0), second = pass.branch(block, 1);
-  const auto run = [weights, context = context(), rows = pass.rows, rotary = pass.rotary(block), first, second, next](
-                       const at::Tensor& x, const at::Tensor& normed) {
-    const PackedBlock w = packed_weights(weights, context.mask_key_bias);
+  // in: x, and x normed where the block before has done that
+  const auto run = [&b = blocks_[block], context = context(block), rows = pass.rows, rotary = pass.rotary(block), first, second, next](
+                       const Tensors& in, const Tensors& of_block) {
+    const VitBlock weights = with_tensors(b, of_block);
+    PackedBlock w = packed_weights(weights, context.mask_key_bias);
     const at::Tensor h =
-        normed.defined() ? normed : ops::packed_norm(x, rows, first, weights.plain.norm1_weight, weights.plain.norm1_bias, context.eps);
-    const ops::PackedRows running = ops::running_rows(rows, first);
-    std::vector<at::Tensor> mixed;
-    {
-      const std::vector<at::Tensor> qkv = ops::packed_qkv(h, running, w.qkv_weight, w.qkv_bias, context.heads, context.prefix, rotary);
-      for (size_t i = 0; i < running.samples.size(); ++i)
-        mixed.push_back(at::scaled_dot_product_attention(qkv[3 * i], qkv[3 * i + 1], qkv[3 * i + 2])
-                            .transpose(1, 2)
-                            .reshape({running.samples[i] * running.tokens[i], x.size(1)}));
+        in.size() > 1 ? in[1] : ops::packed_norm(in[0], rows, first, weights.plain.norm1_weight, weights.plain.norm1_bias, context.eps);
+    const AttentionPart attention{ops::running_rows(rows, first), rotary, context.heads, context.prefix};
+    Tensors mixed;
+    if (context.attention_again) {
+      const auto projected = [attention](const Tensors& normed, const Tensors& of) {
+        return Tensors{ops::packed_projection(attention.mixed(normed[0], of[0], of.size() > 3 ? of[3] : at::Tensor()), of[1], of[2])};
+      };
+      Tensors again{w.qkv_weight, w.branches.proj_weight, w.branches.proj_bias};
+      if (w.qkv_bias.defined()) again.push_back(w.qkv_bias);
+      mixed = recompute(projected, {h}, again);
+      w.branches.proj_weight = at::Tensor();
+    } else {
+      mixed = attention.mixed(h, w.qkv_weight, w.qkv_bias);
     }
-    return ops::packed_branches(x, mixed, rows, w.branches, context.eps, first, second, {next.weight, next.bias, next.to});
+    const ops::PackedOut out =
+        ops::packed_branches(in[0], mixed, rows, w.branches, context.eps, first, second, {next.weight, next.bias, next.to});
+    return out.h.defined() ? Tensors{out.x, out.h} : Tensors{out.x};
   };
-  if (!config_.recompute) {
-    const std::shared_ptr<void> held = hold_block_ ? hold_block_(block, false) : nullptr;
-    const ops::PackedOut out = run(pass.x, pass.h);
-    pass.x = out.x;
-    pass.h = out.h;
-    return;
-  }
-  // kept between blocks is x alone, so the norm that follows is computed with the next block
-  const auto again = [run](const std::vector<at::Tensor>& x) { return std::vector<at::Tensor>{run(x[0], {}).x}; };
-  pass.x = recompute(again, {pass.x}, block_tensors(weights), holding(block))[0];
-  pass.h = at::Tensor();
+  Tensors in{pass.x};
+  if (pass.h.defined()) in.push_back(pass.h);
+  const Tensors out = (recomputes(block) ? recompute : while_held)(run, in, block_tensors(blocks_[block]), holding(block));
+  pass.x = out[0];
+  pass.h = out.size() > 1 ? out[1] : at::Tensor();
 }
 
 void VisionTransformer::run_packed(PackedPass& pass, size_t begin, size_t end, const PackedNorm& last) const {
   for (size_t i = begin; i < end; ++i) {
     PackedNorm next = last;
-    if (config_.recompute || hold_block_)  // the next block's weights are not here
+    // x is all that is kept in front of and behind a block that is computed again; or the next block's weights are not here
+    if (recomputes(i) || (i + 1 < blocks_.size() && recomputes(i + 1)) || hold_block_)
       next = {};
     else if (i + 1 < blocks_.size())
       next = {blocks_[i + 1].plain.norm1_weight, blocks_[i + 1].plain.norm1_bias, pass.branch(i + 1, 0)};

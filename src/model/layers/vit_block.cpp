@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "cls_block.hpp"
+#include "ops/recompute.hpp"
 
 namespace dinoxx {
 namespace {
@@ -64,10 +65,15 @@ std::vector<at::Tensor> packed_block(const VitBlock& b, const BlockContext& c, s
   std::vector<at::Tensor> in, out;
   for (const TokenGroup& g : groups) in.push_back(running(g.x, g.draw1));
   Packed packed = pack(in);
-  const at::Tensor qkv = ops::linear(ops::layer_norm(packed.rows, w.norm1_weight, w.norm1_bias, c.eps), w.qkv_weight, w.qkv_bias);
-  std::vector<at::Tensor> mixed = unpack(qkv, packed.shapes);
-  for (size_t i = 0; i < groups.size(); ++i) mixed[i] = ops::attention(apply_rope(mixed[i], groups[i].rope, c.heads, c.prefix), c.heads);
-  std::vector<at::Tensor> branch = unpack(ops::linear(pack(mixed).rows, w.proj_weight, w.proj_bias), packed.shapes);
+  std::vector<RopeTable> tables;
+  for (const TokenGroup& g : groups) tables.push_back(g.rope);
+  const auto attention = [c, shapes = packed.shapes, tables](const Tensors& h, const Tensors& of) {
+    Tensors mixed = unpack(ops::linear(h[0], of[0], of.size() > 3 ? of[3] : at::Tensor()), shapes);
+    for (size_t i = 0; i < mixed.size(); ++i) mixed[i] = ops::attention(apply_rope(mixed[i], tables[i], c.heads, c.prefix), c.heads);
+    return Tensors{ops::linear(pack(mixed).rows, of[1], of[2])};
+  };
+  const Tensors normed{ops::layer_norm(packed.rows, w.norm1_weight, w.norm1_bias, c.eps)}, weights = ops::attention_weights(w);
+  Tensors branch = unpack((c.attention_again ? recompute(attention, normed, weights) : attention(normed, weights))[0], packed.shapes);
   for (size_t i = 0; i < groups.size(); ++i) out.push_back(add_branch(groups[i].x, branch[i], groups[i].draw1));
 
   in.clear();
@@ -76,6 +82,15 @@ std::vector<at::Tensor> packed_block(const VitBlock& b, const BlockContext& c, s
   branch = unpack(feed_forward(b, ops::layer_norm(packed.rows, w.norm2_weight, w.norm2_bias, c.eps)), packed.shapes);
   for (size_t i = 0; i < groups.size(); ++i) out[i] = add_branch(out[i], branch[i], groups[i].draw2);
   return out;
+}
+
+/// Where a block's tensors are, in order of execution.
+template <class Block>
+auto places(Block& b) {
+  auto& w = b.plain;
+  return std::array{&w.norm1_weight, &w.norm1_bias,   &w.qkv_weight, &w.qkv_bias,   &w.proj_weight, &w.proj_bias,
+                    &b.scale1,       &w.norm2_weight, &w.norm2_bias, &w.fc1_weight, &w.fc1_bias,    &w.fc2_weight,
+                    &w.fc2_bias,     &b.w12_weight,   &b.w12_bias,   &b.w3_weight,  &b.w3_bias,     &b.scale2};
 }
 
 /// Whether the fused block of ops.hpp computes this.
@@ -93,6 +108,9 @@ VitBlock folded(const VitBlock& block, const BlockContext& context) {
     b.plain.qkv_bias = at::cat({bias.narrow(0, 0, dim), at::zeros({dim}, bias.options()), bias.narrow(0, 2 * dim, dim)});
   }
   if (!b.scale1.defined()) return b;
+  // one gradient of gamma for each pass, weight and bias together: else sums over several passes depend on how a block is differentiated
+  b.scale1 = b.scale1.view_as(b.scale1);
+  b.scale2 = b.scale2.view_as(b.scale2);
   b.plain.proj_weight = scaled_by(b.plain.proj_weight, b.scale1);
   b.plain.proj_bias = scaled_by(b.plain.proj_bias, b.scale1);
   at::Tensor& last_weight = b.w12_weight.defined() ? b.w3_weight : b.plain.fc2_weight;
@@ -106,7 +124,8 @@ VitBlock folded(const VitBlock& block, const BlockContext& context) {
 std::vector<at::Tensor> block_forward(const VitBlock& block, const BlockContext& context, std::span<const TokenGroup> groups) {
   const VitBlock b = folded(block, context);
   if (groups.size() == 1 && plain(b, groups[0]))
-    return {ops::transformer_block(groups[0].x, b.plain, context.heads, context.eps, groups[0].draw1.scale, groups[0].draw2.scale)};
+    return {ops::transformer_block(groups[0].x, b.plain, context.heads, context.eps, groups[0].draw1.scale, groups[0].draw2.scale,
+                                   context.attention_again)};
   return packed_block(b, context, groups);
 }
 
@@ -127,14 +146,18 @@ at::Tensor block_attention(const VitBlock& block, const BlockContext& context, c
   return at::softmax(at::matmul(parts[0] * (1.0 / std::sqrt(static_cast<double>(head_dim))), parts[1].transpose(-2, -1)), -1);
 }
 
-std::vector<at::Tensor> block_tensors(const VitBlock& b) {
-  const ops::BlockWeights& w = b.plain;
+std::vector<at::Tensor> block_tensors(const VitBlock& block) {
   std::vector<at::Tensor> tensors;
-  for (const at::Tensor* t :
-       {&w.norm1_weight, &w.norm1_bias, &w.qkv_weight, &w.qkv_bias, &w.proj_weight, &w.proj_bias, &b.scale1, &w.norm2_weight, &w.norm2_bias,
-        &w.fc1_weight, &w.fc1_bias, &w.fc2_weight, &w.fc2_bias, &b.w12_weight, &b.w12_bias, &b.w3_weight, &b.w3_bias, &b.scale2})
+  for (const at::Tensor* t : places(block))
     if (t->defined()) tensors.push_back(*t);
   return tensors;
+}
+
+VitBlock with_tensors(VitBlock block, std::span<const at::Tensor> tensors) {
+  auto next = tensors.begin();
+  for (at::Tensor* t : places(block))
+    if (t->defined()) *t = *next++;
+  return block;
 }
 
 }  // namespace dinoxx

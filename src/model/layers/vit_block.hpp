@@ -21,7 +21,8 @@ struct BlockContext {
   int heads = 1;
   double eps = 1e-6;
   bool mask_key_bias = false;
-  int64_t prefix = 1;  ///< tokens that are not rotated
+  int64_t prefix = 1;            ///< tokens that are not rotated
+  bool attention_again = false;  ///< ops::transformer_block
 };
 
 /// Crops of one size on their way through a block.
@@ -48,5 +49,7 @@ VitBlock folded(const VitBlock& block, const BlockContext& context);
 
 /// All tensors of a block that are there.
 std::vector<at::Tensor> block_tensors(const VitBlock& block);
+/// The same block with other tensors, as block_tensors lists them.
+VitBlock with_tensors(VitBlock block, std::span<const at::Tensor> tensors);
 
 }  // namespace dinoxx

@@ -10,6 +10,12 @@ namespace {
 
 using nlohmann::json;
 
+/// A word of which older files have yes or no.
+struct OnceYesOrNo {
+  std::string& word;
+  const char *yes, *no;
+};
+
 /// Visits every field of a configuration with its name; the one list of fields for writing and reading.
 template <class Visitor>
 void fields(VitConfig& c, Visitor&& visit) {
@@ -49,7 +55,8 @@ void fields(VitConfig& c, Visitor&& visit) {
   visit("drop_path_form", c.drop_path_form);
   visit("drop_path_group", c.drop_path_group);
   visit("fit", c.fit);
-  visit("recompute", c.recompute);
+  visit("recompute", OnceYesOrNo{c.recompute.part, "block", "none"});
+  visit("recompute_every", c.recompute.every);
 }
 template <class Visitor>
 void fields(ConvNextConfig& c, Visitor&& visit) {
@@ -80,6 +87,7 @@ struct Writer {
     out[name] = value;
   }
   void operator()(const char* name, const std::optional<double>& value) const { out[name] = value ? json(*value) : json(); }
+  void operator()(const char* name, const OnceYesOrNo& value) const { out[name] = value.word; }
 };
 
 struct Reader {
@@ -92,6 +100,9 @@ struct Reader {
   }
   void operator()(const char* name, std::optional<double>& value) const {
     read(name, [&](const json& j) { value = j.is_null() ? std::nullopt : std::optional(j.get<double>()); });
+  }
+  void operator()(const char* name, const OnceYesOrNo& value) const {
+    read(name, [&](const json& j) { value.word = !j.is_boolean() ? j.get<std::string>() : j.get<bool>() ? value.yes : value.no; });
   }
   template <class F>
   void read(const char* name, F&& f) const {

@@ -22,6 +22,9 @@ std::vector<at::Tensor> packed_qkv(const at::Tensor&, const PackedRows&, const a
                                    const std::vector<PackedRotary>&) {
   absent();
 }
+at::Tensor packed_projection(const std::vector<at::Tensor>&, const at::Tensor&, const at::Tensor&) {
+  absent();
+}
 PackedOut packed_branches(const at::Tensor&, const std::vector<at::Tensor>&, const PackedRows&, const PackedWeights&, double,
                           const PackedBranch&, const PackedBranch&, const PackedNext&) {
   absent();

@@ -1,5 +1,6 @@
 // Both residual branches of a block behind attention, as one autograd node.
 #include "ops/fused.hpp"
+#include "projection.hpp"
 #include "residual.hpp"
 
 namespace dinoxx::ops {
@@ -29,26 +30,18 @@ enum BranchesInput {
 
 class PackedBranchesFunction : public torch::autograd::Function<PackedBranchesFunction> {
  public:
-  /// `list`: the inputs that are there, then attention's output of each group.
+  /// `list`: the inputs that are there, then attention's output of each group, or of all what the projection made of it.
   static variable_list forward(AutogradContext* ctx, at::TensorList list, int64_t present, const c10::intrusive_ptr<BranchesPlan>& plan) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const auto in = expanded<kBranchesInputs>(list, present);
     const at::Tensor& x = in[kX];
     const c10::DeviceGuard guard(x.device());
-    const int64_t dim = x.size(1);
-    const PackedRows of_first = running_rows(plan->rows, plan->first);
+    const bool projected = !in[kProjWeight].defined();
+    const size_t groups = projected ? 1 : plan->rows.samples.size();
     std::vector<at::Tensor> mixed;
-    at::Tensor branch = empty_rows(of_first.rows(), dim, x);
-    for (size_t i = 0, row = 0; i < of_first.samples.size(); ++i) {
-      const int64_t count = of_first.samples[i] * of_first.tokens[i];
-      mixed.push_back(list[list.size() - of_first.samples.size() + i].contiguous());
-      at::Tensor rows = branch.narrow(0, static_cast<int64_t>(row), count);
-      if (in[kProjBias].defined())
-        at::addmm_out(rows, in[kProjBias], mixed.back(), in[kProjWeight].t());
-      else
-        at::mm_out(rows, mixed.back(), in[kProjWeight].t());
-      row += static_cast<size_t>(count);
-    }
+    for (const at::Tensor& group : list.slice(list.size() - groups)) mixed.push_back(group.contiguous());
+    at::Tensor branch = projected ? mixed[0] : run_projection(mixed, in[kProjWeight], in[kProjBias]);
+    if (projected) mixed.clear();  // not needed for its gradient
     const Residual middle = run_residual_norm(x, plan->rows, branch, plan->first, in[kNormWeight], in[kNormBias], plan->eps, plan->second);
     branch = at::Tensor();
 
@@ -96,7 +89,7 @@ class PackedBranchesFunction : public torch::autograd::Function<PackedBranchesFu
     const c10::DeviceGuard guard(y.device());
     const bool bf16 = holds_bf16(y);
     std::array<at::Tensor, kBranchesInputs> g;
-    PendingTotals totals(proj_weight);
+    PendingTotals totals(y);
 
     // z = y + gain2 * (hidden down^T + b), and the next norm of z. A gradient that nobody else holds is written over.
     const at::Tensor dz = grads[0].defined() ? std::move(grads[0]).contiguous() : at::Tensor();
@@ -124,18 +117,11 @@ class PackedBranchesFunction : public torch::autograd::Function<PackedBranchesFu
     const ResidualGrads inner =
         run_residual_norm_backward(outer.x, own_outer, dh2, plan->rows, y, middle, norm_weight, plan->second, &plan->first, totals);
     g[kX] = inner.x;
-    const PackedRows of_first = running_rows(plan->rows, plan->first);
-    variable_list of_mixed;
-    for (size_t i = 0, row = 0; i < of_first.samples.size(); ++i) {
-      const int64_t count = of_first.samples[i] * of_first.tokens[i];
-      const at::Tensor d = inner.branch.narrow(0, static_cast<int64_t>(row), count);
-      const at::Tensor& mixed = saved[14 + i];
-      if (!g[kProjWeight].defined())
-        g[kProjWeight] = at::mm(d.t(), mixed);
-      else
-        g[kProjWeight].addmm_(d.t(), mixed);
-      of_mixed.push_back(at::mm(d, proj_weight));
-      row += static_cast<size_t>(count);
+    variable_list of_mixed{inner.branch};
+    if (proj_weight.defined()) {
+      const ProjectionGrads of_projection = run_projection_backward(inner.branch, at::TensorList(saved).slice(14), proj_weight);
+      g[kProjWeight] = of_projection.weight;
+      of_mixed = of_projection.mixed;
     }
     totals.finish();
     const int64_t dim = y.size(1);

@@ -31,9 +31,8 @@ struct Cost {
 
 /// How the rows of a network go through it.
 struct Pass {
-  bool trains = false;     ///< forward and backward; else forward alone
-  bool recompute = false;  ///< blocks are computed again in the backward pass
-  bool patches = false;    ///< the first group's patches are wanted
+  bool trains = false;   ///< forward and backward, as the configuration's `recompute` has it; else forward alone
+  bool patches = false;  ///< the first group's patches are wanted
 };
 
 /// Of one linear layer on `rows` rows: forward and, where the pass trains, both gradients (without `input_gradient` that of the weight).

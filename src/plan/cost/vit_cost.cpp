@@ -8,6 +8,7 @@ namespace dinoxx::plan {
 namespace {
 
 constexpr double kBlockLaunches = 15, kBlockBackwardLaunches = 21;  // kernels and products of a block, counted (docs/plan.md)
+constexpr double kAttentionLaunches = 8;                            // of these, from the normed tokens to the projection
 
 struct Rows {
   double all = 0;      // tokens of all crops
@@ -43,21 +44,33 @@ class VitCost {
     const bool only_cls = cls && !pass_.patches, others_cls = cls && pass_.patches && crops.size() > 1 && !vit_.untied_cls_norm;
     const Rows rows = rows_of(crops, batch_);
     for (int64_t i = 0; i < vit_.depth; ++i) {
+      stages_.emplace_back();
       if (i + 1 < vit_.depth || !(only_cls || others_cls)) {
-        block(rows, i, i + 1 == vit_.depth);
+        block(rows, i);
         continue;
       }
       if (others_cls) {
-        block(rows_of({crops.front()}, batch_), i, true);
+        block(rows_of({crops.front()}, batch_), i);
         cls_block(rows_of({crops.begin() + 1, crops.end()}, batch_));
       } else {
         cls_block(rows);
       }
     }
+    // what the backward pass needs first, or later, when what the blocks behind kept is gone
+    double gone = 0;
+    for (auto stage = stages_.rbegin(); stage != stages_.rend(); ++stage) {
+      cost_.backward = std::max(cost_.backward, stage->needs - gone);
+      cost_.saved += stage->saved;
+      gone += stage->saved;
+    }
     return cost_;
   }
 
  private:
+  // One block, or the two forms of the last one: bytes that it keeps, and that its backward pass needs beside what is kept.
+  struct Stage {
+    double saved = 0, needs = 0;
+  };
   double dim() const { return vit_.dim; }
   double hidden() const { return vit_.hidden_dim(); }
   double up() const { return vit_.ffn == "swiglu" ? 2 * hidden() : hidden(); }
@@ -71,7 +84,7 @@ class VitCost {
     } else {
       stem(rows);
     }
-    if (pass_.trains && !pass_.recompute) cost_.saved += c_ * rows.all * dim();  // else the first block keeps its input
+    if (pass_.trains && vit_.recompute.of(0) != "block") cost_.saved += c_ * rows.all * dim();  // else the first block keeps its input
     cost_.traffic += c_ * (2 * rows.patches * pixels + 4 * rows.all * dim()) * (pass_.trains ? 2 : 1);
     cost_.launches += pass_.trains ? 24 : 8;
   }
@@ -98,38 +111,35 @@ class VitCost {
 
   // ops/packed/branches.cpp and qkv.cpp save: h, q, k, v, attention's output with a float for each head and row; the sum behind the first
   // branch, its norm, both matrices of the feed-forward part; the sum behind the second. Norms: two floats for each row.
-  void block(const Rows& rows, int64_t index, bool last) {
+  // An attention part that is computed again (ops/packed/projection.cpp) keeps h of it alone.
+  void block(const Rows& rows, int64_t index) {
     const double kept = pass_.trains ? kept_share(vit_, index, batch_) : 1, r = kept * rows.all;
-    const double forwards = pass_.trains && pass_.recompute ? 2 : 1;
-    add_linear(cost_, r, dim(), 3 * dim(), pass_.trains, true, forwards);
-    add_linear(cost_, r, dim(), dim(), pass_.trains, true, forwards);
+    const bool again = pass_.trains && vit_.recompute.of(index) == "block",
+               attention_again = pass_.trains && vit_.recompute.of(index) == "attention";
+    const double forwards = again ? 2 : 1, attention_forwards = again || attention_again ? 2 : 1;
+    add_linear(cost_, r, dim(), 3 * dim(), pass_.trains, true, attention_forwards);
+    add_linear(cost_, r, dim(), dim(), pass_.trains, true, attention_forwards);
     add_linear(cost_, r, dim(), up(), pass_.trains, true, forwards);
     add_linear(cost_, r, hidden(), dim(), pass_.trains, true, forwards);
-    attention(kept * rows.squares, forwards);
+    attention(kept * rows.squares, attention_forwards);
     const double rope = vit_.positions == "rope" ? 4 : 0;
     const double once = c_ * (2 * (2 * rows.all + 2 * r) * dim() + r * (up() + hidden()) + (4 + rope) * r * dim());
     const double back = c_ * (10 * rows.all * dim() + r * (hidden() + 2 * up()) + (14 + rope) * r * dim());
-    cost_.traffic += once * forwards + (pass_.trains ? back : 0);
-    cost_.launches += kBlockLaunches * forwards + (pass_.trains ? kBlockBackwardLaunches : 0);
+    cost_.traffic += once * forwards + (pass_.trains ? back : 0) + (attention_again ? c_ * (4 + rope) * r * dim() : 0);
+    cost_.launches += kBlockLaunches * forwards + (pass_.trains ? kBlockBackwardLaunches : 0) + (attention_again ? kAttentionLaunches : 0);
 
     const double inner = c_ * r * (6 * dim() + up() + hidden()) + r * (16 + 4 * vit_.heads);
     const double folded = vit_.layer_scale > 0 ? c_ * dim() * (dim() + hidden()) : 0;
-    const double saved = inner + 2 * c_ * rows.all * dim() + folded;
+    const double saved = inner + 2 * c_ * rows.all * dim() + folded - (attention_again ? r * (4 * c_ * dim() + 4 * vit_.heads) : 0);
     // at the end of backward of both branches: gradients of the sum (a second one where the first belongs to the caller, as when a block
     // was computed again), of the next norm, of both branches, of both matrices, of the second norm, of attention; and of the weights
-    const double sums = pass_.recompute ? 2 : 1;
+    const double sums = again ? 2 : 1;
     const double back_bytes =
-        c_ * (sums * rows.all * dim() + r * ((pass_.recompute ? 4 : 5) * dim() + hidden() + up())) + c_ * dim() * (up() + hidden() + dim());
+        c_ * (sums * rows.all * dim() + r * ((again ? 4 : 5) * dim() + hidden() + up())) + c_ * dim() * (up() + hidden() + dim());
     cost_.forward = std::max(cost_.forward, c_ * (3 * rows.all * dim() + r * (4 * dim() + up() + hidden())));
     if (!pass_.trains) return;
-    cost_.saved += pass_.recompute ? c_ * rows.all * dim() : saved;
-    const double needs = back_bytes + (pass_.recompute ? saved : 0);
-    if (last) {
-      cost_.backward = std::max(cost_.backward, needs);
-      gone_ = pass_.recompute ? 0 : saved;
-    } else {
-      before_last_ = needs;
-    }
+    stages_.back().saved += again ? c_ * rows.all * dim() : saved;
+    stages_.back().needs = back_bytes + (again ? saved : 0);
   }
 
   // model/layers/cls_block.cpp: the last block for the CLS token alone
@@ -146,11 +156,9 @@ class VitCost {
     cost_.traffic += c_ * rows.all * dim() * (pass_.trains ? 8 : 3);
     cost_.launches += pass_.trains ? 50 : 20;
     if (!pass_.trains) return;
-    const double saved = c_ * (rows.all * dim() + 4 * rows.all * heads + b * (4 * heads * dim() + up() + hidden() + 8 * dim())) +
-                         8 * rows.all + (vit_.layer_scale > 0 ? c_ * dim() * (dim() + hidden()) : 0);
-    cost_.saved += saved;
-    // or the block before it, when what the last one kept is gone
-    cost_.backward = std::max({cost_.backward, c_ * 4 * rows.all * dim(), before_last_ - saved - gone_});
+    stages_.back().saved += c_ * (rows.all * dim() + 4 * rows.all * heads + b * (4 * heads * dim() + up() + hidden() + 8 * dim())) +
+                            8 * rows.all + (vit_.layer_scale > 0 ? c_ * dim() * (dim() + hidden()) : 0);
+    stages_.back().needs = std::max(stages_.back().needs, c_ * 4 * rows.all * dim());
   }
 
   const VitConfig& vit_;
@@ -158,8 +166,7 @@ class VitCost {
   double c_;
   Pass pass_;
   Cost cost_;
-  double before_last_ = 0;  // bytes that the backward pass of the block before the last one needs
-  double gone_ = 0;         // bytes that the last block kept, where it was not computed for the CLS token alone
+  std::vector<Stage> stages_;  // by block
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ Cost mean_cost(const ProjectionConfig& head, double rows, int64_t element) {
   return head_cost(inner, rows, element, false);
 }
 
-BackboneConfig with_recompute(BackboneConfig backbone, bool recompute) {
+BackboneConfig with_recompute(BackboneConfig backbone, const Recompute& recompute) {
   if (auto* vit = std::get_if<VitConfig>(&backbone)) vit->recompute = recompute;
   return backbone;
 }
@@ -54,7 +54,7 @@ GramCost gram_of(const Model& model, const Resolution& resolution, int64_t batch
 
 }  // namespace
 
-Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bool recompute) {
+Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute) {
   const MethodSpec& spec = model.spec;
   const int64_t element = model.compute_bytes();
   const auto c = static_cast<double>(element), images = static_cast<double>(batch);
@@ -63,7 +63,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bo
   Work work;
 
   // the student, every view
-  const Pass trains{.trains = true, .recompute = recompute, .patches = masks || needs(spec, Need::kPatches)};
+  const Pass trains{.trains = true, .patches = masks || needs(spec, Need::kPatches)};
   const double rows = views_of(resolution.student) * images;
   const BackboneConfig backbone = with_recompute(spec.network.backbone, recompute);
   const Cost network = backbone_cost(backbone, resolution.student, batch, element, trains);
@@ -114,7 +114,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bo
   return work;
 }
 
-Work mean_work(const Model& model, int64_t batch, bool recompute) {
+Work mean_work(const Model& model, int64_t batch, const Recompute& recompute) {
   double shares = 0;
   for (const Resolution& resolution : model.resolutions) shares += resolution.share;
   Work mean;

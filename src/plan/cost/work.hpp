@@ -15,10 +15,10 @@ struct Work {
   double flops() const { return product_flops() + attention_flops(); }
 };
 
-/// `batch`: images of a rank.
-Work work_of(const Model& model, const Resolution& resolution, int64_t batch, bool recompute);
+/// `batch`: images of a rank. `recompute` takes the place of what is configured.
+Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute);
 
 /// The mean over the resolutions by their shares, with the largest bytes of any.
-Work mean_work(const Model& model, int64_t batch, bool recompute);
+Work mean_work(const Model& model, int64_t batch, const Recompute& recompute);
 
 }  // namespace dinoxx::plan

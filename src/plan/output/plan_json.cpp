@@ -18,7 +18,8 @@ json estimate_json(const Model& model, const Estimate& e) {
     collectives.push_back({{"what", c.what}, {"calls", c.count}, {"bytes", c.bytes * c.count}, {"sent", sent_bytes(c, e.spread.ranks)}});
   }
   json out{{"policy", policy_name(e.spread.policy)},
-           {"recompute", e.spread.recompute},
+           {"recompute", e.spread.recompute.part},
+           {"recompute_every", e.spread.recompute.every},
            {"gpus", e.spread.ranks.size()},
            {"images_per_gpu", e.spread.batch},
            {"parts", e.spread.parts},

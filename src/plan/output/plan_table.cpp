@@ -21,7 +21,7 @@ std::string of_network(const Model& model) {
 }
 
 std::string column_name(Spread spread) {
-  spread.recompute = false;
+  spread.recompute = {};
   return way_name(spread);
 }
 
@@ -29,8 +29,9 @@ std::string of_memory(const Plan& plan) {
   std::vector<Estimate> columns;
   for (const Estimate& e : plan.choices)
     if (e.spread.recompute == plan.best().spread.recompute) columns.push_back(e);
-  std::string text = fmt::format("memory a GPU, GB, {} images at once{}\n  {:<26}", plan.best().spread.at_once(),
-                                 plan.best().spread.recompute ? ", model.recompute" : "", "");
+  std::string text =
+      fmt::format("memory a GPU, GB, {} images at once{}\n  {:<26}", plan.best().spread.at_once(),
+                  plan.best().spread.recompute.part == "none" ? "" : ", " + recompute_keys(plan.best().spread.recompute), "");
   for (const Estimate& e : columns) text += fmt::format(" {:>10}", column_name(e.spread));
   text += "\n";
   std::vector<std::string> parts;
@@ -95,12 +96,12 @@ std::string of_run(const Plan& plan) {
 
 std::string of_scaling(const Plan& plan) {
   std::string text =
-      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>31} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
+      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>39} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
                   plan.scaling.empty() ? 1 : plan.scaling.back().gpus, plan.model.config.train->batch_size, "GPUs", "img/GPU", "way", "GB",
                   "ms", "img/s", "days", "GPU-hours", "cores/GPU", "bound by");
   for (const Row& row : plan.scaling) {
     const Estimate& e = row.estimate;
-    text += fmt::format("  {:>5} {:>8} {:>31} {:>9.1f} ", row.gpus, e.spread.batch, way_name(e.spread), e.memory.total() / 1e9);
+    text += fmt::format("  {:>5} {:>8} {:>39} {:>9.1f} ", row.gpus, e.spread.batch, way_name(e.spread), e.memory.total() / 1e9);
     if (!e.fits) {
       text += "  does not fit\n";
       continue;

@@ -160,6 +160,21 @@ TEST(ConfigResolve, ABareTemperatureWarmUpIsEpochs) {
   for (const char* text : {"-1", "", "ep", "3 ep", "soon"}) EXPECT_THROW(warm(text), UsageError) << text;
 }
 
+// Likewise those of when the key was yes or no.
+TEST(ConfigResolve, RecomputeWasYesOrNo) {
+  const auto recompute = [](const std::string& text) { return from_text("[model]\nrecompute = " + text + "\n"); };
+  for (const auto& [before, now] : std::vector<std::pair<std::string, std::string>>{
+           {"yes", "block"}, {"true", "block"}, {"on", "block"}, {"1", "block"}, {"no", "none"}, {"false", "none"}, {"off", "none"}}) {
+    EXPECT_EQ(recompute(before), recompute(now)) << before;
+    EXPECT_THAT(print_config(recompute(before)), HasSubstr("\nrecompute = " + now + " "));
+  }
+  EXPECT_NE(recompute("yes"), recompute("no"));
+  EXPECT_NE(recompute("attention"), recompute("block"));
+  EXPECT_THAT(refusal("[model]\nrecompute = some\n"),
+              testing::AllOf(HasSubstr("test.cfg:2"), HasSubstr("one of none, attention, block"), HasSubstr("\"some\"")));
+  EXPECT_THAT(refusal("[model]\nrecompute_every = 0\n"), HasSubstr("an integer from 1"));
+}
+
 TEST(ConfigDifferences, NameTrainingKeysOnly) {
   Config a = default_config(), b = a;
   b.optim->lr = 1;

@@ -67,6 +67,7 @@ TEST(UnreadKeys, AreRefusedByName) {
            {"dino", "gram.start", "5it", "gram.weight is above 0"},
            {"dino", "gram.teacher", "somewhere", "gram.weight is above 0"},
            {"dino", "gram.size", "256", "gram.weight is above 0"},
+           {"dino", "model.recompute_every", "2", "model.recompute is not none"},
            {"dino", "head.predictor_hidden_dim", "64", "byol"},
            {"dino", "head.patch_out_dim", "77", "loss.patch_weight is above 0"},
            {"dino", "mask.ratio_max", "0.4", "mask.scheme is not none"},
@@ -97,7 +98,7 @@ TEST(UnreadKeys, AreRefusedByName) {
 TEST(UnreadKeys, OfANetwork) {
   const auto resnet = [](const std::string& text) { return start(from_text("[model]\narch = resnet18\n" + text)); };
   EXPECT_EQ(resnet(""), "accepted");
-  for (const char* key : {"dim = 64", "depth = 3", "heads = 2", "mlp_ratio = 2", "registers = 4", "recompute = yes", "style = dinov2",
+  for (const char* key : {"dim = 64", "depth = 3", "heads = 2", "mlp_ratio = 2", "registers = 4", "recompute = block", "style = dinov2",
                           "patch_size = 8", "fit = crop", "image_size = 64", "drop_path = 0.3", "rope_shift = 0.1"})
     EXPECT_THAT(resnet(fmt::format("{}\n", key)),
                 HasSubstr(fmt::format("model.{}: expected no value", std::string(key).substr(0, std::string(key).find(' ')))));
@@ -338,7 +339,7 @@ std::vector<Base> bases(const Method& method) {
   if (reads(method, field_of("teacher.temp"))) tiny += "[teacher]\ntemp = 0.07\nwarmup_temp = 0.03\n";
   std::vector<Base> all{{"as it comes", vit + tiny}};
   if (method.name == methods().front().name)
-    all.push_back({"of style dinov3", vit + "style = dinov3\nregisters = 1\ndrop_path = 0.2\n" + tiny});
+    all.push_back({"of style dinov3", vit + "style = dinov3\nregisters = 1\ndrop_path = 0.2\nrecompute = attention\n" + tiny});
   if (method.defaults.mask == "none") all.push_back({"on a ResNet", "[model]\narch = resnet18\n" + tiny});
   if (method.name == methods().front().name) all.push_back({"sgd", vit + tiny + "[optim]\nname = sgd\n"});
   if (method.defaults.optimizer != "adamw") all.push_back({"adamw", vit + tiny + "[optim]\nname = adamw\n"});

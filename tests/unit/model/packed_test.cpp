@@ -7,11 +7,9 @@
 
 #include "dinoxx/base/error.hpp"
 #include "golden.hpp"
-#include "model/backbones/vit.hpp"
 #include "model/layers/rope.hpp"
 #include "ops/pixels.hpp"
 #include "ops_compare.hpp"
-#include "small_vit.hpp"
 
 namespace dinoxx {
 namespace {
@@ -315,63 +313,6 @@ TEST(Pixels, AreThoseOfTheHost) {
   EXPECT_EQ(ops::PixelCopy(at::empty({0, 3, 4, 4}, at::kByte), at::kCPU).normalized(scale, shift, at::kFloat).numel(), 0);
   EXPECT_THROW(ops::PixelCopy(at::empty({2, 3, 4, 4}), at::kCPU).normalized(scale, shift, at::kFloat), Error);
   EXPECT_THROW(ops::PixelCopy(at::empty({2, 1, 4, 4}, at::kByte), at::kCPU).normalized(scale, shift, at::kFloat), Error);
-}
-
-// ---------------------------------------------------------------- whole networks
-
-VitConfig network_of(const std::string& style) {
-  VitConfig config = vit_config("vit_tiny", style == "swiglu" ? "dinov2" : style);
-  config.image_size = 16, config.patch_size = 4, config.dim = 32, config.depth = 3, config.heads = 2;
-  if (style == "swiglu") config.ffn = "swiglu";
-  config.drop_path = 0.4;
-  if (style == "dinov3") config.rope.jitter = 1.4, config.rope.shift = 0.1;
-  return config;
-}
-
-class Networks : public testing::TestWithParam<std::tuple<const char*, bool>> {};
-INSTANTIATE_TEST_SUITE_P(, Networks, testing::Combine(testing::Values("dino", "dinov2", "dinov2_reg", "dinov3", "swiglu"), testing::Bool()),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param)) + (std::get<1>(info.param) ? "_recomputed" : "");
-                         });
-
-TEST_P(Networks, GiveWhatTheyGiveOnTheCpu) {
-  VitConfig config = network_of(std::get<0>(GetParam()));
-  config.recompute = std::get<1>(GetParam());
-  const VisionTransformer vit = lively_vit(config, at::kFloat);
-  const std::vector<uint64_t> positions{10, 11, 12, 13};
-  const RowOrigin global{7, positions, 0, 5}, local{7, positions, 2, 5};
-  const at::Tensor large = golden::uniform("large", {8, 3, 16, 16}).to(at::kFloat),
-                   small = golden::uniform("small", {12, 3, 8, 8}).to(at::kFloat);
-  const at::Tensor masked = config.mask_token ? golden::uniform("mask", {8, 16}) > 0.3 : at::Tensor();
-  for (const bool training : {true, false}) {
-    for (const bool patches : {true, false}) {
-      const std::vector<Crops> groups{{large, training ? &global : nullptr, patches ? masked : at::Tensor(), false},
-                                      {small, training ? &local : nullptr, {}, true}};
-      std::vector<std::vector<at::Tensor>> found[2];
-      for (const bool packed : {false, true}) {
-        cuda_on_cpu::takes_tensors = packed;
-        ASSERT_EQ(vit.packs(2), packed);
-        const std::vector<Features> f = vit.forward_crops(groups, patches);
-        at::Tensor all = at::cat({f[0].cls.flatten(), f[1].cls.flatten()});
-        if (patches) all = at::cat({all, f[0].patches.flatten(), f[0].registers.flatten()});
-        found[packed].push_back({all.detach()});
-        found[packed].push_back(gradients_of(vit, all));
-        found[packed].push_back({vit.forward(large, groups[0].origin).detach()});
-      }
-      cuda_on_cpu::takes_tensors = true;
-      for (const size_t what : {0U, 2U}) {
-        const at::Tensor &expected = found[0][what][0], &is = found[1][what][0];
-        EXPECT_LE((is - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>()) << what;
-      }
-      for (size_t i = 0; i < vit.parameters().size(); ++i) {
-        const at::Tensor &expected = found[0][1][i], &is = found[1][1][i];
-        ASSERT_EQ(is.defined(), expected.defined()) << vit.parameters()[i].name;
-        if (!is.defined()) continue;
-        EXPECT_LE((is - expected).abs().max().item<double>(), 3e-5 * expected.abs().max().item<double>() + 1e-6)
-            << vit.parameters()[i].name;
-      }
-    }
-  }
 }
 
 }  // namespace

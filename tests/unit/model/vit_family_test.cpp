@@ -59,22 +59,6 @@ TEST_P(Family, PackedCropsEqualSeparatePasses) {
   }
 }
 
-TEST_P(Family, RecomputationChangesNoBit) {
-  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
-    VitConfig config = small_family(GetParam(), 0.4);
-    const VisionTransformer kept = lively_vit(config, dtype);
-    config.recompute = true;
-    const VisionTransformer again = lively_vit(config, dtype);
-    const std::vector<uint64_t> positions{10, 11, 12};
-    const RowOrigin origin{7, positions, 0, 5};
-    const std::vector<Crops> groups{{images(6, 16, dtype), &origin, {}, false}};
-    const std::vector<Features> a = kept.forward_packed(groups), b = again.forward_packed(groups);
-    EXPECT_TRUE(at::equal(a[0].patches, b[0].patches));
-    const auto expected = gradients_of(kept, sum_of(a)), found = gradients_of(again, sum_of(b));
-    for (size_t i = 0; i < expected.size(); ++i) EXPECT_TRUE(at::equal(expected[i], found[i])) << kept.parameters()[i].name;
-  }
-}
-
 TEST_P(Family, LastBlocksAndAttention) {
   const VisionTransformer vit = lively_vit(small_family(GetParam()), at::kDouble);
   const at::Tensor x = images(2, 24);

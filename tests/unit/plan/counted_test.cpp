@@ -65,7 +65,6 @@ std::vector<Setting> changes(const std::string& name) {
 struct Case {
   Model model;
   int64_t ranks = 1, batch = 1;
-  bool recompute() const { return model.vit() && model.vit()->recompute; }
 };
 
 Case case_of(const Row& row) {
@@ -98,7 +97,7 @@ bool printing() {
 double planned_in_use(const Case& c) {
   double most = 0;
   for (const Resolution& resolution : c.model.resolutions) {
-    const Memory memory = memory_of(c.model, Policy::kDdp, 1, c.ranks, work_of(c.model, resolution, c.batch, c.recompute()));
+    const Memory memory = memory_of(c.model, Policy::kDdp, 1, c.ranks, work_of(c.model, resolution, c.batch, c.model.recompute()));
     most = std::max(most, memory.total() - memory.of("context") - memory.of("unused by the allocator"));
   }
   return most;
@@ -132,7 +131,7 @@ TEST(Counted, OperationsOfProducts) {
     const Case c = case_of(row);
     double flops = 0;
     for (const Resolution& resolution : c.model.resolutions)
-      flops = std::max(flops, work_of(c.model, resolution, c.batch, c.recompute()).product_flops());
+      flops = std::max(flops, work_of(c.model, resolution, c.batch, c.model.recompute()).product_flops());
     const double counted = std::stod(row.at("teraflop"));
     // half a per cent, or what the table rounds away
     EXPECT_NEAR(flops / 1e12, counted - 0.005, 0.006 + 0.005 * counted);
@@ -160,7 +159,7 @@ TEST(Counted, LaunchesOfVisionTransformersWithinAFifth) {
     const Case c = case_of(row);
     if (!c.model.vit() || c.model.vit()->stem != "patch" || c.model.spec.gram) continue;
     SCOPED_TRACE(row.at("recipe"));
-    const Work work = work_of(c.model, c.model.resolutions.front(), c.batch, c.recompute());
+    const Work work = work_of(c.model, c.model.resolutions.front(), c.batch, c.model.recompute());
     const double counted = std::stod(row.at("launches")) + std::stod(row.at("products"));
     EXPECT_NEAR((work.student.launches + work.teacher.launches + work.losses.launches) / counted, 1, 0.2);
   }

@@ -166,8 +166,11 @@ TEST(Cost, OfOneLinearLayer) {
 TEST(Cost, RecomputingKeepsInputsAlone) {
   VitConfig vit = vit_config("vit_small");
   const std::vector<CropGroup> crops{{.views = 2, .size = 224, .tokens = 197, .patches = 196}};
-  const Cost plain = vit_cost(vit, crops, 8, 2, {.trains = true, .patches = true});
-  const Cost again = vit_cost(vit, crops, 8, 2, {.trains = true, .recompute = true, .patches = true});
+  const auto cost = [&](const Recompute& recompute) {
+    vit.recompute = recompute;
+    return vit_cost(vit, crops, 8, 2, {.trains = true, .patches = true});
+  };
+  const Cost plain = cost({}), again = cost({"block"}), attention = cost({"attention"});
   const double rows = 2 * 8 * 197, pixels = 2 * 8 * 196 * 768;
   // of each of 12 blocks its input
   EXPECT_DOUBLE_EQ(again.saved, 2 * (12 * rows * 384 + pixels));
@@ -175,6 +178,17 @@ TEST(Cost, RecomputingKeepsInputsAlone) {
   // a third more of the blocks' products: forward twice and backward, in the place of once and backward
   const double blocks = 12 * rows * 2 * 12 * 384 * 384;
   EXPECT_NEAR(again.product_flops() - plain.product_flops(), blocks, 1e-6 * blocks);
+  // of attention queries, keys and values, its output and a float for each head and row; four of twelve squares of the width
+  EXPECT_DOUBLE_EQ(plain.saved - attention.saved, 12 * rows * (2 * 4 * 384 + 4 * 6));
+  EXPECT_NEAR(attention.product_flops() - plain.product_flops(), blocks / 3, 1e-6 * blocks);
+  EXPECT_NEAR(attention.attention - plain.attention, again.attention - plain.attention, 1e-6 * attention.attention);
+  EXPECT_GT(attention.backward_flops - plain.backward_flops, 0.99 * blocks / 3);
+  // every third block of twelve: four of them
+  EXPECT_NEAR(cost({"attention", 3}).saved, plain.saved - (plain.saved - attention.saved) / 3, 1);
+  EXPECT_NEAR(cost({"block", 3}).product_flops() - plain.product_flops(), blocks / 3, 1e-6 * blocks);
+  EXPECT_NEAR(cost({"block", 3}).saved, plain.saved - (plain.saved - again.saved) / 3, 2 * rows * 384 + 1);
+  // a block that is computed again in the middle of others: its own activations come beside those that are kept in front of it alone
+  EXPECT_LT(cost({"block", 6}).backward, again.backward);
 }
 
 // ---------------------------------------------------------------- communication
@@ -192,7 +206,7 @@ double bytes_of(const CountingCommunicator& comm) {
 void expect_counted(const std::string& extra, Policy policy, int ranks, int per_node) {
   const Config config = tiny_config(extra);
   const bool in_node = per_node < ranks;
-  const Spread spread{{ranks / per_node, per_node}, 12 / ranks, policy, false, in_node, config.train->accumulate};
+  const Spread spread{{ranks / per_node, per_node}, 12 / ranks, policy, {}, in_node, config.train->accumulate};
   const double planned = tensor_bytes(collectives_of(make_model(config), spread));
   testing_support::run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
     const int rank = comm->rank();
@@ -229,7 +243,7 @@ TEST(Traffic, OfThePolicies) {
   const auto p = static_cast<double>(model.padded(8)), of_four = static_cast<double>(model.padded(4));
   const auto of = [&](Policy policy, bool in_node, const char* what) {
     double sum = 0;
-    for (const StepCollective& c : collectives_of(model, {{2, 4}, 3, policy, false, in_node}))
+    for (const StepCollective& c : collectives_of(model, {{2, 4}, 3, policy, {}, in_node}))
       if (c.what == what) sum += sent_bytes(c, {2, 4});
     return sum;
   };
@@ -303,11 +317,11 @@ TEST(Choice, ShardsWithinNodesWhereRingsAreLong) {
   request.nodes = 512, request.per_node = 8;
   request.policy = Policy::kZero1;
   const auto all = ways(model, request, {512, 8}, 1);
-  EXPECT_EQ(all.size(), 4u);  // both settings of model.recompute
+  EXPECT_EQ(all.size(), 6u);  // three parts of model.recompute
   EXPECT_TRUE(all[best_of(all)].spread.shard_in_node);
   EXPECT_EQ(all[best_of(all)].spread.shards(), 8);
   request.shard_in_node = false;
-  EXPECT_EQ(ways(model, request, {512, 8}, 1).size(), 2u);
+  EXPECT_EQ(ways(model, request, {512, 8}, 1).size(), 3u);
 }
 
 TEST(Choice, LargestBatchIsTheLast) {

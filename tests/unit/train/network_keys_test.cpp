@@ -59,7 +59,8 @@ std::string text_of(const HeadPlan& plan) {
 // All that the network is built from: most keys leave it as it is, and then no network has to be built to know so.
 std::string text_of(const NetworkConfig& network) {
   std::string text = to_json(network.backbone).dump() + "\n" + text_of(network.head);
-  if (const auto* vit = std::get_if<VitConfig>(&network.backbone)) text += fmt::format("{} {}\n", vit->fit, vit->recompute);
+  if (const auto* vit = std::get_if<VitConfig>(&network.backbone))
+    text += fmt::format("{} {} {}\n", vit->fit, vit->recompute.part, vit->recompute.every);
   if (network.patch_head) text += "patch " + text_of(*network.patch_head);
   if (network.predictor) text += "predictor " + text_of(*network.predictor);
   return text;

@@ -8,9 +8,9 @@ namespace dinoxx {
 namespace {
 
 struct Holder : torch::CustomClassHolder {
-  Holder(Recomputed function, Hold hold) : f(std::move(function)), hold(std::move(hold)) {}
+  Holder(OfWeights function, Hold hold) : f(std::move(function)), hold(std::move(hold)) {}
   std::shared_ptr<void> held(bool backward) const { return hold ? hold(backward) : nullptr; }
-  Recomputed f;
+  OfWeights f;
   Hold hold;
 };
 
@@ -24,23 +24,21 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     ctx->save_for_backward(tensors.vec());
     at::NoGradGuard no_grad;
     const std::shared_ptr<void> held = holder->held(/*backward=*/false);
-    return holder->f(tensors.slice(0, static_cast<size_t>(inputs)).vec());
+    return holder->f(tensors.slice(0, static_cast<size_t>(inputs)).vec(), tensors.slice(static_cast<size_t>(inputs)).vec());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
     const auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["f"].toCapsule());
     const auto inputs = static_cast<size_t>(ctx->saved_data["inputs"].toInt());
     const std::shared_ptr<void> held = holder->held(/*backward=*/true);
+    // a graph of its own: weights may be made of others, which the backward pass around this one comes to
     torch::autograd::variable_list leaves = ctx->get_saved_variables();
-    std::vector<at::Tensor> arguments;
-    for (size_t i = 0; i < inputs; ++i) {
-      leaves[i] = leaves[i].detach().requires_grad_(leaves[i].requires_grad());
-      arguments.push_back(leaves[i]);
-    }
+    for (at::Tensor& leaf : leaves) leaf = leaf.detach().requires_grad_(leaf.requires_grad());
     torch::autograd::variable_list outputs;
     {
       at::AutoGradMode enable(true);
-      outputs = holder->f(arguments);
+      const at::TensorList all(leaves);
+      outputs = holder->f(all.slice(0, inputs).vec(), all.slice(inputs).vec());
     }
     torch::autograd::variable_list wanted, roots, root_grads;
     for (const at::Tensor& leaf : leaves)
@@ -63,13 +61,12 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
 
 }  // namespace
 
-std::vector<at::Tensor> recompute(const Recomputed& f, const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& weights,
-                                  const Hold& hold) {
+Tensors recompute(const OfWeights& f, const Tensors& inputs, const Tensors& weights, const Hold& hold) {
   if (!at::GradMode::is_enabled()) {
     const std::shared_ptr<void> held = hold ? hold(/*backward=*/false) : nullptr;
-    return f(inputs);
+    return f(inputs, weights);
   }
-  std::vector<at::Tensor> tensors = inputs;
+  Tensors tensors = inputs;
   tensors.insert(tensors.end(), weights.begin(), weights.end());
   return RecomputeFunction::apply(c10::make_intrusive<Holder>(f, hold), static_cast<int64_t>(inputs.size()), at::TensorList(tensors));
 }
