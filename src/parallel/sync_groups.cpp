@@ -46,6 +46,7 @@ SyncGroups make_sync_groups(const std::string& sync, const std::string& within, 
     std::shared_ptr<Communicator> shards = gradients->split(static_cast<int>(n), rank),
                                   fellows = gradients->split(static_cast<int>(place - by_node[n].begin()), rank);
     if (shards->size() == 1) shards = nullptr;
+    if (fellows->size() == 1) fellows = make_self_communicator();  // NCCL copies what it sums over one rank
     return {std::move(shards), std::move(fellows), sharing};
   }
   fail("make_sync_groups", "this rank among all", "it is not there", "This is a defect of the program");

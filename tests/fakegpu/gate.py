@@ -7,7 +7,7 @@
   gate.py BUILD prepare               data and teachers that the others need
   gate.py BUILD table                 the budgets as a table of Markdown
   gate.py BUILD update [NAME...]      measures all recipes, or these, and writes budgets.csv; a row that does not run becomes "fails"
-  gate.py BUILD memory                what tensors hold at most on the device, for all rows and other sizes of network: writes memory.csv, which unit_plan reads
+  gate.py BUILD memory [missing]      what tensors hold at most on the device, for all rows and other sizes of network: writes memory.csv, which unit_plan reads
 """
 
 import csv
@@ -27,16 +27,21 @@ HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
 BUDGETS = HERE / "budgets.csv"
 MEMORY = HERE / "memory.csv"
-# Rows of memory.csv beside the recipes: (recipe, options)
+# Rows of memory.csv beside the recipes: recipe, ranks, options. Where these name no policy, each rank has all.
 MORE_MEMORY = [
-    ("dino_vits16", ["--model.arch", "vit_base"]),
-    ("dino_vits16", ["--model.recompute", "block"]),
-    ("dino_vits16", ["--train.precision", "fp32"]),
-    ("dinov3_vitl16_in1k", ["--model.arch", "vit_base"]),
-    ("dinov2_vitl16_short", ["--model.arch", "vit_base"]),
-    ("dinov2_vitl16_short", ["--model.recompute", "block"]),
-    ("dinov2_vitl16_short", ["--model.drop_path", "0"]),
+    ("dino_vits16", 1, ["--model.arch", "vit_base"]),
+    ("dino_vits16", 1, ["--model.recompute", "block"]),
+    ("dino_vits16", 1, ["--train.precision", "fp32"]),
+    ("dinov3_vitl16_in1k", 1, ["--model.arch", "vit_base"]),
+    ("dinov2_vitl16_short", 1, ["--model.arch", "vit_base"]),
+    ("dinov2_vitl16_short", 1, ["--model.recompute", "block"]),
+    ("dinov2_vitl16_short", 1, ["--model.drop_path", "0"]),
 ]
+# What is computed again, and of which blocks; what ranks share.
+RECOMPUTED = [["--model.recompute", part, "--model.recompute_every", str(every)] for part in ("attention", "block") for every in (1, 2, 3)]
+MORE_MEMORY += [(name, 1, more) for name in ("dino_vits16", "dinov2_vitl16_short") for more in RECOMPUTED if more != ["--model.recompute", "block", "--model.recompute_every", "1"]]
+SHARED = [["--parallel.sync", sync] for sync in ("zero1", "zero2", "zero3")] + [["--parallel.sync", "zero3", *more] for more in RECOMPUTED[:4:3]]
+MORE_MEMORY += [("dinov2_vitl16_short", 2, more) for more in SHARED]
 GIGA = 1e9
 
 # column, how a step's record gives it, digits behind the point
@@ -222,13 +227,18 @@ def update(gate, names):
             write_budgets(rows.values())
 
 
-def write_memory(gate):
-    rows = [(name, ranks, []) for name in all_recipes(SOURCE) if name not in STUDENTS for ranks in RANKS.get(name, [1])] + [(name, 1, more) for name, more in MORE_MEMORY]
+def write_memory(gate, missing_only):
+    rows = [(name, ranks, []) for name in all_recipes(SOURCE) if name not in STUDENTS for ranks in RANKS.get(name, [1])] + MORE_MEMORY
+    known = {}
+    if missing_only:
+        with MEMORY.open(newline="") as file:
+            known = {tuple(row[:4]): row for row in csv.reader(file)}
     with MEMORY.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["recipe", "ranks", "images", "options", "reduced", "in_use_gb"])
         for name, ranks, more in rows:
-            writer.writerow([name, ranks, Recipe(SOURCE, name).arguments(ranks)[3], " ".join(more), reduced(name), "%.3f" % gate.in_use(name, ranks, more)])
+            of_row = [name, str(ranks), Recipe(SOURCE, name).arguments(ranks)[3], " ".join(more)]
+            writer.writerow(known.get(tuple(of_row)) or [*of_row, reduced(name), "%.3f" % gate.in_use(name, ranks, ["--parallel.sync", "ddp", *more] if "--parallel.sync" not in more else more)])
             file.flush()
 
 
@@ -275,7 +285,7 @@ def main():
         elif what == "prepare":
             gate.prepare()
         elif what == "memory":
-            write_memory(gate)
+            write_memory(gate, sys.argv[3:] == ["missing"])
         elif what == "table":
             print_table()
         elif what == "compare":

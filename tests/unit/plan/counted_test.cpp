@@ -65,18 +65,22 @@ std::vector<Setting> changes(const std::string& name) {
 struct Case {
   Model model;
   int64_t ranks = 1, batch = 1;
+  Policy policy = Policy::kDdp;
 };
 
 Case case_of(const Row& row) {
   const std::string& name = row.at("recipe");
+  Case found;
   Config config = default_config();
   apply_settings(config, read_settings(source_dir() / "configs" / (name + ".cfg")));
   apply_settings(config, changes(name));
   if (const auto options = row.find("options"); options != row.end()) {
     std::istringstream words(options->second);
-    for (std::string key, value; words >> key >> value;) apply_settings(config, {{key.substr(2), value, key}});
+    for (std::string key, value; words >> key >> value;) {
+      apply_settings(config, {{key.substr(2), value, key}});
+      if (key == "--parallel.sync") found.policy = policy_from_name(value);
+    }
   }
-  Case found;
   found.ranks = std::stoll(row.at("ranks"));
   config.train->batch_size = std::stoll(row.at("images"));
   found.batch = config.train->batch_size / found.ranks;
@@ -97,7 +101,8 @@ bool printing() {
 double planned_in_use(const Case& c) {
   double most = 0;
   for (const Resolution& resolution : c.model.resolutions) {
-    const Memory memory = memory_of(c.model, Policy::kDdp, 1, c.ranks, work_of(c.model, resolution, c.batch, c.model.recompute()));
+    const int64_t shards = c.policy == Policy::kDdp ? 1 : c.ranks;
+    const Memory memory = memory_of(c.model, c.policy, shards, c.ranks, work_of(c.model, resolution, c.batch, c.model.recompute()));
     most = std::max(most, memory.total() - memory.of("context") - memory.of("unused by the allocator"));
   }
   return most;
@@ -112,7 +117,7 @@ TEST(Counted, MemoryInUseWithinFivePercent) {
     const Case c = case_of(row);
     const double planned = planned_in_use(c) / 1e9, counted = std::stod(row.at("in_use_gb")), error = planned / counted - 1;
     EXPECT_LT(std::abs(error), 0.05) << planned << " planned, " << counted << " counted";
-    if (printing() && c.ranks == 1)
+    if (printing() && (c.ranks == 1 || c.policy != Policy::kDdp))
       fmt::print("| {} | {} | {} | {:.3f} | {:.3f} | {:+.1f} % |\n", row.at("recipe"), c.batch, row.at("options"), planned, counted,
                  100 * error);
   }
@@ -144,8 +149,13 @@ TEST(Counted, CallsAndBytesOfCollectives) {
     const Case c = case_of(row);
     const Policy policy = c.ranks == 1 ? Policy::kDdp : policy_from_name(c.model.config.parallel->sync);
     const auto collectives = collectives_of(c.model, {{1, c.ranks}, c.batch, policy});
-    if (policy == Policy::kZero3) {  // messages end with a block, and a new Gram teacher comes with the step: docs/plan.md
-      EXPECT_NEAR(tensor_bytes(collectives) / 1e6, std::stod(row.at("collective_mb")), 0.2 * std::stod(row.at("collective_mb")));
+    if (policy == Policy::kZero3) {
+      // the counted step takes a new Gram teacher, of which what stays is brought together at once. Messages end with a block, so that
+      // there are more of them than are planned
+      double renewed = 0;
+      for (const StepCollective& collective : collectives)
+        if (collective.what == "average weights") renewed += collective.bytes * collective.count;
+      EXPECT_TRUE(rounds_up_to((tensor_bytes(collectives) + renewed) / 1e6, std::stod(row.at("collective_mb")), 0.1));
       continue;
     }
     EXPECT_EQ(call_count(collectives), std::stod(row.at("collectives")));
