@@ -303,6 +303,50 @@ SHARDING = [
          "if (shards && pass > 0) shards->part(state.grad, b).copy_(message.part);",
          r"^unit_sharding$",
          "with zero2 and train.accumulate the images of the last part alone are learned from"),
+    Edit("a-block-is-not-let-go-behind-its-backward-pass",
+         "held_of(ctx)->handle.reset();",
+         "held_of(ctx);",
+         r"^(unit_vit|unit_sharding)$",
+         "with zero3 all blocks gather on every rank while the backward pass runs"),
+    Edit("a-block-is-let-go-with-its-inputs-gradient",
+         "variable_list passed = LetGo::apply(held, at::TensorList(wanted));",
+         "variable_list passed = LetGo::apply(held, at::TensorList(wanted).slice(0, 1)); passed.insert(passed.end(), wanted.begin() + 1, wanted.end());",
+         r"^(unit_vit|unit_sharding)$",
+         "with zero3 a block's weights go while some of their gradients are still to be computed"),
+    Edit("a-group-of-one-rank-sums-over-itself",
+         "if (fellows->size() == 1) fellows = make_self_communicator();",
+         "",
+         r"^unit_sharding$",
+         "with shard_within = node on one node each gradient travels once more, to nobody"),
+]
+
+# Of what is computed again in the backward pass.
+RECOMPUTE = [
+    Edit("attention-again-without-its-bias",
+         "in[kQkvW] = qkv_w, in[kQkvB] = qkv_bias;",
+         "in[kQkvW] = qkv_w;",
+         r"^unit_vit$",
+         "with model.recompute = attention gradients are those of another network"),
+    Edit("attention-again-keeps-all",
+         "if (attention_again) a.qkv = a.mixed = at::Tensor();",
+         "",
+         r"^unit_vit$",
+         "model.recompute = attention saves no memory"),
+    Edit("every-nth-block-is-every-block",
+         'return block % every == 0 ? part : "none";',
+         "return part;",
+         r"^(unit_vit|unit_plan)$",
+         "model.recompute_every has no effect"),
+    Edit("old-words-the-wrong-way",
+         "set(config, was ? yes : no);",
+         "set(config, was ? no : yes);",
+         r"^unit_config$",
+         "a run that was saved with recompute = yes goes on without"),
+    Edit("projection-of-the-first-group-alone",
+         "grads.weight.addmm_(d.t(), group);",
+         "",
+         r"^unit_cuda_blocks$",
+         "on a GPU the projection behind attention learns from global crops alone"),
 ]
 
 # Of dinoxx doctor: what it would say of a machine that is not as it should be.
@@ -334,4 +378,4 @@ DOCTOR = [
          "a host that is behind is said to be ahead"),
 ]
 
-EDITS = PARTS + GLUE + MORE + GPU + SHARDING + DOCTOR
+EDITS = PARTS + GLUE + MORE + GPU + SHARDING + RECOMPUTE + DOCTOR

@@ -16,7 +16,7 @@ std::vector<Field> parallel_fields() {
           "what the ranks share among them; ddp: nothing, each has all; zero1: masters, the optimizer's state and the averages in fp32, "
           "each rank a part; zero2: the gradients too; zero3: the weights of all blocks but the last too, which are brought together when "
           "they are "
-          "used, for a vision transformer with model.recompute. Results agree up to rounding")),
+          "used, for a vision transformer. Results agree up to rounding")),
       not_training(when({where::shared_state()},
                         choice<parallel, &ParallelConfig::shard_within>(
                             "parallel.shard_within", "all", {"all", "node"},

@@ -33,7 +33,7 @@ for ranks in "${all_ranks[@]}"; do
   [ "${WEAK:-no}" = no ] || each=$batch
   mpi=(mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n "$ranks" "$bench" "$config" --steps "$steps" --train.batch_size $((each * ranks)) --train.precision "$precision" --train.threads 1)
   for ((i = 1; i <= rounds; i++)); do
-    for sync in ddp zero1 zero2; do run "$ranks.$sync" "${mpi[@]}" --parallel.sync $sync; done
+    for sync in ddp zero1 zero2 zero3; do run "$ranks.$sync" "${mpi[@]}" --parallel.sync $sync; done
     run "$ranks.ddp,recomputed" "${mpi[@]}" --model.recompute block
     run "$ranks.zero3,recomputed" "${mpi[@]}" --model.recompute block --parallel.sync zero3
     for strategy in ddp fsdp2; do
@@ -47,7 +47,7 @@ echo "| ranks | | images/s | against the official code's ddp | MB of a rank | gr
 echo "|---|---|---|---|---|---|"
 for ranks in "${all_ranks[@]}"; do
   reference=$(figure images_per_second <"$work/$ranks.official ddp" | median)
-  for name in ddp zero1 zero2 ddp,recomputed zero3,recomputed "official ddp" "official fsdp2"; do
+  for name in ddp zero1 zero2 zero3 ddp,recomputed zero3,recomputed "official ddp" "official fsdp2"; do
     rate=$(figure images_per_second <"$work/$ranks.$name" | median)
     share=
     [[ $name == official* ]] || share=$(figure overlapped_share <"$work/$ranks.$name" | median)

@@ -15,6 +15,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "formats/weight_file.hpp"
 #include "history/checkpoint_folders.hpp"
+#include "loss/gram_config.hpp"
 #include "method/methods.hpp"
 #include "parallel/sync_groups.hpp"
 #include "tiny_steps.hpp"
@@ -109,13 +110,22 @@ std::vector<Case> cases() {
 }
 
 // With a block more, so that the weights of several come and go.
-Case with_recompute(Case one) {
-  one.name += ", recomputed";
-  one.extra += "[model]\nrecompute = block\ndepth = 4\n";
+Case deeper(Case one) {
+  one.extra += "[model]\ndepth = 4\n";
   return one;
 }
 
-void equal_to_ddp(const NewCommunicator& comm, const Case& one, const std::vector<std::string>& policies, int ranks_of_node, int steps) {
+struct Way {
+  std::string policy, recompute = "none";
+  int every = 1;
+  std::string name() const { return fmt::format("{}, {} of every {}", policy, recompute, every); }
+  std::string keys() const { return fmt::format("[model]\nrecompute = {}\nrecompute_every = {}\n", recompute, every); }
+};
+// What is computed again changes no bit of ddp (unit_vit), and what zero3 keeps of a block's weights between forward and backward differs
+// with it.
+const std::vector<Way> kWays{{"zero1"}, {"zero2"}, {"zero3"}, {"zero3", "block"}, {"zero3", "attention", 2}};
+
+void equal_to_ddp(const NewCommunicator& comm, const Case& one, int ranks_of_node, int steps) {
   SCOPED_TRACE(one.name);
   const Config config = tiny_config(one.extra);
   const auto ddp_run = run_of(comm, config, at::kDouble, "ddp");
@@ -125,9 +135,11 @@ void equal_to_ddp(const NewCommunicator& comm, const Case& one, const std::vecto
   expected.reserve(static_cast<size_t>(steps));
   for (int i = 0; i < steps; ++i) expected.push_back(ddp.step(ddp.next(), i < 2));
   ASSERT_GT((whole(ddp.state, ddp.state.student_flat, ddp.state.student_flat.master) - before).norm().item<double>(), 1e-6);
-  for (const std::string& policy : policies) {
-    SCOPED_TRACE(policy);
-    const auto sharded_run = run_of(comm, config, at::kDouble, policy, ranks_of_node);
+  const bool most_networks = config.gram->weight > 0 || find_method(config.train->method).teacher == TeacherPolicy::kFrozen;
+  for (const Way& way : kWays) {
+    if (way.recompute != "none" && !most_networks) continue;
+    SCOPED_TRACE(way.name());
+    const auto sharded_run = run_of(comm, tiny_config(one.extra + way.keys()), at::kDouble, way.policy, ranks_of_node);
     TinyRun& sharded = *sharded_run;
     for (int i = 0; i < steps; ++i) {
       const StepMetrics found = sharded.step(sharded.next(), i < 2);
@@ -146,19 +158,19 @@ void equal_to_ddp(const NewCommunicator& comm, const Case& one, const std::vecto
 }  // namespace
 
 void check_every_policy_equals_ddp(const NewCommunicator& comm) {
-  for (const Case& one : cases()) equal_to_ddp(comm, with_recompute(one), {"zero1", "zero2", "zero3"}, 0, 20);
+  for (const Case& one : cases()) equal_to_ddp(comm, deeper(one), 0, 20);
 }
 
 void check_sharing_within_nodes(const NewCommunicator& comm, int ranks_of_node) {
-  for (const Case& one : cases()) equal_to_ddp(comm, with_recompute(one), {"zero1", "zero2", "zero3"}, ranks_of_node, 3);
+  for (const Case& one : cases()) equal_to_ddp(comm, deeper(one), ranks_of_node, 3);
 }
 
 void check_other_types(const NewCommunicator& comm) {
-  for (const char* const policy : {"zero1", "zero2", "zero3"}) {
-    SCOPED_TRACE(policy);
-    const Config config = tiny_config(with_recompute({"", extra_of(find_method("dinov2"))}).extra);
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name());
+    const Config config = tiny_config(deeper({"", extra_of(find_method("dinov2"))}).extra + way.keys());
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
-      const auto ddp_run = run_of(comm, config, type, "ddp"), sharded_run = run_of(comm, config, type, policy);
+      const auto ddp_run = run_of(comm, config, type, "ddp"), sharded_run = run_of(comm, config, type, way.policy);
       TinyRun &ddp = *ddp_run, &sharded = *sharded_run;
       for (int i = 0; i < 20; ++i) {
         const double a = ddp.step(ddp.next()).loss, b = sharded.step(sharded.next()).loss;
@@ -176,12 +188,16 @@ void check_other_types(const NewCommunicator& comm) {
 
 void check_traffic_and_buffers(const NewCommunicator& comm) {
   using Count = CountingCommunicator::Count;
-  const Config config = tiny_config(with_recompute({"", extra_of(find_method("dino"))}).extra);
   const auto counted = std::make_shared<CountingCommunicator>(comm());
   const int size = counted->size();
-  for (const std::string policy : {"ddp", "zero1", "zero2", "zero3"}) {
-    SCOPED_TRACE(policy);
-    const SyncGroups groups = make_sync_groups(policy, "all", counted, *comm(), "");
+  std::vector<std::pair<Way, std::string>> ways{{{"ddp"}, "all"}};
+  for (const Way& way : kWays) ways.emplace_back(way, "all");
+  ways.emplace_back(Way{"zero2"}, "node");  // of which there is one: nothing travels between nodes
+  for (const auto& [way, within] : ways) {
+    SCOPED_TRACE(way.name() + ", " + within);
+    const std::string& policy = way.policy;
+    const Config config = tiny_config(deeper({"", extra_of(find_method("dino"))}).extra + way.keys());
+    const SyncGroups groups = make_sync_groups(policy, within, counted, *comm(), "one");
     const auto gradients = comm(), statistics = comm();
     TinyRun run(config, gradients, statistics, at::kBFloat16, groups);
     run.step(run.next());
@@ -229,9 +245,9 @@ void check_traffic_and_buffers(const NewCommunicator& comm) {
 }
 
 void check_skipped_steps(const NewCommunicator& comm) {
-  for (const char* const policy : {"zero1", "zero2", "zero3"}) {
-    SCOPED_TRACE(policy);
-    const auto small = run_of(comm, tiny_config("[model]\nrecompute = block\n"), at::kFloat, policy);
+  for (const Way& way : kWays) {
+    SCOPED_TRACE(way.name());
+    const auto small = run_of(comm, tiny_config(way.keys()), at::kFloat, way.policy);
     TinyRun& run = *small;
     const auto control = comm();
     run.step(run.next());
@@ -266,10 +282,9 @@ void check_checkpoints(const NewCommunicator& comm) {
   const std::vector<std::string> names =
       gather_texts(*control, (fs::temp_directory_path() / fmt::format("dinoxx_sharding_{}_{}", ::getpid(), control->rank())).string());
   const fs::path folder = names.front();  // of rank 0, for all
-  const Config config =
-      tiny_config(extra_of(find_method("dinov3")) +
-                  "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\nrecompute = block\n[gram]\nweight = 2\nsize = 24\n"
-                  "start = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n");
+  const Config config = tiny_config(extra_of(find_method("dinov3")) +
+                                    "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\n[gram]\nweight = 2\nsize = 24\n"
+                                    "start = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n");
   RunFacts facts;
   facts.config_text = print_config(config);
   facts.sync = "zero1";

@@ -118,12 +118,9 @@ void check_optim(const Config& c, uint64_t images) {
 
 void check_config(const Config& c, uint64_t images) {
   const Family family = family_of(c.model->arch);
-  const bool whole_blocks = c.model->recompute == "block" && c.model->recompute_every == 1;
-  if (c.parallel->sync == "zero3" && (family != Family::kVit || !whole_blocks))
-    fail_usage("parallel.sync = zero3", "a vision transformer with model.recompute = block and model.recompute_every = 1",
-               family != Family::kVit ? fmt::format("model.arch = {}", c.model->arch)
-                                      : fmt::format("model.recompute = {}, model.recompute_every = {}", c.model->recompute, c.model->recompute_every),
-               "Set them, or share gradients and states alone (parallel.sync = zero2)");
+  if (c.parallel->sync == "zero3" && family != Family::kVit)
+    fail_usage("parallel.sync = zero3", "a vision transformer: it is the weights of its blocks that come and go",
+               fmt::format("model.arch = {}", c.model->arch), "Share gradients and states alone (parallel.sync = zero2), or choose one");
   if (family == Family::kVit)
     check_vit(c);
   else

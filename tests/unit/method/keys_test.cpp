@@ -104,6 +104,19 @@ TEST(UnreadKeys, OfANetwork) {
                 HasSubstr(fmt::format("model.{}: expected no value", std::string(key).substr(0, std::string(key).find(' ')))));
 }
 
+// Weights come and go by the blocks of a vision transformer, whatever is computed again.
+TEST(SharedWeights, OfVisionTransformersAlone) {
+  const std::string zero3 = "[parallel]\nsync = zero3\n";
+  for (const char* model : {"", "recompute = attention\n", "recompute = block\nrecompute_every = 2\n", "style = dinov3\n"})
+    EXPECT_EQ(start(from_text(zero3 + "[model]\n" + model)), "accepted") << model;
+  for (const char* arch : {"resnet18", "convnext_tiny"}) {
+    const std::string model = fmt::format("[model]\narch = {}\n", arch);
+    EXPECT_THAT(start(from_text(model + zero3)),
+                AllOf(HasSubstr("parallel.sync = zero3"), HasSubstr("a vision transformer"), HasSubstr(arch), HasSubstr("zero2")));
+    EXPECT_EQ(start(from_text(model + "[parallel]\nsync = zero2\n")), "accepted");
+  }
+}
+
 // Default values, and what "auto" becomes, are no settings: a file that lists them is accepted.
 TEST(UnreadKeys, ADefaultIsNotSet) {
   EXPECT_EQ(with("dino", "loss.temp", "0.2"), "accepted");
