@@ -4,4 +4,4 @@ dinoxx_test(unit_parallel TORCH SOURCES parallel/layout_test.cpp parallel/gradie
 dinoxx_test(unit_optimizer TORCH SOURCES optim/optimizer_test.cpp optim/rules_test.cpp DEPS dinoxx_optim dinoxx_test_gradients LABELS unit)
 dinoxx_test(unit_step_figures TORCH SOURCES step/figures_test.cpp DEPS dinoxx_step dinoxx_test_comm LABELS unit)
 include(${PROJECT_SOURCE_DIR}/tests/support/sharding_suite.cmake)
-dinoxx_test(unit_sharding TORCH SOURCES step/sharding_test.cpp step/accumulate_test.cpp DEPS dinoxx_test_sharding LABELS unit)
+dinoxx_test(unit_sharding TORCH SOURCES step/sharding_test.cpp step/accumulate_test.cpp DEPS dinoxx_test_sharding LABELS unit TIMEOUT 300)
