@@ -129,6 +129,7 @@ std::vector<NamedShape> vit_parameters(const VitConfig& c) {
 
 std::vector<std::string> vit_archs() {
   std::vector<std::string> names;
+  names.reserve(std::size(kSizes));
   for (const Size& size : kSizes) names.push_back(size.name);
   return names;
 }

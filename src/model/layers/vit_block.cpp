@@ -53,6 +53,7 @@ Packed pack(const std::vector<at::Tensor>& groups) {
 
 std::vector<at::Tensor> unpack(const at::Tensor& rows, const std::vector<std::array<int64_t, 2>>& shapes) {
   std::vector<int64_t> counts;
+  counts.reserve(shapes.size());
   for (const auto& [batch, tokens] : shapes) counts.push_back(batch * tokens);
   // one split rather than a narrow for each: its gradient is one concatenation, that of a narrow is as large as all rows
   std::vector<at::Tensor> groups = rows.split_with_sizes(counts);
