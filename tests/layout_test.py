@@ -37,6 +37,7 @@ PUBLIC = {
     "loss/loss_figures.hpp": "numbers of dino_loss and patch_loss for a log",
     "loss/nt_xent.hpp": "loss",
     "loss/patch_loss.hpp": "loss",
+    "loss/scores.hpp": "logits, or their factors, of dino_loss and patch_loss",
     "loss/sinkhorn.hpp": "centre of dino_loss and patch_loss",
     "loss/supervised.hpp": "loss",
 }

@@ -349,6 +349,40 @@ RECOMPUTE = [
          "on a GPU the projection behind attention learns from global crops alone"),
 ]
 
+# Losses over prototypes in parts of rows, and over ranks by columns.
+PROTOTYPES = [
+    Edit("each-part-of-the-rows-is-all",
+         "const double share = part.count == all ? 1.0 : static_cast<double>(part.count) / static_cast<double>(all);",
+         "const double share = 1.0;",
+         r"^unit_losses$",
+         "loss.rows_at_once multiplies the loss"),
+    Edit("parts-of-a-log-sum-exp-add-up-as-they-are",
+         "part_sums = sums * (top - larger).exp() + part_sums * (part_top - larger).exp();",
+         "part_sums = sums + part_sums;",
+         r"^unit_losses$",
+         "Sinkhorn-Knopp with loss.rows_at_once begins with another balance of prototypes"),
+    Edit("columns-learn-from-a-mean-of-ranks",
+         "const double senders = part.shards ? part.shards->ranks->size() : 1;",
+         "const double senders = 1;",
+         r"^(unit_losses|unit_sharding)$",
+         "head.shard_prototypes divides the gradient by the number of ranks"),
+    Edit("rows-of-ranks-in-the-wrong-order",
+         "return all.view({ranks, views, batch, -1}).transpose(0, 1).reshape({views, ranks * batch, rows.size(2)});",
+         "return all.view({views, ranks * batch, rows.size(2)});",
+         r"^unit_sharding$",
+         "with head.shard_prototypes views of different images are compared"),
+    Edit("rows-of-a-centre-counted-by-every-rank",
+         "CentreSum all{at::zeros({prototypes}, own.sum.options()), ranks_->rank() == 0 ? own.rows : 0};",
+         "CentreSum all{at::zeros({prototypes}, own.sum.options()), own.rows};",
+         r"^unit_sharding$",
+         "with head.shard_prototypes the centre is too small by the number of ranks"),
+    Edit("gradient-of-columns-is-lost",
+         "if (shards && pass == 0 && (narrow || shards->by_columns(b))) shards->part(state.grad, b).copy_(message.part);",
+         "if (shards && pass == 0 && narrow) shards->part(state.grad, b).copy_(message.part);",
+         r"^unit_sharding$",
+         "with head.shard_prototypes prototypes never learn"),
+]
+
 # Of dinoxx doctor: what it would say of a machine that is not as it should be.
 DOCTOR = [
     Edit("doctor-bus-bandwidth-of-one-rank-more",
@@ -378,4 +412,4 @@ DOCTOR = [
          "a host that is behind is said to be ahead"),
 ]
 
-EDITS = PARTS + GLUE + MORE + GPU + SHARDING + RECOMPUTE + DOCTOR
+EDITS = PARTS + GLUE + MORE + GPU + SHARDING + RECOMPUTE + PROTOTYPES + DOCTOR

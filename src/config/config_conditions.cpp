@@ -117,6 +117,9 @@ Condition moving_rate() {
 Condition shared_state() {
   return {"parallel.sync is not ddp", [](const Config& c) { return c.parallel->sync != "ddp"; }};
 }
+Condition shared_gradient() {
+  return {"parallel.sync is zero2 or zero3", [](const Config& c) { return c.parallel->sync == "zero2" || c.parallel->sync == "zero3"; }};
+}
 
 Condition running_centre() {
   return {"loss.centring or loss.patch_centring is centre", [](const Config& c) { return centred_by(c, "centre"); }};

@@ -30,6 +30,7 @@ Condition moving_rate();
 Condition extended();
 // the ranks
 Condition shared_state();
+Condition shared_gradient();
 // the loss
 Condition running_centre();
 Condition sinkhorn();

@@ -27,6 +27,11 @@ std::vector<Field> loss_fields() {
       when({where::local_crops()},
            field<loss, &LossConfig::local_weight_end>("loss.local_weight_end", "auto",
                                                       "the same from the end of gram.ramp on; auto: loss.local_weight", not_negative)),
+      not_training(field<loss, &LossConfig::rows_at_once>(
+          "loss.rows_at_once", "0",
+          "rows of logits of prototypes that are in memory at once: last layer, loss and gradient are computed for so many, then for the "
+          "next; 0: for all. Less memory with many prototypes; results agree up to rounding",
+          count)),
       shapes_network(
           field<loss, &LossConfig::patch_weight>("loss.patch_weight", "auto", "weight of the loss at masked patches", not_negative)),
       field<loss, &LossConfig::koleo_weight>("loss.koleo_weight", "auto", "weight of KoLeo for each global view", not_negative),

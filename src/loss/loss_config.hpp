@@ -10,7 +10,7 @@ namespace dinoxx {
 struct LossConfig {
   double student_temp = 0, centre_momentum = 0;
   std::string centring, patch_centring;
-  int64_t sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
+  int64_t rows_at_once = 0, sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
   Auto<double> patch_weight, koleo_weight;
   double temp = 0, local_weight = 0;
   Auto<double> local_weight_end;  ///< auto: local_weight

@@ -5,9 +5,9 @@
 
 #include <cmath>
 
-#include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
+#include "prototypes/column_sums.hpp"
 
 namespace dinoxx {
 
@@ -31,27 +31,30 @@ FeatureSpread feature_spread(const at::Tensor& features) {
   return spread;
 }
 
-PrototypeUsage prototype_usage(const at::Tensor& logits, const at::Tensor& centre, double temp, Communicator* comm) {
+PrototypeUsage prototype_usage(const Scores& logits, const at::Tensor& centre, double temp, Communicator* comm) {
   if (logits.dim() < 2 || centre.dim() != 1 || logits.size(-1) != centre.size(0) || !(temp > 0))
     fail("prototype usage", "logits [..., K], centre [K] and a positive temperature",
          fmt::format("[{}], [{}] and {}", fmt::join(logits.sizes(), ", "), fmt::join(centre.sizes(), ", "), temp),
          "This is a defect of the program");
   at::NoGradGuard no_grad;
-  const at::Tensor rows = logits.detach().reshape({-1, logits.size(-1)}).contiguous();
+  const Scores rows = logits.detach().flatten();
   const int64_t prototypes = rows.size(1);
-  at::Tensor is_top = at::zeros({prototypes}, rows.options().dtype(at::kByte));
+  at::Tensor is_top = at::zeros({prototypes}, at::TensorOptions(at::kByte).device(rows.device()));
   const at::Tensor mine = loss_columns::softmax_sums(rows, centre.detach(), temp, is_top);
   at::Tensor sums = at::cat({mine.to(at::kDouble), at::full({1}, static_cast<double>(rows.size(0)), mine.options().dtype(at::kDouble))});
-  if (comm) {
-    comm->all_reduce(is_top, ReduceOp::kMax)->wait();
-    comm->all_reduce(sums, ReduceOp::kSum)->wait();
+  if (Communicator* const others = rows.shards() ? rows.shards()->fellows : comm) {
+    others->all_reduce(is_top, ReduceOp::kMax)->wait();
+    others->all_reduce(sums, ReduceOp::kSum)->wait();
   }
+  // of these columns: prototypes that are used, prototypes, entropy of the mean assignment
+  const at::Tensor total = sums[prototypes], entropy = at::special_entr(sums.narrow(0, 0, prototypes) / total).sum();
+  const at::Tensor found = at::stack({is_top.count_nonzero().to(at::kDouble), at::full_like(entropy, prototypes), entropy});
+  if (rows.shards()) rows.shards()->ranks->all_reduce(found, ReduceOp::kSum)->wait();
   PrototypeUsage usage;
-  const auto total = sums[prototypes].item<double>();
-  usage.rows = static_cast<int64_t>(total);
+  usage.rows = static_cast<int64_t>(total.item<double>());
   if (usage.rows == 0) return usage;
-  usage.used = is_top.count_nonzero().item<double>() / static_cast<double>(prototypes);
-  usage.perplexity = std::exp(at::special_entr(sums.narrow(0, 0, prototypes) / total).sum().item<double>());
+  usage.used = found[0].item<double>() / found[1].item<double>();
+  usage.perplexity = std::exp(found[2].item<double>());
   return usage;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/loss/scores.hpp"
 
 /// Signs of collapse. No gradient; meant for every n-th step. Entropies and KL come with the losses themselves (DinoLossResult).
 namespace dinoxx {
@@ -28,7 +29,7 @@ struct PrototypeUsage {
 };
 /// Of softmax((logits - centre) / temp). logits [..., K], centre [K]. Over the ranks of `comm` when given (two collectives; rows may
 /// differ, and be 0). One pass, memory 4 [K] and 2 [K] a thread.
-PrototypeUsage prototype_usage(const at::Tensor& logits, const at::Tensor& centre, double temp, Communicator* comm = nullptr);
+PrototypeUsage prototype_usage(const Scores& logits, const at::Tensor& centre, double temp, Communicator* comm = nullptr);
 
 /// What collapse_alarm judges; NaN means not measured.
 struct CollapseSigns {

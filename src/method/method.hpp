@@ -9,6 +9,7 @@
 #include "data_pipeline/augment/masks.hpp"
 #include "data_pipeline/augment/views.hpp"
 #include "dinoxx/loss/centre.hpp"
+#include "dinoxx/loss/scores.hpp"
 #include "network.hpp"
 
 namespace dinoxx {
@@ -41,14 +42,23 @@ struct MaskInputs {
   at::Tensor rows;     ///< [M] int64, their rows in [G B N]
   at::Tensor weights;  ///< [M] float64, 1 / (masked patches in the same crop)
   at::Tensor slots;    ///< [M] int64, local batch slot of each; in host memory
+  int64_t crops = 0;   ///< global crops that they are of, masked or not
+};
+
+/// What a network gave for the views, as the losses over prototypes take it.
+struct ViewScores {
+  std::optional<Scores> views;    ///< [V, B, K]
+  std::optional<Scores> patches;  ///< of the masked patches [M, K']; absent without
 };
 
 /// What one step hands to every term.
 struct LossInputs {
-  ForwardOutput student;            ///< of all V views
-  ForwardOutput teacher;            ///< of the first G; undefined without teacher
-  at::Tensor gram_patches;          ///< [G B, N, D] on the student's grid; undefined without Gram teacher
-  at::Tensor centre, patch_centre;  ///< running centres [K], [K']
+  ForwardOutput student;  ///< of all V views
+  ForwardOutput teacher;  ///< of the first G; undefined without teacher
+  ViewScores student_scores, teacher_scores;
+  std::optional<Scores> patch_mean;  ///< of the teacher's patches, [1, K']; absent where no term wants it
+  at::Tensor gram_patches;           ///< [G B, N, D] on the student's grid; undefined without Gram teacher
+  at::Tensor centre, patch_centre;   ///< running centres [K], [K']
   MaskInputs masks;
   int64_t global_views = 0;
   StepValues values;
@@ -109,6 +119,7 @@ struct MethodSpec {
   std::vector<ViewPlan> other_views;  ///< the same views in other sizes: each batch has one of all plans, by their shares
   NetworkConfig network;
   bool norm_last_layer = true;  ///< the last layer's weight_g stays 1 and gets no gradient
+  int64_t rows_at_once = 0;     ///< of logits of prototypes, for which the loss is computed together; 0: all
   bool split_views = false;     ///< each view through the network by itself, so that batch statistics are a view's own (BYOL, SimCLR)
   TeacherPolicy teacher = TeacherPolicy::kEma;
   bool centre = false, patch_centre = false;  ///< running centres of the heads' widths are kept

@@ -93,7 +93,10 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
     if (input.patches) out.patches = found.front().patches;
     const at::Tensor rows = found.front().patches.flatten(0, 1);
     if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
-    if (input.patch_mean) out.patch_mean = heads_[patch_head_].head.mean_logits(rows);
+    if (input.patch_mean) {
+      const at::Tensor in_front = heads_[patch_head_].head.bottleneck(rows);
+      out.patch_mean = in_front.mean(0, false, in_front.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+    }
   }
   const auto joined = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts); };
   const at::Tensor rows = joined(features);

@@ -32,10 +32,10 @@ struct ForwardInput {
   at::Tensor masked;         ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
   at::Tensor masked_rows;    ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
   bool patches = false;      ///< the first group's patches are wanted
-  bool patch_mean = false;   ///< the mean of the patch head's logits over all of these is wanted
+  bool patch_mean = false;   ///< the mean over all of these of what stands in front of the patch head's prototypes is wanted
   bool predict = false;      ///< logits go through the predictor
   bool averaged = false;     ///< a teacher: of what origins bring, batch statistics alone
-  bool bottlenecks = false;  ///< logits and patch_logits are what stands in front of the prototypes: see Network::logits
+  bool bottlenecks = false;  ///< in the place of logits and patch_logits what stands in front of the prototypes, [..., bottleneck]
 };
 
 struct ForwardOutput {
@@ -43,7 +43,7 @@ struct ForwardOutput {
   at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
   at::Tensor logits;        ///< [V, B, K]
   at::Tensor patch_logits;  ///< [M, K']; undefined without masked_rows
-  at::Tensor patch_mean;    ///< [K']; undefined when not wanted
+  at::Tensor patch_mean;    ///< [bottleneck] in float32 at least: the patch head's logits are linear in it; undefined when not wanted
 };
 
 class Network {
@@ -71,6 +71,10 @@ class Network {
   /// What forward gives, from rows [M, bottleneck] of a forward with `bottlenecks`. Error for heads without prototypes.
   at::Tensor logits(const at::Tensor& bottleneck) const { return heads_.front().head.logits(bottleneck); }
   at::Tensor patch_logits(const at::Tensor& bottleneck) const { return heads_[static_cast<size_t>(patch_head_)].head.logits(bottleneck); }
+
+  /// [K, bottleneck] and [K', bottleneck]: what those rows are multiplied with. Error for heads without prototypes.
+  at::Tensor prototypes() const { return heads_.front().head.prototypes(); }
+  at::Tensor patch_prototypes() const { return heads_[static_cast<size_t>(patch_head_)].head.prototypes(); }
 
   /// See Backbone::hold_blocks_by.
   bool hold_blocks_by(HoldBlock hold) { return backbone_->hold_blocks_by(std::move(hold)); }

@@ -68,10 +68,13 @@ FlatState::FlatState(const ParamLayout& layout, const NamedTensors& parameters, 
 
   master = at::zeros({mine.numel}, options);
   compute = compute_type == master_dtype ? master : at::zeros({mine.numel}, options.dtype(compute_type));
-  if (shards && shards->blocks > 0) {
+  if (shards && (shards->blocks > 0 || shards->any_columns())) {
     blocks_.resize(static_cast<size_t>(shards->blocks));
     for (size_t m = 0; m < shards->messages.size(); ++m) {
-      by_message_.push_back(at::zeros({shards->messages[m].end - shards->messages[m].begin}, options.dtype(compute_type)));
+      if (shards->by_columns(m))
+        by_message_.emplace_back();
+      else
+        by_message_.push_back(at::zeros({shards->messages[m].end - shards->messages[m].begin}, options.dtype(compute_type)));
       if (shards->comes_and_goes(m)) blocks_[static_cast<size_t>(shards->messages[m].block)].messages.push_back(m);
     }
   } else {
@@ -88,14 +91,21 @@ FlatState::FlatState(const ParamLayout& layout, const NamedTensors& parameters, 
   for (size_t s = 0; s < layout.segments.size(); ++s) {
     const Segment &segment = layout.segments[s], &own = mine.segments[s];
     at::Tensor tensor = by_name.at(segment.name);  // a handle: the model's own copies see what set_data does
-    while (!by_message_.empty() && shards->messages[m].end <= segment.offset) ++m;
-    const at::Tensor place =
-        by_message_.empty() ? slice(values, segment) : by_message_[m].narrow(0, segment.offset - shards->messages[m].begin, segment.numel);
+    while (shards && shards->messages[m].end <= segment.offset) ++m;
     slice(master, own).copy_(tensor.flatten().narrow(0, own.first, own.numel));
-    place.copy_(tensor.flatten());
+    at::Tensor place;
+    std::vector<int64_t> shape = segment.shape;
+    if (shards && shards->by_columns(m)) {
+      shape.front() = own.numel / (segment.numel / shape.front());
+      place = slice(compute, own);  // gets its values with the cast
+    } else {
+      place = by_message_.empty() ? slice(values, segment)
+                                  : by_message_[m].narrow(0, segment.offset - shards->messages[m].begin, segment.numel);
+      place.copy_(tensor.flatten());
+    }
     tensor.set_requires_grad(false);
     tensor.mutable_grad() = at::Tensor();
-    tensor.set_data(place.view(segment.shape));
+    tensor.set_data(place.view(shape));
     if (with_grad && segment.trainable) {
       tensor.set_requires_grad(true);
       if (whole_grad.defined()) tensor.mutable_grad() = slice(whole_grad, segment).view(segment.shape);
@@ -120,7 +130,8 @@ void FlatState::post_values() {
   if (!shards) return;
   wait_for_values();
   for (size_t m = 0; m < shards->messages.size(); ++m)
-    if (!shards->comes_and_goes(m)) on_their_way_.push_back(shards->ranks->all_gather(message_values(m), shards->part(compute, m)));
+    if (!shards->comes_and_goes(m) && !shards->by_columns(m))
+      on_their_way_.push_back(shards->ranks->all_gather(message_values(m), shards->part(compute, m)));
 }
 
 void FlatState::bring(Block& block) {

@@ -17,7 +17,8 @@ namespace dinoxx {
 struct FlatState {
   /// `parameters` are matched to the layout by name. `compute_dtype` absent: the type that the parameters have. with_grad: trainable
   /// parameters get requires_grad and, where the whole gradient is held, a view of it; without, none requires a gradient. `shards`, of the
-  /// same layout: null where each rank has all. Every rank hands over the same values. Error when names or shapes are not the layout's.
+  /// same layout: null where each rank has all. Every rank hands over the same values. A parameter that is spread by columns shrinks to
+  /// this rank's (column_range). Error when names or shapes are not the layout's.
   FlatState(const ParamLayout& layout, const NamedTensors& parameters, bool with_grad, at::ScalarType master_dtype = at::kFloat,
             std::optional<at::ScalarType> compute_dtype = std::nullopt, std::shared_ptr<const Shards> shards = nullptr);
   FlatState(FlatState&&) noexcept;
@@ -48,7 +49,7 @@ struct FlatState {
   at::Tensor master;      ///< [n] float32 (float64 in tests)
   at::Tensor compute;     ///< [n] in the type that the network computes in
   at::Tensor grad;        ///< [n] in the master's type; undefined without gradient
-  at::Tensor values;      ///< [N] what the network's parameters are views of; undefined where some come and go
+  at::Tensor values;      ///< [N] what the network's parameters are views of; undefined where some come and go, or lie in `compute`
   at::Tensor whole_grad;  ///< [N] what their gradients are views of: `grad` where nothing is sharded; undefined where no rank holds it
   std::shared_ptr<const Shards> shards;  ///< null: each rank has all
 
@@ -58,7 +59,7 @@ struct FlatState {
   void bring(Block& block);
   void let_go(size_t block);
   std::vector<std::unique_ptr<Work>> on_their_way_;
-  std::vector<at::Tensor> by_message_;  // where some come and go: the values of each message
+  std::vector<at::Tensor> by_message_;  // where some come and go: the values of each message; of columns undefined
   std::vector<Block> blocks_;           // that come and go
 };
 

@@ -72,7 +72,8 @@ struct GradientSync::Impl {
 
   at::Tensor bucket_grad(size_t b) {
     if (whole) return state.whole_grad.narrow(0, buckets[b].begin, buckets[b].end - buckets[b].begin);
-    if (!messages[b].buffer.defined()) messages[b].buffer = at::zeros({buckets[b].end - buckets[b].begin}, state.grad.options());
+    const int64_t length = buckets[b].end - buckets[b].begin, parts = buckets[b].columns ? shards->ranks->size() : 1;
+    if (!messages[b].buffer.defined()) messages[b].buffer = at::zeros({length / parts}, state.grad.options());
     return messages[b].buffer;
   }
   at::Tensor segment_grad(size_t s) const {
@@ -80,7 +81,7 @@ struct GradientSync::Impl {
   }
   void log(BucketEvent::Kind kind, int bucket) {
     const int64_t element = narrow ? 2 : state.grad.element_size();
-    const int64_t bytes = bucket < 0 ? 0 : (buckets[bucket].end - buckets[bucket].begin) * element;
+    const int64_t bytes = bucket < 0 || buckets[bucket].columns ? 0 : (buckets[bucket].end - buckets[bucket].begin) * element;
     events.push_back({kind, bucket, bytes, static_cast<int>(events.size())});
   }
 
@@ -144,10 +145,15 @@ struct GradientSync::Impl {
     log(BucketEvent::Kind::kPosted, static_cast<int>(b));
     const at::NoGradGuard no_grad;
     Message& message = messages[b];
-    message.sent = narrow ? bucket_grad(b).to(at::kBFloat16) : bucket_grad(b);
+    const bool alone = shards && shards->by_columns(b) && comm->size() == 1;  // nothing travels
+    message.sent = narrow && !alone ? bucket_grad(b).to(at::kBFloat16) : bucket_grad(b);
     if (!shards) {
       message.work = comm->all_reduce(message.sent, narrow ? ReduceOp::kSumOnWire : ReduceOp::kSum);
       return;
+    }
+    if (shards->by_columns(b)) {
+      message.part = std::exchange(message.sent, {});
+      return advance(b);
     }
     const at::Tensor own = shards->part(state.grad, b);
     message.part = narrow || pass > 0 ? at::empty_like(own, message.sent.options()) : own;
@@ -175,7 +181,7 @@ struct GradientSync::Impl {
     Message& message = messages[b];
     if (!shards && narrow) bucket_grad(b).copy_(message.sent);
     if (shards && pass > 0) shards->part(state.grad, b).add_(message.part);
-    if (shards && pass == 0 && narrow) shards->part(state.grad, b).copy_(message.part);
+    if (shards && pass == 0 && (narrow || shards->by_columns(b))) shards->part(state.grad, b).copy_(message.part);
     message.sent = message.part = at::Tensor();
     message.settled = true;
     log(BucketEvent::Kind::kCompleted, static_cast<int>(b));

@@ -35,7 +35,7 @@ GradientPath gradient_path(at::Device device);
 ///
 /// Of a sharded network each bucket is reduce-scattered to its owners, and where several groups of ranks share the shards alike, each
 /// owner's part is then summed over its fellows. Where no rank holds the whole gradient (ZeRO-2), a bucket has a buffer from its last
-/// gradient until it has travelled.
+/// gradient until it has travelled. A parameter of columns (Bucket::columns) has its whole gradient already: only the fellows' is missing.
 class GradientSync {
  public:
   /// Puts a hook on every trainable parameter (its one post-accumulate slot); the destructor takes them off. `state` must outlive this and

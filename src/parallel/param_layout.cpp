@@ -44,8 +44,22 @@ int transformer_block(const std::string& name) {
   return block;
 }
 
-ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks,
-                               bool by_block) {
+namespace {
+
+// Of each rank but perhaps the last.
+int64_t columns_of_a_rank(int64_t prototypes, int ranks) {
+  return round_up((prototypes + ranks - 1) / ranks, kSegmentAlignment);
+}
+
+}  // namespace
+
+ColumnRange column_range(int64_t prototypes, int ranks, int rank) {
+  const int64_t most = columns_of_a_rank(prototypes, ranks), first = std::min(rank * most, prototypes);
+  return {first, std::min(most, prototypes - first)};
+}
+
+ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks, bool by_block,
+                               bool by_columns) {
   if (in_execution_order.empty()) fail("parameter layout", "a network with parameters", "none", "");
   if (bucket_bytes < 4) fail_usage("bucket size", "4 bytes or more", fmt::format("{}", bucket_bytes), "");
   const int64_t bucket_numel = bucket_bytes / 4;
@@ -58,7 +72,7 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     bucket.last_segment = static_cast<int>(layout.segments.size());
     bucket.end = bucket.begin + round_up(end - bucket.begin, bucket_multiple(ranks));
     layout.buckets.push_back(bucket);
-    bucket = {bucket.end, bucket.end, bucket.last_segment, bucket.last_segment, -1};
+    bucket = {bucket.end, bucket.end, bucket.last_segment, bucket.last_segment, -1, false};
     end = bucket.begin;
   };
   for (auto parameter = in_execution_order.rbegin(); parameter != in_execution_order.rend(); ++parameter) {
@@ -71,16 +85,30 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
       if (end > bucket.begin) close_bucket();
       bucket.block = block;
     }
+    const bool last_layer = name.find("last_layer") != std::string::npos;
+    if (by_columns && last_layer && end > bucket.begin) close_bucket();
     Segment segment;
     segment.name = name;
     segment.offset = round_up(end, kSegmentAlignment);
     segment.numel = tensor.numel();
     segment.shape = tensor.sizes().vec();
     segment.decay = tensor.dim() != 1 && !ends_with(name, ".bias");
-    segment.last_layer = name.find("last_layer") != std::string::npos;
+    segment.last_layer = last_layer;
     segment.trainable = !(freeze_weight_g && ends_with(name, "last_layer.weight_g"));
     end = segment.offset + segment.numel;
     layout.segments.push_back(std::move(segment));
+    if (by_columns && last_layer) {
+      const int64_t prototypes = tensor.size(0), width = tensor.numel() / prototypes;
+      if (column_range(prototypes, ranks, ranks - 1).count < 1)
+        fail_usage("head.shard_prototypes",
+                   fmt::format("more than {} prototypes for {} ranks, {} on each but the last",
+                               (ranks - 1) * columns_of_a_rank(prototypes, ranks), ranks, columns_of_a_rank(prototypes, ranks)),
+                   fmt::format("{} in {}", prototypes, name), "Set it to no, or share inside a node (parallel.shard_within = node)");
+      bucket.columns = true;
+      end = bucket.begin + ranks * columns_of_a_rank(prototypes, ranks) * width;
+      close_bucket();
+      continue;
+    }
     if (end - bucket.begin >= bucket_numel) {
       const int block = bucket.block;
       close_bucket();

@@ -24,6 +24,7 @@ struct Bucket {
   int64_t begin = 0, end = 0;               ///< elements
   int first_segment = 0, last_segment = 0;  ///< [first, last)
   int block = -1;                           ///< of a layout by block: the block of the backbone whose parameters it holds; -1: others
+  bool columns = false;                     ///< its one parameter is spread over ranks by prototypes (column_range)
 };
 
 /// 64 * 9 * 5 * 7: divisible by every world size up to 10 and by every product of its factors (12, 16, 24, 32, 48, 64 ...).
@@ -32,6 +33,13 @@ inline constexpr int64_t kSegmentAlignment = 64;  ///< elements
 /// Of the length of a bucket that `ranks` ranks share: kBucketMultiple where each rank has all, else so that the ranks' equal parts are
 /// aligned.
 int64_t bucket_multiple(int ranks);
+
+/// Which prototypes a rank has where they are spread over ranks: a multiple of 64 on each, so that parts of flat buffers are aligned, but
+/// for the last that has any.
+struct ColumnRange {
+  int64_t first = 0, count = 0;
+};
+ColumnRange column_range(int64_t prototypes, int ranks, int rank);
 
 /// The number behind the last "blocks." of a parameter's name, -1 without one.
 int transformer_block(const std::string& name);
@@ -46,9 +54,10 @@ struct ParamLayout {
 
   /// Biases and 1-D parameters get decay = false, "last_layer" in the name last_layer = true; with freeze_weight_g a "last_layer.weight_g"
   /// is not trainable. A bucket is closed when it holds `bucket_bytes` of float32, and where `by_block` at the end of each block of the
-  /// backbone; `ranks` share each (Shards). UsageError for no parameter; Error for an empty or a repeated name.
+  /// backbone; `ranks` share each (Shards). `by_columns`: the parameters of last layers are buckets of their own, whose equal parts are the
+  /// ranks' prototypes. UsageError for no parameter, or fewer prototypes than ranks can share; Error for an empty or a repeated name.
   static ParamLayout build(const NamedTensors& in_execution_order, int64_t bucket_bytes = 4 << 20, bool freeze_weight_g = true,
-                           int ranks = 1, bool by_block = false);
+                           int ranks = 1, bool by_block = false, bool by_columns = false);
 };
 
 }  // namespace dinoxx

@@ -40,7 +40,7 @@ int last_block(const ParamLayout& layout) {
 std::vector<Bucket> messages_of(const std::vector<Bucket>& buckets, int64_t bytes, int64_t element_size) {
   std::vector<Bucket> messages;
   for (const Bucket& bucket : buckets) {
-    if (messages.empty() || bucket.block != messages.back().block ||
+    if (messages.empty() || bucket.block != messages.back().block || bucket.columns || messages.back().columns ||
         (messages.back().end - messages.back().begin) * element_size >= bytes) {
       messages.push_back(bucket);
     } else {
@@ -63,6 +63,10 @@ Shards::Shards(const ParamLayout& layout, std::shared_ptr<Communicator> of_ranks
     if (message.end % bucket_multiple(ranks->size()) != 0)
       fail("shards", fmt::format("buckets that {} ranks can share", ranks->size()), fmt::format("one that ends at {}", message.end),
            "Build the layout for as many ranks");
+}
+
+bool Shards::any_columns() const {
+  return std::ranges::any_of(messages, &Bucket::columns);
 }
 
 at::Tensor Shards::message(const at::Tensor& whole, size_t m) const {

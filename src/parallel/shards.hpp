@@ -21,6 +21,7 @@ struct SyncGroups {
   std::shared_ptr<Communicator> shards;   ///< that share the state; null: each rank has all
   std::shared_ptr<Communicator> fellows;  ///< that own the same part; all ranks where each has all
   Sharing sharing = Sharing::kState;
+  bool columns = false;  ///< the prototypes of heads are spread over the ranks that share the state; not with Sharing::kState
 };
 
 /// Neighbouring buckets of one block together until they have `bytes`: what travels as one. The layout, and so checkpoints, stay as they
@@ -45,8 +46,11 @@ class Shards {
   /// buckets. The hash is that of the whole.
   const ParamLayout owned;
 
+  /// Whether this message never travels: the network itself has what this rank owns of it, and its gradient is complete.
+  bool by_columns(size_t m) const { return messages[m].columns; }
   /// Whether this message's weights come and go.
   bool comes_and_goes(size_t m) const { return messages[m].block >= 0 && messages[m].block < blocks; }
+  bool any_columns() const;
   /// Of a flat buffer [layout.numel].
   at::Tensor message(const at::Tensor& whole, size_t m) const;
   /// Of a shard's buffer [owned.numel]: what this rank owns of the message.

@@ -27,10 +27,10 @@ std::vector<std::vector<int>> ranks_by_node(const std::vector<std::string>& node
 }  // namespace
 
 SyncGroups make_sync_groups(const std::string& sync, const std::string& within, std::shared_ptr<Communicator> gradients,
-                            Communicator& control, const std::string& node) {
+                            Communicator& control, const std::string& node, bool columns) {
   if (sync == "ddp" || gradients->size() == 1) return {nullptr, std::move(gradients)};
   const Sharing sharing = sync == "zero1" ? Sharing::kState : sync == "zero2" ? Sharing::kGradient : Sharing::kWeights;
-  if (within == "all") return {std::move(gradients), make_self_communicator(), sharing};
+  if (within == "all") return {std::move(gradients), make_self_communicator(), sharing, columns};
   const std::vector<std::string> nodes = gather_texts(control, node);
   const std::vector<std::vector<int>> by_node = ranks_by_node(nodes);
   for (const std::vector<int>& ranks : by_node)
@@ -45,9 +45,9 @@ SyncGroups make_sync_groups(const std::string& sync, const std::string& within, 
     if (place == by_node[n].end()) continue;
     std::shared_ptr<Communicator> shards = gradients->split(static_cast<int>(n), rank),
                                   fellows = gradients->split(static_cast<int>(place - by_node[n].begin()), rank);
-    if (shards->size() == 1) shards = nullptr;
+    if (shards->size() == 1) return {nullptr, std::move(fellows), sharing};
     if (fellows->size() == 1) fellows = make_self_communicator();  // NCCL copies what it sums over one rank
-    return {std::move(shards), std::move(fellows), sharing};
+    return {std::move(shards), std::move(fellows), sharing, columns};
   }
   fail("make_sync_groups", "this rank among all", "it is not there", "This is a defect of the program");
 }
@@ -55,7 +55,8 @@ SyncGroups make_sync_groups(const std::string& sync, const std::string& within, 
 std::string describe(const SyncGroups& groups) {
   if (!groups.shards) return "ddp";
   constexpr const char* kNames[] = {"zero1", "zero2", "zero3"};
-  return fmt::format("{} over {} ranks", kNames[static_cast<int>(groups.sharing)], groups.shards->size());
+  return fmt::format("{} over {} ranks{}", kNames[static_cast<int>(groups.sharing)], groups.shards->size(),
+                     groups.columns ? ", prototypes by columns" : "");
 }
 
 }  // namespace dinoxx

@@ -60,7 +60,7 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       teacher_buffers(teacher.buffers()),
       groups(groups),
       layout(ParamLayout::build(student.parameters(), static_cast<int64_t>(config.train->bucket_mb * 1048576.0), spec.norm_last_layer,
-                                groups.shards ? groups.shards->size() : 1, groups.sharing == Sharing::kWeights)),
+                                groups.shards ? groups.shards->size() : 1, groups.sharing == Sharing::kWeights, groups.columns)),
       shards(shards_of(layout, groups, compute, device)),
       student_flat(layout, student.parameters(), /*with_grad=*/true, master_type(compute), compute, shards),
       teacher_flat(layout, teacher.parameters(), /*with_grad=*/false, master_type(compute), compute, shards),
@@ -75,7 +75,8 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
   if (spec.gram && spec.gram->source != "ema") {
     const std::vector<std::shared_ptr<void>> whole = student_flat.hold_all();
-    Network network = copy_of(student, spec, compute, device);
+    // of a head in columns the student has no more than its own
+    Network network = groups.columns ? initialized(config, spec, compute, device) : copy_of(student, spec, compute, device);
     FlatState flat(layout, network.parameters(), /*with_grad=*/false, master_type(compute), compute, shards);
     gram = std::make_unique<Gram>(Gram{std::move(network), std::move(flat)});
   }

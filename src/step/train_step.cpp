@@ -88,6 +88,7 @@ MaskInputs mask_inputs(const at::Tensor& masked, int64_t batch, at::Device devic
   masks.rows = crop * masked.size(1) + crop_and_patch.select(1, 1);
   masks.weights = masked.sum(1).to(at::kDouble).reciprocal().index_select(0, crop);
   masks.slots = crop.remainder(batch);
+  masks.crops = masked.size(0);
   masks.on_host = masked;
   masks.masked = to_device(masked, device);
   masks.rows = to_device(masks.rows, device);
@@ -121,8 +122,8 @@ void monitor(const LossInputs& in, bool prototypes, Communicator& comm, StepFigu
   figures.add_metric("feature_deviation", spread.deviation);
   figures.add_metric("effective_rank", spread.effective_rank);
   if (!prototypes) return;
-  const at::Tensor& logits = in.teacher.logits;
-  const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.options().dtype(at::kFloat));
+  const Scores& logits = *in.teacher_scores.views;
+  const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.rows().options().dtype(at::kFloat));
   const PrototypeUsage usage = prototype_usage(logits, centre, in.values.teacher_temp, &comm);
   figures.add_metric("prototypes_used", usage.used);
   figures.add_metric("prototype_perplexity", usage.rows > in.global_views ? usage.perplexity : none);  // of all ranks' images
@@ -171,6 +172,45 @@ at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const u
 
 namespace {
 
+bool has_prototypes(const MethodSpec& spec) {
+  return std::holds_alternative<DinoHeadConfig>(spec.network.head.config);
+}
+
+int64_t prototypes_of(const MethodSpec& spec) {
+  return out_dim(spec.network.head.config);
+}
+int64_t patch_prototypes_of(const MethodSpec& spec) {
+  return out_dim(spec.network.patch_head.value_or(spec.network.head).config);
+}
+
+// As the losses over prototypes take it: logits, or, where `of` gave what stands in front of them, both factors.
+ViewScores view_scores(const MethodSpec& spec, const Network& network, const ForwardOutput& of, bool factors,
+                       const PrototypeExchange* exchange) {
+  const bool patches = of.patch_logits.defined();
+  ViewScores scores;
+  if (!factors) {
+    scores.views = of.logits;
+    if (patches) scores.patches = of.patch_logits;
+  } else if (!exchange) {
+    scores.views = Scores(of.logits, network.prototypes(), spec.rows_at_once);
+    if (patches) scores.patches = Scores(of.patch_logits, network.patch_prototypes(), spec.rows_at_once);
+  } else {
+    const PrototypeShards* const shards = &exchange->shards();
+    scores.views = Scores(exchange->views(of.logits), exchange->own(network.prototypes(), prototypes_of(spec)), spec.rows_at_once, shards);
+    if (patches)
+      scores.patches = Scores(exchange->patches(of.patch_logits), exchange->own(network.patch_prototypes(), patch_prototypes_of(spec)),
+                              spec.rows_at_once, shards);
+  }
+  return scores;
+}
+
+// Of the teacher's patches, [1, K'], or one row of each rank.
+Scores patch_mean_scores(const MethodSpec& spec, const Network& teacher, const at::Tensor& mean, const PrototypeExchange* exchange) {
+  if (!exchange) return {mean.unsqueeze(0), teacher.patch_prototypes()};
+  const at::Tensor means = exchange->views(mean.view({1, 1, -1}))[0];
+  return {means, exchange->own(teacher.patch_prototypes(), patch_prototypes_of(spec)), 0, &exchange->shards()};
+}
+
 // A part of a step up to its loss, and what the networks gave for it.
 struct Forward {
   LossInputs in;
@@ -190,7 +230,13 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   in.masks = mask_inputs(input.masked, batch, device);
   if (state.centre) in.centre = state.centre->value();
   if (state.patch_centre) in.patch_centre = state.patch_centre->value();
-  const bool patch_loss = wants(spec, values, Need::kMasks);
+  PrototypeExchange* const exchange = comms.prototypes;
+  const bool patch_loss = wants(spec, values, Need::kMasks), factors = has_prototypes(spec) && (spec.rows_at_once > 0 || exchange);
+  if (exchange) {
+    if (in.centre.defined()) in.centre = exchange->own(in.centre, prototypes_of(spec));
+    if (in.patch_centre.defined()) in.patch_centre = exchange->own(in.patch_centre, patch_prototypes_of(spec));
+    if (patch_loss) exchange->gather_masks(in.masks, batch);
+  }
 
   // 1. teacher forward on the global views
   {
@@ -199,6 +245,7 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
     if (comms.teacher) {
       auto shared = comms.teacher->forward(*state.frozen, {globals.front(), patch_loss ? input.masked : at::Tensor(), input.wants_stop});
       in.teacher = std::move(shared.teacher);
+      in.teacher_scores = view_scores(spec, *state.frozen, in.teacher, /*factors=*/false, nullptr);
       result.job_stops = shared.stop;
     } else if (spec.teacher != TeacherPolicy::kNone) {
       const Network& teacher = spec.teacher == TeacherPolicy::kFrozen ? *state.frozen : state.teacher;
@@ -209,7 +256,10 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
       if (patch_loss) forward.masked_rows = in.masks.rows;
       forward.patch_mean = wants(spec, values, Need::kPatchMean);
       forward.averaged = true;
+      forward.bottlenecks = factors;
       in.teacher = teacher.forward(forward);
+      in.teacher_scores = view_scores(spec, teacher, in.teacher, factors, exchange);
+      if (in.teacher.patch_mean.defined()) in.patch_mean = patch_mean_scores(spec, teacher, in.teacher.patch_mean, exchange);
     }
     if (wants(spec, values, Need::kGramTeacher)) in.gram_patches = gram_patches(state, *spec.gram, globals.front(), crops);
   }
@@ -220,10 +270,17 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   if (patch_loss) forward.masked_rows = in.masks.rows;
   forward.patches = wants(spec, values, Need::kPatches);
   forward.predict = true;
+  forward.bottlenecks = factors;
   in.student = state.student.forward(forward);
+  in.student_scores = view_scores(spec, state.student, in.student, factors, exchange);
 
   // 3. loss
   result.total = weighted_sum(spec, in);
+  if (exchange) {
+    CentreSum &centre = result.total.centre, &patch_centre = result.total.patch_centre;
+    if (centre.sum.defined()) centre = exchange->spread(centre, prototypes_of(spec));
+    if (patch_centre.sum.defined()) patch_centre = exchange->spread(patch_centre, patch_prototypes_of(spec));
+  }
   return result;
 }
 

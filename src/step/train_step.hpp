@@ -5,6 +5,7 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "parallel/gradient_sync.hpp"
+#include "prototype_exchange.hpp"
 #include "shared_teacher.hpp"
 #include "train_state.hpp"
 
@@ -39,6 +40,7 @@ struct StepComms {
   Communicator& statistics;          ///< figures, votes and centres
   Communicator& batch;               ///< what makes one batch of the ranks' parts inside the loss: Sinkhorn-Knopp, KoLeo, NT-Xent
   SharedTeacher* teacher = nullptr;  ///< who runs the frozen teacher where several students of one job share it; the vote to stop is theirs
+  PrototypeExchange* prototypes = nullptr;  ///< where ranks share the heads' prototypes
 };
 
 /// The masks of a batch with global crops of this size, pixels: a function of size, seed and positions. Undefined for methods without.

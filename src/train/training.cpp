@@ -13,6 +13,7 @@
 #include "dinoxx/base/error.hpp"
 #include "formats/weight_content.hpp"
 #include "method/teacher_config.hpp"
+#include "model/heads/head_config.hpp"
 #include "ops/ops.hpp"
 #include "ops/pixels.hpp"
 #include "parallel/parallel_config.hpp"
@@ -60,7 +61,8 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       config(inputs.config),
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
-      groups(make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node)),
+      groups(make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node,
+                              config.head->shard_prototypes)),
       room_warning(ask_for_room(options, config, groups, *comms.control)),
       state(config, spec, compute_type(config), options.device, groups) {
   at::set_num_threads(static_cast<int>(config.train->threads.value()));
@@ -84,6 +86,10 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
   if (comms.job && config.train->accumulate > 1)
     fail_usage("train.accumulate", "1 where several students share a teacher", std::to_string(config.train->accumulate),
                "Leave it out, or train the students one by one");
+  if (comms.job && groups.columns)
+    fail_usage("head.shard_prototypes", "no where several students share a teacher", "yes",
+               "Set it to no, or train the students one by one");
+  if (groups.columns) prototype_exchange = std::make_unique<PrototypeExchange>(groups);
   if (comms.job) shared_teacher = std::make_unique<SharedTeacher>(comms.job->teacher, comms.job->ranks, config.train->batch_size);
 }
 
@@ -131,7 +137,7 @@ StepInput Training::input_of(const Batch& batch) {
 }
 
 StepMetrics Training::step(const StepInput& input, const StepValues& values, GradientSync& sync) {
-  return train_step(state, spec, input, values, sync, {*comms.statistics, *batch_comm, shared_teacher.get()});
+  return train_step(state, spec, input, values, sync, {*comms.statistics, *batch_comm, shared_teacher.get(), prototype_exchange.get()});
 }
 
 LoaderConfig Training::loading() const {

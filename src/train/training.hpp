@@ -51,8 +51,9 @@ struct Training {
   std::string room_warning;  // of the GPU's memory; empty: none
   TrainState state;
   RunFacts facts;
-  std::shared_ptr<Communicator> batch_comm;       // for losses over all ranks
-  std::unique_ptr<SharedTeacher> shared_teacher;  // of several students in one job
+  std::shared_ptr<Communicator> batch_comm;               // for losses over all ranks
+  std::unique_ptr<SharedTeacher> shared_teacher;          // of several students in one job
+  std::unique_ptr<PrototypeExchange> prototype_exchange;  // where ranks share the prototypes
 
  private:
   struct Ahead {

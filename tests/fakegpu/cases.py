@@ -83,13 +83,14 @@ def sharding(gate):
     folder = fresh(gate, "sharding")
     environment = {"FAKEGPU_SIDE_COPIES": "0"}
     small = ["--train.batch_size", "16", "--eval.every", "0", "--train.precision", "fp32"]
-    for name, ranks, sync in (("dinov2_32px", 4, ["zero2"]), ("dinov2_32px", 2, ["zero1", "--train.accumulate", "2"]), ("ibot_32px", 2, ["zero3", "--model.recompute", "block"]), ("dinov2_32px", 2, ["zero3"]), ("dino_32px", 2, ["zero3", "--model.recompute", "attention", "--model.recompute_every", "2"]), ("dino_32px", 2, ["zero1", "--optim.name", "lars"])):
+    for name, ranks, sync in (("dinov2_32px", 4, ["zero2"]), ("dinov2_32px", 2, ["zero1", "--train.accumulate", "2"]), ("ibot_32px", 2, ["zero3", "--model.recompute", "block"]), ("dinov2_32px", 2, ["zero3"]), ("dino_32px", 2, ["zero3", "--model.recompute", "attention", "--model.recompute_every", "2"]), ("dino_32px", 2, ["zero1", "--optim.name", "lars"]),
+                              ("dinov3_32px", 4, ["zero2", "--head.shard_prototypes", "yes", "--loss.rows_at_once", "100"])):
         spread, alone = folder / ("%s_%s" % (name, sync[0])), folder / ("%s_%s_alone" % (name, sync[0]))
         code, output = train(gate, name, spread, ranks, [*small, *sync[1:], "--parallel.sync", sync[0]], environment)
         expect(code == 0 and "parallel.sync: %s over %d ranks" % (sync[0], ranks) in output, "%s: exit code %d" % (name, code), output)
         (alone / "checkpoints").mkdir(parents=True)
         shutil.copytree(spread / "checkpoints/step_00000002", alone / "checkpoints/step_00000002")
-        code, output = train(gate, name, alone, 1, [*small, *sync[1:]], environment)
+        code, output = train(gate, name, alone, 1, [*small, *sync[1:], "--parallel.sync", sync[0]], environment)
         expect(code == 0 and "resumed from" in output, "%s does not go on at one rank: exit code %d" % (name, code), output)
         saved, again = (masters(run / "checkpoints" / step) for run, step in ((spread, "step_00000002"), (alone, "step_00000004")))
         expect(saved == again and len(saved) > 20, "%s: the masters are not those that were saved" % name)

@@ -16,6 +16,7 @@
 #include "formats/weight_file.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "loss/gram_config.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "parallel/sync_groups.hpp"
 #include "tiny_steps.hpp"
@@ -25,10 +26,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-SyncGroups groups_of(const NewCommunicator& comm, const std::string& sync, int ranks_of_node = 0) {
+// Of the prototypes too: "zero2/columns".
+SyncGroups groups_of(const NewCommunicator& comm, const std::string& policy, int ranks_of_node = 0) {
+  const std::string sync = policy.substr(0, policy.find('/'));
   const auto gradients = comm(), control = comm();
   const std::string node = ranks_of_node > 0 ? fmt::format("node{}", gradients->rank() / ranks_of_node) : "";
-  return make_sync_groups(sync, ranks_of_node > 0 ? "node" : "all", gradients, *control, node);
+  return make_sync_groups(sync, ranks_of_node > 0 ? "node" : "all", gradients, *control, node, sync != policy);
 }
 
 std::unique_ptr<TinyRun> run_of(const NewCommunicator& comm, const Config& config, at::ScalarType type, const std::string& sync,
@@ -79,7 +82,11 @@ void expect_published(TrainState& state) {
     for (const NamedTensor& parameter : network->parameters()) parameters[parameter.name] = parameter.tensor;
     for (size_t s = 0; s < state.layout.segments.size(); ++s) {
       const at::Tensor& values = parameters.at(state.layout.segments[s].name);
-      const at::Tensor master = flat->whole_segment(state.layout, flat->master, s, true);
+      at::Tensor master = flat->whole_segment(state.layout, flat->master, s, true);
+      if (state.groups.columns && state.layout.segments[s].last_layer) {
+        const ColumnRange own = column_range(master.size(0), state.groups.shards->size(), state.groups.shards->rank());
+        master = master.narrow(0, own.first, own.count);
+      }
       ASSERT_TRUE(at::equal(values, master.to(values.scalar_type()))) << state.layout.segments[s].name;
     }
   }
@@ -93,24 +100,8 @@ std::string extra_of(const Method& method) {
   return extra;
 }
 
-struct Case {
-  std::string name, extra;
-};
-// Every method as it comes, and what stands beside: a Gram teacher that is refreshed, LARS, clipping by parameter, several gradients.
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const Method& method : methods()) all.push_back({method.name, extra_of(method)});
-  const std::string dinov3 = extra_of(find_method("dinov3")) + "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\n";
-  all.push_back({"gram", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"});
-  all.push_back({"lars", extra_of(find_method("dino")) + "[optim]\nname = lars\nlr = 0.5\n"});
-  all.push_back({"lars by sums", extra_of(find_method("byol")) + "[optim]\nname = lars\nlr = 0.5\ntrust = 0.02\ntrust_clip = yes\n"});
-  all.push_back({"sgd by module", extra_of(find_method("dino")) + "[optim]\nname = sgd\nlr = 0.5\nclip_by = module\nclip = 0.01\n"});
-  all.push_back({"layer-wise rates", extra_of(find_method("dinov2")) + "[optim]\nlayer_decay = 0.7\nfreeze_last_layer = 2it\n"});
-  return all;
-}
-
 // With a block more, so that the weights of several come and go.
-Case deeper(Case one) {
+ShardingCase deeper(ShardingCase one) {
   one.extra += "[model]\ndepth = 4\n";
   return one;
 }
@@ -125,7 +116,7 @@ struct Way {
 // with it.
 const std::vector<Way> kWays{{"zero1"}, {"zero2"}, {"zero3"}, {"zero3", "block"}, {"zero3", "attention", 2}};
 
-void equal_to_ddp(const NewCommunicator& comm, const Case& one, int ranks_of_node, int steps) {
+void equal_to_ddp(const NewCommunicator& comm, const ShardingCase& one, const std::vector<Way>& ways, int ranks_of_node, int steps) {
   SCOPED_TRACE(one.name);
   const Config config = tiny_config(one.extra);
   const auto ddp_run = run_of(comm, config, at::kDouble, "ddp");
@@ -136,7 +127,7 @@ void equal_to_ddp(const NewCommunicator& comm, const Case& one, int ranks_of_nod
   for (int i = 0; i < steps; ++i) expected.push_back(ddp.step(ddp.next(), i < 2));
   ASSERT_GT((whole(ddp.state, ddp.state.student_flat, ddp.state.student_flat.master) - before).norm().item<double>(), 1e-6);
   const bool most_networks = config.gram->weight > 0 || find_method(config.train->method).teacher == TeacherPolicy::kFrozen;
-  for (const Way& way : kWays) {
+  for (const Way& way : ways) {
     if (way.recompute != "none" && !most_networks) continue;
     SCOPED_TRACE(way.name());
     const auto sharded_run = run_of(comm, tiny_config(one.extra + way.keys()), at::kDouble, way.policy, ranks_of_node);
@@ -157,12 +148,43 @@ void equal_to_ddp(const NewCommunicator& comm, const Case& one, int ranks_of_nod
 
 }  // namespace
 
-void check_every_policy_equals_ddp(const NewCommunicator& comm) {
-  for (const Case& one : cases()) equal_to_ddp(comm, deeper(one), 0, 20);
+std::vector<ShardingCase> sharding_cases() {
+  std::vector<ShardingCase> all;
+  for (const Method& method : methods()) all.push_back({method.name, extra_of(method)});
+  const std::string dinov3 = extra_of(find_method("dinov3")) + "[model]\nstyle = dinov3\ndrop_path_form = mask\nregisters = 1\n";
+  all.push_back({"gram", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"});
+  all.push_back({"lars", extra_of(find_method("dino")) + "[optim]\nname = lars\nlr = 0.5\n"});
+  all.push_back({"lars by sums", extra_of(find_method("byol")) + "[optim]\nname = lars\nlr = 0.5\ntrust = 0.02\ntrust_clip = yes\n"});
+  all.push_back({"sgd by module", extra_of(find_method("dino")) + "[optim]\nname = sgd\nlr = 0.5\nclip_by = module\nclip = 0.01\n"});
+  all.push_back({"layer-wise rates", extra_of(find_method("dinov2")) + "[optim]\nlayer_decay = 0.7\nfreeze_last_layer = 2it\n"});
+  return all;
 }
 
-void check_sharing_within_nodes(const NewCommunicator& comm, int ranks_of_node) {
-  for (const Case& one : cases()) equal_to_ddp(comm, deeper(one), ranks_of_node, 3);
+std::vector<ShardingCase> cases_with_prototypes() {
+  std::vector<ShardingCase> all;
+  const std::string many = "[head]\nout_dim = 500\n";
+  for (const Method& method : methods()) {
+    const Config config = tiny_config(extra_of(method));
+    if (!std::holds_alternative<DinoHeadConfig>(make_method(config).network.head.config)) continue;
+    all.push_back({method.name, extra_of(method) + many});
+    if (*config.loss->patch_weight == 0) continue;
+    all.push_back({method.name + ", a head each", extra_of(method) + many + "[head]\nshared = no\npatch_out_dim = 400\n"});
+    all.push_back({method.name + ", Sinkhorn-Knopp", extra_of(method) + many + "[loss]\ncentring = sinkhorn\nrows_at_once = 5\n"});
+    all.push_back({method.name + ", centre", extra_of(method) + many + "[loss]\ncentring = centre\nkoleo_weight = 0\n"});
+  }
+  return all;
+}
+
+void check_every_policy_equals_ddp(const NewCommunicator& comm, const ShardingCase& one) {
+  equal_to_ddp(comm, deeper(one), kWays, 0, 20);
+}
+
+void check_sharing_within_nodes(const NewCommunicator& comm, int ranks_of_node, const ShardingCase& one) {
+  equal_to_ddp(comm, deeper(one), kWays, ranks_of_node, 3);
+}
+
+void check_prototypes_by_columns(const NewCommunicator& comm, int ranks_of_node, const ShardingCase& one) {
+  equal_to_ddp(comm, deeper(one), {{"zero2/columns"}, {"zero3/columns"}}, ranks_of_node, 4);
 }
 
 void check_other_types(const NewCommunicator& comm) {

@@ -37,6 +37,7 @@ class TinyRun {
     const std::shared_ptr<Communicator> group = looks_alone ? make_self_communicator() : statistics_->split(0, statistics_->rank());
     state.student.set_statistics_group(group);
     state.teacher.set_statistics_group(group);
+    if (groups.columns) prototypes_ = std::make_unique<PrototypeExchange>(groups);
     loader_.start(0);
   }
   // The loader's next batch as step input; `batch` keeps a copy of the pixels for comparisons.
@@ -56,7 +57,7 @@ class TinyRun {
   StepMetrics step(const StepInput& input, bool freeze = false) {
     StepValues values = schedules_.at(state.step, state.position);
     values.freeze_last_layer = freeze;
-    return train_step(state, spec_, input, values, sync_, {*statistics_, *batch_, teacher.get()});
+    return train_step(state, spec_, input, values, sync_, {*statistics_, *batch_, teacher.get(), prototypes_.get()});
   }
 
   const std::vector<BucketEvent>& events() const { return sync_.events(); }
@@ -80,6 +81,7 @@ class TinyRun {
   std::unique_ptr<SharedTeacher> teacher;  ///< where several students share one
 
  private:
+  std::unique_ptr<PrototypeExchange> prototypes_;
   GradientSync sync_;
   Loader loader_;
 };

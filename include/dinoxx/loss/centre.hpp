@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "dinoxx/loss/scores.hpp"
+
 namespace dinoxx {
 
 /// Centre of the teacher's logits, EMA of the batch mean over all ranks; updated after the loss that used it.
@@ -27,14 +29,15 @@ struct CentreSum {
   int64_t rows = 0;  ///< what the sum is divided by
 };
 
-/// Every row counts the same: sum of logits [M, K] over M rows. M may be 0.
-CentreSum centre_sum(const at::Tensor& logits);
+/// Every row counts the same: sum of logits [M, K] over M rows. M may be 0. Scores of rows and prototypes: logits are linear in the rows,
+/// so that none are made.
+CentreSum centre_sum(const Scores& logits);
 
 /// Every group counts the same, however many rows it has: the sum over groups of the mean of their rows, and the number of groups that have
 /// any. DINOv2's patch centre (ibot_patch_loss.py: mean over a rank's masked tokens, then over ranks) is this with one group per rank; with
 /// groups of `group_size` consecutive batch slots it does not depend on the number of ranks. logits [M, K]; row_slot [M] int64: the local
 /// batch slot of each row; a group is row_slot / group_size. Memory: [K], and for other than float32 and float64 logits a block of rows of
 /// at most 16 MB.
-CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_slot, int64_t group_size);
+CentreSum centre_sum_by_group(const Scores& logits, const at::Tensor& row_slot, int64_t group_size);
 
 }  // namespace dinoxx

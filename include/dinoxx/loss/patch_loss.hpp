@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "dinoxx/loss/loss_figures.hpp"
+#include "dinoxx/loss/scores.hpp"
 
 namespace dinoxx {
 
@@ -20,8 +21,8 @@ struct PatchLossResult : LossFigures {
 ///
 /// The sums for a running patch centre: loss/centre.hpp. Memory beyond the logits as dino_loss: the student's gradient, and 4 K floats a
 /// thread; on a GPU in float32 and bfloat16, K a multiple of 16 bytes, 12 floats a row; else, in ATen's way, blocks of rows of 16 MB, six
-/// at a time.
-PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+/// at a time. Scores of rows and prototypes as dino_loss. Of columns: `divisor` and rows are those of all ranks that share them.
+PatchLossResult patch_loss(const Scores& student, const Scores& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
                            double student_temp, double teacher_temp, double divisor);
 
 }  // namespace dinoxx

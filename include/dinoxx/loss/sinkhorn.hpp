@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "dinoxx/loss/scores.hpp"
 
 namespace dinoxx {
 
@@ -19,7 +20,8 @@ namespace dinoxx {
 ///
 /// Collectives on `comm`: a maximum of K, then `iterations` sums of K. Memory: no [M, K] tensor; [K] floats: 5, and 2 a thread (elsewhere
 /// than on a CPU in float32 or bfloat16: blocks of rows of 16 MB, a few at a time). One pass over the logits for each iteration; the sums
-/// do not depend on the number of threads.
-at::Tensor sinkhorn_centre(const at::Tensor& logits, double temp, int iterations, Communicator& comm);
+/// do not depend on the number of threads. Of columns [K] are this rank's: sums go over the fellows, and each iteration but the first
+/// brings the log-sum-exp of each row together. Scores of rows and prototypes: logits are made anew in each pass.
+at::Tensor sinkhorn_centre(const Scores& logits, double temp, int iterations, Communicator& comm);
 
 }  // namespace dinoxx

@@ -40,9 +40,9 @@ LossTerm dino_term(const Config& config) {
   const double student_temp = config.loss->student_temp;
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.teacher_temp;
-    const at::Tensor centre = sinkhorn ? sinkhorn_centre(in.teacher.logits.flatten(0, 1), temp, iterations, *in.comm) : in.centre;
-    DinoLossResult r =
-        dino_loss(in.student.logits, in.teacher.logits, centre, student_temp, temp, in.values.local_weight, /*want_teacher_sum=*/!sinkhorn);
+    const Scores &student = *in.student_scores.views, &teacher = *in.teacher_scores.views;
+    const at::Tensor centre = sinkhorn ? sinkhorn_centre(teacher.flatten(), temp, iterations, *in.comm) : in.centre;
+    DinoLossResult r = dino_loss(student, teacher, centre, student_temp, temp, in.values.local_weight, /*want_teacher_sum=*/!sinkhorn);
     LossOutputs out;
     out.loss = r.loss;
     out.value = r.figures[0];
@@ -67,15 +67,14 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
   const bool of_all = !sinkhorn && patch_centre == PatchCentre::kAll;
   const auto loss = [=](const LossInputs& in) {
     const double temp = in.values.patch_teacher_temp;
-    const at::Tensor& teacher = in.teacher.patch_logits;
+    const Scores &student = *in.student_scores.patches, &teacher = *in.teacher_scores.patches;
     const at::Tensor centre = sinkhorn ? sinkhorn_centre(teacher, temp, iterations, *in.comm) : in.patch_centre;
-    const double crops = static_cast<double>(in.masks.masked.size(0));
-    PatchLossResult r = patch_loss(in.student.patch_logits, teacher, centre, in.masks.weights, student_temp, temp, crops);
+    PatchLossResult r = patch_loss(student, teacher, centre, in.masks.weights, student_temp, temp, static_cast<double>(in.masks.crops));
     LossOutputs out;
     out.loss = r.loss;
     out.value = r.figures[0];
     if (of_all)
-      out.patch_centre = {in.teacher.patch_mean, 1};
+      out.patch_centre = centre_sum(*in.patch_mean);
     else if (!sinkhorn)
       out.patch_centre = centre_sum_by_group(teacher, in.masks.slots, group);
     out.metrics = {{"patch_loss", r.figures[0]}, {"patch_teacher_entropy", r.figures[1]}, {"patch_kl", r.figures[3]}};

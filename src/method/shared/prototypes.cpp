@@ -1,3 +1,4 @@
+#include "prototypes.hpp"
 #include "configure_views.hpp"
 #include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
@@ -6,7 +7,6 @@
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "prototype_terms.hpp"
-#include "prototypes.hpp"
 
 namespace dinoxx {
 namespace {
@@ -57,6 +57,7 @@ MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   if (own_patch_head)
     spec.network.patch_head = {
         "ibot_head", head(config, dim, *config.head->patch_hidden_dim, *config.head->patch_bottleneck_dim, *config.head->patch_out_dim)};
+  spec.rows_at_once = config.loss->rows_at_once;
   spec.norm_last_layer = *config.head->norm_last_layer;
   if (config.mask->scheme != "none") spec.masks = mask_plan(config);
   spec.centre = config.loss->centring == "centre";
@@ -82,6 +83,7 @@ std::vector<std::string> prototype_keys(std::vector<std::string> more) {
       "head.norm_last_layer",
       "head.weight_norm",
       "head.shared",
+      "head.shard_prototypes",
       "head.patch_*",
       "mask.*",
       "optim.freeze_last_layer",
@@ -98,6 +100,7 @@ std::vector<std::string> prototype_keys(std::vector<std::string> more) {
       "loss.patch_centring",
       "loss.centre_momentum",
       "loss.sinkhorn_iterations",
+      "loss.rows_at_once",
       "loss.local_weight",
       "loss.local_weight_end",
       "loss.patch_weight",

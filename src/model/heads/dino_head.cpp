@@ -83,10 +83,4 @@ at::Tensor DinoHead::forward(const at::Tensor& x) const {
   return logits(bottleneck(x));
 }
 
-at::Tensor DinoHead::mean_logits(const at::Tensor& x) const {
-  const at::Tensor y = bottleneck(x);
-  const at::ScalarType wide = y.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  return prototypes().to(wide).mv(y.mean(0, false, wide));
-}
-
 }  // namespace dinoxx

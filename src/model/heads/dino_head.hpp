@@ -27,11 +27,10 @@ class DinoHead {
   /// The two halves of forward: x [N, in_dim] -> normalised [N, bottleneck_dim] -> logits [N, K].
   at::Tensor bottleneck(const at::Tensor& x) const;
   at::Tensor logits(const at::Tensor& bottleneck) const;
-  /// Mean over rows of what forward gives, [K], in float32 at least; [N, K] never exists, as the last layer is linear.
-  at::Tensor mean_logits(const at::Tensor& x) const;
+  /// What logits() multiplies with: [K, bottleneck_dim], normalised where the last layer is.
+  at::Tensor prototypes() const;
 
  private:
-  at::Tensor prototypes() const;  // [K, bottleneck]
   DinoHeadConfig config_;
   NamedTensors parameters_;
 };

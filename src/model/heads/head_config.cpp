@@ -34,6 +34,11 @@ std::vector<Field> head_fields() {
       when({where::patch_loss(), where::own_patch_head()},
            shapes_network(field<head, &HeadConfig::patch_bottleneck_dim>(
                "head.patch_bottleneck_dim", "auto", "patch head: width in front of the prototypes; auto: head.bottleneck_dim", positive))),
+      not_training(when({where::shared_gradient()},
+                        field<head, &HeadConfig::shard_prototypes>(
+                            "head.shard_prototypes", "no",
+                            "each of the ranks that share the state has a part of the prototypes, and makes their logits for the images of "
+                            "all: for very many prototypes. Results agree up to rounding"))),
       shapes_network(field<head, &HeadConfig::predictor_hidden_dim>("head.predictor_hidden_dim", "auto",
                                                                     "width of the predictor; auto: head.hidden_dim", positive)),
       shapes_network(field<head, &HeadConfig::norm_output>(

@@ -107,8 +107,8 @@ at::Tensor ProjectionHead::bottleneck(const at::Tensor& x) const {
 at::Tensor ProjectionHead::logits(const at::Tensor& bottleneck) const {
   return with_prototypes().logits(bottleneck);
 }
-at::Tensor ProjectionHead::mean_logits(const at::Tensor& x) const {
-  return with_prototypes().mean_logits(x);
+at::Tensor ProjectionHead::prototypes() const {
+  return with_prototypes().prototypes();
 }
 
 void ProjectionHead::set_statistics_group(const std::shared_ptr<Communicator>& group) {

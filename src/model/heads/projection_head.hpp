@@ -50,7 +50,7 @@ class ProjectionHead {
   /// See DinoHead. Error for another head.
   at::Tensor bottleneck(const at::Tensor& x) const;
   at::Tensor logits(const at::Tensor& bottleneck) const;
-  at::Tensor mean_logits(const at::Tensor& x) const;
+  at::Tensor prototypes() const;
   /// As for a backbone.
   void set_statistics_group(const std::shared_ptr<Communicator>& group);
   void commit_statistics();

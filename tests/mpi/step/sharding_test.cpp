@@ -10,12 +10,28 @@ using namespace testing_support;
 
 const NewCommunicator kMpi = [] { return make_mpi_communicator(); };
 
-TEST(MpiSharding, EveryPolicyEqualsDdp) {
-  check_every_policy_equals_ddp(kMpi);
+// A test for each case: the watch over hanging ranks begins anew with each.
+std::string name_of(const testing::TestParamInfo<ShardingCase>& info) {
+  std::string name = info.param.name;
+  std::erase_if(name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; });
+  return name;
 }
-TEST(MpiSharding, NodesThatShareEqualDdp) {
-  check_sharing_within_nodes(kMpi, kMpi()->size() == 3 ? 3 : 2);
+
+class MpiShardingCase : public testing::TestWithParam<ShardingCase> {};
+TEST_P(MpiShardingCase, EveryPolicyEqualsDdp) {
+  check_every_policy_equals_ddp(kMpi, GetParam());
 }
+TEST_P(MpiShardingCase, NodesThatShareEqualDdp) {
+  check_sharing_within_nodes(kMpi, kMpi()->size() == 3 ? 3 : 2, GetParam());
+}
+INSTANTIATE_TEST_SUITE_P(All, MpiShardingCase, testing::ValuesIn(sharding_cases()), name_of);
+
+class MpiPrototypesCase : public testing::TestWithParam<ShardingCase> {};
+TEST_P(MpiPrototypesCase, ByColumnsEqualDdp) {
+  check_prototypes_by_columns(kMpi, 0, GetParam());
+}
+INSTANTIATE_TEST_SUITE_P(All, MpiPrototypesCase, testing::ValuesIn(cases_with_prototypes()), name_of);
+
 TEST(MpiSharding, Float32AndBfloat16) {
   check_other_types(kMpi);
 }

@@ -6,7 +6,6 @@
 
 #include <limits>
 
-#include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/loss/centre.hpp"
@@ -14,6 +13,7 @@
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
 #include "kernels/loss/column_kernel.hpp"
+#include "loss/prototypes/column_sums.hpp"
 #include "ops/ops.hpp"
 #include "thread_ranks.hpp"
 

@@ -13,9 +13,9 @@
 #include "dinoxx/loss/patch_loss.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
-#include "loss/column_sums.hpp"
 #include "loss/gpu/prototype_cuda.hpp"
 #include "loss/gpu/prototype_limits.hpp"
+#include "loss/prototypes/column_sums.hpp"
 #include "ops/ops.hpp"
 
 namespace dinoxx {

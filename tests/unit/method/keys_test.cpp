@@ -206,9 +206,10 @@ LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
   const int64_t rows = in.masks.rows.size(0);
   in.masks.weights = at::full({rows}, 0.25, at::kDouble);
   in.masks.slots = in.masks.rows.div(patches, "floor").remainder(batch);
-  in.student.patch_logits = golden::uniform("ps", {rows, prototypes});
-  in.teacher.patch_logits = golden::uniform("pt", {rows, prototypes});
-  in.teacher.patch_mean = golden::uniform("pm", {prototypes});
+  in.student_scores = {in.student.logits, golden::uniform("ps", {rows, prototypes})};
+  in.teacher_scores = {in.teacher.logits, golden::uniform("pt", {rows, prototypes})};
+  in.patch_mean = golden::uniform("pm", {1, prototypes});
+  in.masks.crops = globals * batch;
   in.global_views = globals;
   in.values.teacher_temp = 0.05;
   in.values.patch_teacher_temp = 0.06;
@@ -247,7 +248,7 @@ std::string built(const Config& config) {
     all += '\n';
   };
   for (const ViewPlan& plan : spec.plans()) add(plan.share, plan.describe());
-  add(to_json(spec.network.backbone).dump(), spec.norm_last_layer);
+  add(to_json(spec.network.backbone).dump(), spec.norm_last_layer, spec.rows_at_once);
   for (const auto& head : {std::optional(spec.network.head), spec.network.patch_head, spec.network.predictor})
     if (head) add(head->name, text(head->config));
   const std::string network = all;
@@ -289,7 +290,7 @@ std::string built(const Config& config) {
       in.values = v;
       if (spec.split_views) in.student.logits = in.student.logits.narrow(0, 0, 2);
       // without local crops the student has the global ones alone
-      if (spec.student_views() == 2) in.student.logits = in.student.logits.narrow(0, 0, 2);
+      if (spec.student_views() == 2) in.student_scores.views = in.student.logits.narrow(0, 0, 2);
       const LossOutputs out = term.loss(in);
       add(term.name, value_of(out.loss));
       for (const CentreSum* sum : {&out.centre, &out.patch_centre})
@@ -331,8 +332,8 @@ std::vector<std::string> candidates(const Field& field) {
 
 // What reads these is the loop, the loader or who loads weights; not what a method is built of (model.activation: refusals_test.cpp).
 bool is_of_the_loop(const std::string& key) {
-  static const std::set<std::string> loaded{"model.init_from", "teacher.distill",  "teacher.facts",
-                                            "views.profile",   "model.activation", "model.arch"};
+  static const std::set<std::string> loaded{"model.init_from",  "teacher.distill", "teacher.facts",        "views.profile",
+                                            "model.activation", "model.arch",      "head.shard_prototypes"};
   for (const char* section : {"train.", "parallel.", "data.", "checkpoint.", "eval."})
     if (key.starts_with(section) && key != "train.batch_size" && key != "train.length") return true;
   return loaded.contains(key);

@@ -18,7 +18,8 @@ void on_ranks(const std::function<void(const NewCommunicator&)>& check, const st
 }
 
 TEST(ThreadSharding, EveryPolicyEqualsDdp) {
-  on_ranks(check_every_policy_equals_ddp, {1, 3});  // mpi_sharding: 1 to 4
+  for (const ShardingCase& one : sharding_cases())
+    on_ranks([&](const NewCommunicator& comm) { check_every_policy_equals_ddp(comm, one); }, {1, 3});  // mpi_sharding: 1 to 4
 }
 TEST(ThreadSharding, Float32AndBfloat16) {
   on_ranks(check_other_types);
@@ -33,12 +34,17 @@ TEST(ThreadSharding, CheckpointsLoadUnderEveryPolicy) {
   on_ranks(check_checkpoints);
 }
 TEST(ThreadSharding, NodesThatShareEqualDdp) {
-  for (const std::pair<int, int> ranks : {std::pair{4, 2}, {2, 1}}) {
-    SCOPED_TRACE(ranks.first);
-    run_thread_ranks(ranks.first, [&](const std::shared_ptr<Communicator>& comm) {
-      check_sharing_within_nodes([&] { return comm->split(0, comm->rank()); }, ranks.second);
-    });
-  }
+  for (const std::pair<int, int> ranks : {std::pair{4, 2}, {2, 1}})
+    for (const ShardingCase& one : sharding_cases())
+      on_ranks([&](const NewCommunicator& comm) { check_sharing_within_nodes(comm, ranks.second, one); }, {ranks.first});
+}
+TEST(ThreadSharding, PrototypesByColumnsEqualDdp) {
+  for (const ShardingCase& one : cases_with_prototypes())
+    on_ranks([&](const NewCommunicator& comm) { check_prototypes_by_columns(comm, 0, one); }, {3});  // mpi_sharding: 1 to 4
+}
+TEST(ThreadSharding, PrototypesByColumnsWithinNodesEqualDdp) {
+  for (const ShardingCase& one : cases_with_prototypes())
+    on_ranks([&](const NewCommunicator& comm) { check_prototypes_by_columns(comm, 2, one); }, {4});
 }
 
 }  // namespace

@@ -3,19 +3,18 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/loss/dino_loss_kernel.hpp"
 #include "loss/gpu/prototype_cuda.hpp"
-#include "loss_common.hpp"
+#include "prototype_loss.hpp"
 
 namespace dinoxx {
 namespace {
 
-using loss_common::entropy_sum, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts, loss_common::PrototypeSums,
-    loss_common::runs_in_kernel, loss_cuda::scaled, loss_common::storage_of, loss_common::wide_type;
+using loss_common::entropy_sum, loss_common::log_softmax, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts,
+    loss_common::PrototypePart, loss_common::PrototypeSums, loss_common::runs_in_kernel, loss_common::storage_of, loss_common::wide_type;
 
 struct Settings {
   double student_temp, teacher_temp, divisor;
@@ -26,8 +25,7 @@ PrototypeCounts counts_of(const at::Tensor& student, const Settings& settings) {
   return {settings.divisor, rows, rows, rows};
 }
 
-void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-           const Settings& settings) {
+void check(const Scores& student, const Scores& teacher, const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings) {
   if (student.dim() != 2 || student.sizes() != teacher.sizes() || centre.dim() != 1 || centre.size(0) != student.size(1) ||
       row_weight.dim() != 1 || row_weight.size(0) != student.size(0) || student.size(1) < 1)
     fail("patch loss", "student and teacher [M, K], centre [K] and a weight for each row [M]",
@@ -40,8 +38,8 @@ void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tenso
 }
 
 /// Rows are added in their order, so that the sums do not depend on the number of threads.
-LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                          const Settings& settings, const at::Tensor& grad) {
+LossAndFigures run_kernel(const PrototypePart& part, const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings) {
+  const auto& [student, teacher, grad] = std::tie(part.student, part.teacher, part.grad);
   loss_kernel::PatchProblem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
@@ -71,24 +69,23 @@ LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, 
   return means(sums, counts_of(student, settings), at::kFloat);
 }
 
-LossAndFigures run_cuda(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                        const Settings& settings, const at::Tensor& grad) {
-  auto [loss, figures] =
-      loss_cuda::patch(student, teacher, centre, row_weight, {settings.student_temp, settings.teacher_temp}, settings.divisor, grad);
+LossAndFigures run_cuda(const PrototypePart& part, const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings) {
+  auto [loss, figures] = loss_cuda::patch(part.student, part.teacher, centre, row_weight, {settings.student_temp, settings.teacher_temp},
+                                          settings.divisor, part.grad);
   return {loss, figures};
 }
 
 /// The same with ATen's operators on blocks of rows: float64, what no kernel takes, and what the tests compare kernels with.
-LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
-                           const Settings& settings, const at::Tensor& grad) {
+LossAndFigures run_formula(const PrototypePart& part, const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings) {
+  const auto& [student, teacher, grad] = std::tie(part.student, part.teacher, part.grad);
   const at::ScalarType wide = wide_type(student);
   at::Tensor sums = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of PrototypeSums
   const int64_t block = loss_columns::block_rows(student.size(1));
   for (int64_t i = 0; i < student.size(0); i += block) {
     const int64_t count = std::min(block, student.size(0) - i);
     const auto rows = [&](const at::Tensor& t) { return t.narrow(0, i, count).to(wide); };
-    const at::Tensor log_p = at::log_softmax((rows(teacher) - centre.to(wide)) / settings.teacher_temp, -1), p = log_p.exp();
-    const at::Tensor log_q = at::log_softmax(rows(student) / settings.student_temp, -1), weight = rows(row_weight);
+    const at::Tensor log_p = log_softmax((rows(teacher) - centre.to(wide)) / settings.teacher_temp, part.shards), p = log_p.exp();
+    const at::Tensor log_q = log_softmax(rows(student) / settings.student_temp, part.shards), weight = rows(row_weight);
     const at::Tensor cross_entropy = -(p * log_q).sum(-1);  // [count]
     at::Tensor q = log_q.exp();
     sums[0] += (cross_entropy * weight).sum(at::kDouble);
@@ -103,39 +100,28 @@ LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher,
   return means(sums, counts_of(student, settings), wide);
 }
 
-/// Forward computes the gradient as well, while the row is in the cache; backward scales it.
-class PatchLoss : public torch::autograd::Function<PatchLoss> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
-                            const at::Tensor& centre, const at::Tensor& row_weight, const Settings& settings, at::Tensor* figures) {
-    at::AutoDispatchBelowADInplaceOrView below_autograd;
-    at::Tensor grad;
-    if (student.requires_grad()) {
-      grad = at::empty_like(student, at::MemoryFormat::Contiguous);
-      ctx->save_for_backward({grad});
-    }
-    const at::Tensor s = student.contiguous(), t = teacher.contiguous(), c = centre.contiguous();
-    const auto run = loss_cuda::takes({s, t}, c) ? run_cuda : runs_in_kernel({s, t}, c) ? run_kernel : run_formula;
-    auto [loss, numbers] = run(s, t, c, row_weight.contiguous(), settings, grad);
-    *figures = numbers;
-    return loss;
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    return {scaled(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}, {}};
-  }
-};
-
 }  // namespace
 
-PatchLossResult patch_loss(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
+PatchLossResult patch_loss(const Scores& student, const Scores& teacher, const at::Tensor& centre, const at::Tensor& row_weight,
                            double student_temp, double teacher_temp, double divisor) {
   const Settings settings{student_temp, teacher_temp, divisor};
   check(student, teacher, centre, row_weight, settings);
-  const at::Tensor target = teacher.detach(), middle = centre.detach();
-  const at::Tensor weight = row_weight.detach().to(student.device(), wide_type(student));
-  at::Tensor figures;
+  const at::Tensor middle = centre.detach().contiguous();
+  const at::Tensor weights = row_weight.detach().to(student.device(), wide_type(student.rows())).contiguous();
+  const auto rows = static_cast<double>(std::max<int64_t>(student.size(0), 1));
+
+  const auto [loss, figures] = loss_common::prototype_loss(student, teacher.detach(), /*dim=*/0, [&](const PrototypePart& part) {
+    Settings of_part = settings;  // as if these rows were all: the divisor in proportion
+    if (part.count < student.size(0)) of_part.divisor *= static_cast<double>(part.count) / rows;
+    const at::Tensor weight = weights.narrow(0, part.begin, part.count);
+    if (part.shards) return run_formula(part, middle, weight, of_part);
+    const auto run = loss_cuda::takes({part.student, part.teacher}, middle) ? run_cuda
+                     : runs_in_kernel({part.student, part.teacher}, middle) ? run_kernel
+                                                                            : run_formula;
+    return run(part, middle, weight, of_part);
+  });
   PatchLossResult result;
-  result.loss = PatchLoss::apply(student, target, middle, weight, settings, &figures);
+  result.loss = loss;
   result.set(figures);
   return result;
 }

@@ -35,25 +35,26 @@ void next_centre(at::Tensor& centre, const at::Tensor& sums, double temp) {
 
 }  // namespace
 
-at::Tensor sinkhorn_centre(const at::Tensor& logits, double temp, int iterations, Communicator& comm) {
+at::Tensor sinkhorn_centre(const Scores& logits, double temp, int iterations, Communicator& comm) {
   if (logits.dim() != 2 || logits.size(1) < 1)
     fail("Sinkhorn-Knopp", "logits [M, K]", fmt::format("[{}]", fmt::join(logits.sizes(), ", ")), "Give views and images as one dimension");
   if (!(temp > 0) || iterations < 1)
     fail("Sinkhorn-Knopp", "a positive temperature and at least one iteration", fmt::format("{} and {}", temp, iterations),
          "Correct the configuration");
   at::NoGradGuard no_grad;
-  const at::Tensor rows = logits.detach().contiguous();
+  const Scores rows = logits.detach();
+  Communicator& others = logits.shards() ? *logits.shards()->fellows : comm;  // the ranks of a column's other rows
 
   auto [top, sums] = loss_columns::log_sum_exp(rows, temp);
   const at::Tensor own_top = top.clone();
-  comm.all_reduce(top, ReduceOp::kMax)->wait();
+  others.all_reduce(top, ReduceOp::kMax)->wait();
   rescale(sums, own_top, top);
-  comm.all_reduce(sums, ReduceOp::kSum)->wait();
+  others.all_reduce(sums, ReduceOp::kSum)->wait();
   at::Tensor centre = first_centre(top, sums, temp);
 
   for (int i = 1; i < iterations; ++i) {
     sums = loss_columns::softmax_sums(rows, centre, temp);
-    comm.all_reduce(sums, ReduceOp::kSum)->wait();
+    others.all_reduce(sums, ReduceOp::kSum)->wait();
     next_centre(centre, sums, temp);
   }
   return centre;

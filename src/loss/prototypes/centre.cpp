@@ -5,8 +5,7 @@
 
 #include "column_sums.hpp"
 #include "dinoxx/base/error.hpp"
-#include "loss/gpu/prototype_cuda.hpp"
-#include "loss_common.hpp"
+#include "loss/loss_common.hpp"
 #include "ops/to_device.hpp"
 
 namespace dinoxx {
@@ -25,14 +24,14 @@ void Centre::update(const at::Tensor& sum, int64_t rows) {
   value_.mul_(momentum_).add_((sum.to(value_.scalar_type()) / static_cast<double>(rows)).mul_(1.0 - momentum_));
 }
 
-CentreSum centre_sum(const at::Tensor& logits) {
+CentreSum centre_sum(const Scores& logits) {
   if (logits.dim() != 2)
     fail("centre sum", "logits [M, K]", fmt::format("[{}]", fmt::join(logits.sizes(), ", ")), "This is a defect of the program");
   at::NoGradGuard no_grad;
-  return {logits.detach().sum(0, false, loss_common::wide_type(logits)), logits.size(0)};
+  return {loss_columns::weighted_sums(logits.detach(), {}), logits.size(0)};
 }
 
-CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_slot, int64_t group_size) {
+CentreSum centre_sum_by_group(const Scores& logits, const at::Tensor& row_slot, int64_t group_size) {
   if (logits.dim() != 2 || row_slot.dim() != 1 || row_slot.size(0) != logits.size(0) || row_slot.scalar_type() != at::kLong ||
       group_size < 1)
     fail("centre sum by group", "logits [M, K], an int64 slot for each row [M] and groups of at least one slot",
@@ -40,24 +39,15 @@ CentreSum centre_sum_by_group(const at::Tensor& logits, const at::Tensor& row_sl
                      fmt::join(row_slot.sizes(), ", "), group_size),
          "This is a defect of the program");
   at::NoGradGuard no_grad;
-  const at::ScalarType wide = loss_common::wide_type(logits);
-  const at::Tensor rows = logits.detach();
-  CentreSum result{at::zeros({rows.size(1)}, rows.options().dtype(wide)), 0};
-  if (rows.size(0) == 0) return result;
+  const at::TensorOptions options = logits.rows().options().dtype(loss_common::wide_type(logits.rows()));
+  CentreSum result{at::zeros({logits.size(1)}, options), 0};
+  if (logits.size(0) == 0) return result;
   // on the host, where the slots come from: how many groups there are is a size, and a GPU would be waited for
   const at::Tensor group = row_slot.cpu().div(group_size, "floor");
   const at::Tensor counts = at::bincount(group);
-  const at::Tensor weight = to_device(counts.index_select(0, group).to(wide).reciprocal_(), rows.device());  // of each row
+  const at::Tensor weight = counts.index_select(0, group).to(options.dtype().toScalarType()).reciprocal_();  // of each row
   result.rows = counts.count_nonzero().item<int64_t>();
-  if (loss_cuda::takes({rows})) {
-    result.sum = loss_cuda::weighted_sums(rows, weight);
-    return result;
-  }
-  const int64_t block = loss_columns::block_rows(rows.size(1));
-  for (int64_t i = 0; i < rows.size(0); i += block) {
-    const int64_t count = std::min(block, rows.size(0) - i);
-    result.sum.addmv_(rows.narrow(0, i, count).to(wide).t(), weight.narrow(0, i, count));
-  }
+  result.sum = loss_columns::weighted_sums(logits.detach(), to_device(weight, logits.device()));
   return result;
 }
 

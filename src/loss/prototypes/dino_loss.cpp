@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include "dinoxx/base/error.hpp"
+#include "dinoxx/loss/centre.hpp"
 #include "kernels/loss/dino_loss_kernel.hpp"
 #include "loss/gpu/prototype_cuda.hpp"
-#include "loss_common.hpp"
+#include "prototype_loss.hpp"
 
 // For student view v the teachers g != v enter only through their sum Q_v = sum_g p_g - [v < G] p_v:
 //   loss = 1 / (pairs B) sum_{v,b} (n_v logsumexp(s_v) - Q_v . s_v),  s = student / student_temp,  n_v = number of teachers g != v,
@@ -17,14 +17,14 @@
 namespace dinoxx {
 namespace {
 
-using loss_common::entropy_sum, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts, loss_common::PrototypeSums,
-    loss_common::runs_in_kernel, loss_cuda::scaled, loss_common::storage_of, loss_common::wide_type;
+using loss_common::entropy_sum, loss_common::log_softmax, loss_common::LossAndFigures, loss_common::means, loss_common::PrototypeCounts,
+    loss_common::PrototypePart, loss_common::PrototypeSums, loss_common::runs_in_kernel, loss_common::storage_of, loss_common::wide_type;
 
 struct Settings {
   double student_temp, teacher_temp, local_weight;
 };
 
-void check(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, double student_temp, double teacher_temp) {
+void check(const Scores& student, const Scores& teacher, const at::Tensor& centre, double student_temp, double teacher_temp) {
   if (student.dim() != 3 || teacher.dim() != 3 || centre.dim() != 1 || student.size(1) != teacher.size(1) ||
       student.size(2) != teacher.size(2) || student.size(2) != centre.size(0) || student.size(1) < 1 || student.size(2) < 1)
     fail("dino loss", "student [V, B, K], teacher [G, B, K] and centre [K]",
@@ -50,8 +50,8 @@ PrototypeCounts counts_of(const at::Tensor& student, const at::Tensor& teacher) 
 }
 
 /// Runs the kernel over all images; sums are added in the order of images, so that they do not depend on the number of threads.
-LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
-                          const at::Tensor& grad) {
+LossAndFigures run_kernel(const PrototypePart& part, const at::Tensor& centre, const Settings& settings) {
+  const auto& [student, teacher, grad] = std::tie(part.student, part.teacher, part.grad);
   loss_kernel::DinoProblem problem;
   problem.student = student.const_data_ptr();
   problem.teacher = teacher.const_data_ptr();
@@ -83,18 +83,17 @@ LossAndFigures run_kernel(const at::Tensor& student, const at::Tensor& teacher, 
   return means(sums, counts_of(student, teacher), at::kFloat);
 }
 
-LossAndFigures run_cuda(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
-                        const at::Tensor& grad) {
+LossAndFigures run_cuda(const PrototypePart& part, const at::Tensor& centre, const Settings& settings) {
   auto [loss, figures] =
-      loss_cuda::dino(student, teacher, centre, {settings.student_temp, settings.teacher_temp}, settings.local_weight, grad);
+      loss_cuda::dino(part.student, part.teacher, centre, {settings.student_temp, settings.teacher_temp}, settings.local_weight, part.grad);
   return {loss, figures};
 }
 
 /// The same with ATen's operators, student view by student view: float64, what no kernel takes, and what the tests compare kernels with.
-LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& centre, const Settings& settings,
-                           const at::Tensor& grad) {
+LossAndFigures run_formula(const PrototypePart& part, const at::Tensor& centre, const Settings& settings) {
+  const auto& [student, teacher, grad] = std::tie(part.student, part.teacher, part.grad);
   const at::ScalarType wide = wide_type(student);
-  at::Tensor log_p = at::log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, -1);
+  at::Tensor log_p = log_softmax((teacher.to(wide) - centre.to(wide)) / settings.teacher_temp, part.shards);
   const at::Tensor p = log_p.exp(), all = p.sum(0);  // [G, B, K] and [B, K]
   const double coefficient = 1.0 / (static_cast<double>(pair_count(student, teacher) * student.size(1)) * settings.student_temp);
   at::Tensor sums = at::zeros({4}, student.options().dtype(at::kDouble));  // in the order of PrototypeSums
@@ -105,7 +104,7 @@ LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher,
     const double weight = paired_with_itself ? 1.0 : settings.local_weight;
     const auto mass = static_cast<double>(p.size(0) - (paired_with_itself ? 1 : 0));
     const at::Tensor target = paired_with_itself ? all - p[v] : all;  // Q_v
-    const at::Tensor log_q = at::log_softmax(student[v].to(wide) / settings.student_temp, -1);
+    const at::Tensor log_q = log_softmax(student[v].to(wide) / settings.student_temp, part.shards);
     const at::Tensor cross_entropy = -(target * log_q).sum(at::kDouble);
     at::Tensor q = log_q.exp();
     sums[0] += cross_entropy * weight;
@@ -116,41 +115,26 @@ LossAndFigures run_formula(const at::Tensor& student, const at::Tensor& teacher,
   return means(sums, counts_of(student, teacher), wide);
 }
 
-/// Forward computes the gradient as well, while the row is in the cache; backward scales it.
-class DinoLoss : public torch::autograd::Function<DinoLoss> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& student, const at::Tensor& teacher,
-                            const at::Tensor& centre, const Settings& settings, at::Tensor* figures) {
-    at::AutoDispatchBelowADInplaceOrView below_autograd;
-    at::Tensor grad;
-    if (student.requires_grad()) {
-      grad = at::empty_like(student, at::MemoryFormat::Contiguous);
-      ctx->save_for_backward({grad});
-    }
-    const at::Tensor s = student.contiguous(), t = teacher.contiguous(), c = centre.contiguous();
-    const auto run = loss_cuda::takes({s, t}, c) ? run_cuda : runs_in_kernel({s, t}, c) ? run_kernel : run_formula;
-    auto [loss, numbers] = run(s, t, c, settings, grad);
-    *figures = numbers;
-    return loss;
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    return {scaled(ctx->get_saved_variables()[0], grads[0]), {}, {}, {}, {}};
-  }
-};
-
 }  // namespace
 
-DinoLossResult dino_loss(const at::Tensor& student_logits, const at::Tensor& teacher_logits, const at::Tensor& centre, double student_temp,
-                         double teacher_temp, double local_weight, bool want_teacher_sum) {
-  check(student_logits, teacher_logits, centre, student_temp, teacher_temp);
-  const at::Tensor teacher = teacher_logits.detach(), middle = centre.detach();
+DinoLossResult dino_loss(const Scores& student, const Scores& teacher, const at::Tensor& centre, double student_temp, double teacher_temp,
+                         double local_weight, bool want_teacher_sum) {
+  check(student, teacher, centre, student_temp, teacher_temp);
+  const Scores target = teacher.detach();
+  const at::Tensor middle = centre.detach().contiguous();
   const Settings settings{student_temp, teacher_temp, local_weight};
 
-  at::Tensor figures;
+  const auto [loss, figures] = loss_common::prototype_loss(student, target, /*dim=*/1, [&](const PrototypePart& part) {
+    if (part.shards) return run_formula(part, middle, settings);
+    const auto run = loss_cuda::takes({part.student, part.teacher}, middle) ? run_cuda
+                     : runs_in_kernel({part.student, part.teacher}, middle) ? run_kernel
+                                                                            : run_formula;
+    return run(part, middle, settings);
+  });
   DinoLossResult result;
-  result.loss = DinoLoss::apply(student_logits, teacher, middle, settings, &figures);
+  result.loss = loss;
   result.set(figures);
-  if (want_teacher_sum) result.teacher_sum = teacher.sum(at::IntArrayRef({0, 1}), false, wide_type(teacher));
+  if (want_teacher_sum) result.teacher_sum = centre_sum(target.flatten()).sum;
   result.teacher_rows = teacher.size(0) * teacher.size(1);
   return result;
 }
