@@ -8,6 +8,8 @@
 
 #include "dinoxx/base/error.hpp"
 #include "optim/optim_config.hpp"
+#include "parallel/gradient_sync.hpp"
+#include "parallel/shards.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
@@ -24,9 +26,11 @@ const std::vector<std::pair<Policy, std::string>>& names() {
   return all;
 }
 
-double largest_bucket(const ParamLayout& layout) {
+// A bucket of columns has no more than this rank's.
+double largest_bucket(const ParamLayout& layout, double shards) {
   double most = 0;
-  for (const Bucket& bucket : layout.buckets) most = std::max(most, 4.0 * static_cast<double>(bucket.end - bucket.begin));
+  for (const Bucket& bucket : layout.buckets)
+    most = std::max(most, 4.0 * static_cast<double>(bucket.end - bucket.begin) / (bucket.columns ? shards : 1));
   return most;
 }
 
@@ -50,12 +54,14 @@ Shares shares_of(Policy policy, double shards, double stay) {
 }
 
 std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards) {
-  const auto p = static_cast<double>(model.padded(shards)), s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
+  const SharedElements elements = shared_elements(model, policy, shards);
+  const double p = elements.all();
+  const auto s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
   const bool bf16 = model.compute_bytes() == 2;
   const BlockElements blocks = block_elements(model.layout);
   const Shares share = shares_of(policy, s, 1 - static_cast<double>(blocks.come_and_go) / static_cast<double>(model.parameters));
   // float32 networks of ddp compute in the masters themselves; a shard cannot
-  const double copy = bf16 || share.sharded ? c * p * share.copies : 0;
+  const double copy = bf16 || share.sharded ? c * (p * share.copies - elements.columns) : 0;
   const double send = bf16 && share.sharded ? 2 * p / s : 0;
   const double moments = model.config.optim->name == "adamw" ? 8 : 4;
   std::vector<MemoryPart> parts{
@@ -69,7 +75,8 @@ std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards
       {"average send range", send},
   };
   if (policy == Policy::kZero2 || policy == Policy::kZero3)
-    parts.push_back({"gradient messages", std::max(2 * kMessage, largest_bucket(model.layout))});
+    parts.push_back(
+        {"gradient messages", std::max(2 * kMessage, largest_bucket(elements.columns > 0 ? *model.by_columns : model.layout, s))});
   // one in use and the next on its way; student and teacher do not compute at once
   if (policy == Policy::kZero3) parts.push_back({"gathered blocks", 2 * c * static_cast<double>(blocks.largest)});
   // the Gram teacher's own network is held as the average is
@@ -94,6 +101,24 @@ BlockElements block_elements(const ParamLayout& layout) {
     found.come_and_go += numel;
     found.largest = std::max(found.largest, numel);
   }
+  return found;
+}
+
+SharedElements shared_elements(const Model& model, Policy policy, int64_t shards) {
+  const bool by_columns = model.by_columns && shards > 1 && (policy == Policy::kZero2 || policy == Policy::kZero3);
+  const ParamLayout& layout = by_columns ? *model.by_columns : model.layout;
+  SharedElements found;
+  for (const Bucket& bucket : layout.buckets) {
+    if (!bucket.columns) {
+      found.travelling += static_cast<double>(padded(layout, bucket, shards));
+      continue;
+    }
+    const std::vector<int64_t>& shape = layout.segments[static_cast<size_t>(bucket.first_segment)].shape;
+    const auto ranks = static_cast<int>(shards);
+    found.columns += static_cast<double>(shards * column_range(shape.front(), ranks, 0).count * (shape.size() > 1 ? shape[1] : 1));
+  }
+  for (const Bucket& message : messages_of(layout.buckets, gradient_path(at::Device(at::kCUDA)).message_bytes, 4))
+    if (!message.columns) ++found.messages;
   return found;
 }
 
@@ -142,6 +167,8 @@ Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t rank
   const double rounded = model.config.train->gradients == "bf16" && ranks > 1 ? kMessage : 0;
   const double fresh = std::min(kMessage / 4, static_cast<double>(model.layout.numel)) * static_cast<double>(model.compute_bytes());
   memory.parts.push_back({"communication", fresh + rounded});
+  if (shared_elements(model, policy, shards).columns > 0)  // the rows of all ranks that share, and the gradient of the student's
+    memory.parts.push_back({"rows of other ranks", 2 * static_cast<double>(shards) * work.in_front});
   memory.parts.push_back({"workspace", kWorkspace});
   memory.parts.push_back({"unused by the allocator", kUnusedShare * memory.total()});
   memory.parts.push_back({"context", kContext});

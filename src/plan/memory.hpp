@@ -31,6 +31,13 @@ struct BlockElements {
 };
 BlockElements block_elements(const ParamLayout& layout);
 
+/// Of the flat buffers where `shards` ranks share by `policy`: what travels between them, and the prototypes that each has a part of.
+struct SharedElements {
+  double travelling = 0, messages = 0, columns = 0;
+  double all() const { return travelling + columns; }
+};
+SharedElements shared_elements(const Model& model, Policy policy, int64_t shards);
+
 /// What a rank holds. `shards`: ranks that share a policy's shards; `ranks`: all. `work`: of mean_work().
 Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work);
 

@@ -1,24 +1,22 @@
 #include "traffic.hpp"
 
+#include <algorithm>
+#include <cmath>
+
 #include "loss/loss_config.hpp"
-#include "parallel/gradient_sync.hpp"
-#include "parallel/shards.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
 namespace {
 
-double messages_of(const ParamLayout& layout) {
-  return static_cast<double>(dinoxx::messages_of(layout.buckets, gradient_path(at::Device(at::kCUDA)).message_bytes, 4).size());
-}
-
 void add_gradients(const Model& model, const Spread& spread, std::vector<StepCollective>& all) {
   const Policy policy = spread.policy;
   const RankGroup& ranks = spread.ranks;
   const bool shard_in_node = spread.shard_in_node;
-  const auto p = static_cast<double>(model.padded(spread.shards())), c = static_cast<double>(model.compute_bytes());
+  const SharedElements elements = shared_elements(model, policy, spread.shards());
+  const double p = elements.travelling, messages = elements.messages;
+  const auto c = static_cast<double>(model.compute_bytes());
   const double width = model.config.train->gradients == "bf16" && ranks.size() > 1 ? 2 : 4;
-  const double messages = messages_of(model.layout);
   if (policy == Policy::kDdp) {
     all.push_back({"gradients", Collective::kAllReduce, width * p / messages, messages, Span::kAll, true});
     return;
@@ -30,21 +28,73 @@ void add_gradients(const Model& model, const Spread& spread, std::vector<StepCol
   if (shard_in_node && ranks.nodes > 1)
     all.push_back({"gradients of the shards, between nodes", Collective::kAllReduce,
                    width * p / messages / static_cast<double>(ranks.per_node), messages * times, Span::kAcross, true});
+  if (elements.columns > 0 && shard_in_node && ranks.nodes > 1)
+    all.push_back({"gradients of prototypes, between nodes", Collective::kAllReduce,
+                   width * elements.columns / static_cast<double>(ranks.per_node), times, Span::kAcross, true});
   all.push_back({"gradient norms", Collective::kAllReduce, 8 * static_cast<double>(model.layout.segments.size()), 1, span});
   // with zero3 the blocks of each network that computes come in each part of a step, the student's forward and backward
-  const double moving =
-      policy == Policy::kZero3 ? static_cast<double>(block_elements(model.layout).come_and_go) / static_cast<double>(model.parameters) : 0;
+  const double moving = policy == Policy::kZero3 ? static_cast<double>(block_elements(model.layout).come_and_go) /
+                                                       static_cast<double>(model.parameters) * elements.all() / elements.travelling
+                                                 : 0;
   for (const char* what : {"student weights", "average weights"})
     all.push_back({what, Collective::kAllGather, c * p * (1 - moving) / messages, messages, span});
   if (policy != Policy::kZero3) return;
-  const auto come = [&](const std::string& what, double times_each, double elements) {
-    all.push_back({what, Collective::kAllGather, c * elements * moving / messages,
-                   messages * times_each * static_cast<double>(spread.parts), span, true});
+  const auto come = [&](const std::string& what, double times_each, double whole) {
+    all.push_back({what, Collective::kAllGather, c * whole * moving / messages, messages * times_each * static_cast<double>(spread.parts),
+                   span, true});
   };
   come("student blocks", 2, p);
   if (model.spec.teacher == TeacherPolicy::kEma) come("average blocks", 1, p);
   if (model.spec.teacher == TeacherPolicy::kFrozen) come("frozen teacher's blocks", 1, static_cast<double>(model.frozen_elements));
   if (model.spec.gram) come("Gram teacher's blocks", 1, p);
+}
+
+// What stands in front of prototypes to the ranks that share them, and the log-sum-exp of each row (step/prototype_exchange.hpp, Scores).
+void add_columns(const Model& model, const Spread& spread, std::vector<StepCollective>& all) {
+  const MethodSpec& spec = model.spec;
+  const LossConfig& loss = *model.config.loss;
+  const Resolution& first = model.resolutions.front();
+  const Span span = spread.shard_in_node ? Span::kNode : Span::kAll;
+  const auto s = static_cast<double>(spread.shards()), c = static_cast<double>(model.compute_bytes()),
+             parts = static_cast<double>(spread.parts);
+  const auto views = [&](const std::vector<CropGroup>& crops) {
+    double sum = 0;
+    for (const CropGroup& group : crops) sum += static_cast<double>(group.views);
+    return sum;
+  };
+  // of all ranks that share: images, and the parts in which the loss takes them
+  const double images = static_cast<double>(spread.at_once()) * s, student = views(first.student) * images,
+               teacher = views(first.teacher) * images;
+  const auto times = [&](double rows, double of_index) {
+    const auto at_once = static_cast<double>(loss.rows_at_once);
+    return at_once > 0 ? std::ceil(rows / std::max(1.0, std::floor(at_once / of_index))) : 1.0;
+  };
+  const auto gather = [&](const char* what, Collective kind, double bytes, double count) {
+    all.push_back({what, kind, bytes / std::max(1.0, count), count * parts, span});
+  };
+  const auto& head = std::get<DinoHeadConfig>(spec.network.head.config);
+  const auto& patch_head = std::get<DinoHeadConfig>(spec.network.patch_head.value_or(spec.network.head).config);
+  gather("rows in front of prototypes", Collective::kAllGather, c * head.bottleneck_dim * (student + teacher), 2);
+  gather("rows in front of prototypes, backward", Collective::kReduceScatter, c * head.bottleneck_dim * student, 1);
+  const double calls = times(images, views(first.student));
+  gather("log-sum-exps of rows", Collective::kAllGather, 4 * s * (student + teacher), calls * (1 + views(first.student)));
+  double terms = 1;
+  if (loss.centring == "sinkhorn" && loss.sinkhorn_iterations > 1)
+    gather("log-sum-exps for Sinkhorn-Knopp", Collective::kAllGather, 4 * s * teacher * static_cast<double>(loss.sinkhorn_iterations - 1),
+           static_cast<double>(loss.sinkhorn_iterations - 1) * times(teacher, 1));
+  if (needs(spec, Need::kMasks)) {
+    const double masked = first.masked * images;
+    terms = 2;
+    gather("counts of masked patches", Collective::kAllGather, 8 * s, 1);
+    gather("masked patches in front of prototypes", Collective::kAllGather, (2 * c * patch_head.bottleneck_dim + 16) * masked, 3);
+    gather("masked patches in front of prototypes, backward", Collective::kReduceScatter, c * patch_head.bottleneck_dim * masked, 1);
+    gather("log-sum-exps of patches", Collective::kAllGather, 4 * s * 2 * masked, 2 * times(masked, 1));
+    if (loss.patch_centring == "sinkhorn" && loss.sinkhorn_iterations > 1)
+      gather("log-sum-exps of patches for Sinkhorn-Knopp", Collective::kAllGather,
+             4 * s * masked * static_cast<double>(loss.sinkhorn_iterations - 1),
+             static_cast<double>(loss.sinkhorn_iterations - 1) * times(masked, 1));
+  }
+  gather("figures of losses over prototypes", Collective::kAllReduce, 40 * terms, terms);
 }
 
 double figures_of(const MethodSpec& spec) {
@@ -65,9 +115,17 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
   all.push_back({"figures", Collective::kAllReduce, 8 * (n + 4 + figures_of(spec)), 1});
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(spec.network.patch_head.value_or(spec.network.head).config);
   const auto rounds = parts * static_cast<double>(1 + loss.sinkhorn_iterations);
-  if (has_term(spec, "dino") && loss.centring == "sinkhorn") all.push_back({"Sinkhorn-Knopp", Collective::kAllReduce, 4 * width, rounds});
-  if (has_term(spec, "patch") && loss.patch_centring == "sinkhorn")
-    all.push_back({"Sinkhorn-Knopp of patches", Collective::kAllReduce, 4 * patch_width, rounds});
+  const bool by_columns = shared_elements(model, spread.policy, spread.shards()).columns > 0;
+  const auto balance = [&](const char* what, double prototypes) {  // by columns among those that have the same ones
+    const auto columns = static_cast<double>(column_range(static_cast<int64_t>(prototypes), static_cast<int>(spread.shards()), 0).count);
+    if (!by_columns)
+      all.push_back({what, Collective::kAllReduce, 4 * prototypes, rounds});
+    else if (spread.shard_in_node && spread.ranks.nodes > 1)
+      all.push_back({what, Collective::kAllReduce, 4 * columns, rounds, Span::kAcross});
+  };
+  if (has_term(spec, "dino") && loss.centring == "sinkhorn") balance("Sinkhorn-Knopp", width);
+  if (has_term(spec, "patch") && loss.patch_centring == "sinkhorn") balance("Sinkhorn-Knopp of patches", patch_width);
+  if (by_columns) add_columns(model, spread, all);
   if (spec.centre) all.push_back({"centre", Collective::kAllReduce, 4 * width, 1});
   if (spec.patch_centre) all.push_back({"patch centre", Collective::kAllReduce, 4 * patch_width, 1});
   const double dim = feature_dim(spec.network.backbone), globals = static_cast<double>(spec.views.global_count());

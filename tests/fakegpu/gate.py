@@ -42,6 +42,10 @@ RECOMPUTED = [["--model.recompute", part, "--model.recompute_every", str(every)]
 MORE_MEMORY += [(name, 1, more) for name in ("dino_vits16", "dinov2_vitl16_short") for more in RECOMPUTED if more != ["--model.recompute", "block", "--model.recompute_every", "1"]]
 SHARED = [["--parallel.sync", sync] for sync in ("zero1", "zero2", "zero3")] + [["--parallel.sync", "zero3", *more] for more in RECOMPUTED[:4:3]]
 MORE_MEMORY += [("dinov2_vitl16_short", 2, more) for more in SHARED]
+# Logits of some rows at a time; prototypes that ranks share.
+ROWS = ["--loss.rows_at_once", "512"]
+MORE_MEMORY += [(name, 1, ROWS) for name in ("dino_vits16", "dinov2_vitl16_short", "dinov3_vitl16_in1k")]
+MORE_MEMORY += [("dinov2_vitl16_short", 2, ["--parallel.sync", sync, "--head.shard_prototypes", "yes", *ROWS]) for sync in ("zero2", "zero3")]
 GIGA = 1e9
 
 # column, how a step's record gives it, digits behind the point

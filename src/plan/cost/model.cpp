@@ -10,6 +10,7 @@
 #include "data_pipeline/augment/masks.hpp"
 #include "dinoxx/base/error.hpp"
 #include "method/methods.hpp"
+#include "model/heads/head_config.hpp"
 #include "model/layers/init.hpp"
 #include "model/model_config.hpp"
 #include "step/build.hpp"
@@ -120,14 +121,16 @@ int64_t Resolution::pixels() const {
   return sum;
 }
 
-int64_t Model::padded(int64_t shards) const {
-  if (shards == 1) return layout.numel;
+int64_t padded(const ParamLayout& layout, const Bucket& bucket, int64_t shards) {
+  if (shards == 1) return bucket.end - bucket.begin;
   const int64_t multiple = bucket_multiple(static_cast<int>(shards));
+  const Segment& last = layout.segments[static_cast<size_t>(bucket.last_segment) - 1];
+  return (last.offset + last.numel - bucket.begin + multiple - 1) / multiple * multiple;
+}
+
+int64_t Model::padded(int64_t shards) const {
   int64_t sum = 0;
-  for (const Bucket& bucket : layout.buckets) {
-    const Segment& last = layout.segments[static_cast<size_t>(bucket.last_segment) - 1];
-    sum += (last.offset + last.numel - bucket.begin + multiple - 1) / multiple * multiple;
-  }
+  for (const Bucket& bucket : layout.buckets) sum += plan::padded(layout, bucket, shards);
   return sum;
 }
 
@@ -142,6 +145,9 @@ Model make_model(const Config& resolved, const BackboneConfig& teacher) {
   model.spec = make_method(resolved);
   const Network network(model.spec.network, at::kFloat);
   model.layout = ParamLayout::build(network.parameters(), bucket_bytes(resolved), model.spec.norm_last_layer);
+  if (resolved.head->shard_prototypes)
+    model.by_columns = ParamLayout::build(network.parameters(), bucket_bytes(resolved), model.spec.norm_last_layer, /*ranks=*/1,
+                                          /*by_block=*/false, /*by_columns=*/true);
   count_parts(model);
   for (const NamedTensor& buffer : network.buffers()) {
     ++model.buffer_tensors;

@@ -38,11 +38,12 @@ struct PartSizes {
 struct Model {
   Config config;  ///< resolved
   MethodSpec spec;
-  ParamLayout layout;            ///< of the student; teachers of its kind have the same
-  std::vector<PartSizes> parts;  ///< embedding, blocks, norms, heads, prototypes; in sum the parameters
-  int64_t parameters = 0;        ///< without padding
-  int64_t norms = 0;             ///< batch norms
-  int64_t buffer_tensors = 0;    ///< of running statistics
+  ParamLayout layout;                     ///< of the student; teachers of its kind have the same
+  std::optional<ParamLayout> by_columns;  ///< the same where ranks that share gradients share the prototypes (head.shard_prototypes)
+  std::vector<PartSizes> parts;           ///< embedding, blocks, norms, heads, prototypes; in sum the parameters
+  int64_t parameters = 0;                 ///< without padding
+  int64_t norms = 0;                      ///< batch norms
+  int64_t buffer_tensors = 0;             ///< of running statistics
   double buffer_bytes = 0;
   int64_t norm_channels = 0;                            ///< of all batch norms together
   int64_t predictor_norms = 0, predictor_channels = 0;  ///< of these, those of a predictor, which a teacher has and does not use
@@ -64,6 +65,9 @@ Model make_model(const Config& resolved, const std::string& teacher_arch = "");
 
 /// The same with a teacher of this configuration (tests).
 Model make_model(const Config& resolved, const BackboneConfig& teacher);
+
+/// Elements of a bucket of a layout where so many ranks share it.
+int64_t padded(const ParamLayout& layout, const Bucket& bucket, int64_t shards);
 
 /// Whether a term of the method has this need, or this name.
 bool needs(const MethodSpec& spec, Need need);

@@ -1,6 +1,7 @@
 #include "work.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
@@ -20,7 +21,7 @@ double patches_of(const std::vector<CropGroup>& crops) {
   return patches;
 }
 
-// DinoHead::mean_logits: all patches as far as the bottleneck
+// Network::forward with patch_mean: all patches as far as the bottleneck
 Cost mean_cost(const ProjectionConfig& head, double rows, int64_t element) {
   DinoHeadConfig inner = std::get<DinoHeadConfig>(head);
   inner.out_dim = 1;
@@ -50,6 +51,25 @@ GramCost gram_of(const Model& model, const Resolution& resolution, int64_t batch
   gram.cost.launches = 12 * rows / n + 20;
   gram.bytes = rows * dim * (5 * 4 + static_cast<double>(element));
   return gram;
+}
+
+// Bytes of logits and of what is made of them: while the losses are computed, when the backward pass is among the blocks, and while the
+// teacher computes.
+struct Logits {
+  double at_losses = 0, later = 0, at_teacher = 0;
+};
+struct LossRows {
+  double student = 0, teacher = 0, indices = 0, element = 4;  // rows of both, images or patches, bytes of a logit
+};
+// Of loss.rows_at_once rows, with the gradient of the prototypes, in float32 while it is added up, and that of the rows.
+Logits logits_of_parts(const LossConfig& loss, const DinoHeadConfig& head, const LossRows& rows) {
+  const double of_index = rows.student / rows.indices;
+  const double indices = std::clamp(std::floor(static_cast<double>(loss.rows_at_once) / of_index), 1.0, rows.indices);
+  const double share = indices / rows.indices, width = head.out_dim, dim = head.bottleneck_dim;
+  const double logits = rows.element * width * share * (2 * rows.student + rows.teacher);
+  const double wide = rows.element < 4 ? 4 * width * dim : 0;  // beside what the kernels of products give
+  const double gradient = rows.element * (width * dim + dim * rows.student);
+  return {logits + gradient + wide, gradient, 0};
 }
 
 }  // namespace
@@ -92,7 +112,8 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(patch_head);
   const double student_logits = c * (rows * width + masked * patch_width);
   const double teacher_logits = has_teacher ? c * (teacher_rows * width + masked * patch_width) : 0;
-  const auto passes = static_cast<double>(2 + model.config.loss->sinkhorn_iterations);
+  const LossConfig& loss = *model.config.loss;
+  const auto passes = static_cast<double>(2 + loss.sinkhorn_iterations);
   work.losses.traffic += 4 * student_logits + passes * teacher_logits;
   work.losses.launches += 20;
   if (has_term(spec, "koleo")) {
@@ -102,11 +123,26 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   }
   if (compares_ranks(spec)) work.losses.products.push_back({rows, rows, width, 3});
 
-  const double at_losses = network.saved + heads.saved + 2 * student_logits + teacher_logits + gram.bytes + heads.backward;
-  const double at_blocks = network.saved + student_logits + teacher_logits + network.backward;
-  const double at_teacher = teacher_logits + work.teacher.forward;
+  Logits logits{2 * student_logits + teacher_logits, student_logits + teacher_logits, teacher_logits};
+  const auto* const prototypes = std::get_if<DinoHeadConfig>(&spec.network.head.config);
+  if (prototypes) {
+    const auto& of_patches = std::get<DinoHeadConfig>(patch_head);
+    work.in_front = c * (prototypes->bottleneck_dim * (rows + teacher_rows) + of_patches.bottleneck_dim * 2 * masked);
+    if (loss.rows_at_once > 0) {
+      logits = logits_of_parts(loss, *prototypes, {rows, teacher_rows, images, c});
+      if (masked > 0) {
+        const Logits patches = logits_of_parts(loss, of_patches, {masked, masked, masked, c});
+        logits = {std::max(logits.at_losses, logits.later + patches.at_losses), logits.later + patches.later, 0};
+      }
+      // the teacher's are made anew by each pass
+      work.losses.products.push_back({teacher_rows, width, static_cast<double>(prototypes->bottleneck_dim), passes - 1});
+    }
+  }
+  const double at_losses = network.saved + heads.saved + logits.at_losses + gram.bytes + heads.backward;
+  const double at_blocks = network.saved + logits.later + network.backward;
+  const double at_teacher = logits.at_teacher + work.teacher.forward;
   const double largest = std::max({at_losses, at_blocks, at_teacher});
-  work.prototypes = at_losses >= at_blocks ? 2 * student_logits + teacher_logits : student_logits + teacher_logits;
+  work.prototypes = at_losses >= at_blocks ? logits.at_losses : logits.later;
   work.saved = largest - (largest == at_teacher ? 0 : work.prototypes);
   // bytes of this batch and of the next one, and the crops in the networks' type
   work.pixels = images * static_cast<double>(resolution.pixels()) * 3 * (2 + c);
@@ -132,6 +168,7 @@ Work mean_work(const Model& model, int64_t batch, const Recompute& recompute) {
     add(mean.teacher, work.teacher, share);
     add(mean.losses, work.losses, share);
     mean.rows += share * work.rows;
+    mean.in_front = std::max(mean.in_front, work.in_front);
     if (work.saved + work.prototypes + work.pixels <= mean.saved + mean.prototypes + mean.pixels) continue;
     mean.saved = work.saved, mean.prototypes = work.prototypes, mean.pixels = work.pixels;
   }

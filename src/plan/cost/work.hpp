@@ -8,6 +8,7 @@ struct Work {
   Cost student, teacher, losses;  ///< backbone and heads; the teacher's has the Gram teacher's, too
   double saved = 0;               ///< bytes of activations at their largest: all that the backward pass begins with and needs first
   double prototypes = 0;          ///< bytes of logits, and of their gradients at the same moment
+  double in_front = 0;            ///< bytes of the rows in front of prototypes, of student and teacher
   double pixels = 0;              ///< bytes of the crops on the device
   double rows = 0;                ///< tokens of the student's crops, or positions of its last map
   double product_flops() const { return student.product_flops() + teacher.product_flops() + losses.product_flops(); }

@@ -6,6 +6,7 @@
 
 #include "checkpoint/train_state_io.hpp"
 #include "dinoxx/base/error.hpp"
+#include "model/heads/head_config.hpp"
 #include "parallel/sync_groups.hpp"
 #include "plan/choose.hpp"
 #include "support/counting_communicator.hpp"
@@ -212,8 +213,8 @@ void expect_counted(const std::string& extra, Policy policy, int ranks, int per_
     const int rank = comm->rank();
     const auto gradients = std::make_shared<CountingCommunicator>(comm->split(0, rank)),
                statistics = std::make_shared<CountingCommunicator>(comm->split(0, rank));
-    const SyncGroups groups =
-        make_sync_groups(policy_name(policy), in_node ? "node" : "all", gradients, *comm, fmt::format("node{}", rank / per_node));
+    const SyncGroups groups = make_sync_groups(policy_name(policy), in_node ? "node" : "all", gradients, *comm,
+                                               fmt::format("node{}", rank / per_node), config.head->shard_prototypes);
     testing_support::TinyRun run(config, gradients, statistics, config.train->precision == "bf16" ? at::kBFloat16 : at::kFloat, groups);
     const StepInput input = run.next();
     gradients->counts.clear();
@@ -236,6 +237,16 @@ TEST(Traffic, IsWhatTheCommunicatorCountsWithShards) {
       expect_counted(extra, policy, 2, 2);
       expect_counted(extra, policy, 3, 3);
     }
+}
+
+TEST(Traffic, IsWhatTheCommunicatorCountsWithPrototypesByColumns) {
+  const std::string by_columns = "[parallel]\nsync = zero2\n[head]\nout_dim = 512\nshard_prototypes = yes\n";
+  for (const char* extra : {"", "[train]\nprecision = bf16\n", "[train]\naccumulate = 2\n", "[loss]\ncentring = sinkhorn\n",
+                            "[loss]\ncentring = sinkhorn\nrows_at_once = 7\n"}) {
+    expect_counted(by_columns + extra, Policy::kZero2, 2, 2);
+    expect_counted(by_columns + extra, Policy::kZero2, 3, 3);
+    expect_counted(by_columns + extra, Policy::kZero2, 4, 2);
+  }
 }
 
 TEST(Traffic, OfThePolicies) {
