@@ -150,10 +150,20 @@ std::shared_ptr<void> FlatState::hold_block(size_t number, bool backward) {
   bring(block);
   const size_t next = backward ? number - 1 : number + 1;  // of block 0 the one before is none
   if (next < blocks_.size()) bring(blocks_[next]);
-  for (const auto& work : block.works) work->wait();
+  for (size_t i = 0; i < block.works.size(); ++i) {
+    const auto bytes = static_cast<int64_t>(by_message_[block.messages[i]].nbytes());
+    brought_ += bytes;
+    if (block.works[i]->test()) in_time_ += bytes;
+    block.works[i]->wait();
+  }
   block.works.clear();
   ++block.held;
   return {this, [number](FlatState* state) { state->let_go(number); }};
+}
+
+double FlatState::share_in_time() {
+  const int64_t all = std::exchange(brought_, 0), in_time = std::exchange(in_time_, 0);
+  return all > 0 ? static_cast<double>(in_time) / static_cast<double>(all) : 1;
 }
 
 std::vector<std::shared_ptr<void>> FlatState::hold_all() {

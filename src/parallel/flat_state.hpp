@@ -35,6 +35,9 @@ struct FlatState {
   /// `backward`) are on their way. An empty handle where they do not come and go. Collective. This state must outlive the handle and stay
   /// in place.
   std::shared_ptr<void> hold_block(size_t block, bool backward);
+  /// Share of the bytes of blocks that had come before they were held, since the last call: what travelled behind computation. 1 where none
+  /// did. On a GPU the host is ahead of the work that it posts, and this says nothing.
+  double share_in_time();
   /// All of them, for work that ranks do not do in step.
   std::vector<std::shared_ptr<void>> hold_all();
   /// That the buffers hold now.
@@ -61,6 +64,7 @@ struct FlatState {
   std::vector<std::unique_ptr<Work>> on_their_way_;
   std::vector<at::Tensor> by_message_;  // where some come and go: the values of each message; of columns undefined
   std::vector<Block> blocks_;           // that come and go
+  int64_t brought_ = 0, in_time_ = 0;   // bytes that blocks waited for, and that were there
 };
 
 }  // namespace dinoxx

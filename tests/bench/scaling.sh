@@ -43,14 +43,16 @@ for ranks in "${all_ranks[@]}"; do
   done
 done
 echo "$precision, $([ "${WEAK:-no}" = no ] && echo "$batch images a step" || echo "$batch images a rank"), median of $rounds rounds"
-echo "| ranks | | images/s | against the official code's ddp | MB of a rank | gradients sent behind backward |"
-echo "|---|---|---|---|---|---|"
+echo "| ranks | | images/s | against the official code's ddp | MB of a rank | gradients sent behind backward | blocks there in time |"
+echo "|---|---|---|---|---|---|---|"
+percent() { awk -v s="$1" 'BEGIN {printf "%.0f %%", 100 * s}'; }
 for ranks in "${all_ranks[@]}"; do
   reference=$(figure images_per_second <"$work/$ranks.official ddp" | median)
   for name in ddp zero1 zero2 zero3 ddp,recomputed zero3,recomputed "official ddp" "official fsdp2"; do
     rate=$(figure images_per_second <"$work/$ranks.$name" | median)
-    share=
-    [[ $name == official* ]] || share=$(figure overlapped_share <"$work/$ranks.$name" | median)
-    echo "| $ranks | $name | $rate | $(awk -v a="$rate" -v b="$reference" 'BEGIN {printf "%.2f", a / b}') | $(figure peak_mb <"$work/$ranks.$name" | median) | ${share:+$(awk -v s="$share" 'BEGIN {printf "%.0f %%", 100 * s}')} |"
+    share='' blocks=''
+    [[ $name == official* ]] || share=$(percent "$(figure overlapped_share <"$work/$ranks.$name" | median)")
+    [[ $name != zero3* || $ranks == 1 ]] || blocks=$(percent "$(figure gathers_in_time <"$work/$ranks.$name" | median)")
+    echo "| $ranks | $name | $rate | $(awk -v a="$rate" -v b="$reference" 'BEGIN {printf "%.2f", a / b}') | $(figure peak_mb <"$work/$ranks.$name" | median) | $share | $blocks |"
   done
 done

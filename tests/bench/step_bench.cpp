@@ -139,6 +139,7 @@ void run(const Options& options, const MpiRuntime& mpi) {
   const ops::Profile before = ops::profile();
   std::vector<double> times, wall;
   double overlapped = 0;
+  state.student_flat.share_in_time();
   for (int i = 0; i < options.steps; ++i) {
     const double start = cpu_seconds();
     const auto began = std::chrono::steady_clock::now();
@@ -162,9 +163,9 @@ void run(const Options& options, const MpiRuntime& mpi) {
   const double textbook = textbook_flops(config);
   fmt::print("kernels {}\n", ops::kernels_in_use());
   fmt::print("step_ms {:.2f}\nimages_per_core_second {:.2f}\n", 1e3 * median, images / median);
-  fmt::print("ranks {}\nwall_ms {:.2f}\nimages_per_second {:.2f}\noverlapped_share {:.2f}\npeak_mb {:.0f}\n", mpi.size(),
-             1e3 * wall[wall.size() / 2], static_cast<double>(config.train->batch_size) / wall[wall.size() / 2], overlapped,
-             static_cast<double>(peak_memory()) / 1e6);
+  fmt::print("ranks {}\nwall_ms {:.2f}\nimages_per_second {:.2f}\noverlapped_share {:.2f}\ngathers_in_time {:.2f}\npeak_mb {:.0f}\n",
+             mpi.size(), 1e3 * wall[wall.size() / 2], static_cast<double>(config.train->batch_size) / wall[wall.size() / 2], overlapped,
+             state.student_flat.share_in_time(), static_cast<double>(peak_memory()) / 1e6);
   fmt::print("gflop_per_image_textbook {:.4f}\n", 1e-9 * textbook);
   fmt::print("gemm_gflops_library {:.1f}\ngemm_gflops_own {:.1f}\n", 1e-9 * library, 1e-9 * own);
   fmt::print("limit_images_per_core_second_library {:.2f}\nlimit_images_per_core_second_own {:.2f}\n", library / textbook, own / textbook);

@@ -41,7 +41,7 @@ MORE_MEMORY = [
 RECOMPUTED = [["--model.recompute", part, "--model.recompute_every", str(every)] for part in ("attention", "block") for every in (1, 2, 3)]
 MORE_MEMORY += [(name, 1, more) for name in ("dino_vits16", "dinov2_vitl16_short") for more in RECOMPUTED if more != ["--model.recompute", "block", "--model.recompute_every", "1"]]
 SHARED = [["--parallel.sync", sync] for sync in ("zero1", "zero2", "zero3")] + [["--parallel.sync", "zero3", *more] for more in RECOMPUTED[:4:3]]
-MORE_MEMORY += [("dinov2_vitl16_short", 2, more) for more in SHARED]
+MORE_MEMORY += [(name, 2, more) for name in ("dino_vits16", "dinov2_vitl16_short") for more in SHARED]
 # Logits of some rows at a time; prototypes that ranks share.
 ROWS = ["--loss.rows_at_once", "512"]
 MORE_MEMORY += [(name, 1, ROWS) for name in ("dino_vits16", "dinov2_vitl16_short", "dinov3_vitl16_in1k")]
