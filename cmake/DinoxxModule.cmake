@@ -31,7 +31,7 @@ endfunction()
 # sources are in tests/unit; mpi_step is a program, mpi_step_np2 it over two ranks. So `ctest -R ^unit_` and `ctest -L unit` are the same tests, and
 # the name of a failure says where to look. Nothing ends in _test: all of them are. The functions below refuse another name, and
 # dinoxx_check_test_names(), with which each folder of tests begins, refuses it of add_test().
-set(DINOXX_TEST_LABELS unit mpi golden integration fault gpu fakegpu)
+set(DINOXX_TEST_LABELS unit mpi golden integration fault cluster gpu fakegpu)
 
 function(dinoxx_check_test_name name labels)
   if(NOT labels IN_LIST DINOXX_TEST_LABELS OR NOT name MATCHES "^${labels}_[a-z0-9_]+$" OR name MATCHES "_test(_np[0-9]+)?$")
