@@ -7,8 +7,9 @@
 #   --cpu      the CPU part (0.55 GB, 0.6 GB)
 #              Without either: the full set where nvidia-smi lists a GPU and there is nvcc, else the CPU part
 #   --no-apt   install no Debian package, only name what is missing
-#   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download), and clang-format and clang-tidy
-#              (48 MB); without them these tests are left out
+#   --tests    also what tests look at pages with, tidy and a browser without a window (65 MB to download), clang-format and clang-tidy
+#              (48 MB), and Slurm and sshd, which tests start on hosts of their own (6 MB; not where systemd would start them on this machine, too);
+#              without them these tests are left out
 #
 #   DINOXX_CACHE  where LibTorch is kept for all checkouts, by default ~/.cache/dinoxx
 #   TORCH_ROOT    another LibTorch (a folder that holds torch/lib and torch/include): nothing is downloaded
@@ -23,7 +24,7 @@ for argument in "$@"; do
     --cpu) kind=cpu ;;
     --no-apt) use_apt=no ;;
     --tests) tests=yes ;;
-    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     *) echo "setup: unknown option '$argument'; known are --cuda, --cpu, --no-apt and --tests" >&2; exit 2 ;;
   esac
 done
@@ -64,6 +65,16 @@ tidy                           cmd:tidy
 chromium-headless-shell        cmd:chromium-headless-shell|chromium|chromium-browser|google-chrome
 clang-format                   cmd:clang-format
 clang-tidy                     cmd:clang-tidy
+iproute2                       cmd:ip
+openssh-client                 cmd:ssh
+"
+# The same, of packages that start a service, or install another one that does. The tests need the programs and no service.
+service_packages="
+openssh-server                 cmd:sshd
+munge                          cmd:munged
+slurmctld                      cmd:slurmctld
+slurmd                         cmd:slurmd
+slurm-client                   cmd:srun
 "
 installed_by_dpkg() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 provided_otherwise() {
@@ -89,10 +100,18 @@ find_missing() {
 }
 find_missing "$packages"
 for_tests=()
+services=()
 if [ "$tests" = yes ]; then
   needed=("${missing[@]+"${missing[@]}"}")
   find_missing "$test_packages"
   for_tests=("${missing[@]+"${missing[@]}"}")
+  find_missing "$service_packages"
+  if [ ${#missing[@]} -gt 0 ] && [ -d /run/systemd/system ]; then
+    say "without ${missing[*]} the tests that need them are skipped. They are not installed here, as systemd would start them."
+  else
+    services=("${missing[@]+"${missing[@]}"}")
+    for_tests+=("${missing[@]+"${missing[@]}"}")
+  fi
   missing=("${needed[@]+"${needed[@]}"}")
 fi
 
@@ -123,9 +142,18 @@ if [ ${#missing[@]} -gt 0 ] || [ ${#for_tests[@]} -gt 0 ]; then
     if [ ${#missing[@]} -gt 0 ]; then
       apt_install "${missing[@]}" || die "apt-get could not install: ${missing[*]}. See its message above."
     fi
+    policy=/usr/sbin/policy-rc.d # Debian's way to say that an installation starts no service
+    end_policy() { ${as_root[@]+"${as_root[@]}"} rm -f $policy; }
+    if [ ${#services[@]} -gt 0 ] && [ ! -e $policy ]; then
+      trap end_policy EXIT
+      printf '#!/bin/sh\nexit 101\n' | ${as_root[@]+"${as_root[@]}"} tee $policy >/dev/null
+      ${as_root[@]+"${as_root[@]}"} chmod 755 $policy
+    fi
     for package in ${for_tests[@]+"${for_tests[@]}"}; do
       apt_install "$package" || say "without $package the tests that need it are skipped"
     done
+    [ -z "$(trap -p EXIT)" ] || end_policy
+    trap - EXIT
   elif [ ${#missing[@]} = 0 ]; then
     say "without ${for_tests[*]} the tests that need them are skipped"
   else
