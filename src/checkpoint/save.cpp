@@ -140,7 +140,7 @@ std::vector<SideFile> in_parts(SideFile file, int64_t limit) {
 fs::path save_checkpoint(Communicator& comm, const fs::path& checkpoints, int64_t step, const CheckpointTensors& tensors,
                          const std::vector<SideFile>& weights, nlohmann::json facts) {
   const std::string name = checkpoint_name(step);
-  const fs::path partial = checkpoints / ("." + name + ".partial"), final_path = checkpoints / name;
+  const fs::path partial = checkpoints / unfinished_name(step), final_path = checkpoints / name;
   const int rank = comm.rank(), size = comm.size();
   try {
     on_all_ranks(comm, [&] {

@@ -59,6 +59,22 @@ std::vector<fs::path> list_without_manifest(const fs::path& checkpoints) {
   return list_named(checkpoints, /*with_manifest=*/false);
 }
 
+std::string unfinished_name(int64_t step) {
+  return fmt::format(".{}.partial", checkpoint_name(step));
+}
+
+std::vector<int64_t> list_unfinished(const fs::path& checkpoints) {
+  std::vector<int64_t> steps;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(checkpoints, code)) {
+    const std::string name = entry.path().filename().string();  // of a name that begins so, the stem is that of a checkpoint
+    const int64_t step = name.starts_with(".") ? checkpoint_step(fs::path(name.substr(1)).stem()) : -1;
+    if (step >= 0 && name == unfinished_name(step)) steps.push_back(step);
+  }
+  std::sort(steps.begin(), steps.end());
+  return steps;
+}
+
 std::optional<fs::path> latest_checkpoint(const fs::path& run) {
   const auto all = list_checkpoints(run / "checkpoints");
   return all.empty() ? std::nullopt : std::optional(all.back());

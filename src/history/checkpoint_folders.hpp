@@ -49,6 +49,10 @@ bool is_checkpoint(const std::filesystem::path& folder);
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& checkpoints);
 /// Folders with a checkpoint's name and no manifest: a removal that was interrupted, or a lost file. Oldest first.
 std::vector<std::filesystem::path> list_without_manifest(const std::filesystem::path& checkpoints);
+/// What a save that has not come to its end is called: ".step_00001000.partial".
+std::string unfinished_name(int64_t step);
+/// Steps of saves that were broken off, rising.
+std::vector<int64_t> list_unfinished(const std::filesystem::path& checkpoints);
 /// The newest of list_checkpoints() under `run`/checkpoints.
 std::optional<std::filesystem::path> latest_checkpoint(const std::filesystem::path& run);
 

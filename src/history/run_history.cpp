@@ -71,6 +71,10 @@ std::optional<fs::path> RunHistory::checkpoint_of(int64_t step) const {
   return std::nullopt;
 }
 
+std::vector<int64_t> RunHistory::unfinished_saves() const {
+  return list_unfinished(checkpoints_folder());
+}
+
 RunJournal RunHistory::journal() const {
   return has_metrics() ? read_journal(read_text(metrics_file())) : RunJournal{};
 }

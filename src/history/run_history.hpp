@@ -44,6 +44,7 @@ class RunHistory {
   std::vector<SavedCheckpoint> checkpoints() const;  ///< oldest first
   std::optional<std::filesystem::path> newest_checkpoint() const;
   std::optional<std::filesystem::path> checkpoint_of(int64_t step) const;  ///< nothing when that step has none
+  std::vector<int64_t> unfinished_saves() const;                           ///< steps, rising
   RunJournal journal() const;                                              ///< empty where there is none yet
   std::vector<std::filesystem::path> left_branches() const;                ///< folders below branches/, in the order of leaving
   int64_t branch() const;                                                  ///< number of the live branch: 0 until a start has gone back

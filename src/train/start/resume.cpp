@@ -133,6 +133,8 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
     if (origin.searched && origin.damaged.empty() && missing > step)
       log.say(fmt::format("note: {} tells of a checkpoint of step {}, which is not there; what it tells behind step {} is taken out",
                           history.metrics_file().string(), missing, step));
+    for (const int64_t unfinished : history.unfinished_saves())
+      log.say(fmt::format("note: the save of step {} was broken off; nothing of it is taken", unfinished));
     if (origin.from && !history.has_metrics())
       log.say(
           fmt::format("note: {} is not there: what the run did up to step {} is not in its record", history.metrics_file().string(), step));

@@ -125,7 +125,9 @@ TEST_F(RunHistoryTest, WhatWasSavedAndEvaluatedIsNotDoneAgain) {
 
 TEST_F(RunHistoryTest, PruningKeepsTheNewestAndThoseThatStay) {
   for (const int64_t step : {10, 15, 20, 25, 30}) save(step);
-  fs::create_directories(history_.checkpoints_folder() / ".step_00000035.partial");
+  for (const char* name : {".step_00000035.partial", ".step_35.partial", ".step_00000035.replaced", "step_00000036.partial"})
+    fs::create_directories(history_.checkpoints_folder() / name);
+  EXPECT_THAT(history_.unfinished_saves(), ElementsAre(35)) << "a name of the program's own";
   history_.prune(2, [](int64_t step) { return step % 20 == 0; });
   EXPECT_THAT(steps(), ElementsAre(20, 25, 30));
   EXPECT_FALSE(fs::exists(history_.checkpoints_folder() / ".step_00000035.partial"));
