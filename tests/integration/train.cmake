@@ -32,3 +32,8 @@ set_tests_properties(integration_documented PROPERTIES LABELS integration TIMEOU
 # Options and keys that messages name.
 add_test(NAME integration_advice COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/documented/advice_test.py $<TARGET_FILE:dinoxx> ${PROJECT_SOURCE_DIR})
 set_tests_properties(integration_advice PROPERTIES LABELS integration TIMEOUT 120)
+# The recipes of the 7B network, small.
+foreach(case policies stages)
+  add_test(NAME integration_vit7b_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/published.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_vit7b_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
+endforeach()
