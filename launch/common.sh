@@ -149,7 +149,8 @@ run_ranks() {
       fi
       ;;
     205) say "a machine does not answer any more (mpirun: 205); run the same command again" ;;
-    1[2-9][0-9]) say "a rank ended by signal $((code - 128)) ($(kill -l $((code - 128)) 2>/dev/null || echo unknown))" ;;
+    12[67]) say "mpirun could not start the program on one of the machines ($code)" ;;
+    129 | 1[3-9][0-9]) say "a rank ended by signal $((code - 128)) ($(kill -l $((code - 128)) 2>/dev/null || echo unknown))" ;;
   esac
   return "$code"
 }

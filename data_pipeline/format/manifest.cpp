@@ -145,16 +145,17 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
 fs::path data_folder(const fs::path& path) {
   constexpr const char* kAdvice = "Make a data folder with dinoxx pack --from-folder IMAGES --out DATA";
   std::error_code code;
-  if (!fs::exists(path, code)) fail(path.string(), "a data folder", "nothing there", kAdvice);
+  if (!fs::exists(path, code)) fail_usage(path.string(), "a data folder", "nothing there", kAdvice);
   if (fs::is_directory(path, code)) {
     if (!fs::exists(path / kManifestName, code) && fs::exists(path / ".partial", code)) {
-      fail(path.string(), "a data folder", "one that dinoxx pack has not finished", "Wait for it, or run the same command again");
+      fail_usage(path.string(), "a data folder", "one that dinoxx pack has not finished", "Wait for it, or run the same command again");
     }
     if (!fs::exists(path / kManifestName, code))
-      fail(path.string(), fmt::format("a data folder with {}", kManifestName), "a folder without it", kAdvice);
+      fail_usage(path.string(), fmt::format("a data folder with {}", kManifestName), "a folder without it", kAdvice);
     return path;
   }
-  if (path.extension() != ".json") fail(path.string(), fmt::format("a data folder or its {}", kManifestName), "another file", kAdvice);
+  if (path.extension() != ".json")
+    fail_usage(path.string(), fmt::format("a data folder or its {}", kManifestName), "another file", kAdvice);
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 

@@ -49,6 +49,7 @@ void on_all_ranks(Communicator& comm, const std::function<void()>& work) {
     failed = true;
     message = failure_text(error);
   }
+  if (comm.rank() != 0) message = fmt::format("rank {} on host {}: {}", comm.rank(), host_name(), message);
   at::Tensor first = at::full({1}, failed ? comm.rank() : comm.size(), at::kLong);
   comm.all_reduce(first, ReduceOp::kMin)->wait();
   const auto rank = static_cast<int>(first.item<int64_t>());
@@ -59,24 +60,31 @@ void on_all_ranks(Communicator& comm, const std::function<void()>& work) {
     std::memcpy(text.data_ptr<uint8_t>() + 1, message.data(), std::min<size_t>(message.size(), text_size - 2));
   }
   comm.broadcast(text, rank)->wait();
-  std::string what = reinterpret_cast<const char*>(text.data_ptr<uint8_t>() + 1);
-  if (rank != 0) what = fmt::format("rank {}: {}", rank, what);
+  const std::string what = reinterpret_cast<const char*>(text.data_ptr<uint8_t>() + 1);
   throw AgreedError(what, text.data_ptr<uint8_t>()[0] == 1 ? ExitCode::kUsage : ExitCode::kFailed);
 }
 
 void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what) {
-  const at::Tensor mine = at::full({1}, static_cast<int64_t>(text_hash(text)), at::kLong);
-  at::Tensor all = at::empty({comm.size()}, at::kLong);
+  // the host comes with the hash: programs that differ could not be asked for it afterwards
+  constexpr int64_t kHostWords = 8;
+  const at::Tensor mine = at::zeros({1 + kHostWords}, at::kLong);
+  mine[0] = static_cast<int64_t>(text_hash(text));
+  const std::string host = host_name();
+  std::memcpy(mine.data_ptr<int64_t>() + 1, host.data(), std::min(host.size(), kHostWords * sizeof(int64_t) - 1));
+  const at::Tensor all = at::empty({comm.size(), 1 + kHostWords}, at::kLong);
   comm.all_gather(all, mine)->wait();
-  std::vector<int> others;
+  const auto host_of = [&](int rank) { return std::string(reinterpret_cast<const char*>(all[rank].data_ptr<int64_t>() + 1)); };
+  std::map<std::string, std::vector<int>> others;
   for (int rank = 0; rank < comm.size(); ++rank)
-    if (all[rank].item<int64_t>() != all[0].item<int64_t>()) others.push_back(rank);
-  if (!others.empty())
-    throw AgreedError(
-        fmt::format("{}: expected the same on all ranks, found a different one from rank 0's on ranks {}. Give every rank the "
-                    "same program, files and command line.",
-                    what, fmt::join(others, ", ")),
-        ExitCode::kFailed);
+    if (all[rank][0].item<int64_t>() != all[0][0].item<int64_t>()) others[host_of(rank)].push_back(rank);
+  if (others.empty()) return;
+  std::vector<std::string> found;
+  for (const auto& [name, ranks] : others) found.push_back(fmt::format("{} (host {})", fmt::join(ranks, ", "), name));
+  throw AgreedError(
+      fmt::format("{}: expected the same on all ranks, found a different one from rank 0's (host {}) on ranks {}. Give every rank "
+                  "the same program, files and command line.",
+                  what, host_of(0), fmt::join(found, ", ")),
+      ExitCode::kUsage);
 }
 
 void check_ranks_agree(Communicator& comm, const at::Tensor& flat, const std::string& what, int64_t step, int part) {

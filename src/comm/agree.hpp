@@ -22,11 +22,12 @@ class AgreedError : public Error {
 };
 
 /// Runs `work` on this rank; when it throws on any rank, every rank throws an AgreedError with message and exit code of the lowest failing
-/// rank. Without it the ranks whose part went well would wait in the next collective for ever. Collective.
+/// rank, which is named with its host where it is not rank 0. Without it the ranks whose part went well would wait in the next collective
+/// for ever. Collective.
 void on_all_ranks(Communicator& comm, const std::function<void()>& work);
 
-/// AgreedError naming the ranks that see another text than rank 0: different configurations, data or programs must not train together.
-/// Collective.
+/// AgreedError (usage) naming the ranks that see another text than rank 0, with their hosts: different configurations, data or programs
+/// must not train together. Collective.
 void ranks_must_agree(Communicator& comm, const std::string& text, const std::string& what);
 
 /// Error naming step and ranks when the ranks' tensors differ in any bit (64-bit hash, gathered; of a tensor on a GPU word_hash()). Only

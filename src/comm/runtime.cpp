@@ -1,12 +1,14 @@
 #include "dinoxx/comm/runtime.hpp"
 
 #include <mpi.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <string_view>
 #include <utility>
 
 #include "dinoxx/base/error.hpp"
@@ -24,6 +26,16 @@ int number_in(const char* variable) {
   char* end = nullptr;
   const long number = std::strtol(text, &end, 10);
   return end != text && *end == '\0' && number >= 0 ? static_cast<int>(number) : -1;
+}
+
+// Under srun without PMI the MPI library ends the process in its own words.
+void refuse_no_pmi(const LaunchedTasks& tasks) {
+  if (tasks.count <= 1 || std::string_view(tasks.variable) != "SLURM_STEP_NUM_TASKS") return;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (std::string_view(*variable).starts_with("PMI")) return;
+  fail_usage("MPI start-up",
+             fmt::format("{} ranks ({}={}) with PMI, by which they find each other", tasks.count, tasks.variable, tasks.count),
+             "no PMI in the environment", "Start with srun --mpi=pmix (srun --mpi=list says what there is)");
 }
 
 }  // namespace
@@ -47,6 +59,7 @@ MpiRuntime::MpiRuntime(int* argc, char*** argv) {
   if (already) fail("MpiRuntime", "MPI not yet initialised", "a second runtime", "Create one in main and pass it on");
 
   int provided = MPI_THREAD_SINGLE;
+  refuse_no_pmi(tasks);
   MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided);
   initialized_ = true;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "comm/agree.hpp"
 #include "comm/gather.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
@@ -33,12 +34,14 @@ SyncGroups make_sync_groups(const std::string& sync, const std::string& within, 
   if (within == "all") return {std::move(gradients), make_self_communicator(), sharing, columns};
   const std::vector<std::string> nodes = gather_texts(control, node);
   const std::vector<std::vector<int>> by_node = ranks_by_node(nodes);
-  for (const std::vector<int>& ranks : by_node)
-    if (ranks.size() != by_node.front().size())
-      fail_usage("parallel.shard_within = node", "the same number of ranks on every node",
-                 fmt::format("{} on {} and {} on {}", by_node.front().size(), nodes[static_cast<size_t>(by_node.front().front())],
-                             ranks.size(), nodes[static_cast<size_t>(ranks.front())]),
-                 "Start as many on each, or share over all ranks (parallel.shard_within = all)");
+  on_all_ranks(control, [&] {
+    for (const std::vector<int>& ranks : by_node)
+      if (ranks.size() != by_node.front().size())
+        fail_usage("parallel.shard_within = node", "the same number of ranks on every node",
+                   fmt::format("{} on {} and {} on {}", by_node.front().size(), nodes[static_cast<size_t>(by_node.front().front())],
+                               ranks.size(), nodes[static_cast<size_t>(ranks.front())]),
+                   "Start as many on each, or share over all ranks (parallel.shard_within = all)");
+  });
   const int rank = gradients->rank();
   for (size_t n = 0; n < by_node.size(); ++n) {
     const auto place = std::ranges::find(by_node[n], rank);

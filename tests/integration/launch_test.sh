@@ -102,6 +102,8 @@ echo '{"steps": 4}' >"$work/run/complete.json"  # of an earlier run
 train "mpirun that aborted with 0" 1 "the run is not complete"
 fake_mpirun <<<'echo "{}" >"$RUN/complete.json"'
 train "mpirun that ended with 0" 0 ""
+fake_mpirun <<<'exit 127'
+train "a program that cannot be started" 127 "could not start the program"
 fake_mpirun <<<'echo "{}" >"$RUN/complete.json"; exit 1'
 train "a failure stays one" 1 ""
 fake_mpirun <<<'touch "$THERE"; for _ in $(seq 300); do sleep 0.1; done'  # dies of the signal, as before it catches any
@@ -119,6 +121,8 @@ train "a signal before there are ranks is sent again" 85 "" TERM
 # ---------------------------------------------------------------- several hosts: what mpirun of launch/cluster.sh is told
 printf 'a slots=2\nb slots=2\n' >"$work/hosts"
 fake_mpirun <<<'echo "$*" >"$THERE"; echo "${NCCL_SOCKET_IFNAME:-}" >>"$THERE"'
+{ echo '#!/usr/bin/env bash'; echo 'echo "$*" >>"$THERE.asked"; [ "${DOWN:-none}" != "${*: -2:1}" ] || { echo "ssh: no route to $DOWN"; exit 255; }; exit "${ANSWER:-0}"'; } >"$work/bin/ssh"
+chmod +x "$work/bin/ssh"
 cluster() { # cluster OPTION...: words in $work/there
   PATH=$work/bin:$PATH THERE=$work/there bash "$source_dir/launch/cluster.sh" -f "$work/hosts" "$@" eval --out x
 }
@@ -131,3 +135,19 @@ grep -q '^ib0$' "$work/there" || { cat "$work/there"; echo "FAILED: cluster.sh: 
 env -u NCCL_SOCKET_IFNAME PATH="$work/bin:$PATH" THERE="$work/there" bash "$source_dir/launch/cluster.sh" -f "$work/hosts" -i 10.0.0.0/24 eval --out x
 grep -q 'NCCL_SOCKET_IFNAME' "$work/there" && { cat "$work/there"; echo "FAILED: cluster.sh: NCCL knows no address ranges"; exit 1; }
 echo "ok: cluster.sh carries what GPUs' libraries are told to every host"
+grep -q -- "-o ConnectTimeout=10 a " "$work/there.asked" && grep -q " b " "$work/there.asked" || { cat "$work/there.asked"; echo "FAILED: not all hosts were asked"; exit 1; }
+# refused WORDS OPTION...: exit code 2 in front of mpirun
+refused() {
+  local words=$1 code=0
+  shift
+  rm -f "$work/there"
+  cluster "$@" >"$work/log" 2>&1 || code=$?
+  expect "$words" 2 "$code"
+  grep -q -- "$words" "$work/log" || { cat "$work/log"; echo "FAILED: cluster.sh: '$words' was not said"; exit 1; }
+  [ ! -e "$work/there" ] || { echo "FAILED: mpirun was started"; exit 1; }
+}
+refused "at most the 4 slots of the hostfile .*, found 5" -n 5
+DOWN=b refused "host b cannot be reached: ssh: no route to b"
+ANSWER=99 refused "host a: expected the program at $DINOXX, found none"
+DINOXX_MPIRUN_OPTIONS=--oversubscribe cluster -n 5
+DINOXX_MPIRUN_OPTIONS="--mca plm_rsh_agent x" DOWN=b cluster # asked by other means, or not at all

@@ -7,7 +7,10 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "apps/build_info.hpp"
 #include "base/failure.hpp"
+#include "base/json_text.hpp"
+#include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "kernels/cpu_level.hpp"
@@ -31,7 +34,7 @@ int run_under_mpi(MpiRuntime& mpi, const std::function<int()>& work) {
   } catch (const std::exception& error) {
     text = failure_text(error, "unexpected failure: ");
   }
-  fmt::print(stderr, "dinoxx: {}{}\n", mpi.size() > 1 ? fmt::format("rank {}: ", mpi.rank()) : "", text);
+  fmt::print(stderr, "dinoxx: {}{}\n", mpi.size() > 1 ? fmt::format("rank {} on host {}: ", mpi.rank(), host_name()) : "", text);
   std::fflush(stderr);
   if (mpi.size() > 1) mpi.abort(code);
   return code;
@@ -41,6 +44,7 @@ int run_with_mpi(int argc, char** argv, const std::function<void(MpiRuntime&, Co
   MpiRuntime mpi(&argc, &argv);
   return run_under_mpi(mpi, [&] {
     const auto comm = mpi.make_communicator();
+    ranks_must_agree(*comm, json_text(build_info()), "program");  // the next call of another one may be another
     work(mpi, *comm);
     return static_cast<int>(ExitCode::kDone);
   });

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include "apps/build_info.hpp"
 #include "apps/commands.hpp"
 #include "base/machine.hpp"
@@ -46,15 +44,6 @@ doctor::Options parse(int argc, char** argv, std::string& help) {
   return options;
 }
 
-// Under srun without PMI the MPI library ends the process in its own words.
-void refuse_no_pmi(const LaunchedTasks& tasks) {
-  if (tasks.count == 1 || std::string_view(tasks.variable) != "SLURM_STEP_NUM_TASKS") return;
-  for (char** variable = environ; *variable != nullptr; ++variable)
-    if (std::string_view(*variable).starts_with("PMI")) return;
-  fail("MPI start-up", fmt::format("{} ranks ({}={}) with PMI, by which they find each other", tasks.count, tasks.variable, tasks.count),
-       "no PMI in the environment", "Start with srun --mpi=pmix (srun --mpi=list says what there is)");
-}
-
 }  // namespace
 
 int run_doctor(int argc, char** argv) {
@@ -69,7 +58,6 @@ int run_doctor(int argc, char** argv) {
   watch.begin("the start of MPI", options.patience);
   std::optional<MpiRuntime> mpi;
   try {
-    refuse_no_pmi(tasks);
     mpi.emplace(&argc, &argv);
   } catch (const Error& error) {
     throw Error(fmt::format("rank {} on host {}: {}", tasks.rank, host_name(), error.what()));

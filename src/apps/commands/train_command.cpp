@@ -4,6 +4,7 @@
 #include "apps/commands.hpp"
 #include "apps/eval_hook.hpp"
 #include "apps/plan_hook.hpp"
+#include "base/json_text.hpp"
 #include "base/machine.hpp"
 #include "base/signals.hpp"
 #include "comm/agree.hpp"
@@ -91,7 +92,6 @@ Line parse(int argc, char** argv) {
     fail_usage("--max-time", error.what(), fmt::format("\"{}\"", max_time), "See \"dinoxx train --help\"");
   }
   options.command_line = command_line(argc, argv);
-  options.build = build_info();
   return line;
 }
 
@@ -127,6 +127,8 @@ int run_train(int argc, char** argv) {
   return run_under_mpi(mpi, [&] {
     TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
     comms.node = host_name();
+    const nlohmann::json build = build_info();
+    ranks_must_agree(*comms.control, json_text(build), "program");  // the next call of another one may be another
     Line line;
     on_all_ranks(*comms.control, [&] { line = parse(argc, argv); });
     if (!line.answer.empty()) {
@@ -137,6 +139,7 @@ int run_train(int argc, char** argv) {
       if (mpi.rank() == 0) fmt::print("stopped before the first step ({}): there is nothing to save; the same command goes on\n", signal);
       return static_cast<int>(ExitCode::kStopped);
     }
+    line.options.build = build;
     line.options.cores = cores_of_rank(mpi.local_size());
     std::shared_ptr<Communicator> evaluation = mpi.make_communicator();
     if (!line.students.empty()) {

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "base/json_text.hpp"
 #include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
@@ -99,7 +98,6 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
   });
   ranks_must_agree(comm, training_identity(inputs.config), "configuration");
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");
-  ranks_must_agree(comm, json_text(options.build), "program");
   return inputs;
 }
 

@@ -16,7 +16,7 @@ END
   for check in --check ''; do
     on_hosts --data "$work/data" --out run $check
     expect 2
-    says "rank 1: --out: expected a run folder on a file system that all hosts share"
+    says "rank 1 on host $(hostname): --out: expected a run folder on a file system that all hosts share"
     [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "expected one line of error"
     [ -z "$(ls -A host0 host1 | grep -v ':$')" ] || die "left behind: $(ls -A host0 host1)"
   done
@@ -24,14 +24,14 @@ END
   for check in --check ''; do
     on_hosts --data data --out "$work/run" $check
     expect 2
-    says "rank 1: --data"
+    says "rank 1 on host $(hostname): --data"
   done
   # as many other pictures under the same name
   "$dinoxx" pack --toy textures --count 240 --seed 4 --out host1/data >log 2>&1 || die "pack"
   for check in --check ''; do
     on_hosts --data data --out "$work/run" $check
-    expect 1
-    says "data set: expected the same on all ranks, found a different one from rank 0's on ranks 1"
+    expect 2
+    says "data set: expected the same on all ranks, found a different one from rank 0's (host $(hostname)) on ranks 1 (host $(hostname))"
     [ -e run ] && die "a run folder was made"
   done
   rm -r host1/data
@@ -46,17 +46,17 @@ END
   cp second/checkpoints/step_00000008/teacher.safetensors host1/
   for check in --check ''; do
     on_hosts --data "$work/data" --out "$work/run" --model.init_from teacher.safetensors $check
-    expect 1
+    expect 2
     says "model.init_from, teacher.safetensors: expected the same on all ranks"
     on_hosts --data "$work/data" --out "$work/run" --train.method distill --teacher.distill teacher.safetensors $check
-    expect 1
+    expect 2
     says "teacher.distill, teacher.safetensors: expected the same on all ranks"
     [ -e run ] && die "a run folder was made"
   done
   rm host1/teacher.safetensors
   on_hosts --data "$work/data" --out "$work/run" --model.init_from teacher.safetensors --check
   expect 2
-  says "rank 1: model.init_from"
+  says "rank 1 on host $(hostname): model.init_from"
   # what a resume does not read may be gone
   run 1 "${base[@]}" --model.init_from host0/teacher.safetensors --train.method dinov2 --train.length 4it --out resumed
   expect 0

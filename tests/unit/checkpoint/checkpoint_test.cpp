@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/files.hpp"
+#include "base/machine.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
@@ -246,7 +247,23 @@ TEST(OnAllRanks, CarriesTheExitCode) {
       FAIL();
     } catch (const Error& error) {
       EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
-      EXPECT_STREQ(error.what(), "rank 1: this: expected that, found those. Change it.");
+      EXPECT_EQ(error.what(), "rank 1 on host " + host_name() + ": this: expected that, found those. Change it.");
+    }
+  });
+}
+
+TEST(RanksMustAgree, NamesRanksAndHosts) {
+  run_thread_ranks(3, [](std::shared_ptr<Communicator> comm) {
+    ranks_must_agree(*comm, "the same", "a word");
+    try {
+      ranks_must_agree(*comm, comm->rank() == 0 ? "one" : "another", "a word");
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::kUsage);
+      EXPECT_THAT(error.what(),
+                  HasSubstr(fmt::format("a word: expected the same on all ranks, found a different one from rank 0's (host {0}) on "
+                                        "ranks 1, 2 (host {0}).",
+                                        host_name())));
     }
   });
 }

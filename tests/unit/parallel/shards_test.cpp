@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "gradient_suite.hpp"
@@ -121,7 +122,7 @@ TEST(SyncGroups, ShareOverAllRanksOrInsideANode) {
     EXPECT_EQ(groups("zero1", "node", std::to_string(rank)).shards, nullptr) << "one rank alone shares with nobody";
     EXPECT_THAT(
         [&] { groups("zero1", "node", rank < 4 ? "first" : "second"); },
-        ThrowsMessage<UsageError>(testing::AllOf(HasSubstr("parallel.shard_within = node"), HasSubstr("4 on first and 2 on second"))));
+        ThrowsMessage<AgreedError>(testing::AllOf(HasSubstr("parallel.shard_within = node"), HasSubstr("4 on first and 2 on second"))));
   });
 }
 

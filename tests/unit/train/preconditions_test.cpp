@@ -78,15 +78,15 @@ TEST(SharedFolder, OfItsOwnOnOneRankIsRefusedByRankAndHost) {
   const TemporaryFolder shared, other;
   const std::string message =
       agreed_refusal([&](Communicator& comm) { check_shared_folder(comm, comm.rank() == 2 ? other.path() : shared.path()); });
-  EXPECT_THAT(message,
-              AllOf(HasSubstr("rank 2: --out"), HasSubstr("all hosts share"), HasSubstr(host_name()), HasSubstr(other.path().string())));
+  EXPECT_THAT(message, AllOf(HasSubstr("rank 2 on host " + host_name() + ": --out"), HasSubstr("all hosts share"), HasSubstr(host_name()),
+                             HasSubstr(other.path().string())));
   EXPECT_EQ(shared.listing() + other.listing(), "");
 }
 
 TEST(SharedFolder, ThatIsNotThereOnOneRankIsRefused) {
   const TemporaryFolder shared;
   EXPECT_THAT(agreed_refusal([&](Communicator& comm) { check_shared_folder(comm, comm.rank() == 1 ? shared / "none" : shared.path()); }),
-              HasSubstr("rank 1: --out"));
+              HasSubstr("rank 1 on host " + host_name() + ": --out"));
   EXPECT_EQ(shared.listing(), "");
 }
 
