@@ -31,6 +31,7 @@ launch_mpirun() { salloc -Q -N "$nodes" --ntasks-per-node=$((ranks / nodes)) mpi
 
 every="ddp.all zero1.all zero2.all zero3.all zero1.node zero2.node zero3.node"
 some="zero2.all zero3.all zero2.node zero3.node"
+few="zero2.all zero3.node"
 # compare POLICIES HOW...: each policy on the hosts, by each launcher. With all ranks sharing, the bits are those of one host with as many ranks; inside nodes,
 # those of the first launcher. All are the training of one rank alone but for rounding.
 compare() {
@@ -62,7 +63,7 @@ hosts | ssh)
   printf '#!/bin/bash\n. %q/hosts.sh\nhost=$1\nshift\non "$host" sh -c "$*"\n' "$here" >agent
   chmod +x agent
   [ $case = hosts ] || start_ssh
-  case $case in hosts) compare "$every" hosts ;; ssh) compare "$some" ssh ;; esac
+  case $case in hosts) compare "$every" hosts ;; ssh) compare "$few" ssh ;; esac
   ;;
 slurm_*)
   nodes=${case#slurm_} ranks=$((2 * nodes))

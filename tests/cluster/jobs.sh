@@ -11,7 +11,7 @@ enter_cluster "$@"
 make_data
 start_hosts 3
 nodes=(--parallel.sync zero3 --parallel.shard_within node)
-long=(--train.length 300it --checkpoint.every 50it) # seconds: a stop comes long before the last step
+long=(--train.length 250it --checkpoint.every 50it) # seconds: a stop comes long before the last step
 brief=(--train.length 120it --checkpoint.every 20it)
 short=(--train.length 8it --checkpoint.every 4it)
 
@@ -45,15 +45,22 @@ case $case in
 under_slurm)
   start_slurm
   srun_on 2 2 "${training[@]}" "${long[@]}" "${nodes[@]}" --out whole
-  # put back into the queue by a job of more weight: saves, waits, goes on to the bits of a run that nobody disturbed; its evaluation comes behind it
+  # stopped as in front of its time limit, then put back into the queue by a job of more weight: saves each time, and goes on to the bits of a run that
+  # nobody disturbed; its evaluation comes behind it
   "$launch/slurm_submit.sh" -t "-p low --nodes=2 --time=5 --output=run.log" -e "-p low --ntasks-per-node=1 --time=5" small.cfg data run "${training[@]:5}" "${long[@]}" "${nodes[@]}" \
     --eval --protocol knn >log 2>&1 || die "slurm_submit.sh"
   job=$(sed -n 's/^training: job \([0-9]*\),.*/\1/p' log) evaluation=$(sed -n 's/^evaluation: job \([0-9]*\),.*/\1/p' log)
   wait_for_step run 2
+  scancel --batch --signal=USR1 "$job"
+  for _ in $(seq 600); do [ "$(grep -c "^step" run.log)" -ge 2 ] && grep -q "resumed from" run.log && break; sleep 0.1; done
+  cp run.log log
+  says "resumed from"
   high=$(sbatch --parsable -p high --nodes=3 --exclusive --wrap true)
   wait_for_job "$high" COMPLETED
-  ended "$job" run "start 1.*: got USR1" "stopped at step .*saved" "start 1.*: stopped (85); back into the queue" "start 2.*: nodes node\[1-2\], 4 ranks" "resumed from" "start 2.*: ended with exit code 0"
-  same_bits whole run 300
+  ended "$job" run "start 1.*: got USR1" "start 1.*: stopped (85); back into the queue" "start 2.*: nodes node\[1-2\], 4 ranks" "start 2.*: got USR1" \
+    "start 2.*: stopped (85); back into the queue" "start 3.*: nodes node\[1-2\], 4 ranks" "start 3.*: ended with exit code 0"
+  [ "$(grep -c "^stopped at step .*saved" log)" = 2 ] || die "expected two stops that saved"
+  same_bits whole run 250
   wait_for_job "$evaluation" COMPLETED
   [ -s run/eval/results.json ] || die "no evaluation behind the training"
   # saved by four ranks on two nodes, resumed by six on three under another policy
@@ -87,7 +94,7 @@ over_ssh)
   expect 85
   "${over_ssh[@]}" "${training[@]}" "${long[@]}" "${nodes[@]}" --out run >log 2>&1 || die "the same command again"
   says "resumed from"
-  same_bits whole run 300
+  same_bits whole run 250
   "${over_ssh[@]}" "${training[@]}" "${short[@]}" "${nodes[@]}" --out eight >log 2>&1 || die "eight steps"
   half eight wider
   printf '%s slots=1\n' "${hosts[@]}" >hostfile
