@@ -2,7 +2,7 @@
 # Nothing of it depends on a rank's batch, so that any number of ranks computes the same: the groups of masks are stated, KoLeo is left out. --out, length and
 # sharing are left to the case.
 training=("${base[@]}" --train.method dinov2 --loss.koleo_weight 0 --mask.group_size 2 --teacher.temp 0.07 --teacher.warmup_temp 0.07
-  --model.depth 3 --model.recompute yes --optim.warmup 2it --optim.freeze_last_layer 2it)
+  --model.depth 3 --model.recompute block --optim.warmup 2it --optim.freeze_last_layer 2it)
 # Ranks add in another order than one alone: sums of float32, each off by 2^-24 of its size. In six steps that becomes 3e-8 of the weights, 8e-8 of a loss
 # and 6e-7 of a gradient's norm (measured; the norm is of what nearly cancels). A gradient that lacks a rank or a bucket moves them by more than 1e-3.
 bound=5e-6

@@ -7,7 +7,7 @@ die_in_call=$5
 make_data
 
 # teacher and backbone are written in parts of 50 kB
-training=("${base[@]}" --train.method dinov2 --model.depth 3 --model.recompute yes --parallel.sync "$case" --checkpoint.part_size 0.00005 --checkpoint.keep 1
+training=("${base[@]}" --train.method dinov2 --model.depth 3 --model.recompute block --parallel.sync "$case" --checkpoint.part_size 0.00005 --checkpoint.keep 1
   --train.length 12it)
 
 # killed WHO CALL TEXT STEP: a run whose rank WHO dies in CALL of a file with TEXT in its path, in the save of step 8, goes on from STEP
