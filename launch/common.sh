@@ -45,8 +45,24 @@ dinoxx_program() {
   fi
 }
 
-# How many GPUs nvidia-smi lists.
-gpus_here() { nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true; }
+# How many GPUs a program may use: those that nvidia-smi lists or, of these, those in CUDA_VISIBLE_DEVICES, up to the first that is none, as CUDA reads it.
+gpus_here() {
+  local listed count=0 gpu
+  listed=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
+  if [ "$listed" -eq 0 ] || [ -z "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    echo "$listed"
+    return
+  fi
+  for gpu in ${CUDA_VISIBLE_DEVICES//,/ }; do
+    case $gpu in
+      GPU-* | MIG-*) ;;
+      *[!0-9]*) break ;;
+      *) [ "$gpu" -lt "$listed" ] || break ;;
+    esac
+    count=$((count + 1))
+  done
+  echo "$count"
+}
 
 # choose_ranks PROGRAM: for work that a small machine does, into `ranks` and `device`: one or two ranks on as many GPUs; else two on the CPU, which has to be
 # asked for where the machine has GPUs and the program was built without CUDA.

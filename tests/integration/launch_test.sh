@@ -78,6 +78,10 @@ chosen() { # chosen GPUS with|without
 expect "no GPU" "2 auto" "$(chosen 0 without)"
 expect "one GPU" "1 auto" "$(chosen 1 with)"
 expect "eight GPUs" "2 auto" "$(chosen 8 with)"
+for visible in "3:1 auto" "GPU-1234:1 auto" ":2 auto" "0,1:2 auto" "-1:2 auto" "0,9,1:1 auto"; do
+  expect "eight GPUs, CUDA_VISIBLE_DEVICES=${visible%:*}" "${visible#*:}" "$(export CUDA_VISIBLE_DEVICES=${visible%:*}; chosen 8 with)"
+done
+[ "$(PATH=$work/bin:$PATH; source "$source_dir/launch/common.sh"; CUDA_VISIBLE_DEVICES='' gpus_here)" = 0 ] || { echo "FAILED: GPUs although none is visible"; exit 1; }
 expect "GPUs that the program cannot use" "2 cpu" "$(chosen 1 without)"
 grep -q "install nvcc" "$work/log" || { cat "$work/log"; echo "FAILED: why the CPU is used is not said"; exit 1; }
 rm "$work/bin/nvidia-smi"

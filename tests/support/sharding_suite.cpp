@@ -187,6 +187,11 @@ void check_prototypes_by_columns(const NewCommunicator& comm, int ranks_of_node,
   equal_to_ddp(comm, deeper(one), {{"zero2/columns"}, {"zero3/columns"}}, ranks_of_node, 4);
 }
 
+void check_network_with_batch_norms(const NewCommunicator& comm) {
+  const std::string small = "[model]\narch = resnet18\ndim = auto\n[views]\nglobal_size = 8\nlocal_count = 0\n[train]\nbucket_mb = 4\n";
+  equal_to_ddp(comm, {"resnet18", small}, {{"zero1"}, {"zero2"}}, 0, 2);
+}
+
 void check_other_types(const NewCommunicator& comm) {
   for (const Way& way : kWays) {
     SCOPED_TRACE(way.name());

@@ -27,6 +27,8 @@ void check_every_policy_equals_ddp(const NewCommunicator& comm, const ShardingCa
 void check_sharing_within_nodes(const NewCommunicator& comm, int ranks_of_node, const ShardingCase& one);
 /// The same where the ranks (of a node) share the prototypes by columns.
 void check_prototypes_by_columns(const NewCommunicator& comm, int ranks_of_node, const ShardingCase& one);
+/// A ResNet, whose running statistics every rank has.
+void check_network_with_batch_norms(const NewCommunicator& comm);
 /// float32 and bfloat16 networks.
 void check_other_types(const NewCommunicator& comm);
 /// Calls and bytes of a step, counted, are those of the policy, and each rank holds what the policy says.

@@ -21,6 +21,9 @@ TEST(ThreadSharding, EveryPolicyEqualsDdp) {
   for (const ShardingCase& one : sharding_cases())
     on_ranks([&](const NewCommunicator& comm) { check_every_policy_equals_ddp(comm, one); }, {1, 3});  // mpi_sharding: 1 to 4
 }
+TEST(ThreadSharding, ANetworkWithBatchNormsEqualsDdp) {
+  on_ranks(check_network_with_batch_norms, {2});
+}
 TEST(ThreadSharding, Float32AndBfloat16) {
   on_ranks(check_other_types);
 }
