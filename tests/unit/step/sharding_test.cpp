@@ -43,7 +43,7 @@ TEST(ThreadSharding, NodesThatShareEqualDdp) {
 }
 TEST(ThreadSharding, PrototypesByColumnsEqualDdp) {
   for (const ShardingCase& one : cases_with_prototypes())
-    on_ranks([&](const NewCommunicator& comm) { check_prototypes_by_columns(comm, 0, one); }, {3});  // mpi_sharding: 1 to 4
+    on_ranks([&](const NewCommunicator& comm) { check_prototypes_by_columns(comm, 0, one); }, {3});  // mpi_sharding: 2 and 4
 }
 TEST(ThreadSharding, PrototypesByColumnsWithinNodesEqualDdp) {
   for (const ShardingCase& one : cases_with_prototypes())
