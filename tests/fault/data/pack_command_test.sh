@@ -38,7 +38,7 @@ expect 0 "100 images" pack --toy textures --count 100 --out data --overwrite --s
 nothing_but "data "
 expect 0 "weave" info --data data
 expect 0 "verified 100 images: 0 problems" info --data data --verify
-expect 1 "nothing there" info --data nowhere
+expect 2 "nothing there" info --data nowhere
 expect 2 "a run folder" info --run nowhere
 expect 0 "HDF5" info
 printf 'x' | dd of=data/shard-00000.h5 bs=1 seek=40000 conv=notrunc status=none
