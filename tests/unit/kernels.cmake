@@ -21,7 +21,7 @@ list(FILTER packed EXCLUDE REGEX absent)
 file(GLOB packed_kernels ${PROJECT_SOURCE_DIR}/src/ops/packed/*.cu ${PROJECT_SOURCE_DIR}/src/ops/pixels/*.cu)
 set_source_files_properties(${packed_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas SKIP_PRECOMPILE_HEADERS ON)
 dinoxx_test(unit_cuda_blocks TORCH SOURCES model/packed_test.cpp model/packed_networks_test.cpp ${packed} ${packed_kernels} ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu/stream.cpp
-  DEPS dinoxx_model dinoxx_test_golden LABELS unit)
+  DEPS dinoxx_model dinoxx_test_golden LABELS unit TIMEOUT 300)
 target_include_directories(unit_cuda_blocks BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/support/cuda_on_cpu)
 # The losses as a GPU runs them, likewise.
 include(${PROJECT_SOURCE_DIR}/tests/golden/support.cmake)

