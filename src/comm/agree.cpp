@@ -79,6 +79,7 @@ void ranks_must_agree(Communicator& comm, const std::string& text, const std::st
     if (all[rank][0].item<int64_t>() != all[0][0].item<int64_t>()) others[host_of(rank)].push_back(rank);
   if (others.empty()) return;
   std::vector<std::string> found;
+  found.reserve(others.size());
   for (const auto& [name, ranks] : others) found.push_back(fmt::format("{} (host {})", fmt::join(ranks, ", "), name));
   throw AgreedError(
       fmt::format("{}: expected the same on all ranks, found a different one from rank 0's (host {}) on ranks {}. Give every rank "
