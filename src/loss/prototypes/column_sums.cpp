@@ -146,7 +146,7 @@ at::Tensor weighted_sums(const Scores& logits, const at::Tensor& weight) {
   const at::ScalarType wide = wide_type(logits.rows());
   const at::Tensor& rows = logits.rows();
   if (logits.prototypes().defined()) {  // the last layer is linear
-    const at::Tensor x = rows.to(wide), sum = weight.defined() ? x.t().mv(weight) : x.sum(0);
+    const at::Tensor x = rows.to(wide), sum = weight.defined() ? x.t().mv(weight) : x.size(0) == 1 ? x[0] : x.sum(0);
     return logits.prototypes().to(wide).mv(sum);
   }
   if (!weight.defined()) return rows.sum(0, false, wide);

@@ -79,6 +79,7 @@ OTHERS = {"cmake": "builds and installs the program that runs here; integration_
           "build/golden/bin/python": "writes golden values, which the golden tests read", "build/release/tests/unit/unit_method": "writes a page, which unit_method holds to the table"}
 # Lines that are not run even so.
 LEFT_OUT = {r"\bDAVIS\b": "needs DAVIS 2017, which has a licence of its own", r"build/\S*tests/bench/": "figures by hand; bench programs are built by every test run",
+            r"--loss\.rows_at_once 256": "figures by hand; unit_losses holds what it computes",
             r"tests/golden/make_\w+\.py|build/tests/golden/|build/release/tests/golden/": "golden values; the golden tests read them", r"^tests/mutation\.py": "takes hours; unit_mutation",
             r"^srun ": "needs Slurm", r"\bfirst-hour\b": "needs a CUDA build and a GPU; fakegpu_first_ten_minutes"}
 OTHER_SHIM = r"""
