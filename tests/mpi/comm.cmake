@@ -15,5 +15,7 @@ add_startup_test(alone "<self rank 0 of 1, local 0 of 1, sum of ranks 0>" ${alon
 add_startup_test(mpirun_one "<self rank 0 of 1, local 0 of 1, sum of ranks 0>" ${mpirun} -n 1 $<TARGET_FILE:mpi_runtime_probe>)
 add_startup_test(mpirun_three "<mpi rank 2 of 3, local 2 of 3, sum of ranks 3>" ${mpirun} -n 3 $<TARGET_FILE:mpi_runtime_probe>)
 add_startup_test(foreign_launcher "MPI start-up: expected 4 ranks \\(SLURM_STEP_NUM_TASKS=4\\), found MPI counts 1 rank\\(s\\).*srun --mpi=pmix"
+  ${alone} SLURM_STEP_NUM_TASKS=4 PMI_OF_ANOTHER_KIND=1 $<TARGET_FILE:mpi_runtime_probe>)
+add_startup_test(no_pmi "MPI start-up: expected 4 ranks \\(SLURM_STEP_NUM_TASKS=4\\) with PMI.*found no PMI in the environment.*srun --mpi=pmix"
   ${alone} SLURM_STEP_NUM_TASKS=4 $<TARGET_FILE:mpi_runtime_probe>)
 add_startup_test(abort_ends_all "<code 85>" sh -c "\"$@\" || echo \"<code $?>\"" sh ${mpirun} -n 3 $<TARGET_FILE:mpi_runtime_probe> abort)
