@@ -14,9 +14,14 @@ training+=(--train.length ${length}it --checkpoint.every 0)
 
 # train HOW NAME SYNC WITHIN: a run of that name, and what it says of hosts and sharing
 train() {
-  local how=$1 name=$2 sync=$3 within=$4 shared=$ranks on="on $nodes hosts"
-  code=0
-  launch_"$how" "${training[@]}" --parallel.sync "$sync" --parallel.shard_within "$within" --out "$name" >log 2>&1 || code=$?
+  local how=$1 name=$2 sync=$3 within=$4 shared=$ranks on="on $nodes hosts" try
+  # Under srun the MPI library crashed in two starts of some hundred, on a busy machine, before the program's first line: see docs/clusters.md
+  for try in 1 2 3; do
+    code=0
+    launch_"$how" "${training[@]}" --parallel.sync "$sync" --parallel.shard_within "$within" --out "$name" >log 2>&1 || code=$?
+    if [ "$how" != srun ] || [ $code != 139 ] || grep -q "^dinoxx train" log; then break; fi
+    echo "$name: MPI crashed at start-up under srun, try $try"
+  done
   expect 0
   [ "$how" != one ] || on="on 1 host"
   [ "$within" = all ] || shared=$((ranks / nodes))
