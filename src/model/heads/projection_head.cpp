@@ -11,11 +11,6 @@ namespace {
 
 constexpr uint64_t kHeadParameters = 4096;  // more than any head has
 
-template <class... Fs>
-struct Overloaded : Fs... {
-  using Fs::operator()...;
-};
-
 }  // namespace
 
 MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype)
@@ -91,9 +86,8 @@ void ProjectionHead::initialize(uint64_t seed, int number) {
 }
 
 at::Tensor ProjectionHead::forward(const at::Tensor& x, bool training) const {
-  return std::visit(
-      Overloaded{[&](const DinoHead& head) { return head.forward(x); }, [&](const MlpHead& head) { return head.forward(x, training); }},
-      head_);
+  if (const auto* dino = std::get_if<DinoHead>(&head_)) return dino->forward(x);
+  return std::get<MlpHead>(head_).forward(x, training);
 }
 
 const DinoHead& ProjectionHead::with_prototypes() const {
