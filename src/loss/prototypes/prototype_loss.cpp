@@ -58,7 +58,9 @@ class PrototypeLoss : public torch::autograd::Function<PrototypeLoss> {
                             const Scores& student, const Scores& teacher, int64_t dim, const LossOfPart& loss, at::Tensor* figures) {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     const bool factored = student.prototypes().defined(), wanted = rows.requires_grad() || prototypes.requires_grad();
-    const int64_t all = rows.size(dim), step = std::min(student.indices_at_once(dim), teacher.indices_at_once(dim));
+    // logits that are there have one gradient, and so one part
+    const int64_t all = rows.size(dim), at_once = student.indices_at_once(dim),
+                  step = factored ? std::min(at_once, teacher.indices_at_once(dim)) : at_once;
     std::optional<FactorGradients> factors;
     if (wanted && factored) factors.emplace(student);
     at::Tensor of_logits;

@@ -128,6 +128,17 @@ TEST(Scores, PartsAreTheWhole) {
   ops::set_fused(true);
 }
 
+// Logits that are there beside a teacher's in parts: their gradient is whole.
+TEST(Scores, AStudentsLogitsBesideATeachersParts) {
+  const at::Tensor target = uniform("target", {kPatches, kWidth}), prototypes = uniform("prototypes", {kPrototypes, kWidth});
+  const auto gradient = [&](const Scores& teacher) {
+    const at::Tensor student = uniform("student", {kPatches, kPrototypes}).set_requires_grad(true);
+    patch_loss(student, teacher, running_centre(at::kDouble), at::ones({kPatches}, at::kDouble), 0.1, 0.05, 3).loss.backward();
+    return student.grad();
+  };
+  expect_near("gradient", gradient({target, prototypes, 2}), gradient(target.matmul(prototypes.t())), 1e-12);
+}
+
 // So many rows are made at once and no more: the largest part that the loss sees.
 TEST(Scores, RowsAtOnce) {
   const at::Tensor rows = at::zeros({kViews, kBatch, kWidth}), prototypes = at::zeros({kPrototypes, kWidth});
