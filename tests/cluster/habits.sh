@@ -5,10 +5,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/hosts.sh"
 enter_cluster "$@"
-. "$here/slurm.sh"
-. "$here/../integration/train/common.sh"
 . "$here/runs.sh"
-make_data
 sharded=("${training[@]}" --train.length 8it --parallel.sync zero3)
 
 # refused WORDS COMMAND...: exit code 2 within 20 seconds, one error that says WORDS; no run is begun

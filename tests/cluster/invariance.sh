@@ -5,10 +5,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/hosts.sh"
 enter_cluster "$@"
-. "$here/slurm.sh"
-. "$here/../integration/train/common.sh"
 . "$here/runs.sh"
-make_data
 length=6
 training+=(--train.length ${length}it --checkpoint.every 0)
 

@@ -5,10 +5,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/hosts.sh"
 enter_cluster "$@"
-. "$here/slurm.sh"
-. "$here/../integration/train/common.sh"
 . "$here/runs.sh"
-make_data
 start_hosts 3
 nodes=(--parallel.sync zero3 --parallel.shard_within node)
 long=(--train.length 250it --checkpoint.every 50it) # seconds: a stop comes long before the last step

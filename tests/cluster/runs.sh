@@ -1,6 +1,9 @@
-# The training that the scripts of this folder start, and how two of its runs are compared. Sourced behind ../integration/train/common.sh.
+# The training that the scripts of this folder start, and how two of its runs are compared. Sourced inside the cluster, with the folder in $here.
 # Nothing of it depends on a rank's batch, so that any number of ranks computes the same: the groups of masks are stated, KoLeo is left out. --out, length and
 # sharing are left to the case.
+. "$here/slurm.sh"
+. "$here/../integration/train/common.sh"
+make_data
 training=("${base[@]}" --train.method dinov2 --loss.koleo_weight 0 --mask.group_size 2 --teacher.temp 0.07 --teacher.warmup_temp 0.07
   --model.depth 3 --model.recompute block --optim.warmup 2it --optim.freeze_last_layer 2it)
 # Ranks add in another order than one alone: sums of float32, each off by 2^-24 of its size. In six steps that becomes 3e-8 of the weights, 8e-8 of a loss
