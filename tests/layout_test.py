@@ -31,6 +31,7 @@ PUBLIC = {
     "eval/pretrained_backbone.hpp": "weights to a network",
     "loss/byol_loss.hpp": "loss",
     "loss/centre.hpp": "running centre of dino_loss and patch_loss",
+    "loss/coding_rate.hpp": "loss",
     "loss/dino_loss.hpp": "loss",
     "loss/gram.hpp": "loss",
     "loss/koleo.hpp": "loss",
@@ -38,6 +39,7 @@ PUBLIC = {
     "loss/nt_xent.hpp": "loss",
     "loss/patch_loss.hpp": "loss",
     "loss/scores.hpp": "logits, or their factors, of dino_loss and patch_loss",
+    "loss/sigreg.hpp": "loss",
     "loss/sinkhorn.hpp": "centre of dino_loss and patch_loss",
     "loss/supervised.hpp": "loss",
 }

@@ -8,11 +8,12 @@
 
 namespace dinoxx {
 
-/// What a random draw is for. Part of the counter, so that no two uses share numbers. Append only: the values are part of the resume contract.
+/// What a random draw is for. Part of the counter, so that no two uses share numbers. Append only: the values are part of the resume
+/// contract.
 enum class Purpose : uint16_t {
-  kOrder = 0,     ///< sample order
-  kCrop = 1,      ///< crop geometry and flip
-  kColor = 2,     ///< colour jitter, grayscale, solarise
+  kOrder = 0,  ///< sample order
+  kCrop = 1,   ///< crop geometry and flip
+  kColor = 2,  ///< colour jitter, grayscale, solarise
   kBlur = 3,
   kDropPath = 4,  ///< (position, view, block)
   kInit = 5,      ///< parameter initialisation: (parameter index, 0)
@@ -20,8 +21,9 @@ enum class Purpose : uint16_t {
   kSplit = 7,     ///< held-out part of train
   kEval = 8,
   kMask = 9,
-  kRope = 10,     ///< rotary augmentations: (step, first view and block)
-  kSizes = 11,    ///< resolution of a batch: (its first position, 0)
+  kRope = 10,        ///< rotary augmentations: (step, first view and block)
+  kSizes = 11,       ///< resolution of a batch: (its first position, 0)
+  kDirections = 12,  ///< directions of SIGReg: (step, direction)
 };
 
 /// Random numbers as a function of (seed, position, lane, purpose): Philox4x32-10 (Salmon et al., SC'11; Random123).

@@ -130,6 +130,9 @@ Condition sinkhorn() {
 Condition koleo() {
   return {"loss.koleo_weight is above 0", [](const Config& c) { return c.loss->koleo_weight.value_or(0) > 0; }};
 }
+Condition sigreg() {
+  return {"loss.sigreg_weight is above 0", [](const Config& c) { return c.loss->sigreg_weight.value_or(0) > 0; }};
+}
 Condition gram() {
   return {"gram.weight is above 0", has_gram};
 }

@@ -35,6 +35,7 @@ Condition shared_gradient();
 Condition running_centre();
 Condition sinkhorn();
 Condition koleo();
+Condition sigreg();
 Condition gram();
 Condition gram_or_moving_local_weight();
 Condition own_gram_teacher();

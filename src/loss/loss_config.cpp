@@ -40,6 +40,14 @@ std::vector<Field> loss_fields() {
                "loss.koleo_group", "0", "KoLeo: images among which neighbours are looked for; 0: a rank's batch, as released", count)),
       when({where::koleo()},
            field<loss, &LossConfig::koleo_top_k>("loss.koleo_top_k", "1", "KoLeo: nearest neighbours of an image", {1, 1024})),
+      field<loss, &LossConfig::coding_weight>("loss.coding_weight", "1", "weight of the coding rate", not_negative),
+      field<loss, &LossConfig::coding_eps>("loss.coding_eps", "0.5", "eps of the coding rate: smaller for small batches", {1e-6, 1e3}),
+      field<loss, &LossConfig::sigreg_weight>("loss.sigreg_weight", "auto",
+                                              "weight of SIGReg for each global view; lejepa: its share, of the prediction 1 less this",
+                                              not_negative),
+      when({where::sigreg()},
+           field<loss, &LossConfig::sigreg_directions>("loss.sigreg_directions", "256",
+                                                       "directions in which SIGReg looks, drawn anew for each step", {1, 1 << 16})),
   };
 }
 

@@ -13,6 +13,9 @@ struct LossConfig {
   int64_t rows_at_once = 0, sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
   Auto<double> patch_weight, koleo_weight;
   double temp = 0, local_weight = 0;
+  double coding_weight = 0, coding_eps = 0;
+  Auto<double> sigreg_weight;
+  int64_t sigreg_directions = 0;
   Auto<double> local_weight_end;  ///< auto: local_weight
   bool operator==(const LossConfig&) const = default;
 };

@@ -61,6 +61,7 @@ struct LossInputs {
   at::Tensor centre, patch_centre;   ///< running centres [K], [K']
   MaskInputs masks;
   int64_t global_views = 0;
+  uint64_t seed = 0, step = 0;  ///< for what a term draws
   StepValues values;
   Communicator* comm = nullptr;  ///< of the ranks whose batches make the whole batch
 };

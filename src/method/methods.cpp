@@ -14,10 +14,13 @@ Method dinov3_method();
 Method distill_method();
 Method byol_method();
 Method simclr_method();
+Method simdino_method();
+Method lejepa_method();
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> table = {
-      dino_method(), ibot_method(), dinov2_method(), dinov3_method(), distill_method(), byol_method(), simclr_method(),
+      dino_method(), ibot_method(),   dinov2_method(),  dinov3_method(), distill_method(),
+      byol_method(), simclr_method(), simdino_method(), lejepa_method(),
   };
   return table;
 }

@@ -19,7 +19,7 @@ struct MethodDefaults {
   double layer_decay = 1, patch_embed_lr = 1;
   double momentum = 0;  ///< of the teacher, for a million images
   std::string temp_changes = "epoch", centring = "centre";
-  double patch_weight = 0, koleo_weight = 0;
+  double patch_weight = 0, koleo_weight = 0, sigreg_weight = 0;
   int hidden_dim = 2048;
   int out_dim = 0;  ///< 0: by the number of images
   bool shared_head = true;

@@ -72,7 +72,7 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   // a backbone with batch statistics has neither stochastic depth nor drawn positions
   const bool drawn = training && !(input.averaged && backbone_->buffers().empty());
   const auto through = [&](const ProjectionHead& head, const at::Tensor& rows) {
-    return input.bottlenecks ? head.bottleneck(rows) : head.forward(rows, training);
+    return input.bottlenecks ? head.bottleneck(rows, training) : head.forward(rows, training);
   };
   const bool patches = input.patches || input.patch_mean || input.masked_rows.defined();
   std::vector<Crops> groups;
@@ -94,14 +94,14 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
     const at::Tensor rows = found.front().patches.flatten(0, 1);
     if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
     if (input.patch_mean) {
-      const at::Tensor in_front = heads_[patch_head_].head.bottleneck(rows);
+      const at::Tensor in_front = heads_[patch_head_].head.bottleneck(rows, training);
       out.patch_mean = in_front.mean(0, false, in_front.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
     }
   }
   const auto joined = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts); };
   const at::Tensor rows = joined(features);
   std::vector<at::Tensor> outputs{rows};
-  if (!heads_.front().head.buffers().empty()) outputs = features;
+  if (heads_.front().head.statistics_by_group()) outputs = features;
   for (at::Tensor& output : outputs) {
     output = through(heads_.front().head, output);
     if (input.predict && predictor_ >= 0) output = heads_[predictor_].head.forward(output, training);

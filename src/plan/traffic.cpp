@@ -137,14 +137,39 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
     all.push_back({"outputs of all ranks", Collective::kAllGather, 4 * table, parts});
     all.push_back({"outputs of all ranks, backward", Collective::kReduceScatter, 4 * table, parts});
   }
-  if (model.norms > 0) {
+  const auto both_ways = [&](const char* what, const char* backward, double numbers) {  // float32 of a rank
+    all.push_back({what, Collective::kAllGather, 4 * numbers * n, parts});
+    all.push_back({backward, Collective::kReduceScatter, 4 * numbers * n, parts});
+  };
+  if (has_term(spec, "coding_rate")) both_ways("rows for the coding rate", "rows for the coding rate, backward", globals * images * width);
+  if (has_term(spec, "sigreg")) {
+    // the real and the imaginary part of the characteristic function at 17 points along each direction
+    const double views = has_term(spec, "dino") ? globals : static_cast<double>(spec.student_views());
+    both_ways("characteristic functions", "characteristic functions, backward",
+              2 * 17 * views * static_cast<double>(loss.sigreg_directions));
+  }
+  const auto gathered = [&](const char* what, double norms, double channels, double times) {
+    all.push_back({what, Collective::kAllGather, 4 * (2 * channels / norms + 1) * n, norms * times});
+  };
+  auto norms = static_cast<double>(model.norms), channels = static_cast<double>(model.norm_channels);
+  for (const auto* head : {&spec.network.head, spec.network.patch_head ? &*spec.network.patch_head : nullptr}) {
+    const auto* const dino = head ? std::get_if<DinoHeadConfig>(&head->config) : nullptr;
+    if (!dino || !dino->batch_norm || dino->layers < 2) continue;
+    // all views together, and the masked patches by themselves
+    const double own = dino->layers - 1, masked = needs(spec, Need::kMasks) ? 1 : 0, whole = own * dino->hidden_dim;
+    const bool of_views = head == &spec.network.head, of_patches = !of_views || !spec.network.patch_head;
+    const double times = (of_views ? 1 : 0) + (of_patches ? masked : 0);
+    const double mean = of_patches && needs(spec, Need::kPatchMean) ? 1 : 0;
+    gathered("batch statistics of a head", own, whole, times * parts);
+    if (spec.teacher == TeacherPolicy::kEma) gathered("batch statistics of the teacher's head", own, whole, (times + mean) * parts);
+    all.push_back({"batch statistics of a head, backward", Collective::kAllReduce, 8.0 * dino->hidden_dim, own * times * parts});
+    norms -= own;
+    channels -= whole;
+  }
+  if (norms > 0) {
     // each view of each network by itself: mean and variance of every channel with the count, and their two gradients
     const auto views = static_cast<double>(model.resolutions.front().student.size());
     const auto teacher = static_cast<double>(model.resolutions.front().teacher.size());
-    const auto gathered = [&](const char* what, double norms, double channels, double times) {
-      all.push_back({what, Collective::kAllGather, 4 * (2 * channels / norms + 1) * n, norms * times});
-    };
-    const auto norms = static_cast<double>(model.norms), channels = static_cast<double>(model.norm_channels);
     gathered("batch statistics", norms, channels, views * parts);
     if (teacher > 0)
       gathered("batch statistics of the teacher", norms - static_cast<double>(model.predictor_norms),

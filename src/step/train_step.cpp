@@ -173,7 +173,7 @@ at::Tensor draw_masks(const MethodSpec& spec, int global_size, std::span<const u
 namespace {
 
 bool has_prototypes(const MethodSpec& spec) {
-  return std::holds_alternative<DinoHeadConfig>(spec.network.head.config);
+  return prototypes(spec.network.head.config) > 0;
 }
 
 int64_t prototypes_of(const MethodSpec& spec) {
@@ -226,6 +226,8 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   LossInputs& in = result.in;
   in.values = values;
   in.comm = &comms.batch;
+  in.seed = input.seed;
+  in.step = static_cast<uint64_t>(state.step);
   in.global_views = spec.views.global_count();
   in.masks = mask_inputs(input.masked, batch, device);
   if (state.centre) in.centre = state.centre->value();
@@ -308,7 +310,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
 
     // 4. statistics travel while backward computes
     if (last) {
-      if (input.monitor) monitor(now.in, wants(spec, values, Need::kSeveralViews), comms.batch, total.figures);
+      if (input.monitor) monitor(now.in, has_prototypes(spec), comms.batch, total.figures);
       total.figures.post(input.wants_stop, total.centre.rows, total.patch_centre.rows, state.student_flat.compute.device(),
                          comms.statistics, static_cast<int64_t>(state.layout.segments.size()));
       for (const CentreSum* centre : {&total.centre, &total.patch_centre})

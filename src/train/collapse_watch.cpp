@@ -1,5 +1,7 @@
 #include "collapse_watch.hpp"
 
+#include "comm/agree.hpp"
+
 #include "loss/monitors.hpp"
 
 namespace dinoxx {
@@ -18,6 +20,13 @@ void CollapseWatch::look(int64_t step, const std::vector<std::pair<std::string, 
   if (alarm && !collapsed_) {
     log_.write({{"event", "collapse"}, {"step", step}, {"signs", *alarm}});
     log_.say(fmt::format("step {}: {}", step, *alarm));
+    if (stop_)
+      throw AgreedError(
+          fmt::format("training at step {}: expected features that tell images apart, found signs of collapse (train.stop_on_collapse). "
+                      "Lower optim.lr, lengthen optim.warmup, enlarge train.batch_size, or give loss.koleo_weight a value where "
+                      "the method reads it; docs/methods.md has a section on collapse. What the run saved is from before.",
+                      step),
+          ExitCode::kFailed);
   }
   collapsed_ = alarm.has_value();
 }

@@ -71,7 +71,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   Stopwatch watch;  // of the steps alone: evaluation and saving pause it
   SkippedSteps skipped(*comms.control, config.train->max_skipped, log);
   StepRecorder recorder(training, loader, log, watch);
-  CollapseWatch collapse(out_dim(training.spec.network.head.config), log);
+  CollapseWatch collapse(prototypes(training.spec.network.head.config), config.train->stop_on_collapse, log);
   Saver saver(training, calendar, history, log, watch);
   if (limit.is_set() && state.step < total)
     saver.assume(assumed_save_seconds(*comms.control, save_folder(history), checkpoint_bytes(state)));

@@ -57,6 +57,9 @@ std::vector<Field> train_fields() {
                                                               "steps between two comparisons of all ranks' weights; 0: never", count)),
       not_training(field<train, &TrainingConfig::max_skipped>(
           "train.max_skipped", "5", "steps in a row with a loss that is not finite (NaN or infinity) after which the run stops", positive)),
+      not_training(field<train, &TrainingConfig::stop_on_collapse>(
+          "train.stop_on_collapse", "no",
+          "end the run, exit code 1, at the first sign of collapse behind the warm-up, in place of a line that says so")),
   };
 }
 

@@ -6,6 +6,7 @@ form: every pair, every matrix and every assignment written out.
 Inputs are uniform(name) on both sides (golden_common.py). Sources: DINOv2 and DINOv3 (losses, Sinkhorn-Knopp, KoLeo, Gram), iBOT, SimCLR eq. 1,
 BYOL eq. 2, RankMe eq. 1.
 """
+import math
 import os
 
 import torch
@@ -154,6 +155,35 @@ def make_contrastive(out):
         record(out, name, loss, prediction=prediction)
 
 
+def make_without_prototypes(out):
+    """SimDINO's two terms (arXiv 2502.10385, factors of its code) and SIGReg (arXiv 2511.08544)."""
+    batch = 12
+    for name, (views, dim, eps) in {"coding_rate_narrow": (2, 5, 0.5), "coding_rate_wide": (3, 17, 0.05)}.items():
+        z = leaf(f"{name}/z", (views, batch, dim))
+        total = 0.0
+        for view in z:
+            gamma = (dim + batch) / (dim * batch)
+            total = total + gamma / 2 * torch.logdet(torch.eye(dim, dtype=z.dtype) + dim / (batch * eps) * view.t() @ view)
+        record(out, name, total / views, z=z)
+    for name, (views, targets) in {"agreement": (2, 2), "agreement_crops": (5, 2), "agreement_one": (3, 1)}.items():
+        student, teacher = leaf(f"{name}/student", (views, batch, 6)), uniform(f"{name}/teacher", (targets, batch, 6))
+        cosines = [F.cosine_similarity(student[v], teacher[t], dim=-1).mean() for t in range(targets) for v in range(views) if v != t]
+        record(out, name, torch.stack(cosines).mean(), student=student)
+    z, directions = leaf("sigreg/z", (3, batch, 6)), F.normalize(uniform("sigreg/directions", (6, 9)), dim=0)
+    total = 0.0
+    for view in z:
+        for s in range(9):
+            along = view @ directions[:, s]
+            values = []
+            for k in range(17):
+                t = 3.0 * k / 16
+                off = torch.stack([(t * along).cos().mean() - math.exp(-t * t / 2), (t * along).sin().mean()]).square().sum()
+                values.append(off * math.exp(-t * t / 2))
+            values = torch.stack(values)
+            total = total + 2 * batch * (3.0 / 16) * (values.sum() - (values[0] + values[-1]) / 2)
+    record(out, "sigreg", total / (3 * 9), z=z)
+
+
 def make_monitors(out):
     for name, (rows, dim) in {"spread_wide": (6, 10), "spread_tall": (15, 4)}.items():
         features = uniform(f"{name}/features", (rows, dim)) + 0.5
@@ -170,7 +200,7 @@ def make_monitors(out):
 
 def main():
     out = {}
-    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_monitors):
+    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_without_prototypes, make_monitors):
         make(out)
     meta = versions() | {"source": "published formulas, written out", "made_by": "tests/golden/make_losses.py"}
     save(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "losses.safetensors"), out, meta)

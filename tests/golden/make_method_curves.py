@@ -1,11 +1,11 @@
-"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL and SimCLR, in float64, with networks, losses,
-schedules, parameter groups, clipping, averages and centres written out here from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
+"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL, SimCLR, SimDINO and LeJEPA, in float64, with
+networks, losses, schedules, parameter groups, clipping, averages and centres from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
 
     python make_method_curves.py [METHOD ...]          (torch as recorded in the file)
 
 Augmentation and masks are replaced by numbers that both sides compute (golden_common.uniform). Sources: bytedance/ibot main_ibot.py; facebookresearch/dinov2
-and dinov3 train/, loss/, utils/param_groups.py; BYOL (Grill et al. 2020) and SimCLR (Chen et al. 2020) with LARS of dino and
-of solo-learn.
+and dinov3 train/, loss/, utils/param_groups.py; BYOL (Grill et al. 2020) and SimCLR (Chen et al. 2020) with LARS of dino and of solo-learn;
+SimDINO (Wu et al. 2025, with the factors of its released code) and LeJEPA (Balestriero and LeCun 2025).
 """
 import math
 import os
@@ -18,7 +18,8 @@ from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, uniform, versions
 from method_networks import DinoHead, MlpHead, Vit
-from method_optim import AdamW, Lars, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+from philox import directions
 
 BATCH, STEPS_PER_EPOCH, EPOCHS = 6, 5, 2
 STEPS = STEPS_PER_EPOCH * EPOCHS
@@ -119,6 +120,33 @@ def nt_xent(projections, temp):
     count = len(x)
     similar = (x @ x.t() / temp).masked_fill(torch.eye(count, dtype=torch.bool), -math.inf)
     return F.cross_entropy(similar, (torch.arange(count) + count // 2) % count)
+
+
+def view_agreement(student, teacher):
+    """Student [V, B, D] and teacher [G, B, D] of the first of them: mean cosine over every pair of different views."""
+    pairs = [F.cosine_similarity(student[v], teacher[t], dim=-1).mean() for t in range(len(teacher)) for v in range(len(student)) if v != t]
+    return torch.stack(pairs).mean()
+
+
+def coding_rate(features, eps):
+    """Features [V, N, D]: the mean over views of gamma / 2 log det(I + D / (N eps) X^T X), gamma = (D + N) / (D N), X as given."""
+    _, images, dim = features.shape
+    rates = [torch.logdet(torch.eye(dim, dtype=x.dtype) + dim / (images * eps) * x.t() @ x) for x in features]
+    return (dim + images) / (dim * images) / 2 * torch.stack(rates).mean()
+
+
+def view_prediction(views):
+    """[V, B, D]: mean squared difference to the mean of the global views, through which the gradient goes."""
+    return F.mse_loss(views, views[:GLOBALS].mean(0, keepdim=True).expand_as(views))
+
+
+def sigreg(views, along):
+    """[V, N, D] and directions [D, S]: the Epps-Pulley statistic, trapezoidal rule over the half of [-3, 3], the mean over views and directions."""
+    t = torch.linspace(0, 3, 17, dtype=views.dtype)
+    normal = torch.exp(-t.square() / 2)
+    angles = (views @ along.to(views.dtype))[..., None] * t
+    distance = (angles.cos().mean(1) - normal).square() + angles.sin().mean(1).square()  # [V, S, 17]
+    return views.shape[1] * 2 * torch.trapezoid(distance * normal, t, dim=-1).mean()
 
 
 # ---- the methods ----
@@ -227,9 +255,8 @@ def prototypes(plan, dtype):
             clipped += sum(p.grad.norm().item() > plan.clip for p in named.values())
             clip_each(named, plan.clip)
         optimizer.step(lr[step], wd[step], frozen_now)
+        average(student, ema, momentum[step])
         with torch.no_grad():
-            for ours, theirs in zip(student.parameters(), ema.parameters(), strict=True):
-                theirs.mul_(momentum[step]).add_((1 - momentum[step]) * ours)
             if plan.centring == "centre":
                 centre = centre * CENTRE_MOMENTUM + target_cls.mean(0) * (1 - CENTRE_MOMENTUM)
             if plan.patch_centre == "all":
@@ -241,17 +268,18 @@ def prototypes(plan, dtype):
                 if means:
                     patch_centre = patch_centre * CENTRE_MOMENTUM + torch.stack(means).mean(0) * (1 - CENTRE_MOMENTUM)
         losses.append(loss.item())
-    out = {"losses": torch.tensor(losses, dtype=torch.float64), "grad_norms": torch.tensor(norms, dtype=torch.float64)}
+    out = stored(losses, norms, student=student, teacher=ema)
     if plan.centring == "centre":
         out |= {"centre": centre.double(), "patch_centre": patch_centre.double()}
-    put_networks(out, student=student, teacher=ema)
     return out, clipped
 
 
-def put_networks(out, **networks):
+def stored(losses, norms, **networks):
+    out = {"losses": torch.tensor(losses, dtype=torch.float64), "grad_norms": torch.tensor(norms, dtype=torch.float64)}
     for which, net in networks.items():
         for name, tensor in net.state_dict().items():
             put(out, f"{which}/{name}", tensor)
+    return out
 
 
 TINY = {"dim": 32, "depth": 2, "heads": 2, "patch": 4, "image": GLOBAL}
@@ -307,20 +335,58 @@ def two_views(name, dtype):
         student.zero_grad()
         loss.backward()
         norms.append(grad_norm(named))
-        with torch.no_grad():
-            optimizer.step(lr[step], weight_decay)
-            for ours, theirs in zip(student.parameters(), teacher.parameters(), strict=True):
-                theirs.mul_(momentum[step]).add_((1 - momentum[step]) * ours)
+        optimizer.step(lr[step], weight_decay)
+        average(student, teacher, momentum[step])
         losses.append(loss.item())
-    out = {"losses": torch.tensor(losses, dtype=torch.float64), "grad_norms": torch.tensor(norms, dtype=torch.float64)}
-    put_networks(out, student=student, **({"teacher": teacher} if byol else {}))
-    return out, 0
+    return stored(losses, norms, student=student, **({"teacher": teacher} if byol else {})), 0
+
+
+def sizes_apart(net, head, groups):
+    """[V, B, D]: the crops of one size together, those of another by themselves, so that every batch norm sees one size."""
+    return torch.cat([head(net["backbone"](group)[0]).reshape(-1, BATCH, 16) for group in groups])
+
+
+def without_prototypes(name, dtype):
+    """SimDINO and LeJEPA: the views of DINO."""
+    head = "head" if (simdino := name == "simdino") else "projector"
+
+    def network():
+        made = DinoHead(TINY["dim"], prototypes=0, hidden=40, bottleneck=16) if simdino else MlpHead(TINY["dim"], 40, 16)
+        net = nn.ModuleDict({"backbone": Vit(**TINY), head: made}).to(dtype)
+        fill_parameters(net)
+        return net.train()
+
+    student, teacher = network(), network()
+    named = dict(student.named_parameters())
+    optimizer = AdamW(named, no_decay_by_shape, lambda _: 1.0, "skip")
+    lr, momentum = cosine((0.2 if simdino else 0.1) * BATCH / 256, 1e-5, warmup=STEPS_PER_EPOCH), cosine(0.9, 1.0)
+    weight_decay, limit, clipped = cosine(0.04, 0.4) if simdino else [0.05] * STEPS, 0.1 if simdino else math.inf, 0
+    losses, norms = [], []
+    for step in range(STEPS):
+        groups = [torch.cat(crops(step, GLOBAL, range(GLOBALS), dtype)), torch.cat(crops(step, LOCAL, range(GLOBALS, GLOBALS + LOCALS), dtype))]
+        z = sizes_apart(student, student[head], groups)
+        if simdino:
+            with torch.no_grad():
+                target = sizes_apart(teacher, teacher[head], groups[:1])
+            loss = 1 - view_agreement(z, target) - 0.7 * coding_rate((z[:GLOBALS] + target) / 2, eps=0.05)
+        else:
+            loss = 0.9 * view_prediction(z) + 0.1 * sigreg(z, directions(16, 24, seed=0, step=step))
+        student.zero_grad()
+        loss.backward()
+        norms.append(grad_norm(named))
+        clipped += sum(p.grad.norm().item() > limit for p in named.values())
+        clip_each(named, limit)
+        optimizer.step(lr[step], weight_decay[step])
+        average(student, teacher, momentum[step])
+        losses.append(loss.item())
+    return stored(losses, norms, student=student, **({"teacher": teacher} if simdino else {})), clipped
 
 
 def main():
     torch.set_num_threads(1)
     runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
     runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr")}
+    runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa")}
     for name in sys.argv[1:] or runs:
         (out, clipped), (single, _) = runs[name](torch.float64), runs[name](torch.float32)
         deviation = ((single["losses"] - out["losses"]).abs() / out["losses"].abs()).max().item()

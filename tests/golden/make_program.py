@@ -19,14 +19,16 @@ import torch
 from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, versions
-from make_method_curves import byol_pairs, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent
+from make_method_curves import (byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, view_agreement,
+                                view_prediction)
 from method_networks import DinoHead, MlpHead, Vit
-from method_optim import AdamW, Lars, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
+from philox import directions
 from program_data import TRAIN, Inputs, draw_and_pack, read_settings
 from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr")
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr", "simdino", "lejepa")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
@@ -65,12 +67,6 @@ def first_head(net):
 
 def last_head(net):
     return net[[name for name in net][-1]]
-
-
-def average(student, teacher, momentum):
-    with torch.no_grad():
-        for ours, theirs in zip(student.parameters(), teacher.parameters(), strict=True):
-            theirs.mul_(momentum).add_((1 - momentum) * ours)
 
 
 class Record:
@@ -243,8 +239,7 @@ def two_views(settings, inputs, values):
         student.zero_grad()
         loss.backward()
         norm = grad_norm(named)
-        with torch.no_grad():
-            optimizer.step(values.lr[step], values.weight_decay[step])
+        optimizer.step(values.lr[step], values.weight_decay[step])
         record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], epoch=(step + 1) * inputs.batch / TRAIN)
         if byol:
             average(student, teacher, values.momentum[step])
@@ -253,6 +248,58 @@ def two_views(settings, inputs, values):
     record.store(out)
     put_networks(out, student=student, teacher=teacher if byol else student)  # what SimCLR exports is the student
     return out, 0
+
+
+def sizes_apart(net, head, inputs, step, gains, sizes=2):
+    """[V, B, D]: the crops of one size together, those of another by themselves, so that every batch norm sees one size."""
+    features = [net["backbone"](inputs.get(step, f"crops{i}"), None, inputs.get(step, f"gains{i}") if gains else None)[0] for i in range(sizes)]
+    return torch.cat([head(rows).unflatten(0, (-1, inputs.batch)) for rows in features])
+
+
+def without_prototypes(settings, inputs, values):
+    """SimDINO and LeJEPA: the views of DINO."""
+    simdino = settings["train.method"] == "simdino"
+    dim, hidden, head = int(settings["model.dim"]), int(settings["head.hidden_dim"]), "head" if simdino else "projector"
+
+    def network():
+        made = DinoHead(dim, 0, hidden, int(settings["head.bottleneck_dim"])) if simdino else MlpHead(dim, hidden, int(settings["head.out_dim"]))
+        net = nn.ModuleDict({"backbone": Vit(**vit_arguments(settings)), head: made}).double()
+        fill_parameters(net)
+        return net.train()
+
+    student, teacher = network(), network()
+    named = dict(student.named_parameters())
+    if simdino:
+        optimizer = AdamW(named, no_decay_by_shape, lambda _: 1.0, "skip")
+    else:
+        optimizer = Lars(named, float(settings["optim.trust"]), float(settings["optim.momentum"]), solo=settings["optim.trust_clip"] == "yes")
+    record, clipped = Record(), 0
+    for step in range(inputs.steps):
+        z = sizes_apart(student, student[head], inputs, step, gains=True)
+        if simdino:
+            with torch.no_grad():
+                target = sizes_apart(teacher, teacher[head], inputs, step, gains=False, sizes=1)
+            rate = coding_rate((z[:GLOBALS] + target) / 2, float(settings["loss.coding_eps"]))
+            loss = 1 - view_agreement(z, target) - float(settings["loss.coding_weight"]) * rate
+        else:
+            along = directions(z.shape[-1], int(settings["loss.sigreg_directions"]), int(settings["train.seed"]), step)
+            share = float(settings["loss.sigreg_weight"])
+            loss = (1 - share) * view_prediction(z) + share * sigreg(z, along)
+        student.zero_grad()
+        loss.backward()
+        norm = grad_norm(named)
+        if simdino:
+            clipped += sum(p.grad.norm().item() > float(settings["optim.clip"]) for p in named.values())
+            clip_each(named, float(settings["optim.clip"]))
+        optimizer.step(values.lr[step], values.weight_decay[step])
+        if simdino:
+            average(student, teacher, values.momentum[step])
+            record.add(coding_rate=rate, momentum=values.momentum[step])
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], epoch=(step + 1) * inputs.batch / TRAIN)
+    out = {}
+    record.store(out)
+    put_networks(out, student=student, teacher=teacher if simdino else student)  # what LeJEPA exports is the student
+    return out, clipped
 
 
 def put_networks(out, **networks):
@@ -276,7 +323,8 @@ def main():
             settings = read_settings(*files)
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
-            out, clipped = (two_views if method in ("byol", "simclr") else prototypes)(settings, inputs, values)
+            run = {"byol": two_views, "simclr": two_views, "simdino": without_prototypes, "lejepa": without_prototypes}.get(method, prototypes)
+            out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}
             print(method, meta, *(f"{name} {tensor}" for name, tensor in out.items() if name.startswith("metrics/")), sep="\n")
             save(os.path.join(HERE, "data", f"program_{method}.safetensors"), out, meta)

@@ -133,10 +133,15 @@ class WeightNormed(nn.Module):
 
 
 class DinoHead(nn.Module):
+    """Without prototypes (0) it ends with the normalised rows."""
+
     def __init__(self, width, prototypes, hidden, bottleneck, weight_norm=True):
         super().__init__()
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
-        self.last_layer = WeightNormed(bottleneck, prototypes) if weight_norm else nn.Linear(bottleneck, prototypes, bias=False)
+        if prototypes == 0:
+            self.last_layer = nn.Identity()
+        else:
+            self.last_layer = WeightNormed(bottleneck, prototypes) if weight_norm else nn.Linear(bottleneck, prototypes, bias=False)
 
     def forward(self, x):
         return self.last_layer(F.normalize(self.mlp(x), dim=-1))

@@ -32,6 +32,7 @@ class Lars:
         self.named, self.trust, self.momentum, self.solo = named, trust, momentum, solo
         self.velocity = {name: torch.zeros_like(p) for name, p in named.items()}
 
+    @torch.no_grad()
     def step(self, lr, weight_decay):
         for name, p in self.named.items():
             d = p.grad
@@ -57,7 +58,7 @@ class AdamW:
         self.named = named
         self.optimizer = torch.optim.AdamW([{"params": [p], "name": name} for name, p in named.items()], betas=(0.9, 0.999), eps=1e-8)
 
-    def step(self, lr, weight_decay, frozen):
+    def step(self, lr, weight_decay, frozen=False):
         for group in self.optimizer.param_groups:
             name = group["name"]
             last = frozen and self.last[name]
@@ -78,6 +79,12 @@ def clip_modules(network, limit):
     for part in network.values():
         clipped += nn.utils.clip_grad_norm_([p for p in part.parameters() if p.grad is not None], limit).item() > limit
     return clipped
+
+
+def average(student, teacher, momentum):
+    with torch.no_grad():
+        for ours, theirs in zip(student.parameters(), teacher.parameters(), strict=True):
+            theirs.mul_(momentum).add_((1 - momentum) * ours)
 
 
 def grad_norm(named):

@@ -16,6 +16,11 @@ foreach(case methods resolutions stages students)
   add_test(NAME integration_train_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/methods.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
   set_tests_properties(integration_train_${case} PROPERTIES LABELS integration TIMEOUT 300 PROCESSORS 2)
 endforeach()
+# The quick start's configuration, as long as it runs there.
+foreach(case quickstart collapse)
+  add_test(NAME integration_learn_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/learn.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})
+  set_tests_properties(integration_learn_${case} PROPERTIES LABELS integration TIMEOUT 600 PROCESSORS 2)
+endforeach()
 # one level of instruction sets for the whole program
 foreach(case refused levels)
   add_test(NAME integration_simd_${case} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/train/simd.sh $<TARGET_FILE:dinoxx> ${MPIEXEC_EXECUTABLE} "${train_mpi_flags}" ${case})

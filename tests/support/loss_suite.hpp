@@ -6,11 +6,13 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/loss/byol_loss.hpp"
 #include "dinoxx/loss/centre.hpp"
+#include "dinoxx/loss/coding_rate.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/nt_xent.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
+#include "dinoxx/loss/sigreg.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
 #include "loss/monitors.hpp"
@@ -204,6 +206,24 @@ inline void check_nt_xent_over_ranks(const LossRanks& ranks) {
   ranks.check("nt_xent", nt_xent(z, 0.2, ranks.comm), "z", z, 1);
 }
 
+inline void check_losses_without_prototypes(const LossRanks& ranks) {
+  const auto rate = [&](const std::string& name, int64_t views, int64_t dim, double eps) {
+    const at::Tensor z = ranks.leaf(name + "/z", {views, kLossBatch, dim}, 1);
+    ranks.check(name, coding_rate(z, eps, ranks.comm), "z", z, 1);
+  };
+  rate("coding_rate_narrow", 2, 5, 0.5);
+  rate("coding_rate_wide", 3, 17, 0.05);
+  const auto agreement = [&](const std::string& name, int64_t views, int64_t targets) {
+    const at::Tensor student = ranks.leaf(name + "/student", {views, kLossBatch, 6}, 1);
+    ranks.check(name, view_agreement(student, ranks.part(name + "/teacher", {targets, kLossBatch, 6}, 1)), "student", student, 1);
+  };
+  agreement("agreement", 2, 2);
+  agreement("agreement_crops", 5, 2);
+  agreement("agreement_one", 3, 1);
+  const at::Tensor z = ranks.leaf("sigreg/z", {3, kLossBatch, 6}, 1), directions = uniform("sigreg/directions", {6, 9});
+  ranks.check("sigreg", sigreg(z, directions / at::linalg_vector_norm(directions, 2, 0, true), ranks.comm), "z", z, 1);
+}
+
 inline void check_usage_over_ranks(const LossRanks& ranks) {
   const int64_t n = ranks.comm.size(), r = ranks.comm.rank(), begin = 24 * r * r / (n * n), end = 24 * (r + 1) * (r + 1) / (n * n);
   const at::Tensor logits = (uniform("usage/logits", {24, 19}) * 2.0).to(ranks.dtype).narrow(0, begin, end - begin);
@@ -222,6 +242,7 @@ inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, do
   check_gram_over_ranks(ranks);
   check_byol_over_ranks(ranks);
   check_nt_xent_over_ranks(ranks);
+  check_losses_without_prototypes(ranks);
   check_usage_over_ranks(ranks);
 }
 

@@ -149,6 +149,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("optim.patch_embed_lr", c.optim->patch_embed_lr, method.patch_embed_lr, from_method);
   r.set("loss.patch_weight", c.loss->patch_weight, c.mask->scheme == "none" ? 0.0 : method.patch_weight, from_method);
   r.set("loss.koleo_weight", c.loss->koleo_weight, method.koleo_weight, from_method);
+  r.set("loss.sigreg_weight", c.loss->sigreg_weight, method.sigreg_weight, from_method);
   if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head->out_dim, method.out_dim, from_method);
   r.set("head.out_dim", c.head->out_dim, prototypes_for(images), from_images);
   r.set<int64_t>("head.hidden_dim", c.head->hidden_dim, method.hidden_dim, from_method);

@@ -1,5 +1,7 @@
 #include "prototype_terms.hpp"
 
+#include "two_views.hpp"
+
 #include <ATen/ATen.h>
 
 #include "data_pipeline/augment/mask_config.hpp"
@@ -8,6 +10,7 @@
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/patch_loss.hpp"
+#include "dinoxx/loss/sigreg.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
@@ -108,6 +111,18 @@ LossTerm koleo_term(const Config& config) {
     check_koleo(batch, world_size, group == 0 ? batch : group, top_k);
   };
   return {"koleo", constant_weight(*config.loss->koleo_weight), loss, {}, check};
+}
+
+LossTerm sigreg_term(const Config& config) {
+  const auto loss = [count = config.loss->sigreg_directions](const LossInputs& in) {
+    const at::Tensor globals = in.student.features.narrow(0, 0, in.global_views);
+    LossOutputs out;
+    out.loss =
+        sigreg(globals, sigreg_directions(globals.size(2), count, in.seed, in.step), *in.comm) * static_cast<double>(in.global_views);
+    out.metrics = {{"sigreg_loss", out.loss.detach()}};
+    return out;
+  };
+  return {"sigreg", constant_weight(*config.loss->sigreg_weight), loss, {}, check_two_images};
 }
 
 LossTerm gram_term(const Config& config) {

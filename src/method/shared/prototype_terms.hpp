@@ -7,6 +7,7 @@ namespace dinoxx {
 LossTerm dino_term(const Config& config);
 LossTerm patch_term(const Config& config, PatchCentre patch_centre);
 LossTerm koleo_term(const Config& config);
+LossTerm sigreg_term(const Config& config);
 LossTerm gram_term(const Config& config);
 
 }  // namespace dinoxx

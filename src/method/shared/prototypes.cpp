@@ -19,6 +19,7 @@ DinoHeadConfig head(const Config& config, int in_dim, int64_t hidden, int64_t bo
   head.out_dim = static_cast<int>(out);
   head.layers = static_cast<int>(config.head->layers);
   head.weight_norm = *config.head->weight_norm;
+  head.batch_norm = config.head->batch_norm;
   return head;
 }
 
@@ -67,6 +68,7 @@ MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
     spec.terms.push_back(patch_term(config, patch_centre));
   }
   if (*config.loss->koleo_weight > 0) spec.terms.push_back(koleo_term(config));
+  if (*config.loss->sigreg_weight > 0) spec.terms.push_back(sigreg_term(config));
   if (config.gram->weight > 0) {
     spec.gram = {config.gram->teacher, static_cast<int>(config.model->patch_size)};
     spec.terms.push_back(gram_term(config));
@@ -80,6 +82,7 @@ std::vector<std::string> prototype_keys(std::vector<std::string> more) {
       "head.hidden_dim",
       "head.bottleneck_dim",
       "head.layers",
+      "head.batch_norm",
       "head.norm_last_layer",
       "head.weight_norm",
       "head.shared",
@@ -105,6 +108,7 @@ std::vector<std::string> prototype_keys(std::vector<std::string> more) {
       "loss.local_weight_end",
       "loss.patch_weight",
       "loss.koleo_*",
+      "loss.sigreg_*",
       "gram.*",
   };
   keys.insert(keys.end(), more.begin(), more.end());

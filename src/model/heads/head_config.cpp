@@ -17,6 +17,8 @@ std::vector<Field> head_fields() {
       shapes_network(field<head, &HeadConfig::hidden_dim>("head.hidden_dim", "auto", "width of the MLP", positive)),
       shapes_network(field<head, &HeadConfig::bottleneck_dim>("head.bottleneck_dim", "256", "width in front of the prototypes", positive)),
       shapes_network(field<head, &HeadConfig::layers>("head.layers", "3", "linear layers in front of the prototypes", {1, 16})),
+      shapes_network(field<head, &HeadConfig::batch_norm>(
+          "head.batch_norm", "no", "batch norm over all crops behind each hidden layer of the MLP (use_bn_in_head of the released DINO)")),
       when({where::weight_norm()},
            field<head, &HeadConfig::norm_last_layer>("head.norm_last_layer", "auto",
                                                      "keep the prototypes' gain at 1 (steadier; published long runs turn it off)")),

@@ -52,7 +52,12 @@ int in_dim(const ProjectionConfig& config) {
   return std::visit([](const auto& c) { return c.in_dim; }, config);
 }
 int out_dim(const ProjectionConfig& config) {
-  return std::visit([](const auto& c) { return c.out_dim; }, config);
+  const int dim = std::visit([](const auto& c) { return c.out_dim; }, config);
+  return dim > 0 ? dim : std::get<DinoHeadConfig>(config).bottleneck_dim;
+}
+int prototypes(const ProjectionConfig& config) {
+  const auto* const dino = std::get_if<DinoHeadConfig>(&config);
+  return dino ? dino->out_dim : 0;
 }
 
 namespace {
@@ -75,9 +80,11 @@ const NamedTensors& ProjectionHead::parameters() const {
 }
 
 const NamedTensors& ProjectionHead::buffers() const {
-  static const NamedTensors none;
-  const auto* mlp = std::get_if<MlpHead>(&head_);
-  return mlp ? mlp->buffers() : none;
+  return std::visit([](const auto& head) -> const NamedTensors& { return head.buffers(); }, head_);
+}
+
+bool ProjectionHead::statistics_by_group() const {
+  return std::holds_alternative<MlpHead>(head_);
 }
 
 void ProjectionHead::initialize(uint64_t seed, int number) {
@@ -86,7 +93,7 @@ void ProjectionHead::initialize(uint64_t seed, int number) {
 }
 
 at::Tensor ProjectionHead::forward(const at::Tensor& x, bool training) const {
-  if (const auto* dino = std::get_if<DinoHead>(&head_)) return dino->forward(x);
+  if (const auto* dino = std::get_if<DinoHead>(&head_)) return dino->forward(x, training);
   return std::get<MlpHead>(head_).forward(x, training);
 }
 
@@ -95,8 +102,8 @@ const DinoHead& ProjectionHead::with_prototypes() const {
   if (!dino) fail("projection head", "one with prototypes", "an MLP with batch norm", "This is a defect of the program");
   return *dino;
 }
-at::Tensor ProjectionHead::bottleneck(const at::Tensor& x) const {
-  return with_prototypes().bottleneck(x);
+at::Tensor ProjectionHead::bottleneck(const at::Tensor& x, bool training) const {
+  return with_prototypes().bottleneck(x, training);
 }
 at::Tensor ProjectionHead::logits(const at::Tensor& bottleneck) const {
   return with_prototypes().logits(bottleneck);
@@ -105,17 +112,17 @@ at::Tensor ProjectionHead::prototypes() const {
   return with_prototypes().prototypes();
 }
 
+std::vector<BatchNorm>& ProjectionHead::norms() {
+  return std::visit([](auto& head) -> std::vector<BatchNorm>& { return head.norms(); }, head_);
+}
 void ProjectionHead::set_statistics_group(const std::shared_ptr<Communicator>& group) {
-  if (auto* mlp = std::get_if<MlpHead>(&head_))
-    for (BatchNorm& norm : mlp->norms()) norm.set_group(group);
+  for (BatchNorm& norm : norms()) norm.set_group(group);
 }
 void ProjectionHead::commit_statistics() {
-  if (auto* mlp = std::get_if<MlpHead>(&head_))
-    for (BatchNorm& norm : mlp->norms()) norm.commit_statistics();
+  for (BatchNorm& norm : norms()) norm.commit_statistics();
 }
 void ProjectionHead::discard_statistics() {
-  if (auto* mlp = std::get_if<MlpHead>(&head_))
-    for (BatchNorm& norm : mlp->norms()) norm.discard_statistics();
+  for (BatchNorm& norm : norms()) norm.discard_statistics();
 }
 
 }  // namespace dinoxx

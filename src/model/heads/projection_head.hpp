@@ -37,6 +37,8 @@ class MlpHead {
 using ProjectionConfig = std::variant<DinoHeadConfig, MlpHeadConfig>;
 int in_dim(const ProjectionConfig& config);
 int out_dim(const ProjectionConfig& config);
+/// 0 for a head without.
+int prototypes(const ProjectionConfig& config);
 
 /// Either kind of head.
 class ProjectionHead {
@@ -44,11 +46,13 @@ class ProjectionHead {
   ProjectionHead(const ProjectionConfig& config, at::ScalarType dtype);
   const NamedTensors& parameters() const;
   const NamedTensors& buffers() const;
+  /// Each group of crops goes through by itself where batch statistics are a group's own (BYOL, SimCLR); DINO's head takes all together.
+  bool statistics_by_group() const;
   /// `number`: of this head among those of its network, so that no two draw the same numbers.
   void initialize(uint64_t seed, int number);
   at::Tensor forward(const at::Tensor& x, bool training) const;
   /// See DinoHead. Error for another head.
-  at::Tensor bottleneck(const at::Tensor& x) const;
+  at::Tensor bottleneck(const at::Tensor& x, bool training) const;
   at::Tensor logits(const at::Tensor& bottleneck) const;
   at::Tensor prototypes() const;
   /// As for a backbone.
@@ -57,6 +61,7 @@ class ProjectionHead {
   void discard_statistics();
 
  private:
+  std::vector<BatchNorm>& norms();
   const DinoHead& with_prototypes() const;
   std::variant<DinoHead, MlpHead> head_;
 };

@@ -11,6 +11,11 @@ Cost dino_head(const DinoHeadConfig& head, double rows, double c, bool trains) {
     add_linear(cost, rows, in, out, trains);
     if (trains) cost.saved += c * rows * (in + (i + 1 < head.layers ? out : 0));
     cost.traffic += c * rows * out * (trains ? 6 : 2);
+    if (head.batch_norm && i + 1 < head.layers) {  // its input is kept beside that of the GELU
+      if (trains) cost.saved += c * rows * out;
+      cost.traffic += c * rows * out * (trains ? 6 : 2);
+      cost.launches += trains ? 20 : 8;
+    }
     in = out;
   }
   const double prototypes = static_cast<double>(head.out_dim) * head.bottleneck_dim;
@@ -22,7 +27,7 @@ Cost dino_head(const DinoHeadConfig& head, double rows, double c, bool trains) {
   }
   cost.forward = (head.weight_norm ? c * prototypes : 0) + 2 * c * rows * head.hidden_dim;
   cost.traffic += c * prototypes * (head.weight_norm ? (trains ? 6 : 2) : 0);
-  cost.launches = (trains ? 6 : 2) * head.layers;
+  cost.launches += (trains ? 6 : 2) * head.layers;
   return cost;
 }
 

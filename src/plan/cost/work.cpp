@@ -125,7 +125,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
 
   Logits logits{2 * student_logits + teacher_logits, student_logits + teacher_logits, teacher_logits};
   const auto* const prototypes = std::get_if<DinoHeadConfig>(&spec.network.head.config);
-  if (prototypes) {
+  if (prototypes && prototypes->out_dim > 0) {
     const auto& of_patches = std::get<DinoHeadConfig>(patch_head);
     work.in_front = c * (prototypes->bottleneck_dim * (rows + teacher_rows) + of_patches.bottleneck_dim * 2 * masked);
     if (loss.rows_at_once > 0) {

@@ -176,7 +176,7 @@ std::vector<std::string> load_frozen_teacher(const Config& config, const MethodS
   check_normalization(config, found.input.normalization, path);
   if (const std::optional<Config> own = own_settings(file)) {
     const MethodSpec teacher = make_method(*own);
-    if (!std::holds_alternative<DinoHeadConfig>(teacher.network.head.config))
+    if (prototypes(teacher.network.head.config) == 0)
       fail_usage(kKey, "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
                  "Name a run of dino, ibot, dinov2, dinov3 or distill");
     check_fits(spec, teacher.network, path);

@@ -27,7 +27,7 @@ TEST_P(GoldenHead, LogitsAndGradients) {
     const at::Tensor x = uniform("head/input", {6, 48}).to(p.dtype).set_requires_grad(true);
     const std::string prefix = std::string("head/") + name;
 
-    const at::Tensor logits = head.forward(x);
+    const at::Tensor logits = head.forward(x, true);
     EXPECT_TRUE(fixture.matches(prefix + "/logits", logits, p.tolerance));
     backward(logits, prefix);
     EXPECT_TRUE(fixture.matches(prefix + "/grad_input", x.grad(), p.tolerance));

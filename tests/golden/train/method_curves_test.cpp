@@ -34,7 +34,7 @@ struct Case {
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
-const std::array<Case, 6> kCases{{
+const std::array<Case, 8> kCases{{
     {"ibot", kPrototypes +
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
@@ -47,6 +47,11 @@ const std::array<Case, 6> kCases{{
     {"byol", kTiny + "[head]\nout_dim = 16\n[optim]\nlr = 4\ntrust = 0.02\nweight_decay = 0.01\nweight_decay_end = 0.01\n"},
     {"simclr",
      kTiny + "[head]\nout_dim = 16\n[optim]\nlr = 6\ntrust = 0.02\ntrust_clip = yes\nweight_decay = 0.01\nweight_decay_end = 0.01\n"},
+    {"simdino", kTiny + "[head]\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n"
+                        "[optim]\nlr = 0.2\nmin_lr = 1e-5\nclip = 0.1\n[loss]\ncoding_weight = 0.7\ncoding_eps = 0.05\n"},
+    {"lejepa", kTiny + "[head]\nout_dim = 16\n[views]\nlocal_count = 2\n"
+                       "[optim]\nlr = 0.1\nmin_lr = 1e-5\nweight_decay = 0.05\nweight_decay_end = 0.05\n"
+                       "[loss]\nsigreg_weight = 0.1\nsigreg_directions = 24\n"},
 }};
 
 Config curve_config(const Case& c) {

@@ -104,6 +104,17 @@ collapse)
   expect 0
   says "step 9: collapse: one prototype takes nearly all images"
   [ "$(alarms real)" = "9 " ] || die "expected one alarm, at step 9, found $(alarms real)"
+  # the same run, which is to stop there: one line of advice, exit code 1, nothing saved behind the sign; two ranks agree
+  for ranks in 1 2; do
+    run $ranks "${bare[@]}" --out stopped --train.length 14it --optim.lr 0.05 --optim.warmup 8it --optim.clip 0 --optim.freeze_last_layer 0 \
+      --teacher.momentum 0 --teacher.momentum_end 0 --teacher.temp 0.02 --teacher.warmup_temp 0.02 --train.stop_on_collapse yes --checkpoint.every 2it
+    expect 1
+    says "training at step 9: expected features that tell images apart, found signs of collapse"
+    [ "$(grep -c "Lower optim.lr" log)" = 1 ] || die "expected the advice once"
+    [ "$(alarms stopped)" = "9 " ] || die "expected one alarm, at step 9, found $(alarms stopped)"
+    [ "$(ls stopped/checkpoints | grep step_ | tail -n 1)" = step_00000008 ] || die "expected the state of step 8 to be the last"
+    rm -r stopped
+  done
   [ "$(onsets real 0 | cut -d ' ' -f 1)" -lt 8 ] || die "the run collapses after its warm-up: the test would not see an alarm that comes too early"
   # two images a step, nothing learnt: by chance both views of both now and then choose one prototype
   run 1 "${bare[@]}" --out chance --train.length 24it --train.batch_size 2 --optim.lr 0 --optim.min_lr 0 --teacher.temp 0.01 --teacher.warmup_temp 0.01

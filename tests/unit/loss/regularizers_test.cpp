@@ -9,9 +9,11 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "dinoxx/loss/byol_loss.hpp"
+#include "dinoxx/loss/coding_rate.hpp"
 #include "dinoxx/loss/gram.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "dinoxx/loss/nt_xent.hpp"
+#include "dinoxx/loss/sigreg.hpp"
 #include "golden.hpp"
 #include "thread_ranks.hpp"
 
@@ -173,6 +175,53 @@ TEST(NtXent, IdenticalViewsAndNotFinite) {
   EXPECT_THAT(error_of([&] { nt_xent(at::zeros({2, 1, 4}), 0.2, *self); }), HasSubstr("at least two images"));
   EXPECT_THAT(error_of([&] { nt_xent(at::zeros({3, 4, 4}), 0.2, *self); }), HasSubstr("two views"));
   EXPECT_THAT(error_of([&] { nt_xent(z, 0.0, *self); }), HasSubstr("positive temperature"));
+}
+
+TEST(CodingRate, OneDirectionOrthogonalOnesAndRefusals) {
+  const auto self = make_self_communicator();
+  const double n = 4, d = 6, eps = 0.5, gamma = (n + d) / (n * d);
+  // all alike: one eigenvalue of N; orthogonal: N of 1, the most that N images can have
+  const at::Tensor alike = at::full({1, 4, 6}, 1 / std::sqrt(6.0), at::kDouble),
+                   apart = at::eye(6, at::kDouble).narrow(0, 0, 4).unsqueeze(0);
+  EXPECT_NEAR(coding_rate(alike, eps, *self).item<double>(), gamma / 2 * std::log(1 + d / eps), 1e-12);
+  EXPECT_NEAR(coding_rate(apart, eps, *self).item<double>(), gamma / 2 * n * std::log(1 + d / (n * eps)), 1e-12);
+  at::Tensor broken = apart.clone();
+  broken[0][1][1] = kNan;
+  EXPECT_FALSE(coding_rate(broken, eps, *self).isfinite().item<bool>());
+  EXPECT_THAT(error_of([&] { coding_rate(alike[0], eps, *self); }), HasSubstr("[V, B, D]"));
+  EXPECT_THAT(error_of([&] { coding_rate(alike, 0.0, *self); }), HasSubstr("positive eps"));
+}
+
+TEST(ViewAgreement, RangeAndRefusals) {
+  const at::Tensor a = uniform("a", {2, 3, 5}), agreed = at::stack({a[0], a[0], a[0]});
+  EXPECT_NEAR(view_agreement(agreed, agreed.narrow(0, 0, 2) * 3.0).item<double>(), 1.0, 1e-12);
+  EXPECT_NEAR(view_agreement(agreed, agreed.narrow(0, 0, 2) * -1.0).item<double>(), -1.0, 1e-12);
+  at::Tensor teacher = a.clone();
+  teacher.set_requires_grad(true);
+  EXPECT_FALSE(view_agreement(a, teacher).requires_grad()) << "no gradient goes to the teacher";
+  EXPECT_THAT(error_of([&] { view_agreement(a.narrow(0, 0, 1), a.narrow(0, 0, 1)); }), HasSubstr("at least two views"));
+  EXPECT_THAT(error_of([&] { view_agreement(a, agreed); }), HasSubstr("[3, 3, 5]"));
+}
+
+TEST(Sigreg, GaussianConstantAndDirections) {
+  const auto self = make_self_communicator();
+  const at::Tensor directions = sigreg_directions(4, 64, 7, 3);
+  EXPECT_EQ(directions.sizes(), (std::vector<int64_t>{4, 64}));
+  EXPECT_TRUE(near("norms", at::linalg_vector_norm(directions, 2, 0), at::ones({64}, at::kDouble), 1e-12));
+  EXPECT_TRUE(directions.equal(sigreg_directions(4, 64, 7, 3)));
+  EXPECT_FALSE(directions.equal(sigreg_directions(4, 64, 7, 4)));
+  // no direction is preferred: the mean of 4,096 unit vectors, and that of their outer products
+  const at::Tensor many = sigreg_directions(4, 4096, 1, 0);
+  EXPECT_LT(many.mean(1).abs().max().item<double>(), 0.03);
+  EXPECT_TRUE(near("outer products", at::matmul(many, many.t()) / 4096.0, at::eye(4, at::kDouble) / 4.0, 0.06));
+  // samples of a Gaussian: the statistic's expectation is the integral of (1 - exp(-t^2)) exp(-t^2 / 2), about 1.05, at any N
+  const at::Tensor gaussian = at::special_ndtri(uniform("g", {1, 4000, 4}) * 0.5 + 0.5);
+  const double at_rest = sigreg(gaussian, directions, *self).item<double>();
+  EXPECT_GT(at_rest, 0.3);
+  EXPECT_LT(at_rest, 3.0);
+  EXPECT_GT(sigreg(gaussian * 0.5, directions, *self).item<double>(), 50 * at_rest);
+  EXPECT_GT(sigreg(gaussian + 1.0, directions, *self).item<double>(), 50 * at_rest);
+  EXPECT_THAT(error_of([&] { sigreg(gaussian, directions.narrow(0, 0, 3), *self); }), HasSubstr("directions [D, S]"));
 }
 
 TEST(Byol, RangeAndRefusals) {

@@ -72,6 +72,11 @@ TEST(UnreadKeys, AreRefusedByName) {
            {"dino", "head.patch_out_dim", "77", "loss.patch_weight is above 0"},
            {"dino", "mask.ratio_max", "0.4", "mask.scheme is not none"},
            {"dino", "loss.koleo_top_k", "3", "loss.koleo_weight is above 0"},
+           {"dino", "loss.sigreg_directions", "64", "loss.sigreg_weight is above 0"},
+           {"simdino", "head.out_dim", "64", "dino, ibot"},
+           {"simdino", "loss.koleo_weight", "1", "dino, ibot"},
+           {"lejepa", "teacher.momentum", "0.9", "byol"},
+           {"lejepa", "head.batch_norm", "yes", "dino, ibot"},
            {"dino", "teacher.distill", "somewhere", "distill"},
            {"ibot", "head.patch_out_dim", "77", "head.shared is no"},
            {"ibot", "mask.shift", "yes", "mask.scheme is dinov2 or dinov3"},
@@ -220,7 +225,8 @@ LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
 
 std::string text(const ProjectionConfig& head) {
   if (const auto* h = std::get_if<DinoHeadConfig>(&head))
-    return fmt::format("{} {} {} {} {} {}", h->in_dim, h->hidden_dim, h->bottleneck_dim, h->out_dim, h->layers, h->weight_norm);
+    return fmt::format("{} {} {} {} {} {} {}", h->in_dim, h->hidden_dim, h->bottleneck_dim, h->out_dim, h->layers, h->weight_norm,
+                       h->batch_norm);
   const auto& h = std::get<MlpHeadConfig>(head);
   return fmt::format("{} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output);
 }
@@ -348,7 +354,8 @@ std::vector<Base> bases(const Method& method) {
   std::string tiny = of_method(method.name) + "[train]\nlength = 20it\nbatch_size = 12\n[views]\nglobal_size = 16\n";
   if (method.defaults.local_count > 0) tiny += "local_size = 8\nlocal_count = 2\n";
   const std::string vit = "[model]\narch = vit_tiny\ndim = 32\ndepth = 2\nheads = 2\npatch_size = 4\n";
-  tiny += "[head]\nout_dim = 24\nhidden_dim = 16\n[model]\ninit_from = somewhere\n";
+  tiny += "[head]\nhidden_dim = 16\n[model]\ninit_from = somewhere\n";
+  if (reads(method, field_of("head.out_dim"))) tiny += "[head]\nout_dim = 24\n";
   if (reads(method, field_of("head.bottleneck_dim"))) tiny += "[head]\nbottleneck_dim = 12\n";
   if (reads(method, field_of("teacher.temp"))) tiny += "[teacher]\ntemp = 0.07\nwarmup_temp = 0.03\n";
   std::vector<Base> all{{"as it comes", vit + tiny}};
@@ -358,12 +365,12 @@ std::vector<Base> bases(const Method& method) {
   if (method.name == methods().front().name) all.push_back({"sgd", vit + tiny + "[optim]\nname = sgd\n"});
   if (method.defaults.optimizer != "adamw") all.push_back({"adamw", vit + tiny + "[optim]\nname = adamw\n"});
   if (reads(method, field_of("gram.weight")))
-    all.push_back(
-        {"with every loss",
-         vit + tiny +
-             "[mask]\nscheme = dinov2\ngroup_size = 4\n[gram]\nweight = 1\nteacher = somewhere\nstart = 3it\nramp = 2it\n"
-             "first = 4it\nevery = 2it\nmax_updates = 2\nsize = 24\ngroup_size = 3\n[loss]\npatch_weight = 1\nkoleo_weight = 0.1\n"
-             "centring = centre\npatch_centring = sinkhorn\n[head]\nshared = no\n"});
+    all.push_back({"with every loss",
+                   vit + tiny +
+                       "[mask]\nscheme = dinov2\ngroup_size = 4\n[gram]\nweight = 1\nteacher = somewhere\nstart = 3it\nramp = 2it\n"
+                       "first = 4it\nevery = 2it\nmax_updates = 2\nsize = 24\ngroup_size = 3\n[loss]\npatch_weight = 1\nkoleo_weight = "
+                       "0.1\nsigreg_weight = 0.1\n"
+                       "centring = centre\npatch_centring = sinkhorn\n[head]\nshared = no\n"});
   return all;
 }
 

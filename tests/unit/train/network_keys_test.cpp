@@ -52,8 +52,8 @@ std::string text_of(const HeadPlan& plan) {
     const auto& mlp = std::get<MlpHeadConfig>(plan.config);
     return fmt::format("{} {} {} {} {}\n", plan.name, mlp.in_dim, mlp.hidden_dim, mlp.out_dim, mlp.norm_output);
   }
-  return fmt::format("{} {} {} {} {} {} {}\n", plan.name, dino->in_dim, dino->hidden_dim, dino->bottleneck_dim, dino->out_dim, dino->layers,
-                     dino->weight_norm);
+  return fmt::format("{} {} {} {} {} {} {} {}\n", plan.name, dino->in_dim, dino->hidden_dim, dino->bottleneck_dim, dino->out_dim,
+                     dino->layers, dino->weight_norm, dino->batch_norm);
 }
 
 // All that the network is built from: most keys leave it as it is, and then no network has to be built to know so.

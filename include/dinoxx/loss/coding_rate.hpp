@@ -1,0 +1,22 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "dinoxx/comm/communicator.hpp"
+
+namespace dinoxx {
+
+/// How much room the features of a batch take: SimDINO's expansion term (Wu et al. 2025, arXiv 2502.10385), the mean over views of
+/// gamma / 2 * log det(I + D / (N eps) X^T X) with gamma = (D + N) / (D N), X the [N, D] features of one view of the N images of all ranks.
+/// Factor and `eps` are those of its released code. Larger is better: a loss takes it with a minus.
+///
+/// z [V, B, D] of L2-normalised rows, or of means of such (they are taken as they are), B equal on all ranks; in float32 (float64 for
+/// float64). With the differentiable gather (gather.hpp) the
+/// mean over ranks and its gradient are the whole batch's. Memory: [V, N, D] three times and [V, M, M] four times, M the smaller of N and
+/// D. Error for other shapes and for an eps that is not positive.
+at::Tensor coding_rate(const at::Tensor& z, double eps, Communicator& comm);
+
+/// Mean cosine similarity of each student view with each teacher view that is another one, SimDINO's compression term: student [V, B, D],
+/// teacher [G, B, D] of the first G views, V at least 2 (teacher without gradient). A pair never spans ranks.
+at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher);
+
+}  // namespace dinoxx
