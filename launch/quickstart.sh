@@ -36,7 +36,7 @@ else
   "$program" pack "${source_options[@]}" --out "$data"
 fi
 choose_ranks "$program"
-"$launch_dir/local.sh" -n "$ranks" train --train.device "$device" --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto
+"$launch_dir/local.sh" -n "$ranks" train --train.device "$device" --config "$root/configs/quickstart.cfg" --data "$data" --out "$run" --resume auto --train.stop_on_collapse yes
 if tr -d ' \n' <"$data/manifest.json" | grep -q '"label_columns":\[\]'; then
   echo "quickstart: these images have no labels, so there is nothing to score: put each class into a folder of its own for a k-NN table"
 else

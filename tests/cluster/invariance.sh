@@ -12,7 +12,7 @@ training+=(--train.length ${length}it --checkpoint.every 0)
 # train HOW NAME SYNC WITHIN: a run of that name, and what it says of hosts and sharing
 train() {
   local how=$1 name=$2 sync=$3 within=$4 shared=$ranks on="on $nodes hosts" try
-  # Under srun the MPI library crashed in three starts of some hundred, on a busy machine, before the program's first line: see docs/clusters.md
+  # Under srun Open MPI crashes now and then in MPI_Init, on a busy machine, whatever the program: see docs/clusters.md
   for try in 1 2 3; do
     code=0
     launch_"$how" "${training[@]}" --parallel.sync "$sync" --parallel.shard_within "$within" --out "$name" >log 2>&1 || code=$?
