@@ -67,6 +67,7 @@ class Resolver {
         at->second.push_back(fmt::format("{} = {}", key, field.get(config)));
       }
     std::vector<std::string> lines;
+    lines.reserve(by_reason.size());
     for (const auto& [why, settings] : by_reason) lines.push_back(fmt::format("{} ({})", fmt::join(settings, ", "), why));
     return lines;
   }
