@@ -23,8 +23,8 @@ void CollapseWatch::look(int64_t step, const std::vector<std::pair<std::string, 
     if (stop_)
       throw AgreedError(
           fmt::format("training at step {}: expected features that tell images apart, found signs of collapse (train.stop_on_collapse). "
-                      "Lower optim.lr, lengthen optim.warmup, enlarge train.batch_size, or give loss.koleo_weight a value where "
-                      "the method reads it; docs/methods.md has a section on collapse. What the run saved is from before.",
+                      "Lower optim.lr, lengthen optim.warmup or enlarge train.batch_size; with prototypes try head.batch_norm = yes "
+                      "with loss.centring = sinkhorn (docs/methods.md, Collapse). What the run saved is from before.",
                       step),
           ExitCode::kFailed);
   }
