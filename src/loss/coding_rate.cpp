@@ -3,11 +3,10 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "comm/gather.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss_common.hpp"
+#include "view_pairs.hpp"
 
 namespace dinoxx {
 
@@ -26,15 +25,8 @@ at::Tensor coding_rate(const at::Tensor& z, double eps, Communicator& comm) {
 }
 
 at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher) {
-  if (student.dim() != 3 || teacher.dim() != 3 || student.size(1) != teacher.size(1) || student.size(2) != teacher.size(2) ||
-      teacher.size(0) < 1 || student.size(0) < std::max<int64_t>(teacher.size(0), 2) || student.size(1) < 1)
-    fail("agreement of views", "a student's [V, B, D] of at least two views and a teacher's [G, B, D] of the first of them",
-         fmt::format("[{}] and [{}]", fmt::join(student.sizes(), ", "), fmt::join(teacher.sizes(), ", ")),
-         "This is a defect of the program");
-  const at::Tensor s = loss_common::normalized(student), t = loss_common::normalized(teacher.detach());
-  at::Tensor others = t.sum(0, /*keepdim=*/true).expand_as(s).clone();  // for each view the sum of the other views' teachers
-  others.narrow(0, 0, t.size(0)).sub_(t);
-  return (s * others).sum() / static_cast<double>(t.size(0) * (s.size(0) - 1) * s.size(1));
+  const at::Tensor cosines = loss_common::sum_of_cosines("agreement of views", student, teacher);
+  return cosines / (loss_common::pairs_of_views(student, teacher) * static_cast<double>(student.size(1)));
 }
 
 }  // namespace dinoxx

@@ -10,9 +10,8 @@ namespace dinoxx {
 /// Factor and `eps` are those of its released code. Larger is better: a loss takes it with a minus.
 ///
 /// z [V, B, D] of L2-normalised rows, or of means of such (they are taken as they are), B equal on all ranks; in float32 (float64 for
-/// float64). With the differentiable gather (gather.hpp) the
-/// mean over ranks and its gradient are the whole batch's. Memory: [V, N, D] three times and [V, M, M] four times, M the smaller of N and
-/// D. Error for other shapes and for an eps that is not positive.
+/// float64). With the differentiable gather (gather.hpp) the mean over ranks and its gradient are the whole batch's. Memory: [V, N, D]
+/// three times and [V, M, M] four times, M the smaller of N and D. Error for other shapes and for an eps that is not positive.
 at::Tensor coding_rate(const at::Tensor& z, double eps, Communicator& comm);
 
 /// Mean cosine similarity of each student view with each teacher view that is another one, SimDINO's compression term: student [V, B, D],

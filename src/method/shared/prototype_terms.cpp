@@ -1,7 +1,5 @@
 #include "prototype_terms.hpp"
 
-#include "two_views.hpp"
-
 #include <ATen/ATen.h>
 
 #include "data_pipeline/augment/mask_config.hpp"
@@ -14,6 +12,7 @@
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "two_views.hpp"
 
 namespace dinoxx {
 namespace {
