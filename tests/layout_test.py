@@ -36,6 +36,7 @@ PUBLIC = {
     "loss/gram.hpp": "loss",
     "loss/koleo.hpp": "loss",
     "loss/loss_figures.hpp": "numbers of dino_loss and patch_loss for a log",
+    "loss/match.hpp": "loss",
     "loss/nt_xent.hpp": "loss",
     "loss/patch_loss.hpp": "loss",
     "loss/scores.hpp": "logits, or their factors, of dino_loss and patch_loss",

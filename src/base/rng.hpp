@@ -24,6 +24,7 @@ enum class Purpose : uint16_t {
   kRope = 10,        ///< rotary augmentations: (step, first view and block)
   kSizes = 11,       ///< resolution of a batch: (its first position, 0)
   kDirections = 12,  ///< directions of SIGReg: (step, direction)
+  kLora = 13,        ///< factors of low rank at their beginning: (segment, 0)
 };
 
 /// Random numbers as a function of (seed, position, lane, purpose): Philox4x32-10 (Salmon et al., SC'11; Random123).

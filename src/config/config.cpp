@@ -19,6 +19,7 @@
 #include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "parallel/parallel_config.hpp"
 #include "train/training_config.hpp"

@@ -20,6 +20,7 @@ struct OptimConfig;
 struct TeacherConfig;
 struct LossConfig;
 struct GramConfig;
+struct InitConfig;
 struct TrainingConfig;
 struct ParallelConfig;
 struct DataConfig;
@@ -37,6 +38,7 @@ struct Config {
   Part<TeacherConfig> teacher;
   Part<LossConfig> loss;
   Part<GramConfig> gram;
+  Part<InitConfig> init;
   Part<TrainingConfig> train;
   Part<ParallelConfig> parallel;
   Part<DataConfig> data;

@@ -7,6 +7,7 @@
 #include "loss/loss_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "parallel/parallel_config.hpp"
 #include "train/training_config.hpp"
@@ -61,6 +62,15 @@ Condition no_resnet() {
 }
 Condition small_stem() {
   return {"model.stem is small", [](const Config& c) { return family_of(c.model->arch) == Family::kResNet && c.model->stem == "small"; }};
+}
+Condition other_weights() {
+  return {"model.init_from is set", [](const Config& c) { return !c.model->init_from.empty(); }};
+}
+Condition anchor() {
+  return {"init.anchor is above 0", [](const Config& c) { return c.init->anchor > 0; }};
+}
+Condition lora() {
+  return {"init.lora_rank is above 0", [](const Config& c) { return c.init->lora_rank > 0; }};
 }
 Condition stochastic_depth() {
   return {"model.drop_path is above 0", [](const Config& c) { return c.model->drop_path > 0; }};

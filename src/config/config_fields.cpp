@@ -11,6 +11,7 @@ std::vector<Field> optim_fields();
 std::vector<Field> teacher_fields();
 std::vector<Field> loss_fields();
 std::vector<Field> gram_fields();
+std::vector<Field> init_fields();
 std::vector<Field> train_fields();
 std::vector<Field> parallel_fields();
 std::vector<Field> data_fields();
@@ -22,7 +23,7 @@ namespace {
 std::vector<Field> make_fields() {
   std::vector<Field> fields;
   for (const auto section : {model_fields, head_fields, views_fields, mask_fields, optim_fields, teacher_fields, loss_fields, gram_fields,
-                             train_fields, parallel_fields, data_fields, checkpoint_fields, eval_fields})
+                             init_fields, train_fields, parallel_fields, data_fields, checkpoint_fields, eval_fields})
     for (Field& field : section()) fields.push_back(std::move(field));
   for (Field& f : fields)
     for (const Section& section : config_sections())
@@ -51,6 +52,7 @@ const std::vector<Section>& config_sections() {
       {"teacher", "the average of the student", true},
       {"loss", "the loss", true},
       {"gram", "Gram anchoring (DINOv3)", true},
+      {"init", "going on from the weights of model.init_from"},
       {"train", "the run"},
       {"parallel", "how ranks share the state of a run"},
       {"data", "how images reach the networks"},

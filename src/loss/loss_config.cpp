@@ -32,8 +32,8 @@ std::vector<Field> loss_fields() {
           "rows of logits of prototypes that are in memory at once: last layer, loss and gradient are computed for so many, then for the "
           "next; 0: for all. Less memory with many prototypes; results agree up to rounding",
           count)),
-      shapes_network(
-          field<loss, &LossConfig::patch_weight>("loss.patch_weight", "auto", "weight of the loss at masked patches", not_negative)),
+      shapes_network(field<loss, &LossConfig::patch_weight>(
+          "loss.patch_weight", "auto", "weight of the loss at masked patches, or at all where features are distilled", not_negative)),
       field<loss, &LossConfig::koleo_weight>("loss.koleo_weight", "auto", "weight of KoLeo for each global view", not_negative),
       when({where::koleo()},
            field<loss, &LossConfig::koleo_group>(

@@ -40,7 +40,8 @@ Method byol_method() {
               .hidden_dim = 4096,
               .out_dim = 256,
           },
-      .reads = {"head.out_dim", "head.hidden_dim", "head.predictor_hidden_dim", "teacher.momentum", "teacher.momentum_end"},
+      .reads = {"head.out_dim", "head.hidden_dim", "head.predictor_hidden_dim", "teacher.momentum", "teacher.momentum_end",
+                "teacher.hold_backbone"},
       .make = make,
   };
 }

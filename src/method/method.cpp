@@ -6,6 +6,8 @@
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
 #include "methods.hpp"
+#include "optim/init_config.hpp"
+#include "shared/anchor.hpp"
 
 namespace dinoxx {
 
@@ -15,12 +17,17 @@ MethodSpec make_method(const Config& resolved) {
   spec.name = method.name;
   spec.teacher = method.teacher;
   if (spec.masks) spec.masks->student_sees_all = method.student_sees_all;
+  if (resolved.init->anchor > 0) add_anchor(spec, resolved);
   check_method(spec);
   return spec;
 }
 
 std::function<double(const StepValues&)> constant_weight(double weight) {
   return [weight](const StepValues&) { return weight; };
+}
+
+bool MethodSpec::keeps_gram_network() const {
+  return anchor || (gram && gram->source != "ema");
 }
 
 int MethodSpec::student_views() const {
@@ -66,6 +73,15 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
       return;
     case Need::kGramTeacher:
       if (!spec.gram) fail_usage(subject, "a Gram teacher", "none", "Set gram.teacher, or gram.weight = 0");
+      return;
+    case Need::kTeacherPatches:
+      if (spec.teacher != TeacherPolicy::kFrozen) fail_usage(subject, "a frozen teacher", "none", "Give the method one, or drop the term");
+      return;
+    case Need::kPatchProjections:
+      if (!spec.network.patch_head) fail_usage(subject, "a head for patches", "none", "Give the network one, or drop the term");
+      return;
+    case Need::kAnchor:
+      if (!spec.anchor) fail_usage(subject, "the network with which the student begins", "none", "Set init.anchor above 0");
       return;
     case Need::kPredictor:
       if (!spec.network.predictor) fail_usage(subject, "a predictor", "none", "Give the network one, or drop the term");

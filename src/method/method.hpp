@@ -19,20 +19,25 @@ struct StepValues {
   double lr = 0, weight_decay = 0, momentum = 0, teacher_temp = 0, patch_teacher_temp = 0;
   double gram_weight = 0, local_weight = 1;
   bool freeze_last_layer = false;
-  bool refresh_gram = false;  ///< the Gram teacher becomes the teacher before this step
+  bool hold_backbone = false;  ///< the average of the backbone stays as it is
+  double thawed = 1;           ///< Thaw::share
+  bool refresh_gram = false;   ///< the Gram teacher becomes the teacher before this step
   int64_t epoch = 0;
 };
 
 /// What a loss term wants from the rest of the spec. check_method refuses a spec that cannot provide it.
 enum class Need {
-  kTeacher,       ///< teacher outputs of the global views
-  kSeveralViews,  ///< at least two views, at least one of them global: pairs of different views
-  kTwoViews,      ///< exactly two views
-  kMasks,         ///< masked patches and a patch head or a shared one
-  kPatches,       ///< patch features of the student's global views
-  kPatchMean,     ///< mean of the teacher's patch logits over all patches
-  kGramTeacher,   ///< patch features of the Gram teacher
-  kPredictor,     ///< a predictor behind the student's head
+  kTeacher,           ///< teacher outputs of the global views
+  kSeveralViews,      ///< at least two views, at least one of them global: pairs of different views
+  kTwoViews,          ///< exactly two views
+  kMasks,             ///< masked patches and a patch head or a shared one
+  kPatches,           ///< patch features of the student's global views
+  kPatchMean,         ///< mean of the teacher's patch logits over all patches
+  kGramTeacher,       ///< patch features of the Gram teacher
+  kPredictor,         ///< a predictor behind the student's head
+  kTeacherPatches,    ///< patch features of the teacher's global views
+  kPatchProjections,  ///< all patches of the student's global views through its patch head
+  kAnchor,            ///< features and patches of the global views by the network with which the student began
 };
 
 /// Which patches of the global crops are masked.
@@ -58,6 +63,8 @@ struct LossInputs {
   ViewScores student_scores, teacher_scores;
   std::optional<Scores> patch_mean;  ///< of the teacher's patches, [1, K']; absent where no term wants it
   at::Tensor gram_patches;           ///< [G B, N, D] on the student's grid; undefined without Gram teacher
+  at::Tensor anchor_features;        ///< [G, B, D] of the original; undefined without an anchor
+  at::Tensor anchor_patches;         ///< [G B, N, D]; the same
   at::Tensor centre, patch_centre;   ///< running centres [K], [K']
   MaskInputs masks;
   int64_t global_views = 0;
@@ -111,6 +118,7 @@ struct MaskPlan {
 struct GramPlan {
   std::string source;  ///< "ema": the teacher; a path; "": the teacher as it was at a refresh
   int patch_size = 0;  ///< pixels
+  bool is_file() const { return !source.empty() && source != "ema"; }
 };
 
 /// A method as data: one step function runs any of them. Methods themselves: methods.hpp.
@@ -126,8 +134,11 @@ struct MethodSpec {
   bool centre = false, patch_centre = false;  ///< running centres of the heads' widths are kept
   std::optional<MaskPlan> masks;
   std::optional<GramPlan> gram;
+  bool anchor = false;  ///< the student is held to the network with which it began
   std::vector<LossTerm> terms;
 
+  /// Whether the training keeps a network like the student for itself: a Gram teacher of its own, or the original of init.anchor.
+  bool keeps_gram_network() const;
   /// Views that student and teacher see: all but the Gram teacher's own.
   int student_views() const;
   /// `views` and `other_views`.

@@ -12,6 +12,7 @@ Method ibot_method();
 Method dinov2_method();
 Method dinov3_method();
 Method distill_method();
+Method distill_features_method();
 Method byol_method();
 Method simclr_method();
 Method simdino_method();
@@ -19,7 +20,7 @@ Method lejepa_method();
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> table = {
-      dino_method(), ibot_method(),   dinov2_method(),  dinov3_method(), distill_method(),
+      dino_method(), ibot_method(),   dinov2_method(),  dinov3_method(), distill_method(), distill_features_method(),
       byol_method(), simclr_method(), simdino_method(), lejepa_method(),
   };
   return table;

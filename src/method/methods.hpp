@@ -36,6 +36,7 @@ struct Method {
   /// Of the keys that are methods' own (Field::of_method), those that this one reads; "gram.*" stands for all that begin so.
   std::vector<std::string> reads;
   TeacherPolicy teacher = TeacherPolicy::kEma;
+  bool bare_teacher = false;      ///< the frozen teacher is a backbone without heads, and head.out_dim its width
   bool student_sees_all = false;  ///< masks say where the loss is taken, and nothing is hidden
   /// Views, network, masks and loss terms of a resolved configuration. Name and teacher are set from the two above.
   MethodSpec (*make)(const Config& resolved) = nullptr;

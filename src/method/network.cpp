@@ -20,6 +20,8 @@ Network::Network(const NetworkConfig& config, at::ScalarType dtype) : backbone_(
   if (config.predictor) predictor_ = add(*config.predictor, out_dim(config.head.config), "the output of " + config.head.name);
 }
 
+Network::Network(const BackboneConfig& config, at::ScalarType dtype) : backbone_(make_backbone(config, dtype)) {}
+
 namespace {
 
 void append(NamedTensors& all, const std::string& prefix, const NamedTensors& part) {
@@ -74,7 +76,7 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const auto through = [&](const ProjectionHead& head, const at::Tensor& rows) {
     return input.bottlenecks ? head.bottleneck(rows, training) : head.forward(rows, training);
   };
-  const bool patches = input.patches || input.patch_mean || input.masked_rows.defined();
+  const bool patches = input.patches || input.patch_mean || input.project_patches || input.masked_rows.defined();
   std::vector<Crops> groups;
   for (size_t i = 0; i < crops.size(); ++i) {
     if (crops[i].size(0) == 0 || crops[i].size(0) % input.batch != 0)
@@ -87,12 +89,19 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const size_t together = backbone_->packs(groups.size()) ? groups.size() : 1;
   for (size_t first = 0; first < groups.size(); first += together) {
     const bool with_patches = first == 0 && patches;
-    const std::vector<Features> found = backbone_->forward_crops(std::span<const Crops>(groups).subspan(first, together), with_patches);
+    std::vector<Features> found;
+    {
+      const at::AutoGradMode learns(at::GradMode::is_enabled() && !input.fixed_backbone);
+      found = backbone_->forward_crops(std::span<const Crops>(groups).subspan(first, together), with_patches);
+    }
     for (const Features& f : found) features.push_back(f.cls);
     if (!with_patches) continue;
     if (input.patches) out.patches = found.front().patches;
     const at::Tensor rows = found.front().patches.flatten(0, 1);
-    if (input.masked_rows.defined()) out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
+    if (input.project_patches)
+      out.patch_logits = through(heads_[patch_head_].head, rows);
+    else if (input.masked_rows.defined())
+      out.patch_logits = through(heads_[patch_head_].head, rows.index_select(0, input.masked_rows));
     if (input.patch_mean) {
       const at::Tensor in_front = heads_[patch_head_].head.bottleneck(rows, training);
       out.patch_mean = in_front.mean(0, false, in_front.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
@@ -100,6 +109,8 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   }
   const auto joined = [](const std::vector<at::Tensor>& parts) { return parts.size() == 1 ? parts.front() : at::cat(parts); };
   const at::Tensor rows = joined(features);
+  out.features = rows.view({-1, input.batch, rows.size(1)});
+  if (heads_.empty()) return out;
   std::vector<at::Tensor> outputs{rows};
   if (heads_.front().head.statistics_by_group()) outputs = features;
   for (at::Tensor& output : outputs) {
@@ -107,7 +118,6 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
     if (input.predict && predictor_ >= 0) output = heads_[predictor_].head.forward(output, training);
   }
   const at::Tensor logits = joined(outputs);
-  out.features = rows.view({-1, input.batch, rows.size(1)});
   out.logits = logits.view({-1, input.batch, logits.size(1)});
   return out;
 }

@@ -29,20 +29,22 @@ struct ForwardInput {
   std::span<const at::Tensor> crops_by_size;  ///< in view order, each [views_i * batch, C, S_i, S_i], rows [view][slot]
   std::span<const RowOrigin> origins;         ///< one per group: training (stochastic depth, batch statistics); empty: evaluation
   int64_t batch = 0;
-  at::Tensor masked;         ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
-  at::Tensor masked_rows;    ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
-  bool patches = false;      ///< the first group's patches are wanted
-  bool patch_mean = false;   ///< the mean over all of these of what stands in front of the patch head's prototypes is wanted
-  bool predict = false;      ///< logits go through the predictor
-  bool averaged = false;     ///< a teacher: of what origins bring, batch statistics alone
-  bool bottlenecks = false;  ///< in the place of logits and patch_logits what stands in front of the prototypes, [..., bottleneck]
+  at::Tensor masked;             ///< [rows of the first group, N] bool: patches of it that the mask token replaces; undefined: none
+  at::Tensor masked_rows;        ///< [M] int64, rows of the first group's patches as [rows * N, D] that go through the patch head
+  bool patches = false;          ///< the first group's patches are wanted
+  bool project_patches = false;  ///< all of these go through the patch head, in the place of masked_rows
+  bool fixed_backbone = false;   ///< no gradient for the backbone
+  bool patch_mean = false;       ///< the mean over all of these of what stands in front of the patch head's prototypes is wanted
+  bool predict = false;          ///< logits go through the predictor
+  bool averaged = false;         ///< a teacher: of what origins bring, batch statistics alone
+  bool bottlenecks = false;      ///< in the place of logits and patch_logits what stands in front of the prototypes, [..., bottleneck]
 };
 
 struct ForwardOutput {
   at::Tensor features;      ///< [V, B, D], V = sum of views_i
   at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
-  at::Tensor logits;        ///< [V, B, K]
-  at::Tensor patch_logits;  ///< [M, K']; undefined without masked_rows
+  at::Tensor logits;        ///< [V, B, K]; undefined without heads
+  at::Tensor patch_logits;  ///< [M, K'], of project_patches [rows * N, K']; undefined without both
   at::Tensor patch_mean;    ///< [bottleneck] in float32 at least: the patch head's logits are linear in it; undefined when not wanted
 };
 
@@ -50,6 +52,8 @@ class Network {
  public:
   /// All parameters are NaN until initialize() or a load. Error when a head's input does not fit what it stands on.
   Network(const NetworkConfig& config, at::ScalarType dtype);
+  /// A backbone without heads, for features and patches alone.
+  Network(const BackboneConfig& config, at::ScalarType dtype);
 
   const Backbone& backbone() const { return *backbone_; }
   /// "backbone.*", then each head's under its name, in order of execution. Handles: see NamedTensor.

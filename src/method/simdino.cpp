@@ -58,7 +58,7 @@ Method simdino_method() {
               .momentum = 0.996,
           },
       .reads = {"head.hidden_dim", "head.bottleneck_dim", "head.layers", "head.batch_norm", "teacher.momentum", "teacher.momentum_end",
-                "loss.coding_*"},
+                "teacher.hold_backbone", "loss.coding_*"},
       .make = make,
   };
 }

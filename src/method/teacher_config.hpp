@@ -10,8 +10,9 @@ namespace dinoxx {
 struct TeacherConfig {
   Auto<double> momentum, temp, warmup_temp, patch_temp, patch_warmup_temp;
   double momentum_end = 0;
+  Duration hold_backbone;
   Auto<Duration> warmup_temp_epochs;
-  std::string temp_changes, distill, facts;
+  std::string temp_changes, distill, facts, match;
   bool operator==(const TeacherConfig&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,11 +47,19 @@ struct LarsConfig {
   bool clip_lr = false;  ///< q = min(q / lr, 1): the local rate never exceeds lr (solo-learn's clip_lr)
 };
 
+/// Changes of low rank for a backbone's matrices, of AdamW alone: LoraAdamW.
+struct LoraConfig {
+  int64_t rank = 8;
+  double alpha = 8;   ///< products count alpha / rank
+  uint64_t seed = 0;  ///< of the factors at their beginning
+};
+
 struct OptimizerConfig {
   std::string name = "adamw";  ///< "adamw", "sgd" or "lars"
   AdamWConfig adamw;
   SgdConfig sgd;
   LarsConfig lars;
+  std::optional<LoraConfig> lora;  ///< absent: off
 };
 const std::vector<std::string>& optimizer_names();
 

@@ -1,5 +1,6 @@
 #include "rules.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -60,11 +61,28 @@ int layer_count(const ParamLayout& layout) {
   return count;
 }
 
+bool is_block_matrix(const Segment& segment) {
+  return segment.shape.size() == 2 && segment.name.starts_with("backbone.blocks.") && segment.name.ends_with(".weight");
+}
+
+void apply_thaw(const ParamLayout& layout, const Thaw& thaw, std::vector<SegmentRule>& rules) {
+  const int layers = layer_count(layout), learning = thaw.last_blocks > 0 ? std::min(thaw.last_blocks, layers) : layers + 1;
+  for (size_t s = 0; s < layout.segments.size(); ++s) {
+    const Segment& segment = layout.segments[s];
+    if (!segment.name.starts_with("backbone.")) continue;
+    const int in_front = std::max(layers - layer_of(segment.name, layers), 0);  // the last norm goes with the last block
+    const double rate = in_front < learning ? std::clamp(learning * thaw.share - in_front, 0.0, 1.0) : 0.0;
+    rules[s].lr_scale *= rate;
+    if (rate == 0 || (thaw.block_matrices && !is_block_matrix(segment))) rules[s].frozen = true;
+  }
+}
+
 std::vector<SegmentRule> segment_rules(const ParamLayout& layout, const RuleOptions& options) {
   if (!(options.layer_decay > 0 && options.layer_decay <= 1))
     fail_usage("layer-wise learning-rate decay", "a factor above 0, at most 1", fmt::format("{}", options.layer_decay), "1 turns it off");
   if (!(options.patch_embed_lr >= 0))
-    fail_usage("learning-rate factor of the patch embedding", "at least 0", fmt::format("{}", options.patch_embed_lr), "Correct the factor");
+    fail_usage("learning-rate factor of the patch embedding", "at least 0", fmt::format("{}", options.patch_embed_lr),
+               "Correct the factor");
   const int layers = layer_count(layout);
   std::vector<SegmentRule> rules;
   for (const Segment& segment : layout.segments) {

@@ -9,6 +9,7 @@
 #include "adamw.hpp"
 #include "cuda/flat_cuda.hpp"
 #include "dinoxx/base/error.hpp"
+#include "lora.hpp"
 #include "pieces.hpp"
 
 namespace dinoxx {
@@ -128,6 +129,8 @@ const std::vector<std::string>& optimizer_names() {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, const ParamLayout& layout, at::ScalarType dtype) {
+  if (config.lora && config.name != "adamw") fail_usage("init.lora_rank", "optim.name = adamw", config.name, "Change one of them");
+  if (config.lora) return std::make_unique<LoraAdamW>(layout, dtype, config.adamw, *config.lora);
   if (config.name == "adamw") return std::make_unique<AdamW>(layout, dtype, config.adamw);
   if (config.name == "sgd") return std::make_unique<Sgd>(layout, dtype, config.sgd);
   if (config.name == "lars") return std::make_unique<Sgd>(layout, dtype, config.lars);

@@ -56,7 +56,7 @@ struct GradientSync::Impl {
   std::vector<int> trainable;          // segments, by bucket
 
   bool armed = false;
-  bool first_step = true;
+  bool first_step = true, all = true;
   int accumulations = 1, pass = 0;
   std::vector<int> arrived;       // gradients added, by segment
   std::vector<int> pending;       // segments that wait for a gradient, by bucket
@@ -250,11 +250,12 @@ GradientSync::~GradientSync() {
   }
 }
 
-void GradientSync::begin(int accumulations) {
+void GradientSync::begin(int accumulations, bool all) {
   Impl& impl = *impl_;
   if (accumulations < 1) fail("GradientSync::begin", "one backward pass or more", fmt::format("{}", accumulations), "");
   impl.events.clear();
   impl.accumulations = accumulations;
+  impl.all = all;
   impl.pass = 0;
   impl.arrived.assign(impl.layout.segments.size(), 0);
   impl.begin_pass();
@@ -286,7 +287,7 @@ void GradientSync::finish() {
   impl.messages.clear();
   impl.oldest = impl.next_bucket = impl.next_summed = 0;
   impl.check_views();
-  if (impl.first_step) {
+  if (impl.first_step && impl.all) {
     // after the collectives, so that no other rank is left waiting in them
     std::vector<std::string> missing;
     for (size_t s = 0; s < impl.parameters.size(); ++s) {

@@ -47,8 +47,8 @@ class GradientSync {
   ~GradientSync();
   /// Before the backward pass(es) of a step, with the flat gradient zeroed: arms the hooks. `accumulations`: how many times each
   /// parameter's gradient is added to before finish() (the number of backward passes); a bucket leaves at the last one, and one more is an
-  /// Error, because it would miss the all-reduce.
-  void begin(int accumulations = 1);
+  /// Error, because it would miss the all-reduce. Not `all`: some parameters get none on purpose, and finish() does not ask for them.
+  void begin(int accumulations = 1, bool all = true);
   /// Between two of several backward passes. Without a whole gradient every pass is averaged by itself, into the owners' sum.
   void end_pass();
   /// Drives the collectives under way, for long stretches without hooks. Called by the hooks.

@@ -80,7 +80,8 @@ std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards
   // one in use and the next on its way; student and teacher do not compute at once
   if (policy == Policy::kZero3) parts.push_back({"gathered blocks", 2 * c * static_cast<double>(blocks.largest)});
   // the Gram teacher's own network is held as the average is
-  if (model.own_gram_teacher()) parts.push_back({"Gram teacher", copy + 4 * p * share.masters + send});
+  if (model.own_gram_teacher())
+    parts.push_back({model.spec.anchor ? "original of the anchor" : "Gram teacher", copy + 4 * p * share.masters + send});
   // its blocks' share is taken to be the student's
   if (model.frozen)
     parts.push_back(

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "loss/loss_config.hpp"
+#include "method/teacher_config.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
@@ -47,6 +48,7 @@ void add_gradients(const Model& model, const Spread& spread, std::vector<StepCol
   if (model.spec.teacher == TeacherPolicy::kEma) come("average blocks", 1, p);
   if (model.spec.teacher == TeacherPolicy::kFrozen) come("frozen teacher's blocks", 1, static_cast<double>(model.frozen_elements));
   if (model.spec.gram) come("Gram teacher's blocks", 1, p);
+  if (model.spec.anchor) come("blocks of the anchor", 1, p);
 }
 
 // What stands in front of prototypes to the ranks that share them, and the log-sum-exp of each row (step/prototype_exchange.hpp, Scores).
@@ -141,6 +143,8 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
     all.push_back({what, Collective::kAllGather, 4 * numbers * n, parts});
     all.push_back({backward, Collective::kReduceScatter, 4 * numbers * n, parts});
   };
+  if (has_term(spec, "feature") && model.config.teacher->match == "batch")
+    all.push_back({"features of the teacher", Collective::kAllGather, 4 * globals * images * width * n, parts});
   if (has_term(spec, "coding_rate")) both_ways("rows for the coding rate", "rows for the coding rate, backward", globals * images * width);
   if (has_term(spec, "sigreg")) {
     // the real and the imaginary part of the characteristic function at 17 points along each direction

@@ -7,6 +7,7 @@
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/teacher_config.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "train/training_config.hpp"
 
@@ -21,6 +22,9 @@ OptimizerConfig optimizer_config(const Config& config) {
   o.lars.trust = optim.trust;
   o.lars.clip_lr = optim.trust_clip;
   if (optim.trust_clip) o.lars.ratio = LarsConfig::Ratio::kSum;  // both are solo-learn's
+  if (const InitConfig& init = *config.init; init.lora_rank > 0)
+    o.lora = LoraConfig{init.lora_rank, init.lora_alpha.value_or(static_cast<double>(init.lora_rank)),
+                        static_cast<uint64_t>(config.train->seed)};
   return o;
 }
 
@@ -32,6 +36,12 @@ RuleOptions rule_options(const Config& config, bool freeze_last_layer) {
   rules.patch_embed_lr = *config.optim->patch_embed_lr;
   if (freeze_last_layer) rules.last_layer = dinov2 ? LastLayerFreeze::kZeroRate : LastLayerFreeze::kSkip;
   return rules;
+}
+
+std::optional<Thaw> thaw_of(const Config& config) {
+  const InitConfig& init = *config.init;
+  if (init.heads_only.value <= 0 && init.unfreeze.value <= 0 && init.last_blocks == 0 && init.lora_rank == 0) return std::nullopt;
+  return Thaw{1, static_cast<int>(init.last_blocks), init.lora_rank > 0};
 }
 
 at::ScalarType compute_type(const Config& config) {
@@ -71,6 +81,7 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   extension_ = {
       total_, warm_again > 0, {last, peak, last, warm_again, more - warm_again}, {*teacher.momentum, teacher.momentum_end, 0.0, 0, more}};
   total_ += more;
+  start_ = {steps(config.init->heads_only), steps(config.init->unfreeze), steps(teacher.hold_backbone)};
   const GramConfig& gram = *config.gram;
   gram_ = {gram.weight,          config.loss->local_weight, *config.loss->local_weight_end,
            steps(gram.start),    steps(gram.ramp),          steps(gram.first),
@@ -119,6 +130,10 @@ StepValues Schedules::at(int64_t step, uint64_t position) const {
   values.gram_weight = gram_.weight * gram_share(step);
   values.local_weight = gram_.local_weight + (gram_.local_weight_end - gram_.local_weight) * gram_share(step);
   values.refresh_gram = refreshes_gram(step);
+  if (step < start_.heads_only + start_.unfreeze)
+    values.thawed =
+        step < start_.heads_only ? 0.0 : static_cast<double>(step - start_.heads_only + 1) / static_cast<double>(start_.unfreeze);
+  values.hold_backbone = step < start_.hold_backbone;
   // in epochs: as published, whole epochs by their number
   values.freeze_last_layer =
       freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value : step < freeze_steps_;

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <variant>
 
 #include "config/config.hpp"
@@ -12,6 +13,8 @@ namespace dinoxx {
 OptimizerConfig optimizer_config(const Config& config);
 /// Rules for the segments in a step that freezes the last layer, or does not.
 RuleOptions rule_options(const Config& config, bool freeze_last_layer);
+/// What learns of a network that goes on from other weights ([init]); nothing where all of it does all the time.
+std::optional<Thaw> thaw_of(const Config& config);
 /// float32, or bfloat16 for train.precision = bf16.
 at::ScalarType compute_type(const Config& config);
 
@@ -39,6 +42,9 @@ class Schedules {
     int64_t start = 0, ramp = 0, first = 0, every = 0, updates = 0;
     bool own_teacher = false, from_file = false;
   } gram_;
+  struct Start {
+    int64_t heads_only = 0, unfreeze = 0, hold_backbone = 0;
+  } start_;
   struct Extension {
     int64_t begin = 0;  // train.length
     bool again = false;

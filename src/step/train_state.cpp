@@ -68,12 +68,13 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
       optimizer(make_optimizer(optimizer_config(config), owned(), master_type(compute))),
       rules(segment_rules(layout, rule_options(config, false))),
       frozen_rules(segment_rules(layout, rule_options(config, true))),
+      thaw(thaw_of(config)),
       clip(*config.optim->clip),
       clip_by_module(config.optim->clip_by == "module"),
       centre(centre_for(spec.centre, spec.network.head.config, config, master_type(compute), device)),
       patch_centre(
           centre_for(spec.patch_centre, spec.network.patch_head.value_or(spec.network.head).config, config, master_type(compute), device)) {
-  if (spec.gram && spec.gram->source != "ema") {
+  if (spec.keeps_gram_network()) {
     const std::vector<std::shared_ptr<void>> whole = student_flat.hold_all();
     // of a head in columns the student has no more than its own
     Network network = groups.columns ? initialized(config, spec, compute, device) : copy_of(student, spec, compute, device);
@@ -83,6 +84,31 @@ TrainState::TrainState(const Config& config, const MethodSpec& spec, at::ScalarT
   hold_blocks(student, student_flat);
   hold_blocks(teacher, teacher_flat);
   if (gram) hold_blocks(gram->network, gram->flat);
+}
+
+std::vector<SegmentRule> TrainState::rules_of(const StepValues& values) const {
+  std::vector<SegmentRule> found = values.freeze_last_layer ? frozen_rules : rules;
+  if (thaw) {
+    Thaw now = *thaw;
+    now.share = values.thawed;
+    apply_thaw(layout, now, found);
+  }
+  return found;
+}
+
+std::optional<std::vector<FlatRange>> TrainState::averaged(const StepValues& values, const std::vector<SegmentRule>& rules) const {
+  if (!thaw && !values.hold_backbone) return std::nullopt;
+  std::vector<FlatRange> ranges;
+  for (size_t s = 0; s < owned().segments.size(); ++s) {
+    const Segment& segment = owned().segments[s];
+    if (segment.name.starts_with("backbone.") && (values.hold_backbone || rules[s].frozen)) continue;
+    const int64_t end = segment.offset + segment.numel;
+    if (s > 0 && !ranges.empty() && segment.offset - (ranges.back().begin + ranges.back().count) < kSegmentAlignment)
+      ranges.back().count = end - ranges.back().begin;  // with the padding between the two
+    else
+      ranges.push_back({segment.offset, segment.numel});
+  }
+  return ranges;
 }
 
 void TrainState::share_frozen() {

@@ -1,6 +1,7 @@
 #pragma once
 #include "build.hpp"
 #include "method/method.hpp"
+#include "optim/ema.hpp"
 #include "optim/optimizer.hpp"
 #include "parallel/flat_state.hpp"
 
@@ -25,6 +26,11 @@ struct TrainState {
   std::string optimizer_name;
   std::unique_ptr<Optimizer> optimizer;
   std::vector<SegmentRule> rules, frozen_rules;  ///< of the segments; of a step that freezes the last layer
+  std::optional<Thaw> thaw;                      ///< of networks that go on from other weights; its share is the step's
+  /// Of a step with these values.
+  std::vector<SegmentRule> rules_of(const StepValues& values) const;
+  /// What the average of such a step is taken of: all, or without what of the backbone rests, in the student or in the average.
+  std::optional<std::vector<FlatRange>> averaged(const StepValues& values, const std::vector<SegmentRule>& rules) const;
   double clip = 0;
   bool clip_by_module = false;
   std::optional<Centre> centre, patch_centre;
@@ -32,7 +38,7 @@ struct TrainState {
     Network network;
     FlatState flat;
   };
-  std::unique_ptr<Gram> gram;              ///< the Gram teacher where it is a network of its own
+  std::unique_ptr<Gram> gram;              ///< the Gram teacher where it is a network of its own, or the original of init.anchor
   std::unique_ptr<Network> frozen;         ///< the teacher of a distillation; not in checkpoints, it comes from its own file
   std::unique_ptr<FlatState> frozen_flat;  ///< where its weights are shared
   /// Shares the frozen teacher's weights too, where those of the other networks are. Collective.

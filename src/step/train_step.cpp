@@ -104,11 +104,23 @@ bool wants(const MethodSpec& spec, const StepValues& values, Need need) {
 
 // Patches of the Gram teacher on the student's grid.
 at::Tensor gram_patches(const TrainState& state, const GramPlan& plan, const at::Tensor& globals, const StepCrops& crops) {
-  const Network& network = state.gram ? state.gram->network : state.teacher;
+  const Network& network = plan.source == "ema" ? state.teacher : state.gram->network;
   const at::Tensor& images = crops.gram.defined() ? crops.gram : globals;
   const at::Tensor patches = network.backbone().forward_features({images, nullptr, {}, /*local=*/false}).patches;
   const int64_t from = images.size(-1) / plan.patch_size, to = globals.size(-1) / plan.patch_size;
   return reduce_tokens(patches, from, from, to, to);
+}
+
+// What the network with which the student began makes of the global views.
+void anchor_features(const Network& original, const std::vector<at::Tensor>& globals, int64_t batch, LossInputs& in) {
+  std::vector<at::Tensor> features, patches;
+  for (const at::Tensor& images : globals) {
+    const Features found = original.backbone().forward_features({images, nullptr, {}, /*local=*/false});
+    features.push_back(found.cls);
+    patches.push_back(found.patches);
+  }
+  in.anchor_features = at::cat(features).unflatten(0, {-1, batch});
+  in.anchor_patches = at::cat(patches);
 }
 
 // Signs of collapse in what the step has computed anyway.
@@ -256,13 +268,15 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
       ForwardInput forward{.crops_by_size = globals, .batch = batch};
       if (statistics) forward.origins = std::span<const RowOrigin>(crops.origins).first(globals.size());
       if (patch_loss) forward.masked_rows = in.masks.rows;
+      forward.patches = wants(spec, values, Need::kTeacherPatches);
       forward.patch_mean = wants(spec, values, Need::kPatchMean);
       forward.averaged = true;
       forward.bottlenecks = factors;
       in.teacher = teacher.forward(forward);
-      in.teacher_scores = view_scores(spec, teacher, in.teacher, factors, exchange);
+      if (in.teacher.logits.defined()) in.teacher_scores = view_scores(spec, teacher, in.teacher, factors, exchange);
       if (in.teacher.patch_mean.defined()) in.patch_mean = patch_mean_scores(spec, teacher, in.teacher.patch_mean, exchange);
     }
+    if (wants(spec, values, Need::kAnchor)) anchor_features(state.gram->network, globals, batch, in);
     if (wants(spec, values, Need::kGramTeacher)) in.gram_patches = gram_patches(state, *spec.gram, globals.front(), crops);
   }
 
@@ -271,6 +285,8 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   if (spec.masks && !spec.masks->student_sees_all) forward.masked = in.masks.masked;
   if (patch_loss) forward.masked_rows = in.masks.rows;
   forward.patches = wants(spec, values, Need::kPatches);
+  forward.project_patches = wants(spec, values, Need::kPatchProjections);
+  forward.fixed_backbone = values.thawed == 0;
   forward.predict = true;
   forward.bottlenecks = factors;
   in.student = state.student.forward(forward);
@@ -320,7 +336,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
     // 5. backward; buckets are averaged as they become ready
     if (part == 0) {
       state.student_flat.zero_grad();
-      sync.begin(input.parts);
+      sync.begin(input.parts, /*all=*/values.thawed > 0);
     }
     loss.backward();
     if (!last) sync.end_pass();
@@ -331,7 +347,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
 
   // 6. clip, and read: the one place where the host waits for a GPU
   at::NoGradGuard no_grad;
-  const std::vector<SegmentRule>& rules = values.freeze_last_layer ? state.frozen_rules : state.rules;
+  const std::vector<SegmentRule> rules = state.rules_of(values);
   clip_gradient(state.owned(), state.student_flat, state.clip, state.clip_by_module ? ClipBy::kModule : ClipBy::kParameter, rules,
                 total.figures.room());
   StepFigures::Summed summed = total.figures.read();
@@ -354,7 +370,7 @@ StepMetrics train_step(TrainState& state, const MethodSpec& spec, const StepInpu
       ema_update(state.teacher_flat, state.student_flat, 0);
       for (size_t i = 0; i < state.teacher_buffers.size(); ++i) state.teacher_buffers[i].tensor.copy_(state.student_buffers[i].tensor);
     } else {
-      ema_update(state.teacher_flat, state.student_flat, values.momentum);
+      ema_update(state.teacher_flat, state.student_flat, values.momentum, state.averaged(values, rules));
     }
     state.teacher_flat.post_values();
     state.student_flat.wait_for_values();

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "checkpoint/checkpoint_config.hpp"
+#include "config/model_keys.hpp"
 #include "eval/run/eval_config.hpp"
 #include "optim/optim_config.hpp"
 #include "training_config.hpp"
@@ -14,6 +15,7 @@ Calendar::Calendar(const Config& config, uint64_t images, int64_t total_steps, i
     : evaluation_(config.eval->every),
       checkpoint_(config.checkpoint->every),
       keep_(config.checkpoint->keep_every),
+      other_weights_(!model_init_from(config).empty()),
       log_every_(config.train->log_every),
       check_every_(config.train->check_every),
       batch_(config.train->batch_size),
@@ -44,7 +46,8 @@ bool Calendar::compares_ranks_after(int64_t step) const {
 }
 
 bool Calendar::evaluates_after(int64_t step) const {
-  return step > 0 && evaluation_.value > 0 && (ends_with(step) || period_ends(evaluation_, step));
+  if (evaluation_.value <= 0) return false;
+  return step == 0 ? other_weights_ : ends_with(step) || period_ends(evaluation_, step);
 }
 
 bool Calendar::saves_after(int64_t step) const {

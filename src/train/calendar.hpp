@@ -18,7 +18,7 @@ class Calendar {
 
   bool logs_after(int64_t step) const;            ///< each train.log_every steps, and the last
   bool compares_ranks_after(int64_t step) const;  ///< each train.check_every steps; 0: never
-  bool evaluates_after(int64_t step) const;       ///< each eval.every, and the last; 0: never
+  bool evaluates_after(int64_t step) const;       ///< each eval.every, and the last; 0: where the run began with other weights
   bool saves_after(int64_t step) const;           ///< each checkpoint.every and checkpoint.keep_every, and the last
   bool keeps(int64_t step) const;                 ///< its checkpoint stays when others are removed: checkpoint.keep_every
   /// How many checkpoints are saved behind `step`, those that stay for ever left out, but not more than `most`.
@@ -31,6 +31,7 @@ class Calendar {
   int64_t images_after(int64_t step) const;
 
   Duration evaluation_, checkpoint_, keep_;
+  bool other_weights_;
   int64_t log_every_, check_every_, batch_, warmup_, total_, first_step_, first_position_;
   uint64_t images_;
 };

@@ -75,7 +75,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   Saver saver(training, calendar, history, log, watch);
   if (limit.is_set() && state.step < total)
     saver.assume(assumed_save_seconds(*comms.control, save_folder(history), checkpoint_bytes(state)));
-  Evaluation evaluation(hook, comms, calendar, history, log, watch);
+  Evaluation evaluation(hook, config, comms, calendar, history, log, watch);
   double step_seconds = 0;  // of the last step, with the wait for its images
   const auto must_stop = [&] { return options.stop_signal() != nullptr || limit.must_save(saver.seconds()); };
   const auto stopped = [&] {
@@ -87,7 +87,10 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
   // An evaluation that a stop ends is left to the next start. The students of a job end together, behind their next step.
   const auto evaluate = [&] { return evaluation.run_if_due(state, images, must_stop) || (comms.job && state.step < total); };
 
-  if (!evaluate()) return stopped();  // what a stop or a crash left out
+  if (!evaluate()) {  // of weights to begin with, or what a stop or a crash left out
+    saver.save();
+    return stopped();
+  }
   watch.restart();
   while (state.step < total) {
     // 1. sample

@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from cases import CASES
-from recipes import BLOCKS, HEADS, MADE, STUDENTS, Recipe, all_recipes, reduced
+from recipes import ADAPTED, ANEW, BLOCKS, HEADS, MADE, STUDENTS, Recipe, all_recipes, reduced
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
@@ -110,6 +110,8 @@ class Gate:
             raise Failure("pack: exit code %d\n%s" % (code, text))
         for name in sorted(set(MADE.values())):
             self.make_teacher(name)
+        for name in ADAPTED:
+            self.train_one_step(name, ["--config", str(SOURCE / "configs" / (name + ".cfg")), *ANEW, "--train.length", "1it", "--train.batch_size", "4", "--optim.warmup", "0it"])
 
     def make_teacher(self, name):
         """A run of one step with a small backbone and the prototypes that the recipe expects."""
@@ -117,9 +119,10 @@ class Gate:
         config = self.work / (name + ".teacher.cfg")
         keep = [line for line in text.splitlines() if not line.startswith(("distill =", "length =", "method =", "batch_size =", "arch =", "lr =", "every =", "keep", "group_size", "decay =", "warmup"))]
         config.write_text("\n".join(keep).replace("[train]", "[train]\nmethod = %s\nlength = 1it\nbatch_size = 4" % ("dinov3" if "dinov3" in name else "dinov2")) + "\n")
-        arguments = ["train", "--config", str(config), "--data", str(self.work / "data"), "--out", str(self.work / ("teacher_" + name)), "--model.arch", "vit_tiny", "--train.device", "cuda",
-                     "--model.depth", "2", "--eval.every", "0", "--mask.group_size", "1", *HEADS.get(name, [])]
-        code, output = self.run(arguments)
+        self.train_one_step(name, ["--config", str(config), "--model.arch", "vit_tiny", "--model.depth", "2", "--mask.group_size", "1", *HEADS.get(name, [])])
+
+    def train_one_step(self, name, options):
+        code, output = self.run(["train", *options, "--data", str(self.work / "data"), "--out", str(self.work / ("teacher_" + name)), "--train.device", "cuda", "--eval.every", "0"])
         if code != 0:
             raise Failure("teacher for %s: exit code %d\n%s" % (name, code, output))
 
@@ -132,6 +135,8 @@ class Gate:
             arguments = ["train", *recipe.arguments(ranks), "--data", str(self.work / "data"), "--out", str(Path(folder) / "run"), "--check", *more]
             if name in MADE:
                 arguments += ["--teacher.distill", str(self.work / ("teacher_" + MADE[name]))]
+            if name in ADAPTED:
+                arguments += ["--model.init_from", str(self.work / ("teacher_" + name))]
             environment = {"FAKEGPU_LOG": str(log), "FAKEGPU_MEMORY_GB": "100000", "FAKEGPU_COPIED_BYTES": "1e6", "FAKEGPU_NCCL_BYTES": "65536"}
             code, output = self.run(arguments, ranks, environment)
             if code != 0:
@@ -237,13 +242,14 @@ def write_memory(gate, missing_only):
     if missing_only:
         with MEMORY.open(newline="") as file:
             known = {tuple(row[:4]): row for row in csv.reader(file)}
-    with MEMORY.open("w", newline="") as file:
+    aside = MEMORY.with_suffix(".new")  # a run that fails takes no row away
+    with aside.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["recipe", "ranks", "images", "options", "reduced", "in_use_gb"])
         for name, ranks, more in rows:
             of_row = [name, str(ranks), Recipe(SOURCE, name).arguments(ranks)[3], " ".join(more)]
             writer.writerow(known.get(tuple(of_row)) or [*of_row, reduced(name), "%.3f" % gate.in_use(name, ranks, ["--parallel.sync", "ddp", *more] if "--parallel.sync" not in more else more)])
-            file.flush()
+    aside.replace(MEMORY)
 
 
 def check_rows():

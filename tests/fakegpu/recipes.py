@@ -16,12 +16,16 @@ BLOCKS = {
 # Stages and distillations begin with a run that is not there: the gate makes a small one (MADE), or the recipe begins anew.
 MADE = {
     "distill_32px": "distill_32px",
+    "distill_features_32px": "distill_32px",
     "distill_64px": "distill_64px",
     "distill_224px": "distill_224px",
     "distill_vits14": "distill_vits14",
     "distill_students_32px": "distill_32px",
     "distill_dinov3_students": "distill_dinov3_students",
 }
+# Those that go on from a published file begin with one that the gate makes, and all of the network learns from the first step on.
+ADAPTED = ["adapt_dino", "adapt_dinov2", "adapt_dinov3"]
+ANEW = ["--model.init_from", "", "--init.heads_only", "0it", "--init.unfreeze", "0it", "--init.anchor", "0", "--teacher.hold_backbone", "0it"]
 HEADS = {"distill_dinov3_students": ["--head.out_dim", "4096", "--head.hidden_dim", "2048", "--head.patch_out_dim", "4096", "--head.patch_hidden_dim", "2048"],
          "distill_vits14": ["--head.out_dim", "4096", "--head.patch_out_dim", "4096"]}
 OVERRIDES = {
@@ -29,6 +33,7 @@ OVERRIDES = {
     "dinov3_vit7b16_gram": ["--model.init_from", "", "--gram.teacher", "", "--gram.first", "1it", "--gram.start", "1it", "--gram.ramp", "0it"],
     "dinov3_vit7b16_high_resolution": ["--model.init_from", "", "--gram.teacher", "", "--gram.first", "1it", "--gram.start", "1it", "--gram.ramp", "0it"],
     **HEADS,
+    **{name: ["--init.heads_only", "0it", "--init.unfreeze", "0it"] for name in ADAPTED},
 }
 # Several students in one job: which, and on how many ranks.
 STUDENTS = {
@@ -45,6 +50,8 @@ def reduced(name):
         words.append("%d and %d of %d blocks" % BLOCKS[name])
     if name in HEADS:
         words.append("4096 prototypes")
+    if name in ADAPTED:
+        words.append("weights made for the test, all learn")
     if name in MADE:
         words.append("a teacher made for the test")
     return ", ".join(words)

@@ -28,7 +28,7 @@ from program_data import TRAIN, Inputs, draw_and_pack, read_settings
 from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "byol", "simclr", "simdino", "lejepa")
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "lejepa")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
@@ -302,6 +302,44 @@ def without_prototypes(settings, inputs, values):
     return out, clipped
 
 
+def features(settings, inputs, values):
+    """A frozen backbone's features and patches through two projectors, on one grid."""
+    width, hidden = int(settings["head.out_dim"]), int(settings["head.hidden_dim"])
+    backbone = vit_arguments(settings)
+
+    def network():
+        heads = {name: DinoHead(backbone["dim"], 0, hidden, width, layers=2) for name in ("projector", "patch_projector")}
+        net = nn.ModuleDict({"backbone": Vit(**backbone)} | heads).double()
+        fill_parameters(net)
+        return net
+
+    student, ema, frozen = network(), network(), frozen_teacher()["backbone"]
+    named = dict(student.named_parameters())
+    optimizer = AdamW(named, no_decay_by_shape, lambda _: 1.0, "skip")
+    record, clipped = Record(), 0
+    for step in range(inputs.steps):
+        crops = inputs.get(step, "crops0")
+        with torch.no_grad():
+            target_cls, target_patches = frozen(crops)
+        cls, patches = student["backbone"](crops, None, inputs.get(step, "gains0"))
+        ours = student["patch_projector"](patches)
+        distance = lambda a, b: (1 - torch.nn.functional.cosine_similarity(a, b, dim=-1)).mean()  # noqa: E731
+        loss = distance(student["projector"](cls), target_cls) + float(settings["loss.patch_weight"]) * distance(ours, target_patches)
+        student.zero_grad()
+        loss.backward()
+        norm = grad_norm(named)
+        clipped += sum(p.grad.norm().item() > float(settings["optim.clip"]) for p in named.values())
+        clip_each(named, float(settings["optim.clip"]))
+        optimizer.step(values.lr[step], values.weight_decay[step])
+        average(student, ema, values.momentum[step])
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], momentum=values.momentum[step],
+                   epoch=(step + 1) * inputs.batch / TRAIN)
+    out = {}
+    record.store(out)
+    put_networks(out, student=student, teacher=ema)
+    return out, clipped
+
+
 def put_networks(out, **networks):
     for which, net in networks.items():
         for name, tensor in net.state_dict().items():
@@ -323,7 +361,8 @@ def main():
             settings = read_settings(*files)
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
-            run = {"byol": two_views, "simclr": two_views, "simdino": without_prototypes, "lejepa": without_prototypes}.get(method, prototypes)
+            run = {"byol": two_views, "simclr": two_views, "simdino": without_prototypes, "lejepa": without_prototypes,
+                   "distill_features": features}.get(method, prototypes)
             out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}
             print(method, meta, *(f"{name} {tensor}" for name, tensor in out.items() if name.startswith("metrics/")), sep="\n")

@@ -135,9 +135,10 @@ class WeightNormed(nn.Module):
 class DinoHead(nn.Module):
     """Without prototypes (0) it ends with the normalised rows."""
 
-    def __init__(self, width, prototypes, hidden, bottleneck, weight_norm=True):
+    def __init__(self, width, prototypes, hidden, bottleneck, weight_norm=True, layers=3):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck))
+        between = [part for _ in range(layers - 2) for part in (nn.Linear(hidden, hidden), nn.GELU())]
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), *between, nn.Linear(hidden, bottleneck))
         if prototypes == 0:
             self.last_layer = nn.Identity()
         else:

@@ -39,7 +39,9 @@ std::unique_ptr<TinyRun> run_of(const NewCommunicator& comm, const Config& confi
   const auto gradients = comm(), statistics = comm();
   auto run = std::make_unique<TinyRun>(config, gradients, statistics, type, groups_of(comm, sync, ranks_of_node));
   if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen) {
-    run->state.frozen = std::make_unique<Network>(make_method(config).network, type);
+    const MethodSpec spec = make_method(config);
+    run->state.frozen = find_method(spec.name).bare_teacher ? std::make_unique<Network>(spec.network.backbone, type)
+                                                            : std::make_unique<Network>(spec.network, type);
     run->state.frozen->initialize(7);
     run->state.share_frozen();
   }
@@ -96,6 +98,7 @@ std::string extra_of(const Method& method) {
   std::string extra = "[train]\nmethod = " + method.name + "\n[head]\nhidden_dim = 32\n[mask]\ngroup_size = 1\n";
   if (method.defaults.koleo_weight > 0) extra += "[loss]\nkoleo_group = 12\n";
   if (method.defaults.local_count == 0) extra += "[views]\nlocal_count = 0\n";
+  if (method.bare_teacher) extra += "[head]\nout_dim = 32\n";
   if (method.teacher == TeacherPolicy::kFrozen) extra += "[teacher]\ndistill = given\n";
   return extra;
 }
@@ -156,6 +159,8 @@ std::vector<ShardingCase> sharding_cases() {
   all.push_back({"lars", extra_of(find_method("dino")) + "[optim]\nname = lars\nlr = 0.5\n"});
   all.push_back({"lars by sums", extra_of(find_method("byol")) + "[optim]\nname = lars\nlr = 0.5\ntrust = 0.02\ntrust_clip = yes\n"});
   all.push_back({"sgd by module", extra_of(find_method("dino")) + "[optim]\nname = sgd\nlr = 0.5\nclip_by = module\nclip = 0.01\n"});
+  all.push_back({"other weights", extra_of(find_method("dinov2")) + "[model]\ninit_from = given\n[init]\nheads_only = 4it\nunfreeze = 9it\n"
+                                                                    "last_blocks = 3\nanchor = 0.5\n[teacher]\nhold_backbone = 7it\n"});
   all.push_back({"layer-wise rates", extra_of(find_method("dinov2")) + "[optim]\nlayer_decay = 0.7\nfreeze_last_layer = 2it\n"});
   return all;
 }
@@ -165,7 +170,7 @@ std::vector<ShardingCase> cases_with_prototypes() {
   const std::string many = "[head]\nout_dim = 500\n";
   for (const Method& method : methods()) {
     const Config config = tiny_config(extra_of(method));
-    if (!std::holds_alternative<DinoHeadConfig>(make_method(config).network.head.config)) continue;
+    if (prototypes(make_method(config).network.head.config) == 0) continue;
     all.push_back({method.name, extra_of(method) + many});
     if (*config.loss->patch_weight == 0) continue;
     all.push_back({method.name + ", a head each", extra_of(method) + many + "[head]\nshared = no\npatch_out_dim = 400\n"});

@@ -1,7 +1,7 @@
 include(${PROJECT_SOURCE_DIR}/tests/support/gradient_suite.cmake)
 dinoxx_test(unit_communicator TORCH SOURCES comm/thread_communicator_test.cpp comm/launch_test.cpp DEPS dinoxx_test_comm LABELS unit)
 dinoxx_test(unit_parallel TORCH SOURCES parallel/layout_test.cpp parallel/gradient_sync_test.cpp parallel/shards_test.cpp DEPS dinoxx_test_gradients LABELS unit)
-dinoxx_test(unit_optimizer TORCH SOURCES optim/optimizer_test.cpp optim/rules_test.cpp DEPS dinoxx_optim dinoxx_test_gradients LABELS unit)
+dinoxx_test(unit_optimizer TORCH SOURCES optim/lora_test.cpp optim/optimizer_test.cpp optim/rules_test.cpp DEPS dinoxx_optim dinoxx_test_gradients LABELS unit)
 dinoxx_test(unit_step_figures TORCH SOURCES step/figures_test.cpp DEPS dinoxx_step dinoxx_test_comm LABELS unit)
 include(${PROJECT_SOURCE_DIR}/tests/support/sharding_suite.cmake)
 dinoxx_test(unit_sharding TORCH SOURCES step/sharding_test.cpp step/accumulate_test.cpp DEPS dinoxx_test_sharding LABELS unit TIMEOUT 300)

@@ -9,6 +9,7 @@
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "method/method.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "resolve.hpp"
 #include "unread_keys.hpp"
@@ -32,12 +33,13 @@ std::string change(const Field& field, const Config& before, const Config& now) 
 // Which tensors a training holds beside the networks'.
 struct StateParts {
   std::string optimizer;
+  int64_t lora_rank = 0;
   bool centre = false, patch_centre = false, gram = false;
   bool operator==(const StateParts&) const = default;
 };
 StateParts state_parts(const Config& resolved) {
   const MethodSpec spec = make_method(resolved);
-  return {resolved.optim->name, spec.centre, spec.patch_centre, spec.gram && spec.gram->source != "ema"};
+  return {resolved.optim->name, resolved.init->lora_rank, spec.centre, spec.patch_centre, spec.keeps_gram_network()};
 }
 
 bool is_duration(const Field& field) {

@@ -1,5 +1,6 @@
 #include "check_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "config/architectures.hpp"
@@ -12,6 +13,7 @@
 #include "method/methods.hpp"
 #include "method/teacher_config.hpp"
 #include "model/model_config.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "parallel/parallel_config.hpp"
 
@@ -64,8 +66,8 @@ void check_convolutional(const Config& c, Family family) {
 
 // What one part of the method asks of another.
 void check_method_keys(const Config& c, uint64_t images) {
-  const bool masks = c.mask->scheme != "none";
-  if (*c.loss->patch_weight > 0 && !masks)
+  const bool masks = c.mask->scheme != "none", of_masked = std::ranges::count(find_method(train_method(c)).reads, "mask.*") > 0;
+  if (*c.loss->patch_weight > 0 && of_masked && !masks)
     fail_usage("loss.patch_weight", "masks for the loss at masked patches", "mask.scheme = none",
                "Choose a mask.scheme, or set the weight to 0");
   if (masks && family_of(c.model->arch) != Family::kVit)
@@ -114,6 +116,33 @@ void check_optim(const Config& c, uint64_t images) {
                "Shorten it, or train longer");
 }
 
+// What goes on from other weights.
+void check_init(const Config& c, uint64_t images) {
+  const InitConfig& init = *c.init;
+  const auto steps = [&](const Duration& duration) { return duration.steps(images, train_batch_size(c)); };
+  const int64_t total = steps(train_length(c));
+  if (const int64_t until = steps(init.heads_only) + steps(init.unfreeze); until > total)
+    fail_usage("init.unfreeze", fmt::format("at most the run's {} steps, with init.heads_only", total), fmt::format("{} steps", until),
+               "Shorten them, or train longer");
+  if (init.anchor > 0 && find_method(train_method(c)).teacher == TeacherPolicy::kFrozen)
+    fail_usage("init.anchor", "0 beside a frozen teacher, which holds the student already", fmt::format("{}", init.anchor), "Leave it out");
+  if (init.anchor > 0 && c.gram->weight > 0 && c.gram->teacher != "ema")
+    fail_usage("init.anchor", "0 beside a Gram teacher of its own (gram.weight)", fmt::format("{}", init.anchor),
+               "Choose one of the two; gram.teacher = ema goes with it");
+  if (init.anchor > 0 && init.anchor_form == "gram" && family_of(c.model->arch) != Family::kVit)
+    fail_usage("init.anchor_form", fmt::format("features for {}", c.model->arch), init.anchor_form, "Choose a vision transformer for gram");
+  if (init.lora_rank == 0) return;
+  if (*init.lora_alpha <= 0) fail_usage("init.lora_alpha", "more than 0", fmt::format("{}", *init.lora_alpha), "auto is init.lora_rank");
+  if (family_of(c.model->arch) != Family::kVit)
+    fail_usage("init.lora_rank", fmt::format("0 for {}: the matrices are those of transformer blocks", c.model->arch),
+               std::to_string(init.lora_rank), "Leave it out; init.last_blocks counts stages");
+  if (c.optim->name != "adamw")
+    fail_usage("init.lora_rank", "optim.name = adamw", fmt::format("optim.name = {}", c.optim->name), "Change one of them");
+  if (c.parallel->sync != "ddp")
+    fail_usage("init.lora_rank", "parallel.sync = ddp: its products want whole matrices",
+               fmt::format("parallel.sync = {}", c.parallel->sync), "Change one of them");
+}
+
 }  // namespace
 
 void check_config(const Config& c, uint64_t images) {
@@ -134,6 +163,7 @@ void check_config(const Config& c, uint64_t images) {
   check_method_keys(c, images);
   if (const Method& method = find_method(train_method(c)); method.check) method.check(c);
   check_optim(c, images);
+  check_init(c, images);
   if (static_cast<uint64_t>(train_batch_size(c)) > images)
     fail_usage("train.batch_size", fmt::format("at most the {} training images", images), std::to_string(train_batch_size(c)),
                "Choose a smaller batch or pack more images");

@@ -23,6 +23,7 @@
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "model/weights/facts.hpp"
+#include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
 #include "train/training_config.hpp"
 #include "unread_keys.hpp"
@@ -148,7 +149,8 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("optim.clip", c.optim->clip, method.clip, from_method);
   r.set("optim.layer_decay", c.optim->layer_decay, method.layer_decay, from_method);
   r.set("optim.patch_embed_lr", c.optim->patch_embed_lr, method.patch_embed_lr, from_method);
-  r.set("loss.patch_weight", c.loss->patch_weight, c.mask->scheme == "none" ? 0.0 : method.patch_weight, from_method);
+  r.set("loss.patch_weight", c.loss->patch_weight, c.mask->scheme == "none" && method.mask != "none" ? 0.0 : method.patch_weight,
+        from_method);
   r.set("loss.koleo_weight", c.loss->koleo_weight, method.koleo_weight, from_method);
   r.set("loss.sigreg_weight", c.loss->sigreg_weight, method.sigreg_weight, from_method);
   if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head->out_dim, method.out_dim, from_method);
@@ -179,6 +181,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("teacher.warmup_temp_epochs", c.teacher->warmup_temp_epochs,
         {c.teacher->temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6, Duration::Unit::kEpochs},
         fmt::format("of {} steps", total));
+  r.set("init.lora_alpha", c.init->lora_alpha, static_cast<double>(c.init->lora_rank), "as init.lora_rank");
   r.set("loss.local_weight_end", c.loss->local_weight_end, c.loss->local_weight, "");
   r.set<int64_t>("train.threads", c.train->threads, std::max(1, cores), "this rank's cores");
   // beside a GPU the cores have nothing else to do but to feed it, one thread launches and one runs backward

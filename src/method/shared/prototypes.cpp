@@ -93,6 +93,7 @@ std::vector<std::string> prototype_keys(std::vector<std::string> more) {
       "teacher.momentum",
       "teacher.temp",
       "teacher.momentum_end",
+      "teacher.hold_backbone",
       "teacher.warmup_temp",
       "teacher.warmup_temp_epochs",
       "teacher.patch_temp",

@@ -35,14 +35,14 @@ void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::T
   if (!bf16) state.cast();
 }
 
-void ema_cuda(FlatState& teacher, const FlatState& student, double momentum) {
+void ema_cuda(FlatState& teacher, const FlatState& student, double momentum, const FlatRange& range) {
   require_float(teacher, "ema_update");
   c10::cuda::CUDAGuard guard(teacher.master.device());
   uint16_t* const bf16 = bf16_copy(teacher);
-  check_launch(launch_average(teacher.master.data_ptr<float>(), student.master.data_ptr<float>(), bf16, teacher.master.numel(),
-                              static_cast<float>(momentum), static_cast<float>(1.0 - momentum), current_stream()),
+  check_launch(launch_average(teacher.master.data_ptr<float>() + range.begin, student.master.data_ptr<float>() + range.begin,
+                              bf16 ? bf16 + range.begin : nullptr, range.count, static_cast<float>(momentum),
+                              static_cast<float>(1.0 - momentum), current_stream()),
                "ema_update");
-  if (!bf16) teacher.cast();
 }
 
 }  // namespace dinoxx::optim_detail

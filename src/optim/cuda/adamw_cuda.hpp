@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "kernels/optim/flat_kernels.hpp"
-#include "parallel/flat_state.hpp"
+#include "optim/ema.hpp"
 
 namespace dinoxx::optim_detail {
 
@@ -14,6 +14,6 @@ struct AdamWRun {
 };
 /// All on the current stream of the buffers' device. float32 masters; compute copy float32 (the master itself) or bfloat16.
 void adamw_cuda(const std::vector<AdamWRun>& runs, FlatState& state, const at::Tensor& exp_avg, const at::Tensor& exp_avg_sq);
-void ema_cuda(FlatState& teacher, const FlatState& student, double momentum);
+void ema_cuda(FlatState& teacher, const FlatState& student, double momentum, const FlatRange& range);
 
 }  // namespace dinoxx::optim_detail

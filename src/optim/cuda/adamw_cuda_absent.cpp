@@ -15,7 +15,7 @@ namespace {
 void adamw_cuda(const std::vector<AdamWRun>&, FlatState&, const at::Tensor&, const at::Tensor&) {
   absent();
 }
-void ema_cuda(FlatState&, const FlatState&, double) {
+void ema_cuda(FlatState&, const FlatState&, double, const FlatRange&) {
   absent();
 }
 

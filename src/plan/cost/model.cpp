@@ -142,7 +142,9 @@ Model make_model(const Config& resolved, const BackboneConfig& teacher) {
   const init::ShapesOnly shapes_only;
   Model model;
   model.config = resolved;
-  model.spec = make_method(resolved);
+  const bool bare = find_method(resolved.train->method).bare_teacher;
+  if (bare) model.config.head->out_dim = feature_dim(teacher);  // of which the start of a training reads the file
+  model.spec = make_method(model.config);
   const Network network(model.spec.network, at::kFloat);
   model.layout = ParamLayout::build(network.parameters(), bucket_bytes(resolved), model.spec.norm_last_layer);
   if (resolved.head->shard_prototypes)
@@ -161,7 +163,7 @@ Model make_model(const Config& resolved, const BackboneConfig& teacher) {
   }
   if (model.spec.teacher == TeacherPolicy::kFrozen) {
     model.frozen = teacher_network(model.spec, teacher);
-    const Network frozen(*model.frozen, at::kFloat);
+    const Network frozen = bare ? Network(teacher, at::kFloat) : Network(*model.frozen, at::kFloat);
     for (const NamedTensor& parameter : frozen.parameters()) model.frozen_elements += parameter.tensor.numel();
   }
   for (const ViewPlan& plan : model.spec.plans())

@@ -53,7 +53,7 @@ struct Model {
   std::vector<std::string> notes;        ///< what was assumed
   int64_t padded(int64_t shards) const;  ///< elements of the flat buffers where so many ranks share them
   int64_t compute_bytes() const;         ///< of an element while networks compute: 2 for bf16, else 4
-  bool own_gram_teacher() const { return spec.gram && spec.gram->source != "ema"; }
+  bool own_gram_teacher() const { return spec.keeps_gram_network(); }
   /// As configured; none for a convolutional network.
   Recompute recompute() const { return vit() ? vit()->recompute : Recompute{}; }
   const VitConfig* vit() const { return std::get_if<VitConfig>(&spec.network.backbone); }

@@ -5,6 +5,7 @@
 
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/methods.hpp"
 
 namespace dinoxx::plan {
 namespace {
@@ -79,11 +80,16 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   const int64_t element = model.compute_bytes();
   const auto c = static_cast<double>(element), images = static_cast<double>(batch);
   const bool masks = needs(spec, Need::kMasks), mean = needs(spec, Need::kPatchMean), has_teacher = spec.teacher != TeacherPolicy::kNone;
-  const double masked = masks ? resolution.masked * images : 0;
+  const int64_t globals = spec.views.global_count();
+  const bool all_patches = needs(spec, Need::kPatchProjections), bare = model.frozen && find_method(spec.name).bare_teacher;
+  // patches that go through a head
+  const double masked = masks         ? resolution.masked * images
+                        : all_patches ? static_cast<double>(globals * resolution.student.front().patches) * images
+                                      : 0;
   Work work;
 
   // the student, every view
-  const Pass trains{.trains = true, .patches = masks || needs(spec, Need::kPatches)};
+  const Pass trains{.trains = true, .patches = masks || all_patches || needs(spec, Need::kPatches)};
   const double rows = views_of(resolution.student) * images;
   const BackboneConfig backbone = with_recompute(spec.network.backbone, recompute);
   const Cost network = backbone_cost(backbone, resolution.student, batch, element, trains);
@@ -98,14 +104,20 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   const double teacher_rows = views_of(resolution.teacher) * images;
   if (has_teacher) {
     const NetworkConfig& frozen = model.frozen ? *model.frozen : spec.network;
-    work.teacher = backbone_cost(frozen.backbone, resolution.teacher, batch, element, {.patches = masks || mean});
-    work.teacher += head_cost(frozen.head.config, teacher_rows, element, false);
+    work.teacher = backbone_cost(frozen.backbone, resolution.teacher, batch, element,
+                                 {.patches = masks || mean || needs(spec, Need::kTeacherPatches)});
+    if (!bare) work.teacher += head_cost(frozen.head.config, teacher_rows, element, false);
     const ProjectionConfig& head = frozen.patch_head.value_or(frozen.head).config;
-    if (masked > 0) work.teacher += head_cost(head, masked, element, false);
+    if (masked > 0 && !bare) work.teacher += head_cost(head, masked, element, false);
     if (mean) work.teacher += mean_cost(head, patches_of(resolution.teacher) * images, element);
   }
   const GramCost gram = gram_of(model, resolution, batch, element);
   if (resolution.gram) work.teacher += backbone_cost(spec.network.backbone, {*resolution.gram}, batch, element, {.patches = true});
+  if (spec.anchor) {
+    CropGroup seen = resolution.student.front();
+    seen.views = globals;
+    work.teacher += backbone_cost(spec.network.backbone, {seen}, batch, element, {.patches = true});
+  }
   work.losses = gram.cost;
 
   // logits, which stay for the whole step, and gradients, which are made with the losses

@@ -180,6 +180,9 @@ void take_notes(Comparison& c) {
     int64_t skipped = 0;
     for (const json& event : run.events) {
       if (text_of(event, "event") == "skipped") ++skipped;
+      if (text_of(event, "event") == "forgetting")
+        c.notes.push_back(fmt::format("{}: accuracy alarm at step {:.0f}: {:.2f} %, at the start {:.2f} %", c.names[r],
+                                      number_of(event, "step"), 100 * number_of(event, "accuracy"), 100 * number_of(event, "at_start")));
       if (text_of(event, "event") == "collapse")
         c.notes.push_back(fmt::format("{}: collapse alarm at step {:.0f}", c.names[r], number_of(event, "step")));
     }

@@ -153,6 +153,10 @@ Html overview(const RunRecord& run) {
   for (const json& event : run.events) {
     if (text_of(event, "event") == "collapse")
       alarms.push_back(text(fmt::format("Collapse alarm at step {}: {}", figure(number_of(event, "step"), 9), text_of(event, "signs"))));
+    if (text_of(event, "event") == "forgetting")
+      alarms.push_back(
+          text(fmt::format("k-NN accuracy at step {}: {:.2f} %, with the weights of the start {:.2f} %",
+                           figure(number_of(event, "step"), 9), 100 * number_of(event, "accuracy"), 100 * number_of(event, "at_start"))));
     if (text_of(event, "event") == "data_wait")
       alarms.push_back(text(fmt::format("From step {} on the loader was the limit: steps waited for images {:.0f} % of their time.",
                                         figure(number_of(event, "step"), 9), 100 * number_of(event, "share"))));

@@ -2,9 +2,11 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "dinoxx/base/error.hpp"
+#include "method/methods.hpp"
 #include "method/settings/own_config.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/shared/configure_views.hpp"
@@ -38,6 +40,12 @@ DescribedNetwork described(const WeightFile& file, const Config& config) {
     for (const std::string key = "--model."; note.find(key) != std::string::npos;)
       note.replace(note.find(key), key.size(), "teacher.facts: ");
   return found;
+}
+
+[[noreturn]] void refuse_without_heads(const fs::path& path) {
+  fail_usage(kKey, "a teacher with its heads: a run of dinoxx, or a training checkpoint with \"backbone.\" and \"head.\" or \"dino_head.\"",
+             fmt::format("a backbone alone in {}", path.string()),
+             "Prototypes are what is distilled; train.method = distill_features takes a bare backbone");
 }
 
 // A head by the shapes of its tensors; nothing where there is none under this prefix.
@@ -91,10 +99,7 @@ Published published(const fs::path& path, const Config& config) {
   if (recognized.prefix.ends_with(part))
     for (const char* name : {"head", "dino_head"})
       if (!head) head = head_in(p.file, p.prefix, name);
-  if (!head)
-    fail_usage(kKey,
-               "a teacher with its heads: a run of dinoxx, or a training checkpoint with \"backbone.\" and \"head.\" or \"dino_head.\"",
-               fmt::format("a backbone alone in {}", path.string()), "Prototypes are what is distilled; model.init_from takes a backbone");
+  if (!head) refuse_without_heads(path);
   p.network.backbone = recognized.config;
   p.network.head = *head;
   p.network.patch_head = head_in(p.file, p.prefix, "ibot_head");
@@ -137,6 +142,30 @@ NamedTensors all_tensors(const Network& network) {
   return all;
 }
 
+// A backbone by itself, of whatever file.
+std::unique_ptr<Network> bare(const Recognized& recognized, const fs::path& path, const MethodSpec& student, at::ScalarType compute,
+                              std::vector<std::string>& lines) {
+  require_numbers(recognized, path.string());
+  const int width = feature_dim(recognized.config), projected = out_dim(student.network.head.config);
+  if (width != projected)
+    fail_usage("head.out_dim", fmt::format("{}, the width of the teacher in {}, or auto", width, path.string()), std::to_string(projected),
+               "Leave it out");
+  for (const ViewPlan& plan : student.plans())
+    if (const int size = plan.views.front().size, multiple = side_multiple(recognized.config); size % multiple != 0)
+      fail_usage("views.global_size", fmt::format("a multiple of {}, the patch of the teacher in {}", multiple, path.string()),
+                 std::to_string(size), "Change it to one of both patches");
+  auto network = std::make_unique<Network>(recognized.config, compute);
+  network->initialize(0);
+  at::NoGradGuard no_grad;
+  NamedTensors wanted = stored_state(network->backbone());
+  if (!recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
+    std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
+  const ImportReport report = import_weights(recognized, path.string(), wanted);
+  for (const auto* list : {&report.adapted, &report.ignored})
+    for (const std::string& note : *list) lines.push_back("  " + note);
+  return network;
+}
+
 std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::ScalarType compute, std::vector<std::string>& lines) {
   auto network = std::make_unique<Network>(p.network, compute);
   network->initialize(0);
@@ -166,6 +195,11 @@ bool frozen_teacher_has_weight_norm(const Config& config) {
   return std::get<DinoHeadConfig>(published(path, config).network.head.config).weight_norm;
 }
 
+int64_t frozen_teacher_width(const Config& config) {
+  const fs::path path = weight_path(kKey, config.teacher->distill);
+  return feature_dim(described(WeightFile::open(path), config).network.config);
+}
+
 std::vector<std::string> load_frozen_teacher(const Config& config, const MethodSpec& spec, at::ScalarType compute, at::Device device,
                                              TrainState& state) {
   const fs::path path = weight_path(kKey, config.teacher->distill);
@@ -174,8 +208,12 @@ std::vector<std::string> load_frozen_teacher(const Config& config, const MethodS
   const WeightFile file = WeightFile::open(path);
   const DescribedNetwork found = described(file, config);
   check_normalization(config, found.input.normalization, path);
-  if (const std::optional<Config> own = own_settings(file)) {
+  if (find_method(spec.name).bare_teacher) {
+    network = bare(found.network, path, spec, compute, lines);
+  } else if (const std::optional<Config> own = own_settings(file)) {
     const MethodSpec teacher = make_method(*own);
+    const auto of_head = [&](const WeightEntry& entry) { return entry.name.starts_with(teacher.network.head.name + "."); };
+    if (std::ranges::none_of(file.entries(), of_head)) refuse_without_heads(path);
     if (prototypes(teacher.network.head.config) == 0)
       fail_usage(kKey, "a teacher with prototypes", fmt::format("a run of {}", teacher.name),
                  "Name a run of dino, ibot, dinov2, dinov3 or distill");

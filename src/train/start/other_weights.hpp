@@ -23,7 +23,11 @@ std::vector<std::string> load_gram_teacher(const std::filesystem::path& path, co
 /// Whether the prototypes of the teacher behind teacher.distill have weight norm, as its student's then have.
 bool frozen_teacher_has_weight_norm(const Config& config);
 
-/// The frozen teacher of a distillation (teacher.distill): the network, heads included, that a run of dinoxx saved, or one in a training
+/// Of the feature of the bare backbone behind teacher.distill.
+int64_t frozen_teacher_width(const Config& config);
+
+/// The frozen teacher of a distillation (teacher.distill). Of distill_features a backbone of any kind, for which heads are of no use; its
+/// patches must divide the global crops. Else the network, heads included, that a run of dinoxx saved, or one in a training
 /// checkpoint of DINO, DINOv2 or DINOv3 ("teacher.backbone.*" with head.*, or dino_head.* and ibot_head.*). Its heads must have as many
 /// prototypes as the student's, its patches the student's size, and its input, which is the student's, the same normalisation. What no
 /// shape shows is as the file and what stands beside it say, or teacher.facts; contradictions are refused.

@@ -138,7 +138,7 @@ void check_weights(const Training& training) {
   if (training.origin.from) return;
   Communicator& mine = *training.comms.control;
   if (!model_init_from(config).empty()) check_same_files(mine, "model.init_from", model_init_from(config));
-  if (training.state.gram && !config.gram->teacher.empty()) check_same_files(mine, "gram.teacher", config.gram->teacher);
+  if (const auto& plan = training.spec.gram; plan && plan->is_file()) check_same_files(mine, "gram.teacher", config.gram->teacher);
 }
 
 std::string disk_line(const DiskRoom& room) {

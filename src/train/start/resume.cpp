@@ -28,7 +28,7 @@ void begin_anew(Training& training, RunLog& log) {
   TrainState& state = training.state;
   on_all_ranks(*training.comms.control, [&] {
     if (!model_init_from(config).empty()) log.say(init_from(model_init_from(config), config, state));
-    if (state.gram && !config.gram->teacher.empty()) log.say(load_gram_teacher(config.gram->teacher, config, state));
+    if (const auto& plan = training.spec.gram; plan && plan->is_file()) log.say(load_gram_teacher(config.gram->teacher, config, state));
   });
   Communicator& fellows = *state.groups.fellows;
   broadcast_parameters(fellows, state.student_flat);
@@ -166,7 +166,8 @@ void start_or_resume(Training& training, const TrainOptions& options, RunHistory
   ranks_must_agree(everyone(comms), std::to_string(step), "step to go on from");
   comms.control->broadcast(told, 0)->wait();
   training.facts.branch = told[1].item<int64_t>();
-  history.go_on(step, history.owns(from) && checkpoint_step(from) == step, told[0].item<int64_t>());
+  const int64_t evaluated = step == 0 ? -1 : told[0].item<int64_t>();  // of step 0 with perhaps other weights
+  history.go_on(step, history.owns(from) && checkpoint_step(from) == step, evaluated);
 }
 
 }  // namespace dinoxx

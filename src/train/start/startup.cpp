@@ -80,9 +80,11 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.ids = training_ids(*inputs.dataset, options.data);
     Config config = options.config;
     const std::vector<std::string> followed = follow_weights(config, options.typed, origin.from ? &origin.from->settings.config : nullptr);
-    if (find_method(train_method(config)).teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty() &&
-        !config.head->weight_norm)
-      config.head->weight_norm = frozen_teacher_has_weight_norm(config);
+    if (const Method& method = find_method(train_method(config));
+        method.teacher == TeacherPolicy::kFrozen && !config.teacher->distill.empty()) {
+      if (method.bare_teacher && !config.head->out_dim) config.head->out_dim = frozen_teacher_width(config);
+      if (!method.bare_teacher && !config.head->weight_norm) config.head->weight_norm = frozen_teacher_has_weight_norm(config);
+    }
     if (origin.from)
       if (const auto others = other_network(origin.from->settings, config); !others.empty()) refuse_other_run(origin.from->folder, others);
     refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());

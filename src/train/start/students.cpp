@@ -55,12 +55,13 @@ void check_alike(const Student& first, const Config& a, const Student& other, co
 
 void check_frozen_teacher(const Student& student) {
   const std::string& name = train_method(student.config);
-  if (find_method(name).teacher == TeacherPolicy::kFrozen) return;
+  const auto shares = [](const Method& method) { return method.teacher == TeacherPolicy::kFrozen && !method.bare_teacher; };
+  if (shares(find_method(name))) return;
   std::vector<std::string> names;
   for (const Method& method : methods())
-    if (method.teacher == TeacherPolicy::kFrozen) names.push_back(method.name);
+    if (shares(method)) names.push_back(method.name);
   fail_usage(fmt::format("student {}, train.method", student.name), fmt::format("{}", fmt::join(names, " or ")), name,
-             "Several students in one job share a frozen teacher: train other methods in jobs of their own");
+             "Several students in one job share the answers of a frozen teacher's prototypes: train other methods in jobs of their own");
 }
 
 // What all have in common is read by one student at least: the others go without it.

@@ -55,7 +55,7 @@ void export_inputs(const std::filesystem::path& data, const std::vector<std::fil
   const std::vector<uint64_t> ids = dataset->ids(Split::kTrain);
   Config given = default_config();
   for (const auto& file : files) apply_settings(given, read_settings(file));
-  if (given.train->method == "distill") given.teacher->distill = "stands in a file of its own";
+  if (given.train->method.starts_with("distill")) given.teacher->distill = "stands in a file of its own";
   const Config config = resolve_config(given, ids.size(), 1);
   const MethodSpec spec = make_method(config);
   const auto seed = static_cast<uint64_t>(config.train->seed);

@@ -119,7 +119,7 @@ class ProgramRun : public testing::TestWithParam<Case> {
     std::ofstream(settings) << text;
     std::string line =
         fmt::format("train --config {} --data {} --out {}", settings.string(), Packed::get().data().string(), run().string());
-    if (GetParam().method == "distill") line += " --teacher.distill " + (golden_dir() / "program_teacher.safetensors").string();
+    if (GetParam().method.starts_with("distill")) line += " --teacher.distill " + (golden_dir() / "program_teacher.safetensors").string();
     write_first_weights(text);
     line += " --model.init_from " + first_weights().string();
     const RunResult result = dinoxx_run(line, GetParam().ranks == 1 ? 0 : GetParam().ranks);
@@ -129,7 +129,7 @@ class ProgramRun : public testing::TestWithParam<Case> {
   // As a run leaves a teacher behind, with the values that script and test give each name.
   void write_first_weights(const std::string& settings) const {
     Config config = default_config();
-    if (GetParam().method == "distill") config.teacher->distill = "given";
+    if (GetParam().method.starts_with("distill")) config.teacher->distill = "given";
     apply_settings(config, parse_settings(settings, "run.cfg"));
     const MethodSpec spec = make_method(resolve_config(config, kTrain, 1));
     const Network network(spec.network, at::kFloat);

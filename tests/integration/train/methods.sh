@@ -14,7 +14,7 @@ methods)
     extra=()
     case $method in
     dinov3) read -ra extra <<<"$masks" ;;
-    distill) extra=(--teacher.distill dinov2) ;;
+    distill*) extra=(--teacher.distill dinov2) ;;
     esac
     run 2 "${base[@]}" --train.method $method "${extra[@]}" --out refused --check
     if [ "$code" = 2 ] && grep -q "expected no value for train.method = $method" log; then extra+=(--config common.cfg --head.hidden_dim 32); else extra+=(--config small.cfg); fi

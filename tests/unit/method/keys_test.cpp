@@ -202,6 +202,11 @@ LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
   in.student.features = golden::uniform("f", {views, batch, dim});
   in.student.patches = golden::uniform("p", {globals * batch, patches, dim});
   in.gram_patches = golden::uniform("g", {globals * batch, patches, dim});
+  in.anchor_features = golden::uniform("af", {globals, batch, dim});
+  in.anchor_patches = golden::uniform("ap", {globals * batch, patches, dim});
+  in.teacher.features = golden::uniform("tf", {globals, batch, prototypes});
+  in.teacher.patches = golden::uniform("tp", {globals * batch, patches, prototypes});
+  in.student.patch_logits = golden::uniform("sp", {globals * batch * patches, prototypes});
   in.centre = golden::uniform("c", {prototypes});
   in.patch_centre = golden::uniform("pc", {prototypes});
   at::Tensor masked = at::zeros({globals * batch, patches}, at::kBool);
@@ -275,6 +280,8 @@ std::string built(const Config& config) {
   const OptimizerConfig o = optimizer_config(config);
   add(o.name);
   if (o.name == "adamw") add(o.adamw.beta1, o.adamw.beta2);
+  if (o.lora) add(o.lora->rank, o.lora->alpha);
+  if (const std::optional<Thaw> thaw = thaw_of(config)) add(thaw->last_blocks, thaw->block_matrices);
   if (o.name == "sgd") add(o.sgd.momentum);
   if (o.name == "lars") add(o.lars.momentum, o.lars.trust, o.lars.clip_lr);
 
@@ -283,7 +290,7 @@ std::string built(const Config& config) {
   static const LossInputs given = loss_inputs(comm);
   for (int64_t step = 0; step < schedules.total_steps(); ++step) {
     const StepValues v = schedules.at(step, static_cast<uint64_t>(step) * 12);
-    add(v.lr, v.weight_decay);
+    add(v.lr, v.weight_decay, v.thawed, v.hold_backbone);
     if (spec.teacher != TeacherPolicy::kNone) add(v.momentum);
     if (spec.gram) add(v.refresh_gram);
     bool last_layer = false;
@@ -338,8 +345,8 @@ std::vector<std::string> candidates(const Field& field) {
 
 // What reads these is the loop, the loader or who loads weights; not what a method is built of (model.activation: refusals_test.cpp).
 bool is_of_the_loop(const std::string& key) {
-  static const std::set<std::string> loaded{"model.init_from",  "teacher.distill", "teacher.facts",        "views.profile",
-                                            "model.activation", "model.arch",      "head.shard_prototypes"};
+  static const std::set<std::string> loaded{"model.init_from", "teacher.distill",  "teacher.facts", "views.profile",
+                                            "init.alarm",      "model.activation", "model.arch",    "head.shard_prototypes"};
   for (const char* section : {"train.", "parallel.", "data.", "checkpoint.", "eval."})
     if (key.starts_with(section) && key != "train.batch_size" && key != "train.length") return true;
   return loaded.contains(key);
@@ -362,6 +369,8 @@ std::vector<Base> bases(const Method& method) {
   if (method.name == methods().front().name)
     all.push_back({"of style dinov3", vit + "style = dinov3\nregisters = 1\ndrop_path = 0.2\nrecompute = attention\n" + tiny});
   if (method.defaults.mask == "none") all.push_back({"on a ResNet", "[model]\narch = resnet18\n" + tiny});
+  if (method.name == methods().front().name)
+    all.push_back({"from other weights", vit + tiny + "[init]\nanchor = 0.5\nlora_rank = 4\nheads_only = 2it\nunfreeze = 3it\n"});
   if (method.name == methods().front().name) all.push_back({"sgd", vit + tiny + "[optim]\nname = sgd\n"});
   if (method.defaults.optimizer != "adamw") all.push_back({"adamw", vit + tiny + "[optim]\nname = adamw\n"});
   if (reads(method, field_of("gram.weight")))

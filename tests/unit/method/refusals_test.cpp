@@ -63,7 +63,7 @@ constexpr const char* kTwoViews = "[views]\nlocal_count = 0\nprofile = dino-v1\n
 std::vector<std::string> two_view_methods() {
   std::vector<std::string> names;
   for (const Method& method : methods())
-    if (method.defaults.local_count == 0) names.push_back(method.name);
+    if (method.defaults.local_count == 0 && method.teacher != TeacherPolicy::kFrozen) names.push_back(method.name);
   return names;
 }
 

@@ -190,7 +190,7 @@ TEST(ConfigHelp, FollowsFromTheMethods) {
               HasSubstr("auto: 1024 to 65536 by the number of training images, for byol 256, for simclr 128, for lejepa 64"));
   EXPECT_THAT(help("teacher.momentum"), HasSubstr("[all but simclr and lejepa]"));
   EXPECT_THAT(help("loss.temp"), HasSubstr("[simclr]"));
-  EXPECT_THAT(help("gram.tokens"), HasSubstr("[all but byol, simclr, simdino and lejepa, where gram.weight is above 0]"));
+  EXPECT_THAT(help("gram.tokens"), HasSubstr("[dino, ibot, dinov2, dinov3 and distill, where gram.weight is above 0]"));
   for (const Field& field : config_fields()) {
     if (field.default_text == "auto" && field.key != "train.device") EXPECT_THAT(describe(field).help, HasSubstr("auto:")) << field.key;
   }

@@ -7,6 +7,7 @@
 #include "dinoxx/loss/dino_loss.hpp"
 #include "method/methods.hpp"
 #include "method/network.hpp"
+#include "method/shared/token_maps.hpp"
 #include "small_vit.hpp"
 #include "tiny_run.hpp"
 #include "train/training_config.hpp"
@@ -263,6 +264,24 @@ TEST(NetworkBundle, FirstViewsAreNarrowed) {
   EXPECT_EQ(two[0].data_ptr(), crops[0].data_ptr());
   EXPECT_EQ(first_views(crops, 2, 4).size(), 2u);
   EXPECT_THROW(first_views(crops, 2, 5), Error);
+}
+
+// A plane that rises along both sides stays one: away from the borders each new cell has its place's value.
+TEST(TokenMaps, AreResampledByPlace) {
+  const auto plane = [](int64_t side) {  // [1, side side, 2], the place of each cell's middle in [0, 1]
+    const at::Tensor middle = (at::arange(side, at::kDouble) + 0.5) / static_cast<double>(side);
+    return at::stack({middle.view({side, 1}).expand({side, side}).flatten(), middle.expand({side, side}).flatten()}, 1).unsqueeze(0);
+  };
+  for (const auto& [from, to] : {std::pair<int64_t, int64_t>{8, 4}, {4, 8}, {5, 5}}) {
+    const at::Tensor map = plane(from).set_requires_grad(true), found = resampled_tokens(map, to * to);
+    const at::Tensor difference = (found - plane(to)).abs().view({to, to, 2}).slice(0, 1, to - 1).slice(1, 1, to - 1);
+    EXPECT_LE(difference.max().item<double>(), 1e-12) << from << " to " << to;
+    found.sum().backward();
+    EXPECT_NEAR(map.grad().sum().item<double>(), static_cast<double>(2 * to * to), 1e-9) << "the weights of a new cell add up to 1";
+  }
+  EXPECT_EQ(resampled_tokens(at::ones({2, 4, 3}, at::kBFloat16), 16).scalar_type(), at::kFloat);
+  EXPECT_THROW(resampled_tokens(at::ones({2, 6, 3}), 4), Error);
+  EXPECT_THROW(resampled_tokens(at::ones({2, 4, 3}), 5), Error);
 }
 
 }  // namespace

@@ -167,7 +167,8 @@ TEST(AdamW, DoesNotDependOnThreads) {
 TEST(AdamW, RefusesAnotherNetworksState) {
   Training t;
   AdamW other(t.layout, at::kDouble);
-  EXPECT_THAT([&] { other.step(t.layout, t.state, 0.1, 0, dino_v1_rules(t.layout, false)); }, testing::ThrowsMessage<Error>(testing::HasSubstr("another network")));
+  EXPECT_THAT([&] { other.step(t.layout, t.state, 0.1, 0, dino_v1_rules(t.layout, false)); },
+              testing::ThrowsMessage<Error>(testing::HasSubstr("another network")));
 }
 
 TEST(Clip, EachParameterByItsOwnNorm) {
@@ -212,6 +213,16 @@ TEST(Ema, AveragesMastersAndPublishes) {
   EXPECT_TRUE(at::equal(teacher.state.master, before * 0.75 + student.state.master * 0.25));
   EXPECT_TRUE(at::equal(teacher.state.compute, teacher.state.master.to(at::kBFloat16)));
   ema_update(teacher.state, student.state, 0.0);
+  EXPECT_TRUE(at::equal(teacher.state.master, student.state.master));
+  student.state.master.mul_(2);
+  const at::Tensor was = teacher.state.master.clone();
+  ema_update(teacher.state, student.state, 0.0, std::vector<FlatRange>{{10, 90}, {200, 70}});
+  at::Tensor expected = was.clone();
+  for (const auto& [begin, count] : {std::pair{10, 90}, {200, 70}})
+    expected.narrow(0, begin, count).copy_(student.state.master.narrow(0, begin, count));
+  EXPECT_TRUE(at::equal(teacher.state.master, expected)) << "the others stay";
+  EXPECT_TRUE(at::equal(teacher.state.compute, teacher.state.master.to(at::kBFloat16)));
+  student.state.master.copy_(teacher.state.master);
   EXPECT_TRUE(at::equal(teacher.state.master, student.state.master));
 }
 

@@ -62,6 +62,31 @@ TEST(SegmentRules, RatesFallWithTheDepth) {
   EXPECT_EQ(rate_of(head, segment_rules(head, {.layer_decay = 0.5}), "head.mlp.0.weight"), 1);
 }
 
+TEST(Thaw, LayersBeginFromTheLastOneAndTheirRatesRise) {
+  const ParamLayout vit =
+      ParamLayout::build(named({"backbone.pos_embed", "backbone.blocks.0.norm1.weight", "backbone.blocks.1.attn.qkv.weight",
+                                "backbone.blocks.2.mlp.fc1.weight", "backbone.norm.weight", "head.mlp.0.weight"}));
+  const auto rates = [&](const Thaw& thaw) {
+    auto rules = segment_rules(vit, {});
+    apply_thaw(vit, thaw, rules);
+    std::vector<double> found;
+    for (const char* name : {"backbone.pos_embed", "backbone.blocks.0.norm1.weight", "backbone.blocks.1.attn.qkv.weight",
+                             "backbone.blocks.2.mlp.fc1.weight", "backbone.norm.weight", "head.mlp.0.weight"})
+      for (size_t s = 0; s < rules.size(); ++s)
+        if (vit.segments[s].name == name) found.push_back(rules[s].frozen ? -1 : rules[s].lr_scale);
+    return found;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(rates({.share = 0}), ElementsAre(-1, -1, -1, -1, -1, 1));
+  EXPECT_THAT(rates({.share = 0.125}), ElementsAre(-1, -1, -1, 0.5, 0.5, 1)) << "four layers with the embedding";
+  EXPECT_THAT(rates({.share = 0.625}), ElementsAre(-1, 0.5, 1, 1, 1, 1));
+  EXPECT_THAT(rates({}), ElementsAre(1, 1, 1, 1, 1, 1));
+  EXPECT_THAT(rates({.share = 0.75, .last_blocks = 2}), ElementsAre(-1, -1, 0.5, 1, 1, 1));
+  EXPECT_THAT(rates({.last_blocks = 2}), ElementsAre(-1, -1, 1, 1, 1, 1));
+  EXPECT_THAT(rates({.last_blocks = 9}), ElementsAre(-1, 1, 1, 1, 1, 1)) << "more than there are: all blocks, not the embedding";
+  EXPECT_THAT(rates({.block_matrices = true}), ElementsAre(-1, -1, 1, 1, -1, 1));
+}
+
 TEST(SegmentRules, DecayByNameAndRefusals) {
   const ParamLayout layout =
       ParamLayout::build(named({"backbone.blocks.0.w", "dino_head.mlp.0.weight", "dino_head.mlp.0.bias", "ibot_head.mlp.0.weight"}));

@@ -91,7 +91,7 @@ TEST_F(FrozenTeacher, OfDinov3sPlainLastLayer) {
 
 TEST_F(FrozenTeacher, WithoutHeadsIsRefused) {
   EXPECT_THAT(refusal(checkpoint("", /*heads=*/false)),
-              AllOf(HasSubstr("teacher.distill"), HasSubstr("a backbone alone"), HasSubstr("model.init_from")));
+              AllOf(HasSubstr("teacher.distill"), HasSubstr("a backbone alone"), HasSubstr("distill_features")));
 }
 
 TEST_F(FrozenTeacher, HasTheFactsThatAreSaidOfIt) {
@@ -131,6 +131,35 @@ TEST_F(FrozenTeacher, OfARunIsNotAnotherNetworkByItsConfigJson) {
   EXPECT_EQ(refusal(path, "[teacher]\nfacts = norm_eps=0.5\n").substr(0, 5), path.string().substr(0, 5));
   std::ofstream(folder_.path() / "config.json") << R"({"layer_norm_eps": 0.25})";
   EXPECT_THAT(refusal(path), AllOf(HasSubstr("norm_eps"), HasSubstr("config.json")));
+}
+
+// A student of features alone has any backbone as its teacher, with the teacher's width.
+TEST_F(FrozenTeacher, OfFeaturesIsABareBackbone) {
+  for (const bool heads : {false, true}) {
+    const std::filesystem::path path = checkpoint("", heads);
+    const std::string text = "[train]\nmethod = distill_features\n[views]\nlocal_count = 0\n[teacher]\ndistill = " + path.string() + "\n";
+    EXPECT_EQ(frozen_teacher_width(testing_support::tiny_config(text)), 64);
+    const auto load_for = [&](const std::string& more) {
+      const Config config = testing_support::tiny_config(text + more);
+      const MethodSpec spec = make_method(config);
+      TrainState state(config, spec, at::kFloat);
+      lines_ = load_frozen_teacher(config, spec, at::kFloat, at::kCPU, state);
+      return std::move(state.frozen);
+    };
+    const std::unique_ptr<Network> loaded = load_for("[head]\nout_dim = 64\n");
+    at::NoGradGuard no_grad;
+    const at::Tensor images = at::arange(4 * 3 * 16 * 16, at::kFloat).mul(0.37).sin().view({4, 3, 16, 16});
+    const ForwardInput input{.crops_by_size = {&images, 1}, .batch = 2, .patches = true};
+    const ForwardOutput found = loaded->forward(input), wanted = network_->forward(input);
+    EXPECT_TRUE(at::equal(found.features, wanted.features));
+    EXPECT_TRUE(at::equal(found.patches, wanted.patches));
+    EXPECT_FALSE(found.logits.defined());
+    EXPECT_THAT(lines_.front(), HasSubstr("vision transformer, width 64"));
+    EXPECT_THAT([&] { load_for("[head]\nout_dim = 48\n"); },
+                testing::ThrowsMessage<UsageError>(AllOf(HasSubstr("head.out_dim: expected 64"), HasSubstr("found 48"))));
+    EXPECT_THAT([&] { load_for("[head]\nout_dim = 64\n[model]\npatch_size = 3\n[views]\nglobal_size = 15\n"); },
+                testing::ThrowsMessage<UsageError>(AllOf(HasSubstr("views.global_size: expected a multiple of 4"), HasSubstr("found 15"))));
+  }
 }
 
 }  // namespace

@@ -334,5 +334,79 @@ TEST(NormalizationOfAFile, AFileAloneGivesTheFiguresOfItsRun) {
       testing::ThrowsMessage<Error>(HasSubstr("dinoxx.normalization in ")));
 }
 
+// --- a run that began with other weights ------------------------------------------------------------------------------------------------
+
+// Evaluations with these accuracies in turn; which steps were evaluated.
+struct Scripted {
+  std::map<int64_t, double> accuracy;
+  std::vector<int64_t> steps;
+  EvalHookFactory factory() {
+    return [this](std::shared_ptr<const Dataset>, const Config&) -> EvalHook {
+      return [this](const Network&, int64_t step) {
+        steps.push_back(step);
+        return json{{"accuracy", accuracy.at(step)}, {"k", 20}};
+      };
+    };
+  }
+};
+
+std::vector<json> events_of(const fs::path& run, const std::string& name) {
+  std::ifstream file(run / "metrics.jsonl");
+  std::vector<json> found;
+  for (std::string line; std::getline(file, line);)
+    if (const json record = json::parse(line); record.value("event", "") == name) found.push_back(record);
+  return found;
+}
+
+TEST(OtherWeights, AreEvaluatedFirstAndAFallBelowThemRaisesAnAlarm) {
+  const fs::path run = Runs::get().folder() / "other_weights";
+  TrainOptions options;
+  options.config = run_config("dino-v1");
+  apply_settings(options.config, parse_settings(fmt::format("[model]\ninit_from = {}\n[init]\nalarm = 0.1\n[checkpoint]\nevery = 5it\n",
+                                                            Runs::get().run("dino-v1").string()),
+                                                "test"));
+  options.data = Runs::get().data();
+  options.out = run;
+  Scripted script{{{0, 0.75}, {5, 0.66}, {10, 0.64}, {15, 0.66}, {20, 0.6}}, {}};
+  options.make_eval_hook = script.factory();
+  const auto start = [&] { return train(options, {make_self_communicator(), make_self_communicator(), make_self_communicator()}); };
+  EXPECT_EQ(start(), ExitCode::kDone);
+  EXPECT_EQ(script.steps, (std::vector<int64_t>{0, 5, 10}));
+  std::vector<json> alarms = events_of(run, "forgetting");
+  ASSERT_EQ(alarms.size(), 1u) << "0.66 is within 0.1 of 0.75";
+  EXPECT_EQ(alarms[0]["step"], 10);
+  EXPECT_EQ(alarms[0]["accuracy"], 0.64);
+  EXPECT_EQ(alarms[0]["at_start"], 0.75);
+  // a resume knows the accuracy of the start from the journal, and ends where it is told to
+  options.config.train->length = Duration::parse("20it");
+  options.config.train->stop_on_collapse = true;
+  script.steps.clear();
+  EXPECT_THAT(start, testing::ThrowsMessage<AgreedError>(
+                         testing::AllOf(HasSubstr("training at step 20"), HasSubstr("init.alarm = 0.1"), HasSubstr("init.heads_only"))));
+  EXPECT_EQ(script.steps, (std::vector<int64_t>{15, 20})) << "not of step 0 again";
+  alarms = events_of(run, "forgetting");
+  ASSERT_EQ(alarms.size(), 2u);
+  EXPECT_EQ(alarms[1]["at_start"], 0.75);
+}
+
+TEST(OtherWeights, WithoutAnAlarmOrWithoutThemThereIsNone) {
+  for (const char* extra : {"[init]\nalarm = 0\n", ""}) {
+    const bool from_others = *extra != 0;
+    TrainOptions options;
+    options.config = run_config("dino-v1");
+    if (from_others)
+      apply_settings(options.config,
+                     parse_settings(fmt::format("[model]\ninit_from = {}\n{}", Runs::get().run("dino-v1").string(), extra), "test"));
+    options.config.train->stop_on_collapse = true;
+    options.data = Runs::get().data();
+    options.out = Runs::get().folder() / (from_others ? "no_alarm" : "no_weights");
+    Scripted script{{{0, 0.9}, {5, 0.2}, {10, 0.1}}, {}};
+    options.make_eval_hook = script.factory();
+    EXPECT_EQ(train(options, {make_self_communicator(), make_self_communicator(), make_self_communicator()}), ExitCode::kDone);
+    EXPECT_EQ(script.steps.front(), from_others ? 0 : 5);
+    EXPECT_TRUE(events_of(options.out, "forgetting").empty());
+  }
+}
+
 }  // namespace
 }  // namespace dinoxx
