@@ -29,13 +29,14 @@ def plan(program, path, folder):
 
 def row(name, found):
     best = found["choices"][found["chosen"]]
-    way = lambda choice: (choice["recompute"], choice["recompute_every"])
+    way = lambda choice: (choice["recompute"], choice["recompute_every"], choice["rows_at_once"])
     first = way(found["choices"][0])
-    memory = {c["policy"]: c["memory_total"] / 1e9 for c in found["choices"] if way(c) == first and not c["shards_within_node"]}
+    memory = {c["policy"]: c["memory_total"] / 1e9 for c in reversed(found["choices"]) if way(c) == first and not c["shards_within_node"]}
     cells = [name, f"{found['parameters']['all'] / 1e6:.1f}", f"{best['gpus']} x {best['images_per_gpu']}"]
     cells += [f"{memory[policy]:.1f}" if policy in memory else "-" for policy in ("ddp", "zero1", "zero2")]
     if best["fits"]:
-        cells.append(best["policy"] + ("/node" if best["shards_within_node"] else "") + (", recompute = %s" % best["recompute"] + (" of every %d" % best["recompute_every"] if best["recompute_every"] > 1 else "") if best["recompute"] != "none" else ""))
+        cells.append(best["policy"] + ("/node" if best["shards_within_node"] else "") + (", recompute = %s" % best["recompute"] + (" of every %d" % best["recompute_every"] if best["recompute_every"] > 1 else "") if best["recompute"] != "none" else "")
+                     + (", %d rows at once" % best["rows_at_once"] if best["rows_at_once"] else "") + (", prototypes by columns" if best["shard_prototypes"] else ""))
     else:
         cells.append("nothing fits")
     cells += [f"{best['memory_total'] / 1e9:.1f}", f"{best['flop'] / 1e12:.2f}"]

@@ -1,5 +1,7 @@
 #include "plan_hook.hpp"
 
+#include <fmt/ranges.h>
+
 #include "base/machine.hpp"
 #include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
@@ -8,26 +10,37 @@
 #include "plan/choose.hpp"
 
 namespace dinoxx {
+namespace {
+
+// What would fit on these GPUs, or, where nothing does, what it takes.
+std::string what_fits(const Config& resolved, const plan::Request& request) {
+  const plan::Plan plan = plan::make_plan(resolved, request);
+  if (plan.best().fits)
+    return fmt::format("{} would take {}", fmt::join(plan::keys_to_set(plan.model, plan.best().spread), ", "),
+                       human_bytes(plan.best().memory.total()));
+  return fmt::format("Nothing fits on {} of these GPUs with this batch; \"dinoxx plan\" says what would", request.nodes * request.per_node);
+}
+
+}  // namespace
 
 std::string room_on_gpu(const Config& resolved, int64_t ranks, int64_t shards, double memory) {
   using namespace plan;
   const Model model = make_model(resolved);
-  const Policy policy = shards == 1 ? Policy::kDdp : policy_from_name(resolved.parallel->sync);
-  const int64_t batch = train_batch_size(resolved) / ranks;
-  const double state = state_bytes(model, policy, shards),
-               all = memory_of(model, policy, shards, ranks, mean_work(model, train_images_at_once(resolved, ranks), model.recompute()))
-                         .total();
-  if (all <= memory) return "";
+  const bool in_node = shards > 1 && shards < ranks;
+  Spread spread{in_node ? RankGroup{ranks / shards, shards} : RankGroup{1, ranks}, train_batch_size(resolved) / ranks};
+  spread.policy = shards == 1 ? Policy::kDdp : policy_from_name(resolved.parallel->sync);
+  spread.recompute = model.recompute();
+  spread.shard_in_node = in_node;
+  spread.parts = spread.batch / train_images_at_once(resolved, ranks);
+  spread.prototypes = model.prototypes();
   Request request;
   request.gpu = gpu_facts("h100");
   request.gpu.memory = memory;
-  request.per_node = ranks;
-  const std::vector<Estimate> all_ways = ways(model, request, {1, ranks}, batch);
-  const Estimate& best = all_ways[best_of(all_ways)];
-  const std::string advice = best.fits
-                                 ? fmt::format("parallel.sync = {} with {} would take {}", policy_name(best.spread.policy),
-                                               recompute_keys(best.spread.recompute), human_bytes(best.memory.total()))
-                                 : fmt::format("Nothing fits on {} of these GPUs with this batch; \"dinoxx plan\" says what would", ranks);
+  request.nodes = spread.ranks.nodes, request.per_node = spread.ranks.per_node;
+  request.images = static_cast<uint64_t>(train_batch_size(resolved));  // only the length of the run depends on it
+  const double state = state_bytes(model, spread), all = estimate(model, request, spread).memory.total();
+  if (all <= memory) return "";
+  const std::string advice = what_fits(resolved, request);
   if (state > memory)
     fail_usage("memory of a GPU", fmt::format("{} for weights, gradients and optimizer", human_bytes(state)), human_bytes(memory), advice);
   return fmt::format("{} of a GPU's memory are planned, and it has {}. {}", human_bytes(all), human_bytes(memory), advice);

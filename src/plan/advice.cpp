@@ -1,6 +1,7 @@
 #include "advice.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -13,6 +14,25 @@ namespace {
 
 std::string memory_words(const Plan& plan, const Estimate& e) {
   return fmt::format("{} of {}", gigabytes(e.memory.total()), gigabytes(plan.request.gpu.memory));
+}
+
+// Where nothing fits with the prototypes as configured.
+void about_prototypes(const Plan& plan, std::vector<std::string>& said) {
+  const Estimate& best = plan.best();
+  const Prototypes configured = plan.model.prototypes();
+  if (best.spread.prototypes.rows_at_once != configured.rows_at_once) {
+    Spread before = best.spread;
+    before.prototypes.rows_at_once = configured.rows_at_once;
+    const double all = estimate(plan.model, plan.request, before).memory.of("prototypes");
+    said.push_back(
+        fmt::format("Set loss.rows_at_once = {}: {} for logits and the loss over them in the place of {}, with which nothing fits.",
+                    best.spread.prototypes.rows_at_once, gigabytes(best.memory.of("prototypes")), gigabytes(all)));
+  }
+  if (best.spread.shares_prototypes() && !configured.shared)
+    said.push_back(
+        fmt::format("Set head.shard_prototypes = yes: with all {:.0f} million parameters of prototypes on each rank nothing fits. The loss "
+                    "that this takes is slower than the plan says.",
+                    static_cast<double>(plan.model.elements_of("prototypes")) / 1e6));
 }
 
 void why_chosen(const Plan& plan, std::vector<std::string>& said) {
@@ -32,10 +52,13 @@ void why_chosen(const Plan& plan, std::vector<std::string>& said) {
   const Spread& way = best.spread;
   const ParallelConfig& now = *plan.model.config.parallel;
   const std::string within = way.shard_in_node ? "node" : "all";
-  if (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within))
+  if (way.ranks.size() == 1) {
+    // one rank has all, whatever is set
+  } else if (policy_name(way.policy) != now.sync || (way.policy != Policy::kDdp && within != now.shard_within))
     said.push_back(fmt::format("Set parallel.sync = {}{}.", policy_name(way.policy),
                                way.policy == Policy::kDdp ? "" : fmt::format(" and parallel.shard_within = {}", within)));
   if (again != configured && !more) said.push_back(fmt::format("Set {}: the memory is there.", recompute_keys(again)));
+  about_prototypes(plan, said);
 }
 
 // The fewest parts of a step, doubling, for which some policy fits; the fastest of these.
@@ -58,7 +81,7 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
       fmt::format("Nothing fits with {} images a GPU at once. {} needs least: {} a GPU, {} more than there is; {} of it is state, which no "
                   "batch changes.",
                   least.spread.at_once(), way_name(least.spread), gigabytes(least.memory.total()), gigabytes(least.memory.total() - memory),
-                  gigabytes(state_bytes(plan.model, least.spread.policy, least.spread.shards()))));
+                  gigabytes(state_bytes(plan.model, least.spread))));
   std::vector<std::string> would;
   if (const Estimate in_parts = enough_parts(plan); in_parts.fits)
     would.push_back(fmt::format("the same batch on these GPUs with train.accumulate = {} and {}, {:.1f} s a step", in_parts.spread.parts,
@@ -111,8 +134,33 @@ void about_binding(const Plan& plan, std::vector<std::string>& said) {
 }  // namespace
 
 std::string way_name(const Spread& spread) {
+  std::vector<std::string> with;
+  if (spread.recompute.part != "none") with.push_back(recompute_keys(spread.recompute));
+  if (const std::string keys = prototype_keys(spread); !keys.empty()) with.push_back(keys);
   return policy_name(spread.policy) + (spread.policy != Policy::kDdp && spread.shard_in_node ? "/node" : "") +
-         (spread.recompute.part != "none" ? " with " + recompute_keys(spread.recompute) : "");
+         (with.empty() ? "" : fmt::format(" with {}", fmt::join(with, " and ")));
+}
+
+std::string prototype_keys(const Spread& spread) {
+  std::vector<std::string> keys;
+  if (spread.prototypes.rows_at_once > 0) keys.push_back(fmt::format("loss.rows_at_once = {}", spread.prototypes.rows_at_once));
+  if (spread.shares_prototypes()) keys.emplace_back("head.shard_prototypes");
+  return fmt::format("{}", fmt::join(keys, " and "));
+}
+
+std::vector<std::string> keys_to_set(const Model& model, const Spread& spread) {
+  const ParallelConfig& now = *model.config.parallel;
+  const std::string within = spread.shard_in_node ? "node" : "all";
+  std::vector<std::string> keys;
+  const bool several = spread.ranks.size() > 1;  // one rank has all, whatever is set
+  if (several && policy_name(spread.policy) != now.sync) keys.push_back(fmt::format("parallel.sync = {}", policy_name(spread.policy)));
+  if (spread.policy != Policy::kDdp && within != now.shard_within) keys.push_back(fmt::format("parallel.shard_within = {}", within));
+  if (spread.recompute != model.recompute()) keys.push_back(recompute_keys(spread.recompute));
+  const Prototypes configured = model.prototypes();
+  if (spread.prototypes.rows_at_once != configured.rows_at_once)
+    keys.push_back(fmt::format("loss.rows_at_once = {}", spread.prototypes.rows_at_once));
+  if (spread.shares_prototypes() && !configured.shared) keys.emplace_back("head.shard_prototypes = yes");
+  return keys;
 }
 
 std::string recompute_keys(const Recompute& recompute) {

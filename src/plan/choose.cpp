@@ -1,6 +1,7 @@
 #include "choose.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 #include "dinoxx/base/error.hpp"
@@ -34,7 +35,7 @@ double Estimate::images_per_second() const {
 Estimate estimate(const Model& model, const Request& request, const Spread& spread) {
   Estimate e;
   e.spread = spread;
-  e.memory = memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), mean_work(model, spread.at_once(), spread.recompute));
+  e.memory = memory_of(model, spread, mean_work(model, spread.at_once(), spread.recompute, spread.prototypes.rows_at_once));
   e.fits = e.memory.total() <= request.gpu.memory;
   const double cores = static_cast<double>(request.cores_per_node) / static_cast<double>(spread.ranks.per_node);
   e.time = step_time(model, spread, request.gpu, {request.mfu, seconds_per_image(model, request), cores});
@@ -47,7 +48,22 @@ Estimate estimate(const Model& model, const Request& request, const Spread& spre
   return e;
 }
 
-std::vector<Estimate> ways(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch) {
+namespace {
+
+// Whether each of so many ranks gets a part of every head's prototypes.
+bool all_have_columns(const Model& model, int64_t shards) {
+  const auto ranks = static_cast<int>(shards);
+  for (const Bucket& bucket : model.by_columns->buckets) {
+    if (!bucket.columns) continue;
+    const Segment& segment = model.by_columns->segments[static_cast<size_t>(bucket.first_segment)];
+    if (column_range(segment.shape.front(), ranks, ranks - 1).count < 1) return false;
+  }
+  return true;
+}
+
+// With these prototypes. Where they are shared and the configuration does not say so, of the policies those that can.
+std::vector<Estimate> ways_with(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch,
+                                const Prototypes& prototypes) {
   std::vector<Policy> policies{Policy::kDdp};
   if (ranks.size() > 1) policies = {Policy::kDdp, Policy::kZero1, Policy::kZero2};
   if (request.policy) policies = {*request.policy};
@@ -60,9 +76,45 @@ std::vector<Estimate> ways(const Model& model, const Request& request, const Ran
     for (const Policy policy : policies) {
       std::vector<bool> in_node{request.shard_in_node.value_or(false)};
       if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
-      for (const bool within : in_node)
-        all.push_back(estimate(model, request, {ranks, batch, policy, recompute, within, model.config.train->accumulate}));
+      for (const bool within : in_node) {
+        const Spread spread{ranks, batch, policy, recompute, within, model.config.train->accumulate, prototypes};
+        const bool proposed = prototypes.shared && !model.prototypes().shared;
+        if (proposed && !(spread.shares_prototypes() && all_have_columns(model, spread.shards()))) continue;
+        all.push_back(estimate(model, request, spread));
+      }
     }
+  return all;
+}
+
+// Rows of logits at once, fewer and fewer: a number below these makes products that do not fill a GPU. Then, where there are several
+// ranks, a part of the prototypes on each.
+std::vector<Prototypes> smaller_prototypes(const Model& model) {
+  std::vector<Prototypes> all;
+  if (!has_prototypes(model.spec)) return all;
+  Prototypes last = model.prototypes();
+  for (const int64_t rows : {4096, 1024, 256}) {
+    if (last.rows_at_once > 0 && rows >= last.rows_at_once) continue;
+    last.rows_at_once = rows;
+    all.push_back(last);
+  }
+  if (!last.shared) all.push_back({last.rows_at_once, true});
+  return all;
+}
+
+}  // namespace
+
+std::vector<Estimate> ways(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch) {
+  const auto one_fits = [](const std::vector<Estimate>& ways) {
+    return std::any_of(ways.begin(), ways.end(), [](const Estimate& way) { return way.fits; });
+  };
+  std::vector<Estimate> all = ways_with(model, request, ranks, batch, model.prototypes()), more;
+  if (one_fits(all)) return all;
+  for (const Prototypes& prototypes : smaller_prototypes(model)) {
+    std::vector<Estimate> with = ways_with(model, request, ranks, batch, prototypes);
+    if (!with.empty()) more = std::move(with);
+    if (one_fits(more)) break;
+  }
+  all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   return all;
 }
 
@@ -99,8 +151,8 @@ int64_t group_of(const Model& model) {
 int64_t largest_batch(const Model& model, const Request& request, const Spread& spread, int64_t most) {
   const int64_t group = group_of(model);
   const auto fits = [&](int64_t groups) {
-    const Work work = mean_work(model, groups * group, spread.recompute);
-    return memory_of(model, spread.policy, spread.shards(), spread.ranks.size(), work).total() <= request.gpu.memory;
+    const Work work = mean_work(model, groups * group, spread.recompute, spread.prototypes.rows_at_once);
+    return memory_of(model, spread, work).total() <= request.gpu.memory;
   };
   int64_t low = 0, high = std::max<int64_t>(most / group, 1);  // `low` groups fit, more than `high` are not asked for
   if (fits(high)) return high * group;

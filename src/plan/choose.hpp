@@ -6,7 +6,8 @@ namespace dinoxx::plan {
 /// One way to run on these ranks; `batch` images of a rank.
 Estimate estimate(const Model& model, const Request& request, const Spread& spread);
 /// All ways that are weighed: the policies of this version (or the one that is asked for), as configured and, for a ViT, with
-/// the other parts of model.recompute.
+/// the other parts of model.recompute. Where nothing of these fits and there are prototypes, the same with loss.rows_at_once, and at last
+/// with head.shard_prototypes: so much of them as it takes, or all where that is not enough.
 std::vector<Estimate> ways(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch);
 /// Of these the fastest that fits, the simplest of equals (within one per cent); where none fits, the one that needs least.
 size_t best_of(const std::vector<Estimate>& ways);

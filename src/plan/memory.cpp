@@ -1,12 +1,8 @@
 #include "memory.hpp"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <map>
 
-#include "dinoxx/base/error.hpp"
 #include "optim/optim_config.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "parallel/shards.hpp"
@@ -19,12 +15,6 @@ constexpr double kMessage = 25e6;              // bytes of gradients that travel
 constexpr double kWorkspace = 32 * 1048576.0;  // of cuBLAS, as LibTorch takes it on GPUs since Hopper
 constexpr double kContext = 1.2e9;             // of the driver and of NCCL: not counted, an allowance
 constexpr double kUnusedShare = 0.08;          // of what the caching allocator holds and no tensor uses at the peak; see docs/plan.md
-
-const std::vector<std::pair<Policy, std::string>>& names() {
-  static const std::vector<std::pair<Policy, std::string>> all{
-      {Policy::kDdp, "ddp"}, {Policy::kZero1, "zero1"}, {Policy::kZero2, "zero2"}, {Policy::kZero3, "zero3"}};
-  return all;
-}
 
 // A bucket of columns has no more than this rank's.
 double largest_bucket(const ParamLayout& layout, double shards) {
@@ -53,10 +43,11 @@ Shares shares_of(Policy policy, double shards, double stay) {
   return {};
 }
 
-std::vector<MemoryPart> states(const Model& model, Policy policy, int64_t shards) {
-  const SharedElements elements = shared_elements(model, policy, shards);
+std::vector<MemoryPart> states(const Model& model, const Spread& spread) {
+  const Policy policy = spread.policy;
+  const SharedElements elements = shared_elements(model, spread);
   const double p = elements.all();
-  const auto s = static_cast<double>(shards), c = static_cast<double>(model.compute_bytes());
+  const auto s = static_cast<double>(spread.shards()), c = static_cast<double>(model.compute_bytes());
   const bool bf16 = model.compute_bytes() == 2;
   const BlockElements blocks = block_elements(model.layout);
   const Shares share = shares_of(policy, s, 1 - static_cast<double>(blocks.come_and_go) / static_cast<double>(model.parameters));
@@ -105,8 +96,9 @@ BlockElements block_elements(const ParamLayout& layout) {
   return found;
 }
 
-SharedElements shared_elements(const Model& model, Policy policy, int64_t shards) {
-  const bool by_columns = model.by_columns && shards > 1 && (policy == Policy::kZero2 || policy == Policy::kZero3);
+SharedElements shared_elements(const Model& model, const Spread& spread) {
+  const int64_t shards = spread.shards();
+  const bool by_columns = model.by_columns && spread.shares_prototypes();
   const ParamLayout& layout = by_columns ? *model.by_columns : model.layout;
   SharedElements found;
   for (const Bucket& bucket : layout.buckets) {
@@ -123,23 +115,6 @@ SharedElements shared_elements(const Model& model, Policy policy, int64_t shards
   return found;
 }
 
-std::string policy_name(Policy policy) {
-  for (const auto& [known, name] : names())
-    if (known == policy) return name;
-  return "";
-}
-
-Policy policy_from_name(const std::string& name) {
-  std::vector<std::string> all;
-  for (const auto& [policy, known] : names()) {
-    if (known == name) return policy;
-    all.push_back(known);
-  }
-  const std::string near = nearest_name(name, all);
-  fail_usage("--policy", fmt::format("one of {}", fmt::join(all, ", ")), fmt::format("\"{}\"", name),
-             near.empty() ? "Name one of these" : fmt::format("Did you mean {}?", near));
-}
-
 double Memory::total() const {
   double sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
@@ -153,23 +128,23 @@ double Memory::of(std::string_view name) const {
   return sum;
 }
 
-double state_bytes(const Model& model, Policy policy, int64_t shards) {
+double state_bytes(const Model& model, const Spread& spread) {
   double sum = 0;
-  for (const MemoryPart& part : states(model, policy, shards)) sum += part.bytes;
+  for (const MemoryPart& part : states(model, spread)) sum += part.bytes;
   return sum;
 }
 
-Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work) {
-  Memory memory{states(model, policy, shards)};
+Memory memory_of(const Model& model, const Spread& spread, const Work& work) {
+  Memory memory{states(model, spread)};
   memory.parts.push_back({"activations", work.saved});
   memory.parts.push_back({"prototypes", work.prototypes});
   memory.parts.push_back({"pixels", work.pixels});
   // fresh gradients of one message wait for its last one, in the networks' type; where they travel in bfloat16, two messages of copies
-  const double rounded = model.config.train->gradients == "bf16" && ranks > 1 ? kMessage : 0;
+  const double rounded = model.config.train->gradients == "bf16" && spread.ranks.size() > 1 ? kMessage : 0;
   const double fresh = std::min(kMessage / 4, static_cast<double>(model.layout.numel)) * static_cast<double>(model.compute_bytes());
   memory.parts.push_back({"communication", fresh + rounded});
-  if (shared_elements(model, policy, shards).columns > 0)  // the rows of all ranks that share, and the gradient of the student's
-    memory.parts.push_back({"rows of other ranks", 2 * static_cast<double>(shards) * work.in_front});
+  if (shared_elements(model, spread).columns > 0)  // the rows of all ranks that share, and the gradient of the student's
+    memory.parts.push_back({"rows of other ranks", 2 * static_cast<double>(spread.shards()) * work.in_front});
   memory.parts.push_back({"workspace", kWorkspace});
   memory.parts.push_back({"unused by the allocator", kUnusedShare * memory.total()});
   memory.parts.push_back({"context", kContext});

@@ -4,14 +4,9 @@
 #include <vector>
 
 #include "cost/work.hpp"
+#include "spread.hpp"
 
 namespace dinoxx::plan {
-
-/// Who keeps what of the optimizer's state: see docs/plan.md.
-enum class Policy { kDdp, kZero1, kZero2, kZero3 };
-std::string policy_name(Policy policy);
-/// UsageError for an unknown one, with the nearest name.
-Policy policy_from_name(const std::string& name);
 
 struct MemoryPart {
   std::string part;
@@ -31,17 +26,17 @@ struct BlockElements {
 };
 BlockElements block_elements(const ParamLayout& layout);
 
-/// Of the flat buffers where `shards` ranks share by `policy`: what travels between them, and the prototypes that each has a part of.
+/// Of the flat buffers of a rank's share: what travels between them, and the prototypes that each has a part of.
 struct SharedElements {
   double travelling = 0, messages = 0, columns = 0;
   double all() const { return travelling + columns; }
 };
-SharedElements shared_elements(const Model& model, Policy policy, int64_t shards);
+SharedElements shared_elements(const Model& model, const Spread& spread);
 
-/// What a rank holds. `shards`: ranks that share a policy's shards; `ranks`: all. `work`: of mean_work().
-Memory memory_of(const Model& model, Policy policy, int64_t shards, int64_t ranks, const Work& work);
+/// What a rank holds. `work`: of mean_work() for this spread.
+Memory memory_of(const Model& model, const Spread& spread, const Work& work);
 
-/// Bytes of `policy` that grow with the parameters alone.
-double state_bytes(const Model& model, Policy policy, int64_t shards);
+/// Of these bytes those that grow with the parameters alone.
+double state_bytes(const Model& model, const Spread& spread);
 
 }  // namespace dinoxx::plan

@@ -69,7 +69,7 @@ struct Row {
 struct Plan {
   Request request;
   Model model;
-  std::vector<Estimate> choices;    ///< of the requested GPUs: each policy as configured, then with the others of model.recompute
+  std::vector<Estimate> choices;    ///< of the requested GPUs: what ways() weighs, first of all as configured
   size_t chosen = 0;                ///< of these
   int64_t largest_batch = 0;        ///< images of a GPU at once that fit as chosen; 0: none
   std::vector<std::string> advice;  ///< what is proposed and why, in sentences

@@ -52,7 +52,7 @@ std::string StepTime::binds() const {
 }
 
 StepTime step_time(const Model& model, const Spread& spread, const GpuFacts& gpu, const StepRates& rates) {
-  const Work work = mean_work(model, spread.at_once(), spread.recompute);  // of one part
+  const Work work = mean_work(model, spread.at_once(), spread.recompute, spread.prototypes.rows_at_once);  // of one part
   const auto parts = static_cast<double>(spread.parts);
   const auto element = static_cast<double>(model.compute_bytes());
   const double peak = element == 2 ? gpu.bf16_rate : gpu.fp32_rate, bandwidth = gpu.bandwidth * gpu.bandwidth_share;

@@ -14,7 +14,7 @@ void add_gradients(const Model& model, const Spread& spread, std::vector<StepCol
   const Policy policy = spread.policy;
   const RankGroup& ranks = spread.ranks;
   const bool shard_in_node = spread.shard_in_node;
-  const SharedElements elements = shared_elements(model, policy, spread.shards());
+  const SharedElements elements = shared_elements(model, spread);
   const double p = elements.travelling, messages = elements.messages;
   const auto c = static_cast<double>(model.compute_bytes());
   const double width = model.config.train->gradients == "bf16" && ranks.size() > 1 ? 2 : 4;
@@ -68,7 +68,7 @@ void add_columns(const Model& model, const Spread& spread, std::vector<StepColle
   const double images = static_cast<double>(spread.at_once()) * s, student = views(first.student) * images,
                teacher = views(first.teacher) * images;
   const auto times = [&](double rows, double of_index) {
-    const auto at_once = static_cast<double>(loss.rows_at_once);
+    const auto at_once = static_cast<double>(spread.prototypes.rows_at_once);
     return at_once > 0 ? std::ceil(rows / std::max(1.0, std::floor(at_once / of_index))) : 1.0;
   };
   const auto gather = [&](const char* what, Collective kind, double bytes, double count) {
@@ -117,7 +117,7 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
   all.push_back({"figures", Collective::kAllReduce, 8 * (n + 4 + figures_of(spec)), 1});
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(spec.network.patch_head.value_or(spec.network.head).config);
   const auto rounds = parts * static_cast<double>(1 + loss.sinkhorn_iterations);
-  const bool by_columns = shared_elements(model, spread.policy, spread.shards()).columns > 0;
+  const bool by_columns = shared_elements(model, spread).columns > 0;
   const auto balance = [&](const char* what, double prototypes) {  // by columns among those that have the same ones
     const auto columns = static_cast<double>(column_range(static_cast<int64_t>(prototypes), static_cast<int>(spread.shards()), 0).count);
     if (!by_columns)

@@ -2,22 +2,9 @@
 #include <string>
 #include <vector>
 
-#include "links.hpp"
 #include "memory.hpp"
 
 namespace dinoxx::plan {
-
-/// How a configuration is spread over devices.
-struct Spread {
-  RankGroup ranks;
-  int64_t batch = 1;  ///< images of a rank in a step
-  Policy policy = Policy::kDdp;
-  Recompute recompute;
-  bool shard_in_node = false;  ///< shards within a node instead of over all ranks
-  int64_t parts = 1;           ///< in which a rank computes its images (train.accumulate)
-  int64_t shards() const { return policy == Policy::kDdp ? 1 : (shard_in_node ? ranks.per_node : ranks.size()); }
-  int64_t at_once() const { return batch / parts; }
-};
 
 /// Among whom: all ranks, those of a node, or those with the same place on every node.
 enum class Span { kAll, kNode, kAcross };

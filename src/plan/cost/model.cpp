@@ -9,6 +9,7 @@
 #include "config/architectures.hpp"
 #include "data_pipeline/augment/masks.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/layers/init.hpp"
@@ -138,6 +139,16 @@ int64_t Model::compute_bytes() const {
   return config.train->precision == "bf16" ? 2 : 4;
 }
 
+int64_t Model::elements_of(std::string_view part) const {
+  for (const PartSizes& size : parts)
+    if (size.part == part) return size.elements;
+  return 0;
+}
+
+Prototypes Model::prototypes() const {
+  return {config.loss->rows_at_once, config.head->shard_prototypes};
+}
+
 Model make_model(const Config& resolved, const BackboneConfig& teacher) {
   const init::ShapesOnly shapes_only;
   Model model;
@@ -147,7 +158,7 @@ Model make_model(const Config& resolved, const BackboneConfig& teacher) {
   model.spec = make_method(model.config);
   const Network network(model.spec.network, at::kFloat);
   model.layout = ParamLayout::build(network.parameters(), bucket_bytes(resolved), model.spec.norm_last_layer);
-  if (resolved.head->shard_prototypes)
+  if (has_prototypes(model.spec))
     model.by_columns = ParamLayout::build(network.parameters(), bucket_bytes(resolved), model.spec.norm_last_layer, /*ranks=*/1,
                                           /*by_block=*/false, /*by_columns=*/true);
   count_parts(model);
@@ -197,6 +208,10 @@ bool needs(const MethodSpec& spec, Need need) {
 
 bool has_term(const MethodSpec& spec, std::string_view name) {
   return std::any_of(spec.terms.begin(), spec.terms.end(), [&](const LossTerm& term) { return term.name == name; });
+}
+
+bool has_prototypes(const MethodSpec& spec) {
+  return dinoxx::prototypes(spec.network.head.config) > 0;
 }
 
 bool compares_ranks(const MethodSpec& spec) {

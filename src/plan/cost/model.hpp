@@ -28,6 +28,13 @@ struct Resolution {
   int64_t pixels() const;         ///< of one image's crops, with the Gram teacher's own
 };
 
+/// What the loss over prototypes holds of them: loss.rows_at_once and head.shard_prototypes.
+struct Prototypes {
+  int64_t rows_at_once = 0;
+  bool shared = false;
+  bool operator==(const Prototypes&) const = default;
+};
+
 /// Elements of the parameters by part.
 struct PartSizes {
   std::string part;
@@ -39,7 +46,7 @@ struct Model {
   Config config;  ///< resolved
   MethodSpec spec;
   ParamLayout layout;                     ///< of the student; teachers of its kind have the same
-  std::optional<ParamLayout> by_columns;  ///< the same where ranks that share gradients share the prototypes (head.shard_prototypes)
+  std::optional<ParamLayout> by_columns;  ///< the same where ranks share the prototypes (head.shard_prototypes); absent: there are none
   std::vector<PartSizes> parts;           ///< embedding, blocks, norms, heads, prototypes; in sum the parameters
   int64_t parameters = 0;                 ///< without padding
   int64_t norms = 0;                      ///< batch norms
@@ -56,6 +63,8 @@ struct Model {
   bool own_gram_teacher() const { return spec.keeps_gram_network(); }
   /// As configured; none for a convolutional network.
   Recompute recompute() const { return vit() ? vit()->recompute : Recompute{}; }
+  int64_t elements_of(std::string_view part) const;  ///< 0 where there is none
+  Prototypes prototypes() const;                     ///< as configured
   const VitConfig* vit() const { return std::get_if<VitConfig>(&spec.network.backbone); }
 };
 
@@ -72,6 +81,7 @@ int64_t padded(const ParamLayout& layout, const Bucket& bucket, int64_t shards);
 /// Whether a term of the method has this need, or this name.
 bool needs(const MethodSpec& spec, Need need);
 bool has_term(const MethodSpec& spec, std::string_view name);
+bool has_prototypes(const MethodSpec& spec);
 /// Whether the loss compares the outputs of all ranks with each other: two views and no teacher.
 bool compares_ranks(const MethodSpec& spec);
 

@@ -62,10 +62,10 @@ struct Logits {
 struct LossRows {
   double student = 0, teacher = 0, indices = 0, element = 4;  // rows of both, images or patches, bytes of a logit
 };
-// Of loss.rows_at_once rows, with the gradient of the prototypes, in float32 while it is added up, and that of the rows.
-Logits logits_of_parts(const LossConfig& loss, const DinoHeadConfig& head, const LossRows& rows) {
+// Of `at_once` rows, with the gradient of the prototypes, in float32 while it is added up, and that of the rows.
+Logits logits_of_parts(int64_t at_once, const DinoHeadConfig& head, const LossRows& rows) {
   const double of_index = rows.student / rows.indices;
-  const double indices = std::clamp(std::floor(static_cast<double>(loss.rows_at_once) / of_index), 1.0, rows.indices);
+  const double indices = std::clamp(std::floor(static_cast<double>(at_once) / of_index), 1.0, rows.indices);
   const double share = indices / rows.indices, width = head.out_dim, dim = head.bottleneck_dim;
   const double logits = rows.element * width * share * (2 * rows.student + rows.teacher);
   const double wide = rows.element < 4 ? 4 * width * dim : 0;  // beside what the kernels of products give
@@ -75,7 +75,7 @@ Logits logits_of_parts(const LossConfig& loss, const DinoHeadConfig& head, const
 
 }  // namespace
 
-Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute) {
+Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute, int64_t rows_at_once) {
   const MethodSpec& spec = model.spec;
   const int64_t element = model.compute_bytes();
   const auto c = static_cast<double>(element), images = static_cast<double>(batch);
@@ -136,18 +136,18 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   if (compares_ranks(spec)) work.losses.products.push_back({rows, rows, width, 3});
 
   Logits logits{2 * student_logits + teacher_logits, student_logits + teacher_logits, teacher_logits};
-  const auto* const prototypes = std::get_if<DinoHeadConfig>(&spec.network.head.config);
-  if (prototypes && prototypes->out_dim > 0) {
+  if (has_prototypes(spec)) {
+    const auto& prototypes = std::get<DinoHeadConfig>(spec.network.head.config);
     const auto& of_patches = std::get<DinoHeadConfig>(patch_head);
-    work.in_front = c * (prototypes->bottleneck_dim * (rows + teacher_rows) + of_patches.bottleneck_dim * 2 * masked);
-    if (loss.rows_at_once > 0) {
-      logits = logits_of_parts(loss, *prototypes, {rows, teacher_rows, images, c});
+    work.in_front = c * (prototypes.bottleneck_dim * (rows + teacher_rows) + of_patches.bottleneck_dim * 2 * masked);
+    if (rows_at_once > 0) {
+      logits = logits_of_parts(rows_at_once, prototypes, {rows, teacher_rows, images, c});
       if (masked > 0) {
-        const Logits patches = logits_of_parts(loss, of_patches, {masked, masked, masked, c});
+        const Logits patches = logits_of_parts(rows_at_once, of_patches, {masked, masked, masked, c});
         logits = {std::max(logits.at_losses, logits.later + patches.at_losses), logits.later + patches.later, 0};
       }
       // the teacher's are made anew by each pass
-      work.losses.products.push_back({teacher_rows, width, static_cast<double>(prototypes->bottleneck_dim), passes - 1});
+      work.losses.products.push_back({teacher_rows, width, static_cast<double>(prototypes.bottleneck_dim), passes - 1});
     }
   }
   const double at_losses = network.saved + heads.saved + logits.at_losses + gram.bytes + heads.backward;
@@ -162,7 +162,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   return work;
 }
 
-Work mean_work(const Model& model, int64_t batch, const Recompute& recompute) {
+Work mean_work(const Model& model, int64_t batch, const Recompute& recompute, int64_t rows_at_once) {
   double shares = 0;
   for (const Resolution& resolution : model.resolutions) shares += resolution.share;
   Work mean;
@@ -174,7 +174,7 @@ Work mean_work(const Model& model, int64_t batch, const Recompute& recompute) {
     sum.saved = std::max(sum.saved, cost.saved);
   };
   for (const Resolution& resolution : model.resolutions) {
-    const Work work = work_of(model, resolution, batch, recompute);
+    const Work work = work_of(model, resolution, batch, recompute, rows_at_once);
     const double share = resolution.share / shares;
     add(mean.student, work.student, share);
     add(mean.teacher, work.teacher, share);

@@ -16,10 +16,10 @@ struct Work {
   double flops() const { return product_flops() + attention_flops(); }
 };
 
-/// `batch`: images of a rank. `recompute` takes the place of what is configured.
-Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute);
+/// `batch`: images of a rank. `recompute` and `rows_at_once` take the place of what is configured.
+Work work_of(const Model& model, const Resolution& resolution, int64_t batch, const Recompute& recompute, int64_t rows_at_once);
 
 /// The mean over the resolutions by their shares, with the largest bytes of any.
-Work mean_work(const Model& model, int64_t batch, const Recompute& recompute);
+Work mean_work(const Model& model, int64_t batch, const Recompute& recompute, int64_t rows_at_once);
 
 }  // namespace dinoxx::plan

@@ -20,6 +20,8 @@ json estimate_json(const Model& model, const Estimate& e) {
   json out{{"policy", policy_name(e.spread.policy)},
            {"recompute", e.spread.recompute.part},
            {"recompute_every", e.spread.recompute.every},
+           {"rows_at_once", e.spread.prototypes.rows_at_once},
+           {"shard_prototypes", e.spread.shares_prototypes()},
            {"gpus", e.spread.ranks.size()},
            {"images_per_gpu", e.spread.batch},
            {"parts", e.spread.parts},

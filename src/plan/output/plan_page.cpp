@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "plan/advice.hpp"
@@ -30,9 +31,13 @@ Html memory_table(const Plan& plan) {
   std::vector<std::string> headings{"part"};
   for (const Estimate& e : plan.choices) headings.push_back(way_name(e.spread));
   Table table("Memory of a GPU, GB", headings);
-  for (const MemoryPart& part : plan.choices.back().memory.parts) {
-    std::vector<Cell> cells{words(part.part)};
-    for (const Estimate& e : plan.choices) cells.push_back(number(fmt::format("{:.2f}", e.memory.of(part.part) / 1e9)));
+  std::vector<std::string> parts;
+  for (const Estimate& e : plan.choices)
+    for (const MemoryPart& part : e.memory.parts)
+      if (std::find(parts.begin(), parts.end(), part.part) == parts.end()) parts.push_back(part.part);
+  for (const std::string& part : parts) {
+    std::vector<Cell> cells{words(part)};
+    for (const Estimate& e : plan.choices) cells.push_back(number(fmt::format("{:.2f}", e.memory.of(part) / 1e9)));
     table.add(cells);
   }
   std::vector<Cell> all{words("all")}, fits{words("fits")};

@@ -22,16 +22,29 @@ std::string of_network(const Model& model) {
 
 std::string column_name(Spread spread) {
   spread.recompute = {};
+  spread.prototypes = {};
   return way_name(spread);
 }
 
+// "zero3/node, recompute = block, rows_at_once = 256, shard_prototypes": keys without their sections.
+std::string short_name(const Spread& spread) {
+  const auto [part, every] = spread.recompute;
+  std::string text = column_name(spread);
+  if (part != "none") text += ", recompute = " + part;
+  if (part != "none" && every > 1) text += fmt::format(" of every {}", every);
+  if (spread.prototypes.rows_at_once > 0) text += fmt::format(", rows_at_once = {}", spread.prototypes.rows_at_once);
+  return text + (spread.shares_prototypes() ? ", shard_prototypes" : "");
+}
+
 std::string of_memory(const Plan& plan) {
+  const Spread& best = plan.best().spread;
   std::vector<Estimate> columns;
   for (const Estimate& e : plan.choices)
-    if (e.spread.recompute == plan.best().spread.recompute) columns.push_back(e);
-  std::string text =
-      fmt::format("memory a GPU, GB, {} images at once{}\n  {:<26}", plan.best().spread.at_once(),
-                  plan.best().spread.recompute.part == "none" ? "" : ", " + recompute_keys(plan.best().spread.recompute), "");
+    if (e.spread.recompute == best.recompute && e.spread.prototypes == best.prototypes) columns.push_back(e);
+  std::string text = fmt::format("memory a GPU, GB, {} images at once", best.at_once());
+  if (best.recompute.part != "none") text += ", " + recompute_keys(best.recompute);
+  if (const std::string keys = prototype_keys(best); !keys.empty()) text += ", " + keys;
+  text += fmt::format("\n  {:<26}", "");
   for (const Estimate& e : columns) text += fmt::format(" {:>10}", column_name(e.spread));
   text += "\n";
   std::vector<std::string> parts;
@@ -95,13 +108,15 @@ std::string of_run(const Plan& plan) {
 }
 
 std::string of_scaling(const Plan& plan) {
+  size_t width = 3;
+  for (const Row& row : plan.scaling) width = std::max(width, short_name(row.estimate.spread).size());
   std::string text =
-      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>39} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
-                  plan.scaling.empty() ? 1 : plan.scaling.back().gpus, plan.model.config.train->batch_size, "GPUs", "img/GPU", "way", "GB",
-                  "ms", "img/s", "days", "GPU-hours", "cores/GPU", "bound by");
+      fmt::format("from 1 GPU to {}, the batch of {} shared out\n  {:>5} {:>8} {:>{}} {:>9} {:>9} {:>10} {:>9} {:>10} {:>9}  {}\n",
+                  plan.scaling.empty() ? 1 : plan.scaling.back().gpus, plan.model.config.train->batch_size, "GPUs", "img/GPU", "way", width,
+                  "GB", "ms", "img/s", "days", "GPU-hours", "cores/GPU", "bound by");
   for (const Row& row : plan.scaling) {
     const Estimate& e = row.estimate;
-    text += fmt::format("  {:>5} {:>8} {:>39} {:>9.1f} ", row.gpus, e.spread.batch, way_name(e.spread), e.memory.total() / 1e9);
+    text += fmt::format("  {:>5} {:>8} {:>{}} {:>9.1f} ", row.gpus, e.spread.batch, short_name(e.spread), width, e.memory.total() / 1e9);
     if (!e.fits) {
       text += "  does not fit\n";
       continue;

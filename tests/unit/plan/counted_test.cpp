@@ -93,6 +93,14 @@ Case case_of(const Row& row) {
   return found;
 }
 
+Spread spread_of(const Case& c) {
+  return {{1, c.ranks}, c.batch, c.policy, c.model.recompute(), /*shard_in_node=*/false, /*parts=*/1, c.model.prototypes()};
+}
+
+Work work_of(const Case& c, const Resolution& resolution) {
+  return work_of(c.model, resolution, c.batch, c.model.recompute(), c.model.prototypes().rows_at_once);
+}
+
 bool printing() {
   return std::getenv("DINOXX_PRINT_PLAN") != nullptr;
 }
@@ -101,8 +109,7 @@ bool printing() {
 double planned_in_use(const Case& c) {
   double most = 0;
   for (const Resolution& resolution : c.model.resolutions) {
-    const int64_t shards = c.policy == Policy::kDdp ? 1 : c.ranks;
-    const Memory memory = memory_of(c.model, c.policy, shards, c.ranks, work_of(c.model, resolution, c.batch, c.model.recompute()));
+    const Memory memory = memory_of(c.model, spread_of(c), work_of(c, resolution));
     most = std::max(most, memory.total() - memory.of("context") - memory.of("unused by the allocator"));
   }
   return most;
@@ -135,8 +142,7 @@ TEST(Counted, OperationsOfProducts) {
     SCOPED_TRACE(row.at("recipe"));
     const Case c = case_of(row);
     double flops = 0;
-    for (const Resolution& resolution : c.model.resolutions)
-      flops = std::max(flops, work_of(c.model, resolution, c.batch, c.model.recompute()).product_flops());
+    for (const Resolution& resolution : c.model.resolutions) flops = std::max(flops, work_of(c, resolution).product_flops());
     const double counted = std::stod(row.at("teraflop"));
     // half a per cent, or what the table rounds away
     EXPECT_NEAR(flops / 1e12, counted - 0.005, 0.006 + 0.005 * counted);
@@ -169,7 +175,7 @@ TEST(Counted, LaunchesOfVisionTransformersWithinAFifth) {
     const Case c = case_of(row);
     if (!c.model.vit() || c.model.vit()->stem != "patch" || c.model.spec.gram) continue;
     SCOPED_TRACE(row.at("recipe"));
-    const Work work = work_of(c.model, c.model.resolutions.front(), c.batch, c.model.recompute());
+    const Work work = work_of(c, c.model.resolutions.front());
     const double counted = std::stod(row.at("launches")) + std::stod(row.at("products"));
     EXPECT_NEAR((work.student.launches + work.teacher.launches + work.losses.launches) / counted, 1, 0.2);
   }

@@ -8,6 +8,7 @@
 #include "dinoxx/base/error.hpp"
 #include "model/heads/head_config.hpp"
 #include "parallel/sync_groups.hpp"
+#include "plan/advice.hpp"
 #include "plan/choose.hpp"
 #include "support/counting_communicator.hpp"
 #include "support/temporary_folder.hpp"
@@ -130,7 +131,7 @@ TEST(Model, PartsByHand) {
 }
 
 double of_state(const Model& model, Policy policy, int64_t shards) {
-  return state_bytes(model, policy, shards) / static_cast<double>(model.padded(shards));
+  return state_bytes(model, {{1, shards}, 1, policy}) / static_cast<double>(model.padded(shards));
 }
 
 TEST(Memory, BytesOfAnElementForEachPolicy) {
@@ -207,8 +208,9 @@ double bytes_of(const CountingCommunicator& comm) {
 void expect_counted(const std::string& extra, Policy policy, int ranks, int per_node) {
   const Config config = tiny_config(extra);
   const bool in_node = per_node < ranks;
-  const Spread spread{{ranks / per_node, per_node}, 12 / ranks, policy, {}, in_node, config.train->accumulate};
-  const double planned = tensor_bytes(collectives_of(make_model(config), spread));
+  const Model model = make_model(config);
+  const Spread spread{{ranks / per_node, per_node}, 12 / ranks, policy, {}, in_node, config.train->accumulate, model.prototypes()};
+  const double planned = tensor_bytes(collectives_of(model, spread));
   testing_support::run_thread_ranks(ranks, [&](const std::shared_ptr<Communicator>& comm) {
     const int rank = comm->rank();
     const auto gradients = std::make_shared<CountingCommunicator>(comm->split(0, rank)),
@@ -319,6 +321,57 @@ TEST(Choice, TheSimplestThatFits) {
   const double ddp = estimate(model, small_request(1e12), {{1, 4}, 3, Policy::kDdp}).memory.total();
   EXPECT_TRUE(best(ddp).fits);
   EXPECT_NE(best(ddp - 1).spread.policy, Policy::kDdp);
+}
+
+std::vector<std::string> with_prototypes(const std::vector<Estimate>& ways, bool shared) {
+  std::vector<std::string> policies;
+  for (const Estimate& way : ways)
+    if (way.spread.prototypes.rows_at_once > 0 && way.spread.prototypes.shared == shared)
+      policies.push_back(policy_name(way.spread.policy));
+  return policies;
+}
+
+// 300 images of 2 + 2 views and a million prototypes: their logits are most of it, their weights most of the state.
+TEST(Choice, FewerLogitsAndThenColumnsWhereNothingElseFits) {
+  const Model model = tiny_model("[train]\nprecision = bf16\n[head]\nout_dim = 1048576\n");
+  const auto all = [&](double memory, const RankGroup& ranks) { return ways(model, small_request(memory), ranks, 300); };
+  const auto best = [&](double memory, const RankGroup& ranks = {1, 4}) {
+    const auto of = all(memory, ranks);
+    return of[best_of(of)];
+  };
+  const auto least = [&](const Prototypes& prototypes) {
+    double bytes = 1e12;
+    for (const Policy policy : {Policy::kDdp, Policy::kZero1, Policy::kZero2, Policy::kZero3})
+      for (const char* part : {"none", "attention", "block"})
+        bytes = std::min(bytes, estimate(model, small_request(1e12), {{1, 4}, 300, policy, {part}, false, 1, prototypes}).memory.total());
+    return bytes;
+  };
+  // what fits is not changed
+  EXPECT_THAT(with_prototypes(all(least({}), {1, 4}), false), testing::IsEmpty());
+  EXPECT_EQ(best(least({})).spread.prototypes, Prototypes());
+  // as few rows as it takes, under every policy
+  const double of_1024 = least({1024}), of_256 = least({256}), of_columns = least({256, true});
+  ASSERT_LT(of_1024, least({}) - 1);
+  ASSERT_LT(of_256, of_1024 - 1);
+  ASSERT_LT(of_columns, of_256 - 1);
+  EXPECT_EQ(best(of_1024).spread.prototypes, (Prototypes{1024, false}));
+  EXPECT_EQ(best(of_1024 - 1).spread.prototypes, (Prototypes{256, false}));
+  EXPECT_THAT(with_prototypes(all(of_256, {1, 4}), false), testing::Contains("ddp"));
+  // and at last columns, under the policies that can, where there are several ranks
+  const Estimate by_columns = best(of_256 - 1);
+  EXPECT_TRUE(by_columns.fits);
+  EXPECT_TRUE(by_columns.spread.shares_prototypes());
+  EXPECT_THAT(keys_to_set(model, by_columns.spread),
+              AllOf(testing::Contains("loss.rows_at_once = 256"), testing::Contains("head.shard_prototypes = yes")));
+  EXPECT_THAT(with_prototypes(all(of_256 - 1, {1, 4}), true), testing::Each(testing::AnyOf("zero2", "zero3")));
+  EXPECT_FALSE(best(of_256 - 1, {1, 1}).fits);
+  EXPECT_THAT(with_prototypes(all(of_256 - 1, {1, 1}), true), testing::IsEmpty());
+  // as many ranks as there are none for
+  EXPECT_THAT(with_prototypes(ways(model, small_request(1), {1, 2000}, 300), true), testing::IsEmpty());
+  EXPECT_THAT(way_name(by_columns.spread), HasSubstr("loss.rows_at_once = 256 and head.shard_prototypes"));
+  // a method without prototypes has nothing to propose
+  const Model byol = tiny_model("[train]\nmethod = byol\n[views]\nlocal_count = 0\n");
+  EXPECT_THAT(with_prototypes(ways(byol, small_request(1), {1, 4}, 300), false), testing::IsEmpty());
 }
 
 // Over many nodes the hops of all ranks cost more than the memory that a shard of a node takes.
