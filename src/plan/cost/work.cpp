@@ -146,8 +146,14 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
         const Logits patches = logits_of_parts(rows_at_once, of_patches, {masked, masked, masked, c});
         logits = {std::max(logits.at_losses, logits.later + patches.at_losses), logits.later + patches.later, 0};
       }
-      // the teacher's are made anew by each pass
-      work.losses.products.push_back({teacher_rows, width, static_cast<double>(prototypes.bottleneck_dim), passes - 1});
+      // the teacher's are made anew by each pass of Sinkhorn-Knopp; for a new centre the sum of the rows is enough
+      const auto again = [&](const std::string& centring, double of_rows, double wide, const DinoHeadConfig& head) {
+        if (centring == "sinkhorn")
+          work.losses.products.push_back(
+              {of_rows, wide, static_cast<double>(head.bottleneck_dim), static_cast<double>(loss.sinkhorn_iterations)});
+      };
+      again(loss.centring, teacher_rows, width, prototypes);
+      if (masked > 0) again(loss.patch_centring, masked, patch_width, of_patches);
     }
   }
   const double at_losses = network.saved + heads.saved + logits.at_losses + gram.bytes + heads.backward;

@@ -193,6 +193,22 @@ TEST(Cost, RecomputingKeepsInputsAlone) {
   EXPECT_LT(cost({"block", 6}).backward, again.backward);
 }
 
+// 12 images, of 2 views each, and their masked patches: the teacher's logits of some rows come again for each of three iterations.
+// For a centre they do not. The stand-in for a GPU counts the same.
+TEST(Cost, TeachersLogitsInPartsForSinkhorn) {
+  const auto more = [](const std::string& centring) {
+    const Model model =
+        tiny_model("[train]\nmethod = dinov2\n[mask]\ngroup_size = 2\n[loss]\nsinkhorn_iterations = 3\ncentring = " + centring +
+                   "\npatch_centring = " + centring + "\n");
+    const Resolution& resolution = model.resolutions.front();
+    const double rows = 12 * (2 + resolution.masked), logits = 2 * rows * 48 * 16;
+    const auto flops = [&](int64_t rows_at_once) { return work_of(model, resolution, 12, {}, rows_at_once).product_flops(); };
+    return (flops(7) - flops(0)) / logits;
+  };
+  EXPECT_NEAR(more("sinkhorn"), 3, 1e-9);
+  EXPECT_NEAR(more("centre"), 0, 1e-9);
+}
+
 // ---------------------------------------------------------------- communication
 
 using testing_support::CountingCommunicator;
