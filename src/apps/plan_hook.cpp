@@ -18,7 +18,7 @@ std::string what_fits(const Config& resolved, const plan::Request& request) {
   if (plan.best().fits)
     return fmt::format("{} would take {}", fmt::join(plan::keys_to_set(plan.model, plan.best().spread), ", "),
                        human_bytes(plan.best().memory.total()));
-  return fmt::format("Nothing fits on {} of these GPUs with this batch; \"dinoxx plan\" says what would", request.nodes * request.per_node);
+  return fmt::format("{} \"dinoxx plan\" says more", fmt::join(plan.advice, " "));
 }
 
 }  // namespace
@@ -35,6 +35,7 @@ std::string room_on_gpu(const Config& resolved, int64_t ranks, int64_t shards, d
   spread.prototypes = model.prototypes();
   Request request;
   request.gpu = gpu_facts("h100");
+  request.gpu.name.clear();  // of its rates nothing is said: it may be another
   request.gpu.memory = memory;
   request.nodes = spread.ranks.nodes, request.per_node = spread.ranks.per_node;
   request.images = static_cast<uint64_t>(train_batch_size(resolved));  // only the length of the run depends on it

@@ -84,8 +84,9 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
                   gigabytes(state_bytes(plan.model, least.spread))));
   std::vector<std::string> would;
   if (const Estimate in_parts = enough_parts(plan); in_parts.fits)
-    would.push_back(fmt::format("the same batch on these GPUs with train.accumulate = {} and {}, {:.1f} s a step", in_parts.spread.parts,
-                                way_name(in_parts.spread), in_parts.time.total()));
+    would.push_back(fmt::format("the same batch on these GPUs with train.accumulate = {} and {}{}", in_parts.spread.parts,
+                                way_name(in_parts.spread),
+                                plan.request.gpu.name.empty() ? "" : fmt::format(", {:.1f} s a step", in_parts.time.total())));
   int64_t most = 0;
   for (const Estimate& e : plan.choices) {
     const int64_t batch = largest_batch(plan.model, plan.request, e.spread, e.spread.at_once());
