@@ -90,8 +90,10 @@ Html charts(const Plan& plan) {
   Chart memory{.title = "Memory of a GPU by policy", .x_label = "GPUs", .y_label = "GB", .log_x = true, .low = 0.0};
   Chart days{.title = "Days of the run", .x_label = "GPUs", .y_label = "days", .log_x = true, .low = 0.0};
   Series planned{.name = "planned"}, ideal{.name = "in proportion"}, time{.name = "days"};
+  std::vector<Policy> weighed{Policy::kDdp, Policy::kZero1, Policy::kZero2};
+  if (plan.model.vit()) weighed.push_back(Policy::kZero3);
   std::vector<Series> policies;
-  for (const Policy policy : {Policy::kDdp, Policy::kZero1, Policy::kZero2}) policies.push_back({.name = policy_name(policy)});
+  for (const Policy policy : weighed) policies.push_back({.name = policy_name(policy)});
   Series limit{.name = "of the GPU"};
   double first = 0;
   for (const Row& row : plan.scaling) {
@@ -105,7 +107,7 @@ Html charts(const Plan& plan) {
     }
     for (size_t i = 0; i < policies.size(); ++i) {
       Spread spread = e.spread;
-      spread.policy = static_cast<Policy>(i);
+      spread.policy = weighed[i];
       policies[i].points.push_back({gpus, estimate(plan.model, plan.request, spread).memory.total() / 1e9});
     }
     limit.points.push_back({gpus, plan.request.gpu.memory / 1e9});

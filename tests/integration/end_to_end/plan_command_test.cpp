@@ -37,6 +37,7 @@ TEST(PlanCommand, PrintsAndWritesOnePlan) {
   EXPECT_NEAR(found["run"]["price"], 2.5 * found["run"]["gpu_hours"].get<double>(), 1e-6 * sum);
   const std::string html = read_text(page);
   EXPECT_THAT(html, HasSubstr("<svg"));
+  EXPECT_THAT(html, HasSubstr("</svg>zero3<"));  // in the legend of the chart of memory
   EXPECT_EQ(html.find("<script"), std::string::npos);
   EXPECT_EQ(html.find("src="), std::string::npos);
 }
