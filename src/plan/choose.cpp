@@ -77,7 +77,11 @@ std::vector<Estimate> ways_with(const Model& model, const Request& request, cons
       std::vector<bool> in_node{request.shard_in_node.value_or(false)};
       if (policy != Policy::kDdp && !request.shard_in_node && ranks.nodes > 1 && ranks.per_node > 1) in_node.push_back(true);
       for (const bool within : in_node) {
-        const Spread spread{ranks, batch, policy, recompute, within, model.config.train->accumulate, prototypes};
+        Spread spread{ranks, batch, policy, recompute, within, model.config.train->accumulate, prototypes};
+        if (policy != Policy::kDdp && spread.shards() == 1) {  // who shares with nobody has all
+          if (policies.front() != policy) continue;
+          spread.policy = Policy::kDdp;
+        }
         const bool proposed = prototypes.shared && !model.prototypes().shared;
         if (proposed && !(spread.shares_prototypes() && all_have_columns(model, spread.shards()))) continue;
         all.push_back(estimate(model, request, spread));

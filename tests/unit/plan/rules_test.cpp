@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <set>
 
 #include "checkpoint/train_state_io.hpp"
 #include "dinoxx/base/error.hpp"
@@ -402,6 +403,25 @@ TEST(Choice, ShardsWithinNodesWhereRingsAreLong) {
   EXPECT_EQ(all[best_of(all)].spread.shards(), 8);
   request.shard_in_node = false;
   EXPECT_EQ(ways(model, request, {512, 8}, 1).size(), 3u);
+}
+
+// Who shares with nobody has all: one rank, or one on each node that shares inside of it.
+TEST(Choice, OneShardIsDdp) {
+  const Model model = tiny_model();
+  Request request = small_request(1e12);
+  request.policy = Policy::kZero2;
+  const auto policies = [&](const RankGroup& ranks) {
+    std::set<std::string> names;
+    for (const Estimate& way : ways(model, request, ranks, 3)) names.insert(way_name(way.spread));
+    return names;
+  };
+  EXPECT_THAT(policies({1, 1}), testing::Contains("ddp"));
+  EXPECT_THAT(policies({1, 4}), testing::Contains("zero2"));
+  request.shard_in_node = true;
+  EXPECT_THAT(policies({4, 1}), testing::AllOf(testing::Contains("ddp"), testing::Not(testing::Contains("zero2/node"))));
+  request.policy.reset();
+  EXPECT_THAT(policies({4, 1}),
+              testing::UnorderedElementsAre("ddp", "ddp with model.recompute = attention", "ddp with model.recompute = block"));
 }
 
 TEST(Choice, LargestBatchIsTheLast) {
