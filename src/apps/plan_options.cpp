@@ -19,8 +19,9 @@ namespace po = boost::program_options;
 constexpr uint64_t kImageNet = 1'281'167;
 
 // boost's own reader of optional numbers takes no value_name
-po::typed_value<double>* number(std::optional<double>& to, const char* name) {
-  return po::value<double>()->value_name(name)->notifier([&to](double value) { to = value; });
+template <class Number = double>
+po::typed_value<Number>* number(std::optional<Number>& to, const char* name) {
+  return po::value<Number>()->value_name(name)->notifier([&to](Number value) { to = value; });
 }
 
 double positive(const char* key, double value) {
@@ -45,10 +46,10 @@ void PlanLine::add_to(po::options_description& own) {
       "shards", po::value(&shards_)->value_name("auto|all|node")->default_value(shards_),
       "ranks that share the state of zero1, zero2 and zero3: all, those of each node, or what is better")(
       "data", po::value(&data_)->value_name("DATA"), "packed images: their number and size")(
-      "images", po::value(&images_)->value_name("N"), "training images, where there is no --data; else those of ImageNet-1k")(
+      "images", number(images_, "N"), "training images, where there is no --data; else those of ImageNet-1k")(
       "image-kb", number(image_kb_, "KB"), "of an encoded image, mean; without it 108 for photographs, as --data has it")(
       "decode", number(decode_, "IMAGES/S"), "that one core loads, crops and all; without it by the measurements of docs/bench_loader.md")(
-      "cores-per-node", po::value(&cores_)->value_name("N"), "for loading; without it as many as that takes")(
+      "cores-per-node", number(cores_, "N"), "for loading; without it as many as that takes")(
       "write", po::value(&write_)->value_name("MB/S")->default_value(write_), "that all ranks together write to the file system")(
       "mtbf-hours", po::value(&mtbf_hours_)->value_name("H")->default_value(mtbf_hours_), "mean time between failures of one node")(
       "restart-minutes", po::value(&restart_minutes_)->value_name("M")->default_value(restart_minutes_), "from a failure to the next step")(
@@ -60,15 +61,18 @@ void PlanLine::add_to(po::options_description& own) {
 
 void PlanLine::take_config(std::vector<std::string>& words) {
   if (words.size() < 2 || words[1].starts_with("-")) return;
-  config_ = words[1];
+  word_ = words[1];
   words.erase(words.begin() + 1);
 }
 
 Config PlanLine::configuration(const std::vector<Setting>& typed) const {
   Config config = default_config();
-  if (config_.empty())
+  if (!word_.empty() && !config_.empty())
+    fail_usage("dinoxx plan", "one configuration", fmt::format("{} and --config {}", word_, config_), "Name one of them");
+  const std::string file = word_.empty() ? config_ : word_;
+  if (file.empty())
     fail_usage("dinoxx plan", "a configuration", "none", "Name one: dinoxx plan configs/dinov2_vitl14.cfg --nodes 4 --gpus-per-node 8");
-  std::vector<Setting> settings = read_settings(config_);
+  std::vector<Setting> settings = read_settings(file);
   check_names(settings);
   apply_settings(config, settings);
   settings.clear();
@@ -102,8 +106,8 @@ void PlanLine::look_at_data(plan::Request& request) {
     }
     request.image_bytes = bytes / static_cast<double>(looked);
   }
-  if (images_ < 0) fail_usage("--images", "1 or more", std::to_string(images_), "Say how many images the training set has");
-  if (images_ > 0) request.images = static_cast<uint64_t>(images_);
+  if (images_ && *images_ < 1) fail_usage("--images", "1 or more", std::to_string(*images_), "Say how many images the training set has");
+  if (images_) request.images = static_cast<uint64_t>(*images_);
   if (request.images > 0) return;
   request.images = kImageNet;
   notes_.push_back(fmt::format("{} training images, those of ImageNet-1k; --images or --data say another number", kImageNet));
@@ -112,7 +116,7 @@ void PlanLine::look_at_data(plan::Request& request) {
 plan::Request PlanLine::request(Config& config, const std::vector<Setting>& typed) {
   config = configuration(typed);
   plan::Request request;
-  request.config = config_;
+  request.config = word_.empty() ? config_ : word_;
   request.gpu = plan::gpu_facts(gpu_);
   if (link_node_) request.gpu.link_node = 1e9 * positive("--link-node", *link_node_);
   if (link_across_) request.gpu.link_across = 1e9 * positive("--link-across", *link_across_);
@@ -122,8 +126,9 @@ plan::Request PlanLine::request(Config& config, const std::vector<Setting>& type
   look_at_data(request);
   request.mfu = mfu_;
   request.images_per_core = decode_;
-  if (cores_ < 0) fail_usage("--cores-per-node", "1 or more", std::to_string(cores_), "Leave it out where loading takes what it needs");
-  request.cores_per_node = cores_;
+  if (cores_ && *cores_ < 1)
+    fail_usage("--cores-per-node", "1 or more", std::to_string(*cores_), "Leave it out where loading takes what it needs");
+  request.cores_per_node = cores_.value_or(0);
   request.write_rate = 1e6 * positive("--write", write_);
   request.node_mtbf = 3600 * positive("--mtbf-hours", mtbf_hours_);
   request.restart = 60 * positive("--restart-minutes", restart_minutes_);

@@ -29,10 +29,11 @@ class PlanLine {
   Config configuration(const std::vector<Setting>& typed) const;
   void look_at_data(plan::Request& request);
 
-  std::string config_, gpu_ = "h100", policy_, teacher_arch_, shards_ = "auto", data_;
+  std::string word_, config_, gpu_ = "h100", policy_, teacher_arch_, shards_ = "auto", data_;
   std::vector<std::string> set_;
   std::filesystem::path json_, html_;
-  int64_t nodes_ = 1, per_node_ = 1, images_ = 0, cores_ = 0;
+  int64_t nodes_ = 1, per_node_ = 1;
+  std::optional<int64_t> images_, cores_;
   std::optional<double> mfu_, decode_, image_kb_, link_node_, link_across_;
   double write_ = 2000, mtbf_hours_ = 1000, restart_minutes_ = 5, price_ = 0;
   std::vector<std::string> notes_;

@@ -100,11 +100,18 @@ void what_would_fit(const Plan& plan, std::vector<std::string>& said) {
                                 row.estimate.spread.batch));
     break;
   }
+  if (Request any = plan.request; any.policy || any.shard_in_node) {
+    any.policy.reset(), any.shard_in_node.reset();
+    const auto others = ways(plan.model, any, least.spread.ranks, least.spread.batch);
+    if (const Estimate& best = others[best_of(others)]; best.fits)
+      would.push_back(
+          fmt::format("the same batch on these GPUs with {}, which the plan takes without --policy and --shards", way_name(best.spread)));
+  }
   for (const std::string& name : gpu_names()) {
     const GpuFacts other = gpu_facts(name);
     if (other.memory > memory && least.memory.total() <= other.memory) would.push_back(fmt::format("the same on {}", name));
   }
-  if (would.empty()) would.emplace_back("no number of these GPUs up to 4,096: a GPU with more memory, or a smaller network");
+  if (would.empty()) would.emplace_back("a GPU with more memory, or a smaller network: no number of these up to 4,096 is enough");
   for (const std::string& way : would) said.push_back("Would fit: " + way + ".");
 }
 
@@ -183,7 +190,12 @@ std::vector<std::string> advice(const Plan& plan) {
   why_chosen(plan, said);
   about_batch(plan, said);
   about_binding(plan, said);
-  if (plan.saving.steps < static_cast<double>(plan.totals.steps))
+  if (plan.saving.lost >= 1)
+    said.push_back(
+        fmt::format("The run would not end: with a failure of the job every {:.2g} hours saving and restarting take all of the time. "
+                    "Fewer nodes, or a faster file system (--write).",
+                    plan.saving.mtbf / 3600));
+  else if (plan.saving.steps < static_cast<double>(plan.totals.steps))
     said.push_back(fmt::format("Checkpoints cost least every {:.0f} steps ({:.0f} minutes): checkpoint.every = {:.0f}it.",
                                plan.saving.steps, plan.saving.interval / 60, plan.saving.steps));
   else

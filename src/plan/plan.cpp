@@ -10,6 +10,7 @@
 #include "choose.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "model/model_config.hpp"
 #include "train/training_config.hpp"
 
 namespace dinoxx::plan {
@@ -114,6 +115,9 @@ Plan make_plan(const Config& resolved, const Request& request, const std::string
   Plan plan;
   plan.request = request;
   plan.model = make_model(resolved, teacher_arch);
+  if (request.policy == Policy::kZero3 && !plan.model.vit())
+    fail_usage("--policy zero3", "a vision transformer: it is the weights of its blocks that come and go",
+               fmt::format("model.arch = {}", resolved.model->arch), "Plan for zero2, or leave the choice to the plan");
   const RankGroup ranks{request.nodes, request.per_node};
   plan.choices = ways(plan.model, request, ranks, resolved.train->batch_size / ranks.size());
   plan.chosen = best_of(plan.choices);

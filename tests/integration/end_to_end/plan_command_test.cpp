@@ -59,6 +59,18 @@ TEST(PlanCommand, SaysWhatWouldFit) {
     EXPECT_THAT(plan.output, HasSubstr(words));
 }
 
+TEST(PlanCommand, SaysThatAnotherPolicyWouldFit) {
+  const RunResult plan = dinoxx_run("plan " + recipe("dinov3_vit7b16_pretrain") + " --nodes 32 --gpus-per-node 8 --gpu h100 --policy ddp");
+  ASSERT_EQ(plan.code, 0) << plan.output;
+  EXPECT_THAT(plan.output, HasSubstr("Would fit: the same batch on these GPUs with zero3/node"));
+}
+
+TEST(PlanCommand, SaysWhereARunWouldNotEnd) {
+  const RunResult plan = dinoxx_run("plan " + recipe("dino_vits16") + " --nodes 64 --gpus-per-node 8 --mtbf-hours 0.1");
+  ASSERT_EQ(plan.code, 0) << plan.output;
+  EXPECT_THAT(plan.output, HasSubstr("The run would not end"));
+}
+
 TEST(PlanCommand, Refusals) {
   const std::string line = "plan " + recipe("dino_vits16");
   expect_refusal(dinoxx_run("plan"), 2, {"a configuration"});
@@ -67,6 +79,11 @@ TEST(PlanCommand, Refusals) {
   expect_refusal(dinoxx_run(line + " --nodes 0"), 2, {"--nodes", "1 or more", "0"});
   expect_refusal(dinoxx_run(line + " --nodes 3 --gpus-per-node 1"), 2, {"train.batch_size", "multiple of", "512", "510 or 513"});
   expect_refusal(dinoxx_run(line + " --policy zero"), 2, {"ddp, zero1, zero2, zero3"});
+  expect_refusal(dinoxx_run("plan " + recipe("dino_resnet50") + " --gpus-per-node 8 --policy zero3"), 2,
+                 {"a vision transformer", "resnet50"});
+  expect_refusal(dinoxx_run(line + " --images 0"), 2, {"--images", "1 or more", "found 0"});
+  expect_refusal(dinoxx_run(line + " --cores-per-node 0"), 2, {"--cores-per-node", "1 or more", "found 0"});
+  expect_refusal(dinoxx_run(line + " --config " + recipe("dino_32px")), 2, {"one configuration", "dino_32px"});
   expect_refusal(dinoxx_run(line + " --mfu 45"), 2, {"--mfu", "0.45"});
   expect_refusal(dinoxx_run(line + " --set model.arch"), 2, {"--set", "KEY=VALUE"});
   expect_refusal(dinoxx_run(line + " --set modle.arch=vit_base"), 2, {"model.arch"});
