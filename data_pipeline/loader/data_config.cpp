@@ -11,11 +11,11 @@ std::vector<Field> data_fields() {
   constexpr auto data = &Config::data;
   constexpr Range positive{1, 1e9}, share{0, 1};
   return {
-      not_training(field<data, &DataConfig::workers>(
+      of_machine(field<data, &DataConfig::workers>(
           "data.workers", "auto",
           "decode and augmentation threads of a rank; auto: an eighth of its cores, with a GPU all but two, at least one", positive)),
-      not_training(field<data, &DataConfig::ring>("data.ring", "3", "batches in flight", {2, 1024})),
-      not_training(field<data, &DataConfig::cache_decoded>("data.cache_decoded", "no", "keep decoded images in memory (small sets)")),
+      of_machine(field<data, &DataConfig::ring>("data.ring", "3", "batches in flight", {2, 1024})),
+      of_machine(field<data, &DataConfig::cache_decoded>("data.cache_decoded", "no", "keep decoded images in memory (small sets)")),
       not_training(field<data, &DataConfig::max_bad_fraction>("data.max_bad_fraction", "0.001",
                                                               "unreadable images, share of all, at which the run stops", share)),
   };

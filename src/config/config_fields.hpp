@@ -26,6 +26,7 @@ struct Field {
   std::function<std::string(const Config&)> get;
   bool shapes_network = false;  ///< of some networks it changes which tensors there are, or their shapes: a resume may meet another network
   bool other_function = false;  ///< tensors of the same shapes, but another function of them: a resume that changes it is refused
+  bool of_machine = false;      ///< how a rank uses its machine: ranks may have different values
   bool of_method = false;       ///< read by the methods that list it (method/methods.hpp), not by all
   std::vector<Condition> read_where{};  ///< all have to hold; none: every run reads it
 };

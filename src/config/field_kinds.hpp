@@ -214,6 +214,12 @@ inline Field not_training(Field f) {
   return f;
 }
 
+inline Field of_machine(Field f) {
+  f.training = false;
+  f.of_machine = true;
+  return f;
+}
+
 inline Field shapes_network(Field f) {
   f.shapes_network = true;
   return f;

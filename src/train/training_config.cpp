@@ -37,20 +37,20 @@ std::vector<Field> train_fields() {
           "train.gradients", "fp32", {"fp32", "bf16"},
           "as which gradients travel between ranks; bf16: half the bytes, for a network between GPUs that is the limit; each rank's are "
           "rounded to 8 bits of mantissa, and their sum at every hop"),
-      not_training(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
-                                                          "where the networks compute; auto: a GPU for each rank where there are any")),
+      of_machine(choice<train, &TrainingConfig::device>("train.device", "auto", {"auto", "cpu", "cuda"},
+                                                        "where the networks compute; auto: a GPU for each rank where there are any")),
       field<train, &TrainingConfig::tf32>(
           "train.tf32", "yes",
           "on a GPU, precision fp32: products and convolutions round their inputs to TF32 (10 bits of mantissa), "
           "several times faster; no: to float32"),
-      not_training(choice<train, &TrainingConfig::attention>(
+      of_machine(choice<train, &TrainingConfig::attention>(
           "train.attention", "auto", {"auto", "cudnn", "flash", "efficient"},
           "on a GPU: the attention kernel; cudnn and flash are of bf16 alone; auto: the first of them that takes the network's heads")),
       field<train, &TrainingConfig::fused_kernels>("train.fused_kernels", "yes",
                                                    "own kernels, on CPU and GPU; no: LibTorch's operations one by one (slower)"),
       field<train, &TrainingConfig::bucket_mb>("train.bucket_mb", "4", "gradient bytes of one collective, MiB; GPUs send at least 25 MB",
                                                {0.001, 1024}),
-      not_training(field<train, &TrainingConfig::threads>(
+      of_machine(field<train, &TrainingConfig::threads>(
           "train.threads", "auto", "compute threads of a rank; auto: OMP_NUM_THREADS, else the rank's share of the cores", positive)),
       not_training(field<train, &TrainingConfig::log_every>("train.log_every", "10", "steps between two lines of metrics.jsonl", positive)),
       not_training(field<train, &TrainingConfig::check_every>("train.check_every", "500",

@@ -34,7 +34,7 @@ unlike_hosts)
   start_ssh
   printf '%s slots=1\n' "${hosts[@]}" >hostfile
   sed 's/^lr = 0.01/lr = 0.02/' small.cfg >other.cfg
-  as_on_node2 other.cfg small.cfg refused "configuration: expected the same on all ranks, found a different one from rank 0's (host node1) on ranks 1 (host node2)" \
+  as_on_node2 other.cfg small.cfg refused "configuration, optim.lr: expected the same on all ranks, found a different one from rank 0's (host node1) on ranks 1 (host node2)" \
     "${over_ssh[@]}" "${sharded[@]}"
   sed 's/^lr = .*/lrr = 1/' small.cfg >other.cfg
   as_on_node2 other.cfg small.cfg refused "rank 1 on host node2: small.cfg:.*optim.lrr" "${over_ssh[@]}" "${sharded[@]}"

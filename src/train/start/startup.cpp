@@ -71,6 +71,21 @@ void note_kept(const Config& given, const Config& resolved, uint64_t images, int
           fmt::format("{} = {} (as in the checkpoint; a run that begins now gets {})", field.key, field.get(resolved), field.get(anew)));
 }
 
+// All keys but those of a rank's machine: also where results do not depend on one, ranks that differ in it would wait for each other in
+// different collectives. The first that differs is named.
+void configurations_must_agree(Communicator& comm, const Config& config) {
+  std::string all;
+  for (const Field& field : config_fields())
+    if (!field.of_machine) all += fmt::format("{}={}\n", field.key, field.get(config));
+  try {
+    ranks_must_agree(comm, all, "configuration");
+  } catch (const AgreedError&) {
+    for (const Field& field : config_fields())
+      if (!field.of_machine) ranks_must_agree(comm, field.get(config), fmt::format("configuration, {}", field.key));
+    throw;
+  }
+}
+
 }  // namespace
 
 Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin& origin) {
@@ -98,7 +113,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
     refuse_uneven_batch(inputs.config, comm.size());
   });
-  ranks_must_agree(comm, training_identity(inputs.config), "configuration");
+  configurations_must_agree(comm, inputs.config);
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");
   return inputs;
 }

@@ -44,6 +44,35 @@ END
   expect 0
   cp first/checkpoints/step_00000008/teacher.safetensors host0/
   cp second/checkpoints/step_00000008/teacher.safetensors host1/
+  # ranks with different options: the first key that differs, whether results depend on it or not. What is of a rank's machine may differ
+  cat >options.sh <<'END'
+#!/bin/bash
+words=OPTIONS$OMPI_COMM_WORLD_RANK
+exec "$@" ${!words}
+END
+  chmod +x options.sh
+  with_options() {
+    code=0
+    OPTIONS0=$1 OPTIONS1=$2 $mpiexec $flags -n 2 ./options.sh timeout 60 "$dinoxx" train --config "$work/small.cfg" --data "$work/data" --out "$work/run" --check >log 2>&1 || code=$?
+  }
+  while read -r key first second; do
+    with_options "--parallel.sync zero2 --$key $first" "--parallel.sync zero2 --$key $second"
+    expect 2
+    says "configuration, $key: expected the same on all ranks, found a different one from rank 0's (host $(hostname)) on ranks 1 (host $(hostname))"
+  done <<'END'
+optim.lr 0.01 0.02
+parallel.sync zero2 zero3
+parallel.shard_within all node
+head.shard_prototypes no yes
+loss.rows_at_once 0 64
+checkpoint.every 4it 8it
+eval.every 4it 8it
+END
+  with_options "--parallel.sync ddp" "--parallel.sync zero2 --parallel.shard_within node"
+  expect 2
+  says "configuration, parallel.sync: expected the same"
+  with_options "--train.threads 1 --data.ring 2" "--train.threads 2 --data.ring 3 --data.workers 2"
+  expect 0
   for check in --check ''; do
     on_hosts --data "$work/data" --out "$work/run" --model.init_from teacher.safetensors $check
     expect 2
