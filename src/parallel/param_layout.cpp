@@ -58,6 +58,14 @@ ColumnRange column_range(int64_t prototypes, int ranks, int rank) {
   return {first, std::min(most, prototypes - first)};
 }
 
+void check_columns(int64_t prototypes, int ranks, const std::string& name) {
+  if (column_range(prototypes, ranks, ranks - 1).count > 0) return;
+  const int64_t most = columns_of_a_rank(prototypes, ranks);
+  fail_usage("head.shard_prototypes",
+             fmt::format("more than {} prototypes for {} ranks, {} on each but the last", (ranks - 1) * most, ranks, most),
+             fmt::format("{} in {}", prototypes, name), "Set it to no, or share inside a node (parallel.shard_within = node)");
+}
+
 ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t bucket_bytes, bool freeze_weight_g, int ranks, bool by_block,
                                bool by_columns) {
   if (in_execution_order.empty()) fail("parameter layout", "a network with parameters", "none", "");
@@ -99,11 +107,7 @@ ParamLayout ParamLayout::build(const NamedTensors& in_execution_order, int64_t b
     layout.segments.push_back(std::move(segment));
     if (by_columns && last_layer) {
       const int64_t prototypes = tensor.size(0), width = tensor.numel() / prototypes;
-      if (column_range(prototypes, ranks, ranks - 1).count < 1)
-        fail_usage("head.shard_prototypes",
-                   fmt::format("more than {} prototypes for {} ranks, {} on each but the last",
-                               (ranks - 1) * columns_of_a_rank(prototypes, ranks), ranks, columns_of_a_rank(prototypes, ranks)),
-                   fmt::format("{} in {}", prototypes, name), "Set it to no, or share inside a node (parallel.shard_within = node)");
+      check_columns(prototypes, ranks, name);
       bucket.columns = true;
       end = bucket.begin + ranks * columns_of_a_rank(prototypes, ranks) * width;
       close_bucket();

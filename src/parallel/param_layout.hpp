@@ -40,6 +40,8 @@ struct ColumnRange {
   int64_t first = 0, count = 0;
 };
 ColumnRange column_range(int64_t prototypes, int ranks, int rank);
+/// UsageError where a rank would have none. `name`: of the parameter or its head.
+void check_columns(int64_t prototypes, int ranks, const std::string& name);
 
 /// The number behind the last "blocks." of a parameter's name, -1 without one.
 int transformer_block(const std::string& name);

@@ -26,6 +26,13 @@ double seconds_per_image(const Model& model, const Request& request) {
   return load_seconds(model, request.image_bytes.value_or(assumed_image_bytes(model)));
 }
 
+// UsageError where a rank would have no part of a head's prototypes.
+void check_columns(const Model& model, const Spread& spread) {
+  if (!model.by_columns || !spread.shares_prototypes()) return;
+  for (const Segment& segment : model.by_columns->segments)
+    if (segment.last_layer) dinoxx::check_columns(segment.shape.front(), static_cast<int>(spread.shards()), segment.name);
+}
+
 }  // namespace
 
 double Estimate::images_per_second() const {
@@ -41,6 +48,7 @@ Estimate estimate(const Model& model, const Request& request, const Spread& spre
   e.time = step_time(model, spread, request.gpu, {request.mfu, seconds_per_image(model, request), cores});
   try {
     check_batch(model.spec, spread.at_once(), static_cast<int>(spread.ranks.size()));
+    check_columns(model, spread);
   } catch (const UsageError& error) {
     e.refused = error.what();
     while (e.refused.ends_with('.')) e.refused.pop_back();
@@ -49,17 +57,6 @@ Estimate estimate(const Model& model, const Request& request, const Spread& spre
 }
 
 namespace {
-
-// Whether each of so many ranks gets a part of every head's prototypes.
-bool all_have_columns(const Model& model, int64_t shards) {
-  const auto ranks = static_cast<int>(shards);
-  for (const Bucket& bucket : model.by_columns->buckets) {
-    if (!bucket.columns) continue;
-    const Segment& segment = model.by_columns->segments[static_cast<size_t>(bucket.first_segment)];
-    if (column_range(segment.shape.front(), ranks, ranks - 1).count < 1) return false;
-  }
-  return true;
-}
 
 // With these prototypes. Where they are shared and the configuration does not say so, of the policies those that can.
 std::vector<Estimate> ways_with(const Model& model, const Request& request, const RankGroup& ranks, int64_t batch,
@@ -83,7 +80,12 @@ std::vector<Estimate> ways_with(const Model& model, const Request& request, cons
           spread.policy = Policy::kDdp;
         }
         const bool proposed = prototypes.shared && !model.prototypes().shared;
-        if (proposed && !(spread.shares_prototypes() && all_have_columns(model, spread.shards()))) continue;
+        if (proposed && !spread.shares_prototypes()) continue;
+        try {
+          if (proposed) check_columns(model, spread);
+        } catch (const UsageError&) {
+          continue;
+        }
         all.push_back(estimate(model, request, spread));
       }
     }

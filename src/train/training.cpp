@@ -41,6 +41,18 @@ void on_everyone(const TrainComms& comms, const std::function<void()>& work) {
 
 namespace {
 
+SyncGroups groups_of(const Config& config, const MethodSpec& spec, const TrainComms& comms) {
+  SyncGroups groups = make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node,
+                                       config.head->shard_prototypes);
+  on_all_ranks(*comms.control, [&] {
+    if (!groups.columns) return;
+    const auto check = [&](const HeadPlan& head) { check_columns(prototypes(head.config), groups.shards->size(), head.name); };
+    check(spec.network.head);
+    if (spec.network.patch_head) check(*spec.network.patch_head);
+  });
+  return groups;
+}
+
 // The GPUs of all ranks are taken to be alike: each asks for its own.
 std::string ask_for_room(const TrainOptions& options, const Config& config, const SyncGroups& groups, Communicator& control) {
   std::string warning;
@@ -61,8 +73,7 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       config(inputs.config),
       spec(make_method(config)),
       schedules(config, inputs.ids.size()),
-      groups(make_sync_groups(config.parallel->sync, config.parallel->shard_within, comms.gradients, *comms.control, comms.node,
-                              config.head->shard_prototypes)),
+      groups(groups_of(config, spec, comms)),
       room_warning(ask_for_room(options, config, groups, *comms.control)),
       state(config, spec, compute_type(config), options.device, groups) {
   at::set_num_threads(static_cast<int>(config.train->threads.value()));

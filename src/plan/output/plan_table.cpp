@@ -123,7 +123,9 @@ std::string of_scaling(const Plan& plan) {
     }
     text += fmt::format("{:>9.1f} {:>10.0f} {:>9.2f} {:>10.0f} {:>9.1f}  {}{}\n", 1e3 * e.time.total(), e.images_per_second(),
                         row.totals.seconds / 86400, row.totals.gpu_hours, row.cores_per_gpu, e.time.binds(),
-                        e.refused.empty() ? "" : " (refused: groups of images)");
+                        e.refused.empty()                                ? ""
+                        : e.refused.starts_with("head.shard_prototypes") ? " (refused: too few prototypes)"
+                                                                         : " (refused: groups of images)");
   }
   return text;
 }

@@ -71,6 +71,10 @@ END
   with_options "--parallel.sync ddp" "--parallel.sync zero2 --parallel.shard_within node"
   expect 2
   says "configuration, parallel.sync: expected the same"
+  with_options "--parallel.sync zero2 --head.shard_prototypes yes --head.out_dim 64" "--parallel.sync zero2 --head.shard_prototypes yes --head.out_dim 64"
+  expect 2
+  says "head.shard_prototypes: expected more than 64 prototypes for 2 ranks"
+  [ "$(grep -c '^dinoxx: ' log)" = 1 ] || die "expected one line of error"
   with_options "--train.threads 1 --data.ring 2" "--train.threads 2 --data.ring 3 --data.workers 2"
   expect 0
   for check in --check ''; do
