@@ -10,7 +10,7 @@
 
 namespace dinoxx::doctor {
 
-StageWatch::StageWatch(int rank) : rank_(rank), thread_([this] { watch(); }) {}
+StageWatch::StageWatch(int rank, AtLimit at_limit) : rank_(rank), at_limit_(at_limit), thread_([this] { watch(); }) {}
 
 StageWatch::~StageWatch() {
   {
@@ -36,6 +36,15 @@ void StageWatch::watch() {
   std::unique_lock lock(mutex_);
   while (!over_) {
     const auto now = std::chrono::steady_clock::now();
+    if (seconds_ > 0 && now >= end_ && at_limit_ == AtLimit::kSay) {
+      fmt::print(
+          stderr,
+          "dinoxx: rank {} on host {}: has waited {:.0f} s for the other ranks in \"{}\", and goes on to wait. Look at the hosts of the "
+          "ranks that do not say this; \"dinoxx doctor\" in the place of \"dinoxx train\" looks at what joins them.\n",
+          rank_, host_name(), seconds_, stage_);
+      std::fflush(nullptr);
+      seconds_ = 0;
+    }
     if (seconds_ > 0 && now >= end_) {
       fmt::print(
           stderr,

@@ -82,6 +82,9 @@ refusals)
     run $n doctor --run nowhere
     expect 2
     says '^dinoxx: --run: expected a folder, found no nowhere'
+    run $n doctor --run data/manifest.json
+    expect 2
+    says '^dinoxx: --run: expected a folder, found a file at data/manifest.json'
     run $n doctor --patience 0
     expect 2
     says '--patience: expected 1 to 86400 seconds'

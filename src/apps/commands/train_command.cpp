@@ -12,6 +12,7 @@
 #include "command.hpp"
 #include "config/config_options.hpp"
 #include "dinoxx/base/error.hpp"
+#include "doctor/stage_watch.hpp"
 #include "history/run_history.hpp"
 #include "method/settings/config_help.hpp"
 #include "method/settings/unread_keys.hpp"
@@ -123,7 +124,10 @@ int run_train(int argc, char** argv) {
   // From here to the end of the process, and before MPI takes its second to start: a signal must not end a run that has not begun, nor one
   // that is saved.
   static const StopSignals& signals = *new StopSignals;
+  std::optional<doctor::StageWatch> watch(std::in_place, launched_tasks().rank, doctor::StageWatch::AtLimit::kSay);
+  watch->begin("the start of MPI", 30);
   MpiRuntime mpi(&argc, &argv);
+  watch.reset();
   return run_under_mpi(mpi, [&] {
     TrainComms comms{mpi.make_communicator(), mpi.make_communicator(), mpi.make_communicator()};
     comms.node = host_name();

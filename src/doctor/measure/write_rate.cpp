@@ -83,7 +83,7 @@ void refuse_no_folder(Communicator& comm, const fs::path& run) {
   on_all_ranks(comm, [&] {
     std::error_code code;
     if (!fs::is_directory(run, code))
-      fail_usage("--run", "a folder", fmt::format("no {} on {}", run.string(), host_name()),
+      fail_usage("--run", "a folder", fmt::format("{} {} on {}", fs::exists(run, code) ? "a file at" : "no", run.string(), host_name()),
                  "Make it first, or name the folder in which runs are made");
   });
 }

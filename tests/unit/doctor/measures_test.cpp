@@ -6,6 +6,7 @@
 #include "doctor/measure/collectives.hpp"
 #include "doctor/measure/read_rate.hpp"
 #include "doctor/measure/write_rate.hpp"
+#include "doctor/stage_watch.hpp"
 #include "doctor/start_check.hpp"
 #include "facts.hpp"
 #include "thread_ranks.hpp"
@@ -163,6 +164,21 @@ TEST(StartLines, AreRankZerosAndWarnOfThisMachine) {
     EXPECT_THAT(lines[0], HasSubstr("machine: 2 ranks on 1 host"));
     EXPECT_THAT(lines[1], AllOf(testing::StartsWith("warning: ranks 0-1 on "), HasSubstr("100000 a rank")));
   });
+}
+
+// Of a stage that takes longer a training says it once and goes on; of one that is over in time nothing.
+TEST(StageWatch, SaysWhoWaits) {
+  testing::internal::CaptureStderr();
+  {
+    StageWatch watch(3, StageWatch::AtLimit::kSay);
+    watch.begin("a short stage", 30);
+    watch.begin("the start of MPI", 0.01);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, testing::AllOf(testing::StartsWith("dinoxx: rank 3 on host "), testing::HasSubstr("\"the start of MPI\""),
+                                   testing::Not(testing::HasSubstr("short"))));
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1);
 }
 
 }  // namespace
