@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains under PBS (OpenPBS, PBS Pro, Torque). Written from the manuals, and not yet run under one: read it before you trust it with a long job.
 #
-#   qsub -v CONFIG=configs/dinov2_vitb16.cfg,DATA=/data/packed,RUN=run/b16 [-l select=...] launch/pbs_train.sh
+#   qsub -v CONFIG=configs/dinov2_vitl16_short.cfg,DATA=/data/packed,RUN=run/l16 [-l select=...] launch/pbs_train.sh
 #
 # RUN is by default run/<name of CONFIG>-<job id>. OPTIONS holds further options of dinoxx train. Submit from the checkout or from the folder that holds bin/dinoxx;
 # DINOXX=<path> names another program. DATA and RUN have to be on a file system that all nodes share. Open MPI has to be built for PBS (ompi_info | grep tm), so that
