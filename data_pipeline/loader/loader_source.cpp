@@ -22,7 +22,9 @@ SampleSource::SampleSource(std::shared_ptr<const Dataset> dataset, std::vector<u
       sampler_(ids_.size(), config.seed),
       seed_(config.seed),
       max_bad_fraction_(config.max_bad_fraction),
-      cache_(config.cache_decoded ? ids_.size() : 0) {}
+      cache_(config.cache_decoded ? ids_.size() : 0) {
+  if (config.balance > 0) balanced_.emplace(labels_of(*dataset_, ids_), config.balance, config.seed);
+}
 
 const SourceImage* SampleSource::decode(uint64_t row, Scratch& scratch) {
   if (!cache_.empty()) {
@@ -51,7 +53,7 @@ const SourceImage* SampleSource::decode(uint64_t row, Scratch& scratch) {
 
 SampleSource::Sample SampleSource::load(uint64_t position, Scratch& scratch) {
   loaded_.fetch_add(1, std::memory_order_relaxed);
-  uint64_t row = sampler_.row(position);
+  uint64_t row = balanced_ ? balanced_->row(position) : sampler_.row(position);
   CounterRng rng(seed_, position, 0, Purpose::kOrder);
   std::string reason;
   for (int attempt = 0; attempt <= kReplacements; ++attempt) {

@@ -2,9 +2,11 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_set>
 #include <vector>
 
+#include "balanced_sampler.hpp"
 #include "loader.hpp"
 
 namespace dinoxx {
@@ -39,6 +41,7 @@ class SampleSource {
   std::shared_ptr<const Dataset> dataset_;
   std::vector<uint64_t> ids_;
   Sampler sampler_;
+  std::optional<BalancedSampler> balanced_;  // in its place
   uint64_t seed_;
   double max_bad_fraction_;
   std::vector<std::atomic<const SourceImage*>> cache_;  ///< per row; empty when not asked for

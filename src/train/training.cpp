@@ -159,6 +159,7 @@ LoaderConfig Training::loading() const {
   loading.world_size = comms.control->size();
   loading.workers = static_cast<int>(config.data->workers.value());
   loading.ring = static_cast<int>(config.data->ring);
+  loading.balance = config.data->balance;
   loading.max_bad_fraction = config.data->max_bad_fraction;
   loading.cache_decoded = config.data->cache_decoded;
   if (state.student_flat.compute.is_cuda()) {

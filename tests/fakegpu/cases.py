@@ -97,6 +97,21 @@ def sharding(gate):
         expect(any(any(blob) for blob in saved.values()), "the weights are zero")
 
 
+def other_weights(gate):
+    """Going on from a backbone: heads alone, blocks one by one, changes of low rank, an anchor; learning from one over two ranks. Each goes on from what it saved."""
+    folder = fresh(gate, "other_weights")
+    weights = str(gate.work / "teacher_distill_32px")
+    begin = ["--model.init_from", weights, "--init.heads_only", "1it", "--teacher.hold_backbone", "2it"]
+    for name, recipe, ranks, more in (("steps", "dinov2_32px", 1, [*begin, "--init.unfreeze", "2it", "--init.last_blocks", "1", "--init.anchor", "1"]),
+                                      ("lora", "dinov2_32px", 2, [*begin, "--init.lora_rank", "4", "--init.anchor", "1", "--init.anchor_form", "gram"]),
+                                      ("features", "distill_features_32px", 2, ["--teacher.distill", weights, "--teacher.match", "batch"])):
+        options = ["--data", str(gate.work / "data"), "--out", str(folder / name), "--train.device", "cuda", "--train.batch_size", "16", "--eval.every", "0", "--checkpoint.every", "2it"]
+        for length in ("4it", "6it"):
+            code, output = gate.run(["train", "--config", "configs/%s.cfg" % recipe, *options, "--train.length", length, *more], ranks)
+            expect(code == 0, "%s, %s: exit code %d" % (name, length, code), output)
+        expect("resumed from" in output, "%s does not go on" % name, output)
+
+
 def memory(gate):
     """5 GB are too few for 64 images of the DINO recipe: an error of the program that says what helps."""
     folder = fresh(gate, "memory")
@@ -207,4 +222,4 @@ def first_ten_minutes(gate):
             expect(results["left_out"], "cut: nothing is left out", done.stdout)
 
 
-CASES = {case.__name__: case for case in (resume, sharding, memory, no_device, doctor, commands, first_ten_minutes)}
+CASES = {case.__name__: case for case in (resume, sharding, other_weights, memory, no_device, doctor, commands, first_ten_minutes)}

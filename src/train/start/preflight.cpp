@@ -3,12 +3,15 @@
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+
 #include "base/files.hpp"
 #include "base/machine.hpp"
 #include "checkpoint/checkpoint_config.hpp"
 #include "comm/device_choice.hpp"
 #include "config/model_keys.hpp"
 #include "config/train_keys.hpp"
+#include "data_pipeline/loader/balanced_sampler.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
@@ -141,6 +144,18 @@ void check_weights(const Training& training) {
   if (const auto& plan = training.spec.gram; plan && plan->is_file()) check_same_files(mine, "gram.teacher", config.gram->teacher);
 }
 
+// The rarest class and the most frequent one.
+std::string balance_line(const Training& training) {
+  const Inputs& inputs = training.inputs;
+  const BalancedSampler sampler(labels_of(*inputs.dataset, inputs.ids), training.config.data->balance, 0);
+  const auto by_images = [](const auto& a, const auto& b) { return a.images < b.images; };
+  const auto [least, most] = std::ranges::minmax_element(sampler.classes(), by_images);
+  const auto text = [&](const BalancedSampler::Class& c) {
+    return fmt::format("{} with {} images {} times", inputs.dataset->class_names()[static_cast<size_t>(c.label)], c.images, c.share);
+  };
+  return fmt::format("data.balance: of {} classes an epoch has {} and {}", sampler.classes().size(), text(*least), text(*most));
+}
+
 std::string disk_line(const DiskRoom& room) {
   const auto checkpoint = static_cast<double>(room.checkpoint);
   const double kept = static_cast<double>(room.kept) * checkpoint;
@@ -175,6 +190,7 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
     log.say(fmt::format(
         "  each rank computes its images in {} parts of {} (train.accumulate); what a loss looks at together are the {} of one part", parts,
         batch / (ranks * parts), batch / parts));
+  if (config.data->balance > 0) log.say("  " + balance_line(training));
   if (training.state.shards) log.say(fmt::format("  parallel.sync: {}", describe(training.state.groups)));
   const OptimConfig& optim = *config.optim;
   log.say(fmt::format("  learning rate: {:.4g} at its peak (optim.lr = {:.4g}, {} of {} images), after {} steps of warm-up",

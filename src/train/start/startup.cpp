@@ -7,6 +7,8 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "config/train_keys.hpp"
+#include "data_pipeline/loader/balanced_sampler.hpp"
+#include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "follow_weights.hpp"
 #include "method/methods.hpp"
@@ -112,6 +114,8 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
     refuse_uneven_batch(inputs.config, comm.size());
+    if (const double balance = inputs.config.data->balance; balance > 0)  // refuses images without labels
+      const BalancedSampler checked(labels_of(*inputs.dataset, inputs.ids), balance, 0);
   });
   configurations_must_agree(comm, inputs.config);
   ranks_must_agree(comm, inputs.dataset->fingerprint(), "data set");

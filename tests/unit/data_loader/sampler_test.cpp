@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <vector>
 
+#include "data_pipeline/loader/balanced_sampler.hpp"
 #include "data_pipeline/loader/loader.hpp"
 #include "dinoxx/base/error.hpp"
 
@@ -100,6 +102,88 @@ TEST(Sampler, OrderIsStable) {
 
 TEST(Sampler, RefusesAnEmptySet) {
   EXPECT_THROW(Sampler(0, 1), UsageError);
+}
+
+// --- classes ----------------------------------------------------------------------------------------------------------------------------
+
+// Of three classes with 60, 30 and 10 rows, mixed.
+std::vector<int32_t> long_tail() {
+  std::vector<int32_t> labels;
+  for (int i = 0; i < 100; ++i) labels.push_back(i % 10 == 0 ? 7 : i % 10 < 4 ? 2 : 0);
+  return labels;
+}
+
+TEST(BalancedSampler, ClassesHaveTheirSharesAndImagesComeInTurns) {
+  const std::vector<int32_t> labels = long_tail();
+  // shares by n^(1 - b): 60, 30, 10; their square roots 7.746, 5.477, 3.162; all alike
+  const std::map<double, std::vector<uint64_t>> expected{{0, {60, 30, 10}}, {0.5, {47, 34, 19}}, {1, {34, 33, 33}}};
+  for (const auto& [balance, shares] : expected) {
+    const BalancedSampler sampler(labels, balance, 3);
+    ASSERT_EQ(sampler.classes().size(), 3u);
+    std::vector<uint64_t> visits(100);
+    for (uint64_t epoch = 0; epoch < 4; ++epoch) {
+      std::map<int32_t, uint64_t> of_class;
+      for (uint64_t i = 0; i < 100; ++i) {
+        const uint64_t row = sampler.row(100 * epoch + i);
+        ASSERT_LT(row, 100u);
+        ++visits[row];
+        ++of_class[labels[row]];
+      }
+      EXPECT_EQ(of_class, (std::map<int32_t, uint64_t>{{0, shares[0]}, {2, shares[1]}, {7, shares[2]}})) << balance << ", epoch " << epoch;
+    }
+    for (const int32_t label : {0, 2, 7}) {
+      uint64_t least = 1000, most = 0;
+      for (size_t row = 0; row < 100; ++row) {
+        if (labels[row] != label) continue;
+        least = std::min(least, visits[row]);
+        most = std::max(most, visits[row]);
+      }
+      EXPECT_LE(most - least, 1u) << "images of a class come in turns";
+    }
+  }
+}
+
+TEST(BalancedSampler, MixesTheClassesAndIsAFunctionOfThePosition) {
+  const std::vector<int32_t> labels = long_tail();
+  const BalancedSampler a(labels, 1, 3), b(labels, 1, 3), other(labels, 1, 4);
+  int differ = 0, of_first_half = 0;
+  for (uint64_t i = 300; i-- > 0;) {
+    EXPECT_EQ(a.row(i), b.row(i));
+    differ += a.row(i) != other.row(i);
+    of_first_half += i % 100 < 50 && labels[a.row(i)] == 7;
+  }
+  EXPECT_GT(differ, 200);
+  EXPECT_GT(of_first_half, 25);  // of 99 about a half stand in the first halves of the epochs
+  EXPECT_LT(of_first_half, 75);
+}
+
+TEST(BalancedSampler, ARareClassKeepsOnePlaceAndOthersMakeRoom) {
+  std::vector<int32_t> labels(1000, 0);
+  for (int i = 0; i < 3; ++i) labels[static_cast<size_t>(100 * i)] = i + 1;
+  const BalancedSampler sampler(labels, 0, 1);
+  uint64_t all = 0;
+  for (const BalancedSampler::Class& c : sampler.classes()) {
+    EXPECT_GE(c.share, 1u);
+    all += c.share;
+  }
+  EXPECT_EQ(all, 1000u);
+  EXPECT_EQ(sampler.classes().front().share, 997u);
+}
+
+TEST(BalancedSampler, RefusesWhatItCannotUse) {
+  const auto refusal = [](const std::vector<int32_t>& labels, double balance) -> std::string {
+    try {
+      BalancedSampler(labels, balance, 0);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_NE(refusal({0, -1, 1, -1}, 1).find("data.balance: expected a label for every training image, found 2 of 4 without"),
+            std::string::npos);
+  EXPECT_NE(refusal({0, 1}, 1.5).find("a number from 0 to 1"), std::string::npos);
+  EXPECT_NE(refusal({}, 1).find("at least one sample"), std::string::npos);
+  EXPECT_EQ(refusal({5}, 1), "accepted");
 }
 
 }  // namespace
