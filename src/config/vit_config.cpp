@@ -121,7 +121,7 @@ std::vector<NamedShape> vit_parameters(const VitConfig& c) {
     add_pair(prefix + (swiglu ? "mlp.w3" : "mlp.fc2"), {dim, hidden});
     if (c.layer_scale > 0) add(prefix + "ls2.gamma", {dim});
   }
-  add_pair("norm", {dim});
+  if (c.final_norm) add_pair("norm", {dim});
   if (c.untied_cls_norm) add_pair("cls_norm", {dim});
   if (c.untied_local_cls_norm) add_pair("local_cls_norm", {dim});
   return all;
@@ -197,6 +197,8 @@ void check_vit_config(const VitConfig& c) {
   require_one_of("what to do with sides that no patch divides", c.fit, {"error", "crop", "pad"});
   require(c.layer_scale >= 0, "an initial layer scale >= 0", fmt::format("{}", c.layer_scale), "Correct it");
   require(c.qkv_bias || !c.mask_key_bias, "a qkv bias whose keys' part can be masked", "none", "Turn one of them");
+  require(c.final_norm || (!c.untied_cls_norm && !c.untied_local_cls_norm), "a final norm where CLS has one of its own", "none",
+          "Correct one of them");
   check_stem(c);
   check_positions(c);
 }

@@ -46,6 +46,7 @@ struct VitConfig {
   double layer_scale = 0;   ///< initial gain of each branch (Touvron et al. 2021); 0: none
   bool qkv_bias = true;
   bool mask_key_bias = false;          ///< the keys' part of the qkv bias counts as 0
+  bool final_norm = true;              ///< false: what stands behind the last block is what the network says (C-RADIO)
   bool untied_cls_norm = false;        ///< a final norm of its own for CLS and registers
   bool untied_local_cls_norm = false;  /// one for CLS and registers of local crops in training
   double token_std = 0.02;             ///< initial CLS and registers

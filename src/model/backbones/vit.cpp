@@ -74,6 +74,7 @@ void VisionTransformer::run_block(size_t block, std::vector<TokenGroup>& groups,
 }
 
 at::Tensor VisionTransformer::final_norm(const at::Tensor& x, bool local_in_training) const {
+  if (!config_.final_norm) return x;
   const auto norm = [&](const at::Tensor& t, const at::Tensor& weight, const at::Tensor& bias) {
     return ops::layer_norm(t, weight, bias, config_.norm_eps);
   };

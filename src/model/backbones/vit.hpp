@@ -115,6 +115,7 @@ class VisionTransformer {
   std::vector<at::Tensor> packed_cls(std::span<const Crops> crops) const;
   std::vector<Features> packed_first_and_cls(std::span<const Crops> crops) const;  ///< the first group in full, of the others the CLS
   bool last_block_for_cls(std::span<const Crops> crops) const;  ///< whether it can be computed for the CLS alone (cls_block.hpp)
+  at::Tensor packed_normed(const PackedPass& pass) const;       ///< by the one final norm, behind the last block; as it is without one
   at::Tensor packed_cls_of_last(const PackedPass& pass) const;  ///< [samples of all groups, D], from what stands before the last block
 
   VitConfig config_;

@@ -174,6 +174,11 @@ void VisionTransformer::run_packed(PackedPass& pass, size_t begin, size_t end, c
   }
 }
 
+at::Tensor VisionTransformer::packed_normed(const PackedPass& pass) const {
+  if (!config_.final_norm) return pass.x;
+  return pass.h.defined() ? pass.h : ops::packed_norm(pass.x, pass.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
+}
+
 std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> crops) const {
   PackedPass pass = start_packed(crops);
   const bool local_norm = local_norm_weight_.defined() && local_in_training(crops);
@@ -181,8 +186,7 @@ std::vector<Features> VisionTransformer::packed_features(std::span<const Crops> 
   run_packed(pass, 0, blocks_.size(), one_norm ? PackedNorm{norm_weight_, norm_bias_, {}} : PackedNorm{});
   std::vector<Features> features;
   if (one_norm) {
-    const at::Tensor h = pass.h.defined() ? pass.h : ops::packed_norm(pass.x, pass.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
-    for (const at::Tensor& tokens : pass.unpacked(h)) features.push_back(split(tokens));
+    for (const at::Tensor& tokens : pass.unpacked(packed_normed(pass))) features.push_back(split(tokens));
     return features;
   }
   const std::vector<at::Tensor> groups = pass.unpacked(pass.x);
@@ -212,9 +216,9 @@ at::Tensor VisionTransformer::packed_cls_of_last(const PackedPass& pass) const {
   const at::Tensor &weight = cls_norm_weight_.defined() ? cls_norm_weight_ : norm_weight_,
                    &bias = cls_norm_weight_.defined() ? cls_norm_bias_ : norm_bias_;
   const ops::PackedRows one_token{pass.rows.samples, std::vector<int64_t>(rows.size(), 1)};
-  return ops::packed_branches(rows.size() == 1 ? rows.front() : at::cat(rows), mixed, one_token, w.branches, config_.norm_eps, first,
-                              second, {weight, bias, {}})
-      .h;
+  const ops::PackedOut out = ops::packed_branches(rows.size() == 1 ? rows.front() : at::cat(rows), mixed, one_token, w.branches,
+                                                  config_.norm_eps, first, second, {weight, bias, {}});
+  return config_.final_norm ? out.h : out.x;
 }
 
 std::vector<at::Tensor> VisionTransformer::packed_cls(std::span<const Crops> crops) const {
@@ -245,8 +249,7 @@ std::vector<Features> VisionTransformer::packed_first_and_cls(std::span<const Cr
     first.h = h[0], others.h = h[1];
   }
   run_packed(first, blocks_.size() - 1, blocks_.size(), {norm_weight_, norm_bias_, {}});
-  const at::Tensor h = first.h.defined() ? first.h : ops::packed_norm(first.x, first.rows, {}, norm_weight_, norm_bias_, config_.norm_eps);
-  std::vector<Features> features{split(first.unpacked(h)[0])};
+  std::vector<Features> features{split(first.unpacked(packed_normed(first))[0])};
   for (const at::Tensor& cls : packed_cls_of_last(others).split_with_sizes(others.rows.samples)) features.push_back({cls, {}, {}});
   return features;
 }

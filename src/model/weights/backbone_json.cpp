@@ -37,6 +37,7 @@ void fields(VitConfig& c, Visitor&& visit) {
   visit("layer_scale", c.layer_scale);
   visit("qkv_bias", c.qkv_bias);
   visit("mask_key_bias", c.mask_key_bias);
+  visit("final_norm", c.final_norm);
   visit("untied_cls_norm", c.untied_cls_norm);
   visit("untied_local_cls_norm", c.untied_local_cls_norm);
   visit("token_std", c.token_std);

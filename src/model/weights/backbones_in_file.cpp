@@ -29,6 +29,18 @@ constexpr std::array<Signature, 7> kSignatures{{{"patch_embed.proj.weight", Kind
 // two.
 constexpr const char* kSequential = "4.0.conv1.weight";
 
+/// Networks that are known and have no counterpart here.
+struct Foreign {
+  const char* name;  ///< a tensor that this kind alone has
+  const char *what, *advice;
+};
+constexpr Foreign kForeign[] = {
+    {"patch_generator.embedder.weight",
+     "C-RADIO under the names of its own program, with positions for 128 x 128 patches of which each image has its cut",
+     "Take timm's file of the same weights (vit_*_radio_*), whose positions are those of images of 512 pixels"},
+    {"embeds.proj.weight", "a NaFlexViT of timm, whose positions and patches follow the shape of each image",
+     "Take the file of timm's plain network of the same weights (vit_* instead of naflexvit_*)"}};
+
 std::string unwrapped(std::string name) {
   for (const std::string_view wrapper : {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."})
     for (size_t at = name.find(wrapper); at != std::string::npos; at = name.find(wrapper)) name.erase(at, wrapper.size());
@@ -144,6 +156,11 @@ std::vector<FoundBackbone> backbones_in(const TensorsByName& tensors, const Weig
     if (const auto prefix = prefix_before(name, kSequential); prefix && is_sequential_resnet(tensors, *prefix))
       found.push_back({*prefix, Kind::kResNet});
   if (!found.empty()) return found;
+  for (const Foreign& foreign : kForeign)
+    for (const auto& [name, entry] : tensors)
+      if (prefix_before(name, foreign.name))
+        fail_usage(file.path().string(), "a backbone that dinoxx knows", fmt::format("{} (tensor \"{}\")", foreign.what, name),
+                   foreign.advice);
   std::vector<std::string> known;
   for (const Signature& signature : kSignatures) known.push_back(std::string("\"") + signature.name + "\"");
   const std::vector<std::string>& unread = file.unread();

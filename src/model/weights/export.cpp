@@ -235,7 +235,8 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
       arguments["num_reg_tokens"] = c->registers;
       arguments["mlp_ratio"] = static_cast<double>(c->hidden_dim()) / c->dim;
     } else if (c->registers > 0) {
-      architecture = "vit_small_patch14_reg4_dinov2";
+      architecture = c->final_norm ? "vit_small_patch14_reg4_dinov2" : "vit_base_patch16_radio_v3";
+      if (c->layer_scale == 0) arguments["init_values"] = nullptr;
       arguments["reg_tokens"] = c->registers;
     } else {
       architecture = c->layer_scale > 0 ? "vit_small_patch14_dinov2" : "vit_small_patch16_224";

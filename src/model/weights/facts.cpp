@@ -255,8 +255,7 @@ void check_word(const char* name, const std::string& value, const std::vector<st
 void settle(VitConfig& c, FactLedger& ledger, const Recognized& r) {
   const bool rope = c.positions == "rope";
   const std::string system = fmt::format("as {} has it", naming_name(r.naming));
-  const int by_width = std::max(1, c.dim / (c.dim == 4096 ? 128 : 64));
-  if (!ledger.said(&FactValues::heads)) c.heads = by_width;
+  if (!ledger.said(&FactValues::heads)) c.heads = published_heads(c);
   ledger.settle("heads", &FactValues::heads, c.heads, {"assumed, as published for this width", true});
   const bool eps_of_class = r.naming == Naming::kTransformers && r.style == "dino";  // ViTModel's own default is another than published
   if (eps_of_class) c.norm_eps = 1e-12;

@@ -61,6 +61,9 @@ struct DescribedNetwork {
 /// beside the weights that describe the same network, and the options. UsageError for facts that contradict each other.
 DescribedNetwork describe_network(const WeightFile& file, const FactOptions& options = {});
 
+/// Attention heads of the published networks with these widths.
+int published_heads(const VitConfig& config);
+
 /// "gelu", "silu" or "relu", which comes with the network.
 std::string activation_of(const BackboneConfig& config);
 

@@ -166,7 +166,9 @@ std::optional<int> patch_in(const std::string& architecture) {
 }
 
 std::optional<TimmName> timm_name(const std::string& architecture) {
-  if (architecture.starts_with("vit_giant_") && architecture.find("dinov2") != std::string::npos) return TimmName{"", 1536, 24};
+  if (architecture.starts_with("vit_giant_"))  // in other families than these 1408 wide
+    for (const char* family : {"dinov2", "tipsv2", "lingbot", "radio"})
+      if (architecture.find(family) != std::string::npos) return TimmName{"", 1536, 24};
   if (architecture.starts_with("vit_huge_plus_")) return TimmName{"", 1280, 20};
   if (architecture.starts_with("vit_small_plus_")) return TimmName{"", 384, 6};
   for (const TimmName& name : kTimmNames)
@@ -195,6 +197,17 @@ std::optional<std::string> differs_from_timm(const json& config, const BackboneC
   if (const auto* c = std::get_if<ConvNextConfig>(&shapes); c && config.contains("model_args") && config["model_args"].is_object())
     if (const auto why = list_difference(config["model_args"], "dims", c->dims)) return why;
   return std::nullopt;
+}
+
+/// Only C-RADIO has none: a file of another network has lost it.
+void require_final_norm(const json& config, const BackboneConfig& shapes, const std::string& source) {
+  const auto* vit = std::get_if<VitConfig>(&shapes);
+  const std::string architecture = word(config, "/architecture");
+  const json::json_pointer stated("/model_args/final_norm");
+  const bool none = architecture.find("_radio_") != std::string::npos || (config.contains(stated) && config[stated] == json(false));
+  if (vit && !vit->final_norm && !architecture.empty() && !none)
+    fail_usage("weights in " + source, fmt::format("a final norm, as a {} has it", architecture), "no norm.weight and no norm.bias",
+               "The file is incomplete, or config.json beside it is another network's");
 }
 
 /// What pretrained_cfg says of the input; files of earlier versions have it without that name.
@@ -277,6 +290,13 @@ void note_shape(const json& preprocessor, std::vector<std::string>& notes) {
 
 }  // namespace
 
+int published_heads(const VitConfig& c) {
+  const bool plain = c.positions == "learned" && c.ffn == "mlp";
+  // SoViT-400M as SigLIP, TIPSv2 and C-RADIO have it (not DINOv3's, which has 18 heads and is wider inside); ViT-H, g and G
+  const bool sixteen = (c.dim == 1152 && c.hidden_dim() == 4304) || (c.dim == 1280 && plain) || c.dim == 1408 || c.dim == 1664;
+  return sixteen ? 16 : std::max(1, c.dim / (c.dim == 4096 ? 128 : 64));
+}
+
 std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfig& shapes, std::vector<std::string>& notes) {
   const std::filesystem::path folder = file.path().parent_path();
   const json config = object_in(folder / "config.json", notes), preprocessor = object_in(folder / "preprocessor_config.json", notes);
@@ -299,6 +319,7 @@ std::vector<FactSource> facts_beside(const WeightFile& file, const BackboneConfi
                                   preprocessor.is_null() ? "it is" : "it and preprocessor_config.json are"));
       return {};
     }
+    if (timm) require_final_norm(config, shapes, file.path().string());
     sources.push_back({"config.json", timm ? said_by_timm(config, shapes) : said_by_transformers(config, shapes)});
   }
   const bool ours = file.settings().is_object() && file.settings().contains(kFactsKey);

@@ -186,10 +186,11 @@ Naming naming_from_name(const std::string& name) {
 
 std::string describe(const BackboneConfig& config) {
   if (const auto* vit = std::get_if<VitConfig>(&config)) {
-    return fmt::format("vision transformer, width {}, {} blocks, {} heads, patch {}, {} positions{}{}{}{}", vit->dim, vit->depth,
+    return fmt::format("vision transformer, width {}, {} blocks, {} heads, patch {}, {} positions{}{}{}{}{}", vit->dim, vit->depth,
                        vit->heads, vit->patch_size, vit->positions == "rope" ? "rotary" : "learned",
                        vit->registers > 0 ? fmt::format(", {} registers", vit->registers) : "", vit->layer_scale > 0 ? ", LayerScale" : "",
-                       vit->ffn == "swiglu" ? ", SwiGLU" : "", vit->stem == "conv" ? ", convolutional stem" : "");
+                       vit->ffn == "swiglu" ? ", SwiGLU" : "", vit->stem == "conv" ? ", convolutional stem" : "",
+                       vit->final_norm ? "" : ", no final norm");
   }
   if (const auto* convnext = std::get_if<ConvNextConfig>(&config))
     return fmt::format("ConvNeXt, widths {}, blocks {}", fmt::join(convnext->dims, " "), fmt::join(convnext->depths, " "));
@@ -202,6 +203,8 @@ std::vector<StoredTensor> stored_tensors(Naming naming, const BackboneConfig& co
   std::vector<StoredTensor> all;
   const auto* vit = std::get_if<VitConfig>(&config);
   if (vit && vit->stem == "conv" && naming != Naming::kDinoxx) no_such_network(naming, "a convolutional stem");
+  if (vit && !vit->final_norm && (naming == Naming::kOfficial || naming == Naming::kTransformers))
+    no_such_network(naming, "a network without a final norm");
   const bool convnext = std::holds_alternative<ConvNextConfig>(config);
   for (const NamedShape& t : ours) {
     if (vit && naming == Naming::kOfficial)
@@ -231,7 +234,8 @@ std::optional<std::string> known_extra(const std::string& name) {
   if (name == "rope_embed.periods") return "rotary periods, part of the architecture";
   if (name == "mask_token" || name == "embeddings.mask_token") return "mask token, which this network does not use";
   if (name.starts_with("norms.")) return "norms of the stages, of which the last is the final norm";
-  for (const char* head : {"head.", "fc.", "linear.", "classifier.", "pooler.", "dino_head.", "ibot_head.", "head_drop.", "linear_head."})
+  for (const char* head :
+       {"head.", "fc.", "linear.", "classifier.", "pooler.", "dino_head.", "ibot_head.", "head_drop.", "linear_head.", "projectors."})
     if (name.starts_with(head)) return "head";
   return std::nullopt;
 }

@@ -117,6 +117,10 @@ VitConfig vit(Recognized& r, Kind kind, const FactOptions& options, const std::s
                                                             : r.naming == Naming::kOfficial && !shapes.has(b0 + "attn.qkv.bias_mask");
   c.mask_key_bias = v3 && c.qkv_bias && !keys_count;
   for (const char* mask : {"mask_token", "embeddings.mask_token"}) c.mask_token |= shapes.has(mask);
+  // timm/models/vision_transformer.py, vit_*_radio_*: the one network with registers and without a final norm
+  if (timm_names && learned && c.registers > 0)
+    c.final_norm = shapes.has("norm.weight") || shapes.has("norm.bias") || shapes.has("fc_norm.weight");
+  if (!c.final_norm) r.notes.emplace_back("no final norm, as in C-RADIO: features are what stands behind the last block");
   c.untied_cls_norm = shapes.has("cls_norm.weight");
   c.untied_local_cls_norm = shapes.has("local_cls_norm.weight");
   c.norm_eps = v3 ? 1e-5 : 1e-6;
