@@ -121,6 +121,25 @@ INSTANTIATE_TEST_SUITE_P(, Families,
                                          Case{"radio_v4", "learned positions, 9 registers, no final norm"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
+TEST(FamiliesUnderOfficialNames, MayHaveHeadsForTheirTeachers) {
+  const Case eupe{"eupe_vit", "rotary positions, 4 registers, LayerScale"};
+  const TemporaryFolder folder;
+  write_network(folder.path(), case_of(eupe.name), at::kFloat);
+  const ImportedBackbone imported = import_backbone(folder.path(), at::kFloat);
+  export_backbone(Naming::kOfficial, imported.recognized.config, stored_state(*imported.backbone), folder / "official",
+                  {imagenet_normalization()});
+  const SafetensorsFile file(folder / "official" / "model.safetensors");
+  NamedTensors all{{"projectors.one.0.weight", at::ones({2, 48})}};
+  for (const auto& [name, view] : file.tensors()) all.push_back({name, to_tensor(view)});
+  write_safetensors(folder / "whole.safetensors", tensor_views(all));
+  const ImportedBackbone again = import_backbone(folder / "whole.safetensors", at::kFloat, {.heads = 3});
+  EXPECT_THAT(again.report.ignored, testing::Contains("projectors.one.0.weight: head"));
+  for (size_t i = 0; i < again.backbone->parameters().size(); ++i) {
+    const auto& [name, tensor] = again.backbone->parameters()[i];
+    EXPECT_TRUE(at::equal(tensor, imported.backbone->parameters()[i].tensor)) << name;
+  }
+}
+
 // A lost norm is not taken for a network without one.
 TEST(FamiliesRefused, ATruncatedNetworkIsNoCRadio) {
   const TemporaryFolder folder;

@@ -126,10 +126,35 @@ TEST(FactsOfAFile, AreInTimmsNames) {
   EXPECT_EQ(heads("vit_huge_plus_patch16_dinov3.lvd1689m", 1280, 16), 20);
   EXPECT_EQ(heads("vit_giant_patch14_dinov2.lvd142m", 1536, 14), 24);
   EXPECT_EQ(heads("vit_gigantic_patch14_224", 1664, 14), 16);
+  for (const auto& [name, patch] : {std::pair("vit_giant_patch14_reg1_tipsv2", 14), std::pair("vit_giant_patch16_lingbot", 16),
+                                    std::pair("vit_giant_patch16_radio_v3", 16)}) {
+    EXPECT_EQ(heads(name, 1536, patch), 24) << name;
+    EXPECT_EQ(heads(name, 1408, patch), -1) << name;
+  }
+  EXPECT_EQ(heads("vit_so400m_patch14_reg1_tipsv2", 1152, 14), 16) << "not 1152 / 64";
+  EXPECT_EQ(heads("vit_huge_patch16_radio_v4", 1280, 16), 16);
+  EXPECT_EQ(heads("vit_tiny_patch16_dinov3_qkvb", 192, 16), 3);
   EXPECT_EQ(heads("vit_small_patch16_224.dino", 384, 16), 6);
   EXPECT_EQ(heads("vit_small_patch16_224.dino", 768, 16), -1) << "of another network";
   EXPECT_EQ(heads("vit_small_patch16_224.dino", 384, 8), -1);
   EXPECT_EQ(heads("somebodys_vit", 384, 16), 0) << "says nothing";
+}
+
+TEST(HeadsThatNobodySays, AreThoseOfThePublishedNetwork) {
+  const auto heads = [](int width, double ratio, const char* positions = "learned", const char* ffn = "mlp") {
+    VitConfig c;
+    c.dim = width, c.mlp_ratio = ratio, c.positions = positions, c.ffn = ffn;
+    return published_heads(c);
+  };
+  EXPECT_EQ(heads(384, 4), 6);
+  EXPECT_EQ(heads(4096, 3, "rope", "swiglu"), 32);
+  EXPECT_EQ(heads(1152, 4304.5 / 1152), 16) << "SigLIP's, TIPSv2's and C-RADIO's";
+  EXPECT_EQ(heads(1152, 3.777777778, "rope"), 18) << "DINOv3's";
+  EXPECT_EQ(heads(1280, 4), 16) << "ViT-H";
+  EXPECT_EQ(heads(1280, 6, "rope", "swiglu"), 20) << "DINOv3's H+";
+  EXPECT_EQ(heads(1408, 48 / 11.), 16);
+  EXPECT_EQ(heads(1536, 4, "learned", "swiglu"), 24);
+  EXPECT_EQ(heads(16, 4), 1);
 }
 
 TEST(FactsOfAConvNext, HaveItsConfigurationsEpsilon) {

@@ -11,9 +11,10 @@ namespace dinoxx {
 namespace {
 
 VitConfig network_of(const std::string& style) {
-  VitConfig config = vit_config("vit_tiny", style == "swiglu" ? "dinov2" : style);
+  VitConfig config = vit_config("vit_tiny", style == "swiglu" ? "dinov2" : style == "no_norm" ? "dinov2_reg" : style);
   config.image_size = 16, config.patch_size = 4, config.dim = 32, config.depth = 3, config.heads = 2;
   if (style == "swiglu") config.ffn = "swiglu";
+  if (style == "no_norm") config.final_norm = false;
   config.drop_path = 0.4;
   if (style == "dinov3") config.rope.jitter = 1.4, config.rope.shift = 0.1;
   return config;
@@ -21,7 +22,7 @@ VitConfig network_of(const std::string& style) {
 
 class Networks : public testing::TestWithParam<std::tuple<const char*, Recompute>> {};
 INSTANTIATE_TEST_SUITE_P(, Networks,
-                         testing::Combine(testing::Values("dino", "dinov2", "dinov2_reg", "dinov3", "swiglu"),
+                         testing::Combine(testing::Values("dino", "dinov2", "dinov2_reg", "dinov3", "swiglu", "no_norm"),
                                           testing::Values(Recompute{}, Recompute{"attention", 1}, Recompute{"attention", 2},
                                                           Recompute{"block", 1}, Recompute{"block", 2})),
                          [](const auto& info) {

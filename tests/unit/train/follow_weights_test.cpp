@@ -120,6 +120,17 @@ TEST(WeightsToBeginWith, MayBeOfAnyPublishedKind) {
   live.mask_key_bias = false;
   const fs::path kept = write_weights(folder / "live", live, Naming::kOfficial);
   EXPECT_THAT(begin(recipe("dinov3_64px.cfg", kept)), AllOf(HasSubstr("qkv_bias live"), testing::Not(HasSubstr("refused"))));
+  VitConfig gated = published("dinov3", 16);  // LingBot-Vision's and TIPSv2's largest
+  gated.ffn = "swiglu", gated.qkv_bias = gated.mask_key_bias = false;
+  EXPECT_THAT(begin(recipe("dinov3_64px.cfg", write_weights(folder / "gated", gated, Naming::kTimm))), testing::Not(HasSubstr("refused")));
+  gated = published("dinov2_reg", 14);
+  gated.ffn = "swiglu", gated.registers = 1;
+  EXPECT_THAT(begin(recipe("dinov2_64px.cfg", write_weights(folder / "registers", gated, Naming::kDinoxx))),
+              testing::Not(HasSubstr("refused")));
+  VitConfig radio = published("dinov2_reg", 16);
+  radio.final_norm = false;
+  EXPECT_THAT(begin(recipe("dinov2_64px.cfg", write_weights(folder / "radio", radio, Naming::kTimm))),
+              AllOf(HasSubstr("refused"), HasSubstr("no final norm"), HasSubstr("It can be evaluated")));
   ResNetConfig resnet = resnet_config("resnet18");  // its own width: a key has no other
   resnet.small_image_stem = true;
   EXPECT_THAT(begin(recipe("byol_64px.cfg", write_weights(folder / "resnet", resnet, Naming::kOfficial))),
