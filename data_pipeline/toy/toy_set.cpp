@@ -7,6 +7,8 @@
 
 #include "dinoxx/base/error.hpp"
 #include "toy.hpp"
+#include "toy_pixels.hpp"
+#include "toy_scenes.hpp"
 #include "toy_textures.hpp"
 
 namespace dinoxx {
@@ -42,59 +44,15 @@ class Outline {
   double amplitude_[kHarmonics], phase_[kHarmonics];
 };
 
-/// Zero mean, unit variance, from integers alone: equal on every machine.
-double noise(CounterRng& rng) {
-  double sum = 0.0;
-  for (int i = 0; i < 4; ++i) sum += static_cast<double>(rng.next_u32()) * 0x1.0p-32;
-  return (sum - 2.0) * 1.7320508075688772;  // variance of the sum is 4/12
-}
-
-uint8_t to_byte(double value) { return static_cast<uint8_t>(std::clamp(std::floor(255.0 * value + 0.5), 0.0, 255.0)); }
-
-constexpr double kGrey = 0.5, kContrast = 0.28;   // mean and deviation inside every object
+constexpr double kGrey = 0.5, kContrast = 0.28;  // mean and deviation inside every object
 constexpr double kObjectNoise = 0.03, kBackgroundNoise = 0.03;
 
-}  // namespace
-
-ToySet::ToySet(ToyOptions options) : options_(std::move(options)), class_names_(texture_names()) {
-  if (options_.name != "textures") fail_usage("--toy", "\"textures\"", '"' + options_.name + '"', "This is the only set so far");
-  if (options_.size < 8 || options_.size > 4096) fail_usage("--size", "8 to 4096 pixels", std::to_string(options_.size), "32 suits the quick start");
-  if (!(options_.imbalance >= 1.0 && options_.imbalance <= 1000.0)) {
-    fail_usage("imbalance", "a factor from 1 to 1000", fmt::format("{}", options_.imbalance), "10 is the default");
-  }
-  const uint64_t classes = class_names_.size();
-  if (options_.count < 10 * classes || options_.count > std::numeric_limits<uint32_t>::max()) {
-    fail_usage("--count", fmt::format("{} images or more, and below 2^32", 10 * classes), std::to_string(options_.count), "6000 suits the quick start");
-  }
-  const uint64_t held = options_.count / (10 * classes);  // per class, in val and in test each
-  const uint64_t train = options_.count - 2 * held * classes;
-  std::vector<double> share(classes);
-  double total = 0.0;
-  for (uint64_t c = 0; c < classes; ++c) total += share[c] = std::pow(options_.imbalance, -static_cast<double>(c) / static_cast<double>(classes - 1));
-  std::vector<uint64_t> number(classes);
-  uint64_t given = 0;
-  for (uint64_t c = 0; c < classes; ++c) given += number[c] = std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(train) * share[c] / total));
-  number[0] += train - std::min(train, given);
-  const auto add = [&](Split split, uint64_t c, uint64_t n) {
-    for (uint64_t i = 0; i < n; ++i) entries_.push_back({static_cast<int16_t>(c), split, static_cast<uint32_t>(i)});
-  };
-  for (uint64_t c = 0; c < classes; ++c) add(Split::kTrain, c, number[c]);
-  for (uint64_t c = 0; c < classes; ++c) add(Split::kVal, c, held);
-  for (uint64_t c = 0; c < classes; ++c) add(Split::kTest, c, held);
-}
-
-std::string ToySet::key(uint64_t index) const {
-  const Entry& entry = entries_.at(index);
-  return fmt::format("{}/{}/{:06}.png", split_name(entry.split), class_names_[static_cast<size_t>(entry.label)], entry.number);
-}
-
-ToyImage ToySet::draw(uint64_t index) const {
-  const int size = options_.size;
-  CounterRng rng(options_.seed, index, 0, Purpose::kToy);
+ToyImage draw_textured(int kind, const ToyOptions& options, uint64_t index) {
+  const int size = options.size;
+  CounterRng rng(options.seed, index, 0, Purpose::kToy);
   const Outline outline(rng);
-  const Texture texture(entries_.at(index).label, rng);
-  // samples per pixel and side: edges of thin lines need them at 32 pixels, large images do not
-  const int fine = std::clamp(128 / size, 1, 4);
+  const Texture texture(kind, rng);
+  const int fine = toy_samples(size);
   const double step = 1.0 / (static_cast<double>(size) * fine);
   const auto pixels = static_cast<size_t>(size) * static_cast<size_t>(size);
   std::vector<double> value(pixels), cover(pixels);
@@ -128,16 +86,67 @@ ToyImage ToySet::draw(uint64_t index) const {
   out.mask.resize(pixels);
   size_t at = 0;
   for (int y = 0; y < size; ++y) {
-    CounterRng grain(options_.seed, index, 1 + static_cast<uint32_t>(y), Purpose::kToy);  // a lane per row: one generator's numbers are limited
+    CounterRng grain(options.seed, index, 1 + static_cast<uint32_t>(y),
+                     Purpose::kToy);  // a lane per row: one generator's numbers are limited
     for (int x = 0; x < size; ++x, ++at) {
-      const double object = kGrey + kContrast * scale * (value[at] - mean) + kObjectNoise * noise(grain);
-      const double background = kGrey + kBackgroundNoise * noise(grain);
+      const double object = kGrey + kContrast * scale * (value[at] - mean) + kObjectNoise * toy_grain(grain);
+      const double background = kGrey + kBackgroundNoise * toy_grain(grain);
       const uint8_t shade = to_byte(cover[at] * object + (1.0 - cover[at]) * background);
       std::fill_n(out.image.data.begin() + static_cast<std::ptrdiff_t>(3 * at), 3, shade);
       out.mask[at] = cover[at] >= 0.5 ? 255 : 0;
     }
   }
   return out;
+}
+
+}  // namespace
+
+ToySet::ToySet(ToyOptions options) : options_(std::move(options)) {
+  if (options_.name == "textures") {
+    class_names_ = texture_names();
+  } else if (options_.name == "scenes") {
+    class_names_ = scene_names();
+  } else {
+    fail_usage("--toy", "\"textures\" or \"scenes\"", '"' + options_.name + '"',
+               "textures: an object that fills the image; scenes: an object on a background");
+  }
+  if (options_.size < 8 || options_.size > 4096)
+    fail_usage("--size", "8 to 4096 pixels", std::to_string(options_.size), "32 suits the quick start");
+  if (!(options_.imbalance >= 1.0 && options_.imbalance <= 1000.0)) {
+    fail_usage("imbalance", "a factor from 1 to 1000", fmt::format("{}", options_.imbalance), "10 is the default");
+  }
+  const uint64_t classes = class_names_.size();
+  if (options_.count < 10 * classes || options_.count > std::numeric_limits<uint32_t>::max()) {
+    fail_usage("--count", fmt::format("{} images or more, and below 2^32", 10 * classes), std::to_string(options_.count),
+               "6000 suits the quick start");
+  }
+  const uint64_t held = options_.count / (10 * classes);  // per class, in val and in test each
+  const uint64_t train = options_.count - 2 * held * classes;
+  std::vector<double> share(classes);
+  double total = 0.0;
+  for (uint64_t c = 0; c < classes; ++c)
+    total += share[c] = std::pow(options_.imbalance, -static_cast<double>(c) / static_cast<double>(classes - 1));
+  std::vector<uint64_t> number(classes);
+  uint64_t given = 0;
+  for (uint64_t c = 0; c < classes; ++c)
+    given += number[c] = std::max<uint64_t>(1, static_cast<uint64_t>(static_cast<double>(train) * share[c] / total));
+  number[0] += train - std::min(train, given);
+  const auto add = [&](Split split, uint64_t c, uint64_t n) {
+    for (uint64_t i = 0; i < n; ++i) entries_.push_back({static_cast<int16_t>(c), split, static_cast<uint32_t>(i)});
+  };
+  for (uint64_t c = 0; c < classes; ++c) add(Split::kTrain, c, number[c]);
+  for (uint64_t c = 0; c < classes; ++c) add(Split::kVal, c, held);
+  for (uint64_t c = 0; c < classes; ++c) add(Split::kTest, c, held);
+}
+
+std::string ToySet::key(uint64_t index) const {
+  const Entry& entry = entries_.at(index);
+  return fmt::format("{}/{}/{:06}.png", split_name(entry.split), class_names_[static_cast<size_t>(entry.label)], entry.number);
+}
+
+ToyImage ToySet::draw(uint64_t index) const {
+  const int label = entries_.at(index).label;
+  return options_.name == "scenes" ? draw_scene(label, options_, index) : draw_textured(label, options_, index);
 }
 
 }  // namespace dinoxx

@@ -11,9 +11,13 @@ constexpr double kTwoPi = 2.0 * std::numbers::pi;
 
 enum Kind { kStripes, kChecks, kDots, kRings, kZigzag, kBricks, kBlobs, kWeave };
 
-double fraction(double x) { return x - std::floor(x); }
+double fraction(double x) {
+  return x - std::floor(x);
+}
 /// Distance to the nearest whole number, 0 to 0.5.
-double to_integer(double x) { return std::abs(x - std::round(x)); }
+double to_integer(double x) {
+  return std::abs(x - std::round(x));
+}
 
 /// -1 or 1 for a whole number pair, a hash.
 double lattice_value(int64_t i, int64_t j, uint64_t seed) {
@@ -26,7 +30,32 @@ double lattice_value(int64_t i, int64_t j, uint64_t seed) {
   return static_cast<double>(h >> 11) * 0x1.0p-52 - 1.0;
 }
 
-/// Value noise with smooth interpolation.
+constexpr double kBendFrequency = 3.0, kBend = 0.06;
+
+/// Periods per image side, chosen so that each kind shows several of its elements at 32 pixels.
+double frequency(int kind) {
+  switch (kind) {
+    case kStripes:
+      return 4.5;
+    case kChecks:
+      return 4.2;
+    case kDots:
+      return 4.8;
+    case kRings:
+      return 4.5;
+    case kZigzag:
+      return 4.2;
+    case kBricks:
+      return 4.4;
+    case kBlobs:
+      return 10.0;
+    default:
+      return 5.0;
+  }
+}
+
+}  // namespace
+
 double smooth_noise(double u, double v, uint64_t seed) {
   const double fu = std::floor(u), fv = std::floor(v);
   const auto i = static_cast<int64_t>(fu), j = static_cast<int64_t>(fv);
@@ -36,24 +65,6 @@ double smooth_noise(double u, double v, uint64_t seed) {
   const double bottom = std::lerp(lattice_value(i, j + 1, seed), lattice_value(i + 1, j + 1, seed), a);
   return std::lerp(top, bottom, b);
 }
-
-constexpr double kBendFrequency = 3.0, kBend = 0.06;
-
-/// Periods per image side, chosen so that each kind shows several of its elements at 32 pixels.
-double frequency(int kind) {
-  switch (kind) {
-    case kStripes: return 4.5;
-    case kChecks: return 4.2;
-    case kDots: return 4.8;
-    case kRings: return 4.5;
-    case kZigzag: return 4.2;
-    case kBricks: return 4.4;
-    case kBlobs: return 10.0;
-    default: return 5.0;
-  }
-}
-
-}  // namespace
 
 const std::vector<std::string>& texture_names() {
   static const std::vector<std::string> names = {"stripes", "checks", "dots", "rings", "zigzag", "bricks", "blobs", "weave"};

@@ -8,6 +8,7 @@
 
 #include "base/files.hpp"
 #include "dinoxx/base/error.hpp"
+#include "toy_pixels.hpp"
 #include "toy_textures.hpp"
 
 namespace dinoxx {
@@ -60,10 +61,6 @@ class Mover {
   bool disc_;
   double half_, from_x_, to_x_, from_y_, to_y_;
 };
-
-uint8_t to_byte(double value) {
-  return static_cast<uint8_t>(std::clamp(std::floor(255.0 * value + 0.5), 0.0, 255.0));
-}
 
 }  // namespace
 

@@ -83,9 +83,10 @@ PackLine read_pack_line(int argc, char** argv) {
   po::options_description options("options", 110);
   options.add_options()("help,h", "this text")("from-folder", po::value(&folder)->value_name("DIR"),
                                                "images in class folders, in split folders, or loose")(
-      "list", po::value(&list)->value_name("CSV"), "images named by a table")(
-      "toy", po::value(&toy)->value_name("NAME"), "drawn set: textures")("out", po::value(&out)->value_name("DATA"), "data folder to make")(
-      "overwrite", po::bool_switch(&asked.overwrite), "replace DATA if it is a data folder")(
+      "list", po::value(&list)->value_name("CSV"), "images named by a table")("toy", po::value(&toy)->value_name("NAME"),
+                                                                              "drawn set: textures or scenes")(
+      "out", po::value(&out)->value_name("DATA"), "data folder to make")("overwrite", po::bool_switch(&asked.overwrite),
+                                                                         "replace DATA if it is a data folder")(
       "append", po::bool_switch(&asked.append), "add the images that DATA does not have, by their names; the others stay as they are")(
       "count", po::value(&asked.toy.count)->default_value(asked.toy.count)->value_name("N"),
       "--toy: images in total; a tenth each goes to val and test")(

@@ -18,7 +18,7 @@ constexpr const char* kUsage =
   dinoxx pack --from-folder unsorted --out data           unsorted/1.jpg: no labels; enough for training
   dinoxx pack --list images.csv --out data                header path,label,label2,split,group,mask,weight; all but path optional
                                                           an image has one class in a label column; there is no multi-label
-  dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try
+  dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try; scenes: small objects on backgrounds
 
 JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. Faults that cost no pixel are no reason:
 such images are packed and listed in data/faults.csv (--tolerance). The data folder is complete as soon as it has a manifest.json.

@@ -26,7 +26,7 @@ expect 2 "Did you mean --from-folder?" pack --form-folder x --out data
 expect 2 "nothing there" pack --from-folder missing --out data
 expect 2 "a size like 512M" pack --toy textures --out data --shard-bytes 12Q
 expect 2 "--toy beside it" pack --from-folder . --count 5 --out data
-expect 2 "textures" pack --toy faces --out data
+expect 2 "\"textures\" or \"scenes\"" pack --toy faces --out data
 expect 2 "--count" pack --toy textures --count many --out data
 expect 1 "/proc" pack --toy textures --count 100 --out /proc/dinoxx/data
 nothing_but ""
@@ -34,6 +34,7 @@ expect 0 "100 images (train 84, val 8, test 8), 8 classes" pack --toy textures -
 expect 0 "packed already of the same input, nothing to do: 100 images" pack --toy textures --count 100 --out data
 expect 2 "--overwrite" pack --toy textures --count 101 --out data
 expect 2 "one of them" pack --toy textures --count 101 --out data --overwrite --append
+expect 0 "100 images (train 84, val 8, test 8), 8 classes" pack --toy scenes --count 100 --out scenes; rm -r scenes
 expect 0 "100 images" pack --toy textures --count 100 --out data --overwrite --shard-bytes 64K --threads 1
 nothing_but "data "
 expect 0 "weave" info --data data

@@ -77,8 +77,87 @@ TEST(ToySet, NoCueButTheTexture) {
   }
 }
 
+TEST(ToySet, ScenesAreAFunctionOfSeedAndIndex) {
+  const ToySet a({.name = "scenes", .count = 100, .seed = 1}), b({.name = "scenes", .count = 100, .seed = 1}),
+      c({.name = "scenes", .count = 100, .seed = 2});
+  EXPECT_EQ(a.draw(42).image.data, b.draw(42).image.data);
+  EXPECT_EQ(a.draw(42).mask, b.draw(42).mask);
+  EXPECT_NE(a.draw(42).image.data, c.draw(42).image.data);
+  EXPECT_NE(a.draw(42).image.data, a.draw(43).image.data);
+  EXPECT_EQ(a.class_names().front(), "stripes_disc");
+  EXPECT_EQ(a.class_names().size(), 8u);
+}
+
+/// Mean and standard deviation of the brightness, 0 to 1, and the middle of the pixels that have a mask value.
+struct Part {
+  Part(const ToyImage& toy, uint8_t wanted) {
+    double sum = 0, squares = 0;
+    for (size_t p = 0; p < toy.mask.size(); ++p) {
+      if (toy.mask[p] != wanted) continue;
+      const double v = (toy.image.data[3 * p] + toy.image.data[3 * p + 1] + toy.image.data[3 * p + 2]) / (3 * 255.0);
+      sum += v;
+      squares += v * v;
+      x += static_cast<double>(p % static_cast<size_t>(toy.image.width));
+      ++share;
+    }
+    mean = sum / share;
+    deviation = std::sqrt(squares / share - mean * mean);
+    x /= share * toy.image.width;
+    share /= static_cast<double>(toy.mask.size());
+  }
+  double mean = 0, deviation = 0, x = 0, share = 0;
+};
+
+TEST(ToySet, ScenesShowAnObjectOnABackground) {
+  for (const int size : {32, 64}) {
+    const ToySet set({.name = "scenes", .count = 160, .size = size});
+    std::array<double, 2> place{1, 0}, share{1, 0};
+    double clearer = 0;
+    for (uint64_t i = 0; i < set.size(); ++i) {
+      const ToyImage toy = set.draw(i);
+      ASSERT_EQ(toy.image.width, size);
+      const Part object(toy, 255), background(toy, 0);
+      EXPECT_GT(object.share, 0.15) << i;
+      EXPECT_LT(object.share, 0.45) << i;
+      EXPECT_NEAR(object.mean, 0.5, 0.06) << i;
+      EXPECT_GT(object.deviation, 0.15) << i;
+      clearer += object.deviation > 2 * background.deviation ? 1 : 0;
+      place = {std::min(place[0], object.x), std::max(place[1], object.x)};
+      share = {std::min(share[0], object.share), std::max(share[1], object.share)};
+    }
+    EXPECT_GT(clearer, 0.9 * static_cast<double>(set.size()));
+    EXPECT_LT(place[0], 0.35);
+    EXPECT_GT(place[1], 0.65);
+    EXPECT_LT(share[0], 0.2);
+    EXPECT_GT(share[1], 0.38);
+  }
+}
+
+/// Colour is no sign of the class, and the mean of an object has little of it: its dark parts have the opposite hue of its bright ones.
+TEST(ToySet, ColoursOfScenesSayNothingOfTheClass) {
+  const ToySet set({.name = "scenes", .count = 800, .imbalance = 1});
+  std::array<double, 8> bright{}, count{};
+  double widest = 0;
+  for (uint64_t i = 0; i < set.size(); ++i) {
+    const ToyImage toy = set.draw(i);
+    std::array<double, 2> redder{}, n{};  // dark, bright
+    for (size_t p = 0; p < toy.mask.size(); ++p) {
+      if (toy.mask[p] == 0) continue;
+      const size_t part = toy.image.data[3 * p + 1] > 127 ? 1 : 0;
+      redder[part] += (toy.image.data[3 * p] - toy.image.data[3 * p + 2]) / 255.0;
+      n[part] += 1;
+    }
+    EXPECT_LT(std::abs(redder[0] + redder[1]) / (n[0] + n[1]), 0.1) << i;
+    widest = std::max(widest, std::abs(redder[1] / n[1]));
+    bright[static_cast<size_t>(set.label(i))] += redder[1] / n[1];
+    count[static_cast<size_t>(set.label(i))] += 1;
+  }
+  for (size_t c = 0; c < 8; ++c) EXPECT_NEAR(bright[c] / count[c], 0.0, 0.04) << c;
+  EXPECT_GT(widest, 0.15);
+}
+
 TEST(ToySet, RefusesWhatItCannotDraw) {
-  EXPECT_THAT([] { ToySet({.name = "faces"}); }, ThrowsMessage<UsageError>(HasSubstr("textures")));
+  EXPECT_THAT([] { ToySet({.name = "faces"}); }, ThrowsMessage<UsageError>(HasSubstr("\"textures\" or \"scenes\"")));
   EXPECT_THAT([] { ToySet({.count = 79}); }, ThrowsMessage<UsageError>(HasSubstr("80 images or more")));
   EXPECT_THAT([] { ToySet({.size = 4}); }, ThrowsMessage<UsageError>(HasSubstr("8 to 4096")));
   EXPECT_THAT([] { ToySet({.imbalance = 0.5}); }, ThrowsMessage<UsageError>(HasSubstr("imbalance")));
