@@ -8,7 +8,8 @@
 # steps, or STEPS long. BATCH_32, BATCH_64, BATCH_224: images of a step (default 32, 32, 16); the rate is the one that the file has at its own batch. MORE_32, MORE_64, MORE_224: more options of the vision transformers, to make
 # them smaller; MORE_CONV: of the ResNets. Distillation learns from the dinov2 run beside it. DINOXX: the program.
 set -euo pipefail
-out=${1:?usage: curves.sh OUT DATA_32 DATA_64 DATA_224 [RECIPE...]} data_32=${2:?} data_64=${3:?} data_224=${4:?}
+out=${1:?usage: curves.sh OUT DATA_32 DATA_64 DATA_224 [RECIPE...]}
+declare -A data_of=([32]=${2:?} [64]=${3:?} [224]=${4:?})
 shift 4
 here=$(cd "$(dirname "$0")" && pwd)
 configs=$here/../../configs
@@ -33,9 +34,8 @@ train() { # train FOLDER OPTIONS...: two ranks for two students, else one
 for recipe in "${recipes[@]}"; do
   size=${recipe##*_}
   size=${size%px}
-  data=data_$size batch=BATCH_$size more=MORE_$size
-  data=${!data} run=$out/$recipe
-  [ "$data" != - ] && [ ! -e "$run.done" ] || continue
+  data=${data_of[$size]} batch=BATCH_$size more=MORE_$size run=$out/$recipe
+  if [ "$data" = - ] || [ -e "$run.done" ]; then continue; fi
   case $size in 224) batch=${!batch:-16} ;; *) batch=${!batch:-32} ;; esac
   more=${!more:-}
   ! grep -q 'arch = resnet' "$configs/$recipe.cfg" || more=${MORE_CONV:-}
@@ -99,6 +99,6 @@ for name in runs:
     images = next(row["batch_size"] for row in rows if "batch_size" in row)
     minutes = steps[-1]["step"] * images / statistics.median(row["images_per_s"] for row in steps) / 60
     print(f"| `{name}` | {steps[-1]['step']} x {images} | {mean(start, 'loss'):.2f}, {mean(middle, 'loss'):.2f}, {mean(end, 'loss'):.2f} "
-          f"| {curve(steps, 'loss')} | {mean(start, 'effective_rank'):.1f}, {mean(end, 'effective_rank'):.1f} | {knn(lines(probe / 'metrics.jsonl'))}, {knn(rows)} "
+          f"| {curve(steps, 'loss')} | {mean(start, 'effective_rank'):.1f}, {mean(end, 'effective_rank'):.1f} | {', '.join(filter(None, (knn(lines(probe / 'metrics.jsonl')), knn(rows))))} "
           f"| {f'step {alarms[0]}' if alarms else 'no'} | {minutes:.1f} |")
 END
