@@ -54,6 +54,10 @@ Condition vision_transformer() {
 Condition learned_positions() {
   return {"model.style has learned positions", [](const Config& c) { return has_positions(c, "learned"); }};
 }
+Condition layer_scale() {
+  return {"model.style has LayerScale",
+          [](const Config& c) { return is_vit(c) && vit_config(c.model->arch, c.model->style).layer_scale > 0; }};
+}
 Condition rotary_positions() {
   return {"model.style has rotary positions", [](const Config& c) { return has_positions(c, "rope"); }};
 }

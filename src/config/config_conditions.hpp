@@ -8,6 +8,7 @@ namespace dinoxx::where {
 Condition vision_transformer();
 Condition learned_positions();
 Condition rotary_positions();
+Condition layer_scale();
 Condition no_resnet();
 Condition small_stem();
 Condition other_weights();

@@ -31,6 +31,7 @@ VitConfig vit(const ModelConfig& model, bool masked, bool local_norm) {
   if (model.drop_path_form != "auto") vit.drop_path_form = model.drop_path_form;
   vit.drop_path_group = static_cast<int>(model.drop_path_group);
   if (model.registers) vit.registers = static_cast<int>(*model.registers);
+  if (vit.layer_scale > 0 && model.layer_scale.value_or(0) > 0) vit.layer_scale = *model.layer_scale;
   if (model.norm_eps) vit.norm_eps = *model.norm_eps;
   if (model.qkv_bias != "auto") {
     vit.qkv_bias = model.qkv_bias != "none";

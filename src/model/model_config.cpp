@@ -59,6 +59,12 @@ std::vector<Field> model_fields() {
       when({where::vision_transformer()},
            shapes_network(field<model, &ModelConfig::mlp_ratio>(
                "model.mlp_ratio", "auto", "hidden width of a block's MLP over its width; auto: the architecture's", {0.01, 64}))),
+      when({where::layer_scale()},
+           field<model, &ModelConfig::layer_scale>("model.layer_scale", "auto",
+                                                   "initial gain of the branches (LayerScale). The released 1e-5 is for networks of many "
+                                                   "blocks and long runs: at first the output "
+                                                   "hardly depends on the image; 0.1 is for few blocks and short runs; auto: the style's",
+                                                   {0, 1})),
       when({where::no_resnet()}, field<model, &ModelConfig::drop_path>(
                                      "model.drop_path", "0.1",
                                      "stochastic depth: in style dino and ConvNeXt of the last block, linear from 0 in the first; "

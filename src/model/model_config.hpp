@@ -14,7 +14,8 @@ struct ModelConfig {
   Auto<int64_t> image_size;  ///< auto: views.global_size
   Auto<double> mlp_ratio;    ///< auto: the architecture's
   int64_t drop_path_group = 0;
-  Auto<int64_t> registers;  ///< auto: the style's
+  Auto<int64_t> registers;   ///< auto: the style's
+  Auto<double> layer_scale;  ///< auto: the style's
   double drop_path = 0, rope_shift = 0, rope_jitter = 0, rope_rescale = 0;
   std::string drop_path_form, stem, fit, init_from;
   // facts that no tensor's shape shows (weights/facts.hpp); auto: the style's, or what the weights of init_from say

@@ -31,6 +31,8 @@ void check_vit(const Config& c) {
     fail_usage("model.heads", fmt::format("a divisor of model.dim = {}", dim), std::to_string(heads), "Change one of them");
   if (c.model->stem != "patch" && c.model->stem != "conv")
     fail_usage("model.stem", "patch or conv for a vision transformer", c.model->stem, "Change model.stem or model.arch");
+  if (vit_config(c.model->arch, c.model->style).layer_scale > 0 && *c.model->layer_scale <= 0)
+    fail_usage("model.layer_scale", "more than 0", fmt::format("{}", *c.model->layer_scale), "auto is the style's");
   const bool grids = c.mask->scheme != "none" || c.gram->weight > 0;  // of whole patches of the image
   const auto multiple = [&](const std::string& key, int64_t size) {
     if (size < patch || (size % patch != 0 && (c.model->fit == "error" || (c.model->fit == "pad" && grids))))

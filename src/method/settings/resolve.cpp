@@ -113,6 +113,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
     r.set("model.heads", c.model->heads, int64_t{arch.heads}, from_arch);
     r.set("model.mlp_ratio", c.model->mlp_ratio, arch.mlp_ratio, from_arch);
     r.set("model.registers", c.model->registers, int64_t{arch.registers}, "as style " + c.model->style);
+    r.set("model.layer_scale", c.model->layer_scale, arch.layer_scale, "as style " + c.model->style);
     if (c.model->drop_path_form == "auto") c.model->drop_path_form = arch.drop_path_form;
     fill_facts(*c.model, stated_facts(arch));
   }
