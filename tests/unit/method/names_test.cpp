@@ -32,6 +32,7 @@ constexpr Exception kExceptions[] = {
     {"export.cpp", "\"model_type\"", "model types of transformers"},
     {"facts.cpp", "r.style == ", "a style"},
     {"facts_beside.cpp", "\"dinov2_with_registers\"", "model types of transformers"},
+    {"facts_beside.cpp", "\"tipsv2\"", "families of published files"},
     {"facts_beside.cpp", "architecture.find", "names of timm"},
     {"follow_weights.cpp", "style = \"dino", "styles"},
     {"prototype_terms.cpp", "return {\"dino\"", "the loss"},
