@@ -152,8 +152,8 @@ GLUE = [
          PROGRAM,
          "figures during training are of images normalised by other numbers than the network was trained with"),
     Edit("no-evaluation-at-the-end",
-         "return step > 0 && evaluation_.value > 0 && (ends_with(step) || period_ends(evaluation_, step));",
-         "return step > 0 && evaluation_.value > 0 && period_ends(evaluation_, step);",
+         "return step == 0 ? other_weights_ : ends_with(step) || period_ends(evaluation_, step);",
+         "return step == 0 ? other_weights_ : period_ends(evaluation_, step);",
          PROGRAM,
          "the last figure of a run is missing when its length is no multiple of eval.every"),
 ]

@@ -64,13 +64,13 @@ TEST(SegmentRules, RatesFallWithTheDepth) {
 
 TEST(Thaw, LayersBeginFromTheLastOneAndTheirRatesRise) {
   const ParamLayout vit =
-      ParamLayout::build(named({"backbone.pos_embed", "backbone.blocks.0.norm1.weight", "backbone.blocks.1.attn.qkv.weight",
+      ParamLayout::build(named({"backbone.pos_embed", "backbone.blocks.0.norm1.bias", "backbone.blocks.1.attn.qkv.weight",
                                 "backbone.blocks.2.mlp.fc1.weight", "backbone.norm.weight", "head.mlp.0.weight"}));
   const auto rates = [&](const Thaw& thaw) {
     auto rules = segment_rules(vit, {});
     apply_thaw(vit, thaw, rules);
     std::vector<double> found;
-    for (const char* name : {"backbone.pos_embed", "backbone.blocks.0.norm1.weight", "backbone.blocks.1.attn.qkv.weight",
+    for (const char* name : {"backbone.pos_embed", "backbone.blocks.0.norm1.bias", "backbone.blocks.1.attn.qkv.weight",
                              "backbone.blocks.2.mlp.fc1.weight", "backbone.norm.weight", "head.mlp.0.weight"})
       for (size_t s = 0; s < rules.size(); ++s)
         if (vit.segments[s].name == name) found.push_back(rules[s].frozen ? -1 : rules[s].lr_scale);
