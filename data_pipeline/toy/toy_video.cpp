@@ -78,6 +78,7 @@ ToyVideo draw_toy_video(const ToyVideoOptions& options, uint64_t index) {
   const Tint ground_tint(rng);
   std::vector<Mover> movers;
   const uint64_t first_kind = rng.below(texture_names().size());
+  movers.reserve(static_cast<size_t>(options.objects));
   for (int i = 0; i < options.objects; ++i) movers.emplace_back(rng, first_kind + i, options.width * scale, options.height * scale);
   ToyVideo video;
   for (int f = 0; f < options.frames; ++f) {

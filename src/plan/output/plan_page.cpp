@@ -93,6 +93,7 @@ Html charts(const Plan& plan) {
   std::vector<Policy> weighed{Policy::kDdp, Policy::kZero1, Policy::kZero2};
   if (plan.model.vit()) weighed.push_back(Policy::kZero3);
   std::vector<Series> policies;
+  policies.reserve(weighed.size());
   for (const Policy policy : weighed) policies.push_back({.name = policy_name(policy)});
   Series limit{.name = "of the GPU"};
   double first = 0;
