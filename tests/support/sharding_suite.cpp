@@ -38,13 +38,8 @@ std::unique_ptr<TinyRun> run_of(const NewCommunicator& comm, const Config& confi
                                 int ranks_of_node = 0) {
   const auto gradients = comm(), statistics = comm();
   auto run = std::make_unique<TinyRun>(config, gradients, statistics, type, groups_of(comm, sync, ranks_of_node));
-  if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen) {
-    const MethodSpec spec = make_method(config);
-    run->state.frozen = find_method(spec.name).bare_teacher ? std::make_unique<Network>(spec.network.backbone, type)
-                                                            : std::make_unique<Network>(spec.network, type);
-    run->state.frozen->initialize(7);
-    run->state.share_frozen();
-  }
+  run->state.frozen = frozen_teacher(config, type);
+  if (run->state.frozen) run->state.share_frozen();
   return run;
 }
 
@@ -98,9 +93,7 @@ std::string extra_of(const Method& method) {
   std::string extra = "[train]\nmethod = " + method.name + "\n[head]\nhidden_dim = 32\n[mask]\ngroup_size = 1\n";
   if (method.defaults.koleo_weight > 0) extra += "[loss]\nkoleo_group = 12\n";
   if (method.defaults.local_count == 0) extra += "[views]\nlocal_count = 0\n";
-  if (method.bare_teacher) extra += "[head]\nout_dim = 32\n";
-  if (method.teacher == TeacherPolicy::kFrozen) extra += "[teacher]\ndistill = given\n";
-  return extra;
+  return extra + frozen_teacher_keys(method);
 }
 
 // With a block more, so that the weights of several come and go.

@@ -1,9 +1,11 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <string>
 
 #include "config/config.hpp"
+#include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "step/build.hpp"
 
@@ -22,6 +24,22 @@ inline Config tiny_config(const std::string& extra = "") {
                                         "tiny"));
   apply_settings(config, parse_settings(extra, "extra"));
   return resolve_config(config, 60, 1);
+}
+
+/// The keys that a method with a frozen teacher has to have, for the teacher that frozen_teacher makes.
+inline std::string frozen_teacher_keys(const Method& method) {
+  if (method.teacher != TeacherPolicy::kFrozen) return "";
+  return std::string("[teacher]\ndistill = given\n") + (method.bare_teacher ? "[head]\nout_dim = 32\n" : "");
+}
+
+/// A frozen teacher of the student's own network, or of its backbone alone; null for a method without.
+inline std::unique_ptr<Network> frozen_teacher(const Config& config, at::ScalarType type) {
+  const MethodSpec spec = make_method(config);
+  if (spec.teacher != TeacherPolicy::kFrozen) return nullptr;
+  auto teacher = find_method(spec.name).bare_teacher ? std::make_unique<Network>(spec.network.backbone, type)
+                                                     : std::make_unique<Network>(spec.network, type);
+  teacher->initialize(7);
+  return teacher;
 }
 
 }  // namespace dinoxx::testing_support

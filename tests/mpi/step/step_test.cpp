@@ -137,19 +137,14 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
   for (const Method& method : methods()) {  // each as it comes
     std::string extra = method.defaults.koleo_weight > 0 ? masks + koleo : masks;
     if (method.defaults.local_count == 0) extra += "[views]\nlocal_count = 0\n";
-    if (method.teacher == TeacherPolicy::kFrozen) extra += "[teacher]\ndistill = given\n";
+    extra += testing_support::frozen_teacher_keys(method);
     cases.push_back({method.name, extra});
   }
   for (const auto& [method, extra] : cases) {
     SCOPED_TRACE(method + " " + extra);
     Config config = tiny_config("[train]\nmethod = " + method + "\n[head]\nhidden_dim = 32\n" + extra);
     TinyRun many = on_all(config, at::kDouble), one = alone(config, at::kDouble);
-    if (find_method(method).teacher == TeacherPolicy::kFrozen) {
-      for (TinyRun* run : {&many, &one}) {
-        run->state.frozen = std::make_unique<Network>(make_method(config).network, at::kDouble);
-        run->state.frozen->initialize(7);
-      }
-    }
+    for (TinyRun* run : {&many, &one}) run->state.frozen = testing_support::frozen_teacher(config, at::kDouble);
     const at::Tensor before = one.state.student_flat.master.clone();
     double anchored = 0;
     for (int i = 0; i < 4; ++i) {

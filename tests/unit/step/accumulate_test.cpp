@@ -35,12 +35,7 @@ Outcome outcome_of(const std::string& extra, int ranks, int parts, const std::st
     const auto split = [&] { return comm->split(0, comm->rank()); };
     const auto gradients = split(), statistics = split();
     TinyRun run(config, gradients, statistics, at::kDouble, make_sync_groups(sync, "all", split(), *comm, ""), /*looks_alone=*/true);
-    if (find_method(config.train->method).teacher == TeacherPolicy::kFrozen) {
-      const MethodSpec spec = make_method(config);
-      run.state.frozen = find_method(spec.name).bare_teacher ? std::make_unique<Network>(spec.network.backbone, at::kDouble)
-                                                             : std::make_unique<Network>(spec.network, at::kDouble);
-      run.state.frozen->initialize(7);
-    }
+    run.state.frozen = frozen_teacher(config, at::kDouble);
     Outcome mine;
     for (int i = 0; i < kSteps; ++i) {
       StepInput input = run.next();
@@ -65,8 +60,7 @@ TEST(Accumulate, PartsAreMoreRanks) {
     std::string extra = "[train]\nmethod = " + method.name + "\n[head]\nhidden_dim = 32\n[mask]\ngroup_size = 1\n";
     if (method.defaults.koleo_weight > 0) extra += "[loss]\nkoleo_group = 3\n";
     if (method.defaults.local_count == 0) extra += "[views]\nlocal_count = 0\n";
-    if (method.bare_teacher) extra += "[head]\nout_dim = 32\n";
-    if (method.teacher == TeacherPolicy::kFrozen) extra += "[teacher]\ndistill = given\n";
+    extra += frozen_teacher_keys(method);
     std::vector<std::string> forms = {extra};
     if (method.name == "dinov2") forms.push_back(extra + "[loss]\ncentring = centre\n");
     for (const std::string& form : forms) {
