@@ -142,6 +142,15 @@ NamedTensors all_tensors(const Network& network) {
   return all;
 }
 
+ImportReport load_backbone(Network& network, const Recognized& recognized, const fs::path& path) {
+  network.initialize(0);
+  at::NoGradGuard no_grad;
+  NamedTensors wanted = stored_state(network.backbone());
+  if (!recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
+    std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
+  return import_weights(recognized, path.string(), wanted);
+}
+
 // A backbone by itself, of whatever file.
 std::unique_ptr<Network> bare(const Recognized& recognized, const fs::path& path, const MethodSpec& student, at::ScalarType compute,
                               std::vector<std::string>& lines) {
@@ -153,14 +162,9 @@ std::unique_ptr<Network> bare(const Recognized& recognized, const fs::path& path
   for (const ViewPlan& plan : student.plans())
     if (const int size = plan.views.front().size, multiple = side_multiple(recognized.config); size % multiple != 0)
       fail_usage("views.global_size", fmt::format("a multiple of {}, the patch of the teacher in {}", multiple, path.string()),
-                 std::to_string(size), "Change it to one of both patches");
+                 std::to_string(size), "Change it to a multiple of both patches");
   auto network = std::make_unique<Network>(recognized.config, compute);
-  network->initialize(0);
-  at::NoGradGuard no_grad;
-  NamedTensors wanted = stored_state(network->backbone());
-  if (!recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
-    std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
-  const ImportReport report = import_weights(recognized, path.string(), wanted);
+  const ImportReport report = load_backbone(*network, recognized, path);
   for (const auto* list : {&report.adapted, &report.ignored})
     for (const std::string& note : *list) lines.push_back("  " + note);
   return network;
@@ -168,13 +172,8 @@ std::unique_ptr<Network> bare(const Recognized& recognized, const fs::path& path
 
 std::unique_ptr<Network> loaded(const Published& p, const fs::path& path, at::ScalarType compute, std::vector<std::string>& lines) {
   auto network = std::make_unique<Network>(p.network, compute);
-  network->initialize(0);
+  const ImportReport report = load_backbone(*network, p.described.network, path);
   at::NoGradGuard no_grad;
-  NamedTensors wanted = stored_state(network->backbone());
-  const Recognized& recognized = p.described.network;
-  if (!recognized.tensors.contains("mask_token"))  // nothing is hidden from a teacher
-    std::erase_if(wanted, [](const NamedTensor& t) { return t.name == "mask_token"; });
-  const ImportReport report = import_weights(recognized, path.string(), wanted);
   for (const auto& [name, tensor] : network->parameters()) {
     if (name.starts_with("backbone.")) continue;
     const at::Tensor values = read_entry(p.file.at(p.prefix + name));
