@@ -1,6 +1,8 @@
 #pragma once
+#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
 
@@ -29,6 +31,14 @@ void refuse_second_derivative();
 
 // ---- shared steps; x, y, g are contiguous; float vectors are float32 whatever the element type
 
+inline int64_t row_chunks(int64_t rows) {
+  return (rows + kRowChunk - 1) / kRowChunk;
+}
+/// f(begin, end) over rows, cut at multiples of kRowChunk.
+template <class F>
+void for_row_chunks(int64_t rows, const F& f) {
+  at::parallel_for(0, row_chunks(rows), 1, [&](int64_t begin, int64_t end) { f(begin * kRowChunk, std::min(rows, end * kRowChunk)); });
+}
 inline bool is_bf16(const at::Tensor& t) {
   return t.scalar_type() == at::kBFloat16;
 }

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "dinoxx/base/error.hpp"
@@ -9,16 +8,6 @@
 
 namespace dinoxx::ops::cpu {
 namespace {
-
-int64_t row_chunks(int64_t rows) {
-  return (rows + kRowChunk - 1) / kRowChunk;
-}
-
-/// f(begin, end) over rows, cut at multiples of kRowChunk.
-template <class F>
-void for_row_chunks(int64_t rows, const F& f) {
-  at::parallel_for(0, row_chunks(rows), 1, [&](int64_t begin, int64_t end) { f(begin * kRowChunk, std::min(rows, end * kRowChunk)); });
-}
 
 /// Rows `stride` apart added in order; column j of the result from column offset + j.
 at::Tensor add_partials(const float* partial, int64_t count, int64_t stride, int64_t offset, int64_t n) {

@@ -5,7 +5,7 @@
 /// the calling thread.
 namespace dinoxx::ops {
 
-enum class Phase { kGemm, kLayerNorm, kAttention, kRowSums, kCount };
+enum class Phase { kGemm, kLayerNorm, kAttention, kRowSums, kColumns, kCount };
 
 struct PhaseTotals {
   double seconds = 0;

@@ -75,12 +75,43 @@ struct AttentionBackward {
   int64_t samples, tokens, heads, head_dim;
 };
 
+/// Batch normalisation: rows are images and positions, columns channels.
+struct ColumnMoments {
+  const void* x;
+  float* partial;  ///< [chunks, 2, dim]: mean and sum of squared deviations from it
+  int64_t rows, dim;
+};
+
+/// y = (x - mean) scale + shift + residual, of which the rectifier leaves what is above 0.
+struct ColumnMap {
+  const void* x;
+  const float *mean, *scale, *shift;  ///< [dim]
+  const void* residual;               ///< T [rows, dim] or null
+  bool relu;
+  void* y;
+  int64_t rows, dim;
+};
+
+/// With g the gradient dy where y is above 0, all of it without y: its sums, or dx = of_g g + of_x (x - mean) + of_1 and dresidual = g.
+struct ColumnGradient {
+  const void *dy, *y, *x;
+  const float* mean;
+  float* partial;                   ///< sums: [chunks, 2, dim], of g and g (x - mean)
+  const float *of_g, *of_x, *of_1;  ///< [dim]
+  void *dx, *dresidual;             ///< the latter or null
+  int64_t rows, dim;
+};
+
 struct KernelSet {
   CpuLevel level;
   /// rows [begin, end); begin is a multiple of kRowChunk
   void (*layer_norm)(const LayerNormForward&, int64_t begin, int64_t end);
   void (*layer_norm_backward)(const LayerNormBackward&, int64_t begin, int64_t end);
   void (*scale_rows)(const ScaleRows&, int64_t begin, int64_t end);
+  void (*column_moments)(const ColumnMoments&, int64_t begin, int64_t end);
+  void (*column_map)(const ColumnMap&, int64_t begin, int64_t end);
+  void (*column_gradient_sums)(const ColumnGradient&, int64_t begin, int64_t end);
+  void (*column_gradient)(const ColumnGradient&, int64_t begin, int64_t end);
   void (*gelu)(const void* x, void* y, int64_t n);
   void (*gelu_backward)(const void* dy, const void* x, void* dx, int64_t n);
   /// [begin, end) of samples x heads, the head running fastest; workspace of attention_workspace() floats

@@ -1,6 +1,7 @@
 // The kernels of network_kernels.hpp, for element type float or Bf16. See simd.hpp for how this is compiled.
 #pragma once
 #include "attention_impl.hpp"
+#include "batch_norm_impl.hpp"
 #include "network_kernels.hpp"
 #include "simd.hpp"
 
@@ -168,8 +169,9 @@ void epilogue(const EpilogueArgs& a, const float* v, int64_t ldv, int64_t begin,
 
 template <class T>
 constexpr KernelSet make_kernel_set(CpuLevel level) {
-  return {level,        layer_norm<T>,         layer_norm_backward<T>, scale_rows<T>, gelu_forward<T>, gelu_backward<T>,
-          attention<T>, attention_backward<T>, attention_workspace,    epilogue<T>};
+  return {level,         layer_norm<T>,           layer_norm_backward<T>, scale_rows<T>,   column_moments<T>,
+          column_map<T>, column_gradient_sums<T>, column_gradient<T>,     gelu_forward<T>, gelu_backward<T>,
+          attention<T>,  attention_backward<T>,   attention_workspace,    epilogue<T>};
 }
 
 }  // namespace DINOXX_ISA

@@ -147,8 +147,7 @@ void move_to(const Backbone& backbone, at::Device device) {
 int feature_dim(const BackboneConfig& config) {
   if (const auto* vit = std::get_if<VitConfig>(&config)) return vit->dim;
   if (const auto* convnext = std::get_if<ConvNextConfig>(&config)) return convnext->dims[3];
-  const auto& resnet = std::get<ResNetConfig>(config);
-  return resnet.width * 8 * (resnet.bottleneck ? 4 : 1);
+  return std::get<ResNetConfig>(config).feature_dim();
 }
 
 bool has_mask_token(const BackboneConfig& config) {

@@ -8,8 +8,8 @@
 
 namespace dinoxx {
 
-at::Tensor ResNet::apply(const Conv& conv, const at::Tensor& x, bool training) const {
-  return norms_[conv.norm].forward(at::conv2d(x, conv.weight, {}, conv.stride, conv.padding), training);
+at::Tensor ResNet::convolve(const Conv& conv, const at::Tensor& x) const {
+  return at::conv2d(x, conv.weight, {}, conv.stride, conv.padding);
 }
 
 std::vector<at::Tensor> ResNet::run(const at::Tensor& images, bool training) const {
@@ -21,19 +21,18 @@ std::vector<at::Tensor> ResNet::run(const at::Tensor& images, bool training) con
          config_.small_image_stem ? "Use larger crops" : "Use larger crops, or the stem for small images");
 
   at::Tensor x = images.to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
-  x = apply(stem_, x, training).relu_();
+  const auto norm = [&](const Conv& conv) -> const BatchNorm& { return norms_[conv.norm]; };
+  x = norm(stem_).forward_relu(convolve(stem_, x), training);
   if (!config_.small_image_stem) x = at::max_pool2d(x, 3, 2, 1);
   std::vector<at::Tensor> outputs;
   for (const std::vector<Block>& stage : stages_) {
     for (const Block& block : stage) {
       StopScope::check();  // a forward of many images may take minutes
-      // in order of the parameters, so that all ranks (and torchvision) meet the norms in one order
       at::Tensor y = x;
-      for (size_t i = 0; i < block.branch.size(); ++i) {
-        y = apply(block.branch[i], y, training);
-        if (i + 1 < block.branch.size()) y.relu_();
-      }
-      x = y.add_(block.shortcut.empty() ? x : apply(block.shortcut[0], x, training)).relu_();
+      for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = norm(block.branch[i]).forward_relu(convolve(block.branch[i], y), training);
+      at::Tensor shortcut = x;
+      for (const Conv& conv : block.shortcut) shortcut = norm(conv).forward(convolve(conv, x), training);
+      x = norm(block.branch.back()).forward_relu(convolve(block.branch.back(), y), training, shortcut);
     }
     outputs.push_back(x);
   }

@@ -21,6 +21,8 @@ struct ResNetConfig {
   int stem_padding = 1;              ///< of the 3x3 stem, pixels (solo-learn's has 2)
   bool zero_init_last_norm = false;  ///< residual branches begin at zero: the last gain of each block (Goyal et al. 2017)
   double norm_eps = 1e-5, norm_momentum = 0.1;
+  int features_per_width() const { return bottleneck ? 32 : 8; }
+  int feature_dim() const { return width * features_per_width(); }
 };
 /// "resnet18", "resnet34", "resnet50". UsageError for another name.
 ResNetConfig resnet_config(const std::string& arch);
@@ -34,7 +36,7 @@ class ResNet {
   /// UsageError for a configuration that has no such network.
   ResNet(const ResNetConfig& config, at::ScalarType dtype);
   const ResNetConfig& config() const { return config_; }
-  int feature_dim() const;
+  int feature_dim() const { return config_.feature_dim(); }
   /// Smallest side of an image that gives every position of the last stage a pixel of its own: 32, with the small stem 8.
   int stride() const { return config_.small_image_stem ? 8 : 32; }
 
@@ -71,7 +73,7 @@ class ResNet {
     std::vector<Conv> shortcut;  ///< empty or one: where the shape changes
   };
   Conv make_conv(const std::string& conv, const std::string& norm, int64_t in, int64_t out, int64_t kernel, int64_t stride);
-  at::Tensor apply(const Conv& conv, const at::Tensor& x, bool training) const;
+  at::Tensor convolve(const Conv& conv, const at::Tensor& x) const;
   std::vector<at::Tensor> run(const at::Tensor& images, bool training) const;  ///< output of each stage
 
   ResNetConfig config_;

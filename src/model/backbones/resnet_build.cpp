@@ -66,10 +66,6 @@ ResNet::ResNet(const ResNetConfig& config, at::ScalarType dtype) : config_(confi
   }
 }
 
-int ResNet::feature_dim() const {
-  return config_.width * (config_.bottleneck ? 32 : 8);
-}
-
 void ResNet::initialize(uint64_t seed) {
   const std::string last_gain = config_.bottleneck ? ".bn3.weight" : ".bn2.weight";
   for (size_t i = 0; i < parameters_.size(); ++i) {

@@ -43,7 +43,7 @@ void MlpHead::initialize(uint64_t seed, uint64_t first) {
 }
 
 at::Tensor MlpHead::forward(const at::Tensor& x, bool training) const {
-  const at::Tensor hidden = at::relu(norms_.front().forward(ops::linear(x, weight1_, bias1_), training));
+  const at::Tensor hidden = norms_.front().forward_relu(ops::linear(x, weight1_, bias1_), training);
   const at::Tensor y = ops::linear(hidden, weight2_, bias2_);
   return config_.norm_output ? norms_.back().forward(y, training) : y;
 }

@@ -30,6 +30,8 @@ class BatchNorm {
   /// and keeps both for commit_statistics(); else with the running statistics. Statistics in float32 at least. Error when the batch of all
   /// ranks has one value per channel.
   at::Tensor forward(const at::Tensor& x, bool training) const;
+  /// relu(forward(x) + residual), in fewer passes over memory on a CPU. residual: as x, or undefined.
+  at::Tensor forward_relu(const at::Tensor& x, bool training, const at::Tensor& residual = {}) const;
 
   /// running = (1 - momentum) running + momentum batch for each training forward since the last commit, in their order, with the unbiased
   /// variance (as torch.nn.BatchNorm2d does at once). Apart from forward, because a step whose loss is not finite must leave no trace.
@@ -38,6 +40,8 @@ class BatchNorm {
   size_t pending_statistics() const { return pending_.size(); }
 
  private:
+  at::Tensor run(const at::Tensor& x, bool training, const at::Tensor& residual, bool relu) const;
+
   struct Pending {
     at::Tensor mean, unbiased_variance;  // [C], float64; on a GPU the type of the running statistics
   };

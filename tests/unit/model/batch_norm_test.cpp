@@ -2,11 +2,13 @@
 // tests/golden/model/convnet_resnet_test.cpp.
 #include "model/layers/batch_norm.hpp"
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include "batch_norm_suite.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "ops_compare.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx::golden {
@@ -140,6 +142,73 @@ TEST(BatchNorm, MemoryFormatOfTheInputIsKept) {
   const at::Tensor y = layer.norm.forward(x, true), y_last = layer.norm.forward(x.contiguous(at::MemoryFormat::ChannelsLast), true);
   EXPECT_TRUE(y_last.is_contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_TRUE(near("channels last", y_last, y, 1e-14));
+}
+
+// relu(norm(x) + residual) of {x, weight, bias, residual}, the last undefined for none; no rectifier without `relu`.
+test::Operation fused_layer(bool relu) {
+  return [relu](const test::Tensors& t) {
+    Layer layer(t[0].size(1), t[0].scalar_type());
+    for (int i = 0; i < 2; ++i) {
+      const at::Tensor parameter = layer.parameters[static_cast<size_t>(i)].tensor, leaf = t[static_cast<size_t>(1 + i)];
+      parameter.set_data(leaf.detach());
+      parameter.set_requires_grad(true);
+      parameter.register_hook([leaf](const at::Tensor& grad) { leaf.mutable_grad() = grad; });
+    }
+    const at::Tensor x = t[0].dim() == 4 ? t[0].contiguous(at::MemoryFormat::ChannelsLast) : t[0];
+    return relu ? layer.norm.forward_relu(x, true, t[3]) : layer.norm.forward(x, true);
+  };
+}
+
+// Channels that fill no register, several, and one; rows of several chunks.
+TEST(BatchNorm, OwnKernelsAreTheFormula) {
+  for (const int64_t channels : {1, 3, 16, 19, 40, 64}) {
+    for (const bool images : {true, false}) {
+      SCOPED_TRACE(testing::Message() << channels << (images ? " channels of images" : " columns"));
+      const std::vector<int64_t> shape = images ? std::vector<int64_t>{5, channels, 7, 6} : std::vector<int64_t>{130, channels};
+      const test::Tensors in{test::normal(shape, 1, 2.0) + 0.5, test::normal({channels}, 2), test::normal({channels}, 3), {}};
+      test::Tensors with_residual = in;
+      with_residual[3] = test::normal(shape, 4);
+      test::compare(fused_layer(false), in);
+      test::compare(fused_layer(true), in);
+      test::compare(fused_layer(true), with_residual);
+    }
+  }
+}
+
+TEST(BatchNorm, OwnKernelsDoNotDependOnTheThreads) {
+  const test::Tensors in{test::normal({9, 24, 11, 10}, 1), test::normal({24}, 2), test::normal({24}, 3), test::normal({9, 24, 11, 10}, 4)};
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  const test::Tensors one = test::run_with_grads(fused_layer(true), in, at::kBFloat16, true);
+  at::set_num_threads(3);
+  const test::Tensors three = test::run_with_grads(fused_layer(true), in, at::kBFloat16, true);
+  at::set_num_threads(before);
+  for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(at::equal(one[i], three[i])) << "result " << i;
+}
+
+// The variance must not come from a difference of squares.
+TEST(BatchNorm, OwnKernelsOfALargeMean) {
+  Layer single(16, at::kFloat), wide(16);
+  for (size_t i = 0; i < 2; ++i) wide.parameters[i].tensor.copy_(single.parameters[i].tensor);
+  const at::Tensor x = (test::normal({300, 16}, 1) + 1000.0).to(at::kFloat);
+  EXPECT_TRUE(near("output", single.norm.forward(x, true), wide.norm.forward(x.to(at::kDouble), true), 3e-4));
+}
+
+TEST(BatchNorm, NotANumberStaysOne) {
+  at::Tensor x = test::normal({8, 20}, 1).to(at::kFloat);
+  x[3][5] = std::numeric_limits<float>::quiet_NaN();
+  const at::Tensor y = Layer(20, at::kFloat).norm.forward_relu(x, true);
+  EXPECT_TRUE(y.select(1, 5).isnan().all().item<bool>());
+  EXPECT_EQ(y.isnan().sum().item<int64_t>(), 8);
+}
+
+TEST(BatchNorm, EvaluationWithoutGradientsIsTheSame) {
+  const Layer layer(19, at::kFloat);
+  const at::Tensor x = test::normal({4, 19, 3, 5}, 1).to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor residual = test::normal({4, 19, 3, 5}, 2).to(at::kFloat);
+  const at::Tensor with = layer.norm.forward_relu(x, false, residual);
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(near("output", layer.norm.forward_relu(x, false, residual), with, 1e-6));
 }
 
 template <class Call>
