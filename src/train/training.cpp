@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include "base/machine.hpp"
+#include "base/process/keep_memory.hpp"
 #include "checkpoint/checkpoint_config.hpp"
 #include "comm/agree.hpp"
 #include "comm/gpu.hpp"
@@ -76,6 +77,7 @@ Training::Training(const TrainOptions& options, const TrainComms& comms)
       groups(groups_of(config, spec, comms)),
       room_warning(ask_for_room(options, config, groups, *comms.control)),
       state(config, spec, compute_type(config), options.device, groups) {
+  if (options.device.is_cpu()) keep_freed_memory();
   at::set_num_threads(static_cast<int>(config.train->threads.value()));
   ops::set_fused(config.train->fused_kernels);
   facts = {print_config(config),    inputs.dataset->fingerprint(), inputs.ids.size(),       options.build, cpu_model(),
