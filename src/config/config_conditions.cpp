@@ -64,6 +64,9 @@ Condition rotary_positions() {
 Condition no_resnet() {
   return {"model.arch is no ResNet", [](const Config& c) { return family_of(c.model->arch) != Family::kResNet; }};
 }
+Condition no_convnext() {
+  return {"model.arch is no ConvNeXt", [](const Config& c) { return family_of(c.model->arch) != Family::kConvNext; }};
+}
 Condition small_stem() {
   return {"model.stem is small", [](const Config& c) { return family_of(c.model->arch) == Family::kResNet && c.model->stem == "small"; }};
 }

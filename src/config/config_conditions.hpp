@@ -10,6 +10,7 @@ Condition learned_positions();
 Condition rotary_positions();
 Condition layer_scale();
 Condition no_resnet();
+Condition no_convnext();
 Condition small_stem();
 Condition other_weights();
 Condition anchor();

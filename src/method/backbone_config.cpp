@@ -64,6 +64,8 @@ BackboneConfig of_keys(const Config& config) {
     }
     case Family::kResNet: {
       ResNetConfig resnet = resnet_config(model.arch);
+      if (model.dim) resnet.width = static_cast<int>(*model.dim / resnet.features_per_width());
+      if (model.depth) resnet.depths.fill(static_cast<int>(*model.depth / 4));
       resnet.small_image_stem = model.stem == "small";
       if (model.stem_padding) resnet.stem_padding = static_cast<int>(*model.stem_padding);
       return resnet;

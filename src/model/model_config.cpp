@@ -44,10 +44,15 @@ std::vector<Field> model_fields() {
            shapes_network(choice<model, &ModelConfig::style>(
                "model.style", "dino", vit_styles(),
                "generation of a vision transformer: positions, registers, LayerScale and feed-forward part as in that paper"))),
-      when({where::vision_transformer()},
-           shapes_network(field<model, &ModelConfig::dim>("model.dim", "auto", "width; auto: the architecture's", positive))),
-      when({where::vision_transformer()}, shapes_network(field<model, &ModelConfig::depth>(
-                                              "model.depth", "auto", "number of blocks; auto: the architecture's", positive))),
+      when({where::no_convnext()},
+           shapes_network(field<model, &ModelConfig::dim>(
+               "model.dim", "auto",
+               "width of the features. A ResNet's first stage and stem have an eighth of it, of resnet50 a 32nd; auto: the architecture's",
+               positive))),
+      when({where::no_convnext()},
+           shapes_network(field<model, &ModelConfig::depth>(
+               "model.depth", "auto", "number of blocks; of a ResNet as many in each of its four stages; auto: the architecture's",
+               positive))),
       when({where::vision_transformer()},
            other_function(field<model, &ModelConfig::heads>(
                "model.heads", "auto", "attention heads, a divisor of the width; auto: the architecture's", positive))),

@@ -12,6 +12,7 @@
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
 #include "method/teacher_config.hpp"
+#include "model/backbones/resnet.hpp"
 #include "model/model_config.hpp"
 #include "optim/init_config.hpp"
 #include "optim/optim_config.hpp"
@@ -53,6 +54,15 @@ void check_vit(const Config& c) {
 void check_convolutional(const Config& c, Family family) {
   if (family == Family::kResNet && c.model->stem != "small" && c.model->stem != "large")
     fail_usage("model.stem", "small or large for a ResNet", c.model->stem, "Change model.stem or model.arch");
+  if (family == Family::kResNet) {
+    const int64_t part = resnet_config(c.model->arch).features_per_width();
+    if (c.model->dim && *c.model->dim % part != 0)
+      fail_usage("model.dim", fmt::format("a multiple of {} for {}", part, c.model->arch), std::to_string(*c.model->dim),
+                 "Change one of them");
+    if (c.model->depth && *c.model->depth % 4 != 0)
+      fail_usage("model.depth", fmt::format("a multiple of 4 for {}, as many blocks in each stage", c.model->arch),
+                 std::to_string(*c.model->depth), "Change it, or leave it out for those of the architecture");
+  }
   if (family == Family::kConvNext && c.model->stem != "patch")
     fail_usage("model.stem", "auto or patch for a ConvNeXt", c.model->stem, "Change model.stem or model.arch");
   const int64_t least = family == Family::kResNet && c.model->stem == "small" ? 8 : 32;

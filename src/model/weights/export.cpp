@@ -255,9 +255,11 @@ json timm_config(const BackboneConfig& config, const ExportOptions& o) {
     if (convnext->norm_eps != 1e-6) arguments["norm_eps"] = convnext->norm_eps;
   } else {
     const auto& r = std::get<ResNetConfig>(config);
-    architecture = r.bottleneck ? "resnet50" : r.depths[0] == 2 ? "resnet18" : "resnet34";
-    if (r.small_image_stem)
-      fail_usage("naming timm", "a ResNet that timm can be told by arguments", "the stem for small images",
+    architecture = r.bottleneck ? "resnet50" : r.depths == resnet_config("resnet34").depths ? "resnet34" : "resnet18";
+    if (r.depths != resnet_config(architecture).depths) arguments["layers"] = r.depths;
+    if (r.small_image_stem || r.width != 64)
+      fail_usage("naming timm", "a ResNet that timm can be told by arguments",
+                 r.small_image_stem ? std::string("the stem for small images") : fmt::format("a first stage of {} channels", r.width),
                  "Export under the names official");
   }
   return {

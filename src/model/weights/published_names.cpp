@@ -195,7 +195,8 @@ std::string describe(const BackboneConfig& config) {
   if (const auto* convnext = std::get_if<ConvNextConfig>(&config))
     return fmt::format("ConvNeXt, widths {}, blocks {}", fmt::join(convnext->dims, " "), fmt::join(convnext->depths, " "));
   const auto& resnet = std::get<ResNetConfig>(config);
-  return fmt::format("ResNet, blocks {}, {}{}", fmt::join(resnet.depths, " "), resnet.bottleneck ? "bottlenecks" : "two 3x3 each",
+  return fmt::format("ResNet, blocks {}, {}, {} features{}", fmt::join(resnet.depths, " "),
+                     resnet.bottleneck ? "bottlenecks" : "two 3x3 each", resnet.feature_dim(),
                      resnet.small_image_stem ? ", stem for small images" : "");
 }
 

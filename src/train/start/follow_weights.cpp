@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "config/architectures.hpp"
 #include "config/config_fields.hpp"
@@ -117,10 +118,12 @@ ModelConfig keys_of(const Recognized& found, const Config& config, const fs::pat
     if (const auto* c = std::get_if<ConvNextConfig>(&found.config); c && family_of(arch) == Family::kConvNext)
       if (const ConvNextConfig known = convnext_config(arch); known.depths == c->depths && known.dims == c->dims) same.push_back(arch);
     if (const auto* c = std::get_if<ResNetConfig>(&found.config); c && family_of(arch) == Family::kResNet)
-      if (const ResNetConfig known = resnet_config(arch);
-          known.depths == c->depths && known.bottleneck == c->bottleneck && known.width == c->width)
+      if (const ResNetConfig known = resnet_config(arch); known.depths == c->depths && known.bottleneck == c->bottleneck)
         same.push_back(arch);
   }
+  const auto* resnet = std::get_if<ResNetConfig>(&found.config);
+  const bool even = resnet && std::set(resnet->depths.begin(), resnet->depths.end()).size() == 1;
+  if (same.empty() && even) same.push_back(resnet->bottleneck ? "resnet50" : "resnet18");  // and model.depth
   if (same.empty()) no_keys(path, found.config);
   // what only vision transformers have is as if nobody had said it
   for (const char* key : kNetworkKeys) {
@@ -134,7 +137,10 @@ ModelConfig keys_of(const Recognized& found, const Config& config, const fs::pat
   model.std = config.model->std;
   model.arch = same.front();
   if (const auto* convnext = std::get_if<ConvNextConfig>(&found.config)) model.norm_eps = convnext->norm_eps;
-  if (const auto* resnet = std::get_if<ResNetConfig>(&found.config)) {
+  if (resnet) {
+    const ResNetConfig known = resnet_config(model.arch);
+    if (known.width != resnet->width) model.dim = resnet->feature_dim();
+    if (known.depths != resnet->depths) model.depth = 4 * resnet->depths[0];
     model.stem = resnet->small_image_stem ? "small" : "large";
     if (resnet->small_image_stem) model.stem_padding = resnet->stem_padding;
   }

@@ -103,8 +103,10 @@ TEST(UnreadKeys, AreRefusedByName) {
 TEST(UnreadKeys, OfANetwork) {
   const auto resnet = [](const std::string& text) { return start(from_text("[model]\narch = resnet18\n" + text)); };
   EXPECT_EQ(resnet(""), "accepted");
-  for (const char* key : {"dim = 64", "depth = 3", "heads = 2", "mlp_ratio = 2", "registers = 4", "recompute = block", "style = dinov2",
-                          "patch_size = 8", "fit = crop", "image_size = 64", "drop_path = 0.3", "rope_shift = 0.1"})
+  for (const char* key : {"dim = 64", "dim = 64\ndepth = 4"}) EXPECT_EQ(resnet(fmt::format("{}\n", key)), "accepted");
+  EXPECT_THAT(start(from_text("[model]\narch = convnext_tiny\ndim = 64\n")), HasSubstr("model.arch is no ConvNeXt"));
+  for (const char* key : {"heads = 2", "mlp_ratio = 2", "registers = 4", "recompute = block", "style = dinov2", "patch_size = 8",
+                          "fit = crop", "image_size = 64", "drop_path = 0.3", "rope_shift = 0.1"})
     EXPECT_THAT(resnet(fmt::format("{}\n", key)),
                 HasSubstr(fmt::format("model.{}: expected no value", std::string(key).substr(0, std::string(key).find(' ')))));
 }

@@ -131,10 +131,17 @@ TEST(WeightsToBeginWith, MayBeOfAnyPublishedKind) {
   radio.final_norm = false;
   EXPECT_THAT(begin(recipe("dinov2_64px.cfg", write_weights(folder / "radio", radio, Naming::kTimm))),
               AllOf(HasSubstr("refused"), HasSubstr("no final norm"), HasSubstr("It can be evaluated")));
-  ResNetConfig resnet = resnet_config("resnet18");  // its own width: a key has no other
+  ResNetConfig resnet = resnet_config("resnet18");
   resnet.small_image_stem = true;
+  resnet.width = 8;
   EXPECT_THAT(begin(recipe("byol_64px.cfg", write_weights(folder / "resnet", resnet, Naming::kOfficial))),
-              AllOf(HasSubstr("stem for small images"), testing::Not(HasSubstr("refused"))));
+              AllOf(HasSubstr("stem for small images"), HasSubstr("model.dim = 64"), testing::Not(HasSubstr("refused"))));
+  resnet.depths.fill(1);
+  EXPECT_THAT(begin(recipe("byol_64px.cfg", write_weights(folder / "resnet10", resnet, Naming::kOfficial))),
+              AllOf(HasSubstr("model.depth = 4"), testing::Not(HasSubstr("refused"))));
+  resnet.depths = {1, 2, 1, 1};
+  EXPECT_THAT(begin(recipe("byol_64px.cfg", write_weights(folder / "uneven", resnet, Naming::kOfficial))),
+              AllOf(HasSubstr("refused"), HasSubstr("blocks 1 2 1 1"), HasSubstr("It can be evaluated")));
 }
 
 TEST(WeightsToBeginWith, LeaveKeysAloneThatTheRunDoesNotRead) {

@@ -368,7 +368,9 @@ TEST_F(TrainTest, KeysOfAnotherKindOfNetworkAreRefused) {
     }
     return "nothing";
   };
-  EXPECT_THAT(refusal("[model]\narch = resnet50\ndim = 64\n"), HasSubstr("model.dim"));
+  EXPECT_THAT(refusal("[model]\narch = resnet50\nheads = 4\n"), HasSubstr("model.heads"));
+  EXPECT_THAT(refusal("[model]\narch = resnet50\ndim = 40\n"), HasSubstr("model.dim: expected a multiple of 32 for resnet50, found 40"));
+  EXPECT_THAT(refusal("[model]\narch = resnet18\ndepth = 6\n"), HasSubstr("model.depth: expected a multiple of 4"));
   EXPECT_THAT(refusal("[model]\narch = resnet50\nstem = conv\n"), HasSubstr("small or large"));
   EXPECT_THAT(refusal("[model]\narch = convnext_tiny\n[views]\nlocal_size = 16\n"), HasSubstr("at least 32 pixels"));
   EXPECT_THAT(refusal("[model]\narch = vit_tiny\nstem = small\n"), HasSubstr("patch or conv"));
