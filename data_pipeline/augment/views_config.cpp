@@ -29,10 +29,14 @@ std::vector<Field> views_fields() {
                                                                                "largest area of a local crop, share of the image", share)),
       shapes_network(field<views, &ViewsConfig::sizes>(
           "views.sizes", "",
-          "several resolutions, GLOBALxLOCALxGRAM:SHARE with commas between, such as 512x112x768:0.3, 768x112x1152:0.7: each step draws "
-          "one "
-          "by the shares, the same on all ranks; views.global_size, views.local_size and gram.size become the first's. Empty: those three "
-          "alone")),
+          "several resolutions, GLOBALxLOCALxGRAM:SHARE with commas between, such as 512x112x768:0.3, 768x112x1152:0.7: each step has "
+          "one (views.sizes_by), the same on all ranks. Empty: views.global_size, views.local_size and gram.size alone")),
+      when(
+          {where::several_resolutions()},
+          choice<views, &ViewsConfig::sizes_by>(
+              "views.sizes_by", "draw", {"draw", "time"},
+              "draw: each step draws one of views.sizes by the shares; the first is what views.global_size, views.local_size and gram.size "
+              "are elsewhere. time: one after the other, each for its share of train.length; the last is what they are elsewhere")),
       field<views, &ViewsConfig::flip>("views.flip", "0.5", "share of the crops that are mirrored (DINOv3's 7B: 0)", share),
       field<views, &ViewsConfig::blur>("views.blur", "yes", "Gaussian blur (turn off for images of few pixels)"),
   };

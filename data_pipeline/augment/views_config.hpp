@@ -13,6 +13,7 @@ struct ViewsConfig {
   std::string profile;
   int64_t global_size = 0, local_size = 0;
   std::vector<ViewSizes> sizes;
+  std::string sizes_by;
   double flip = 0;
   Auto<int64_t> local_count;
   Auto<double> global_scale_min, global_scale_max, local_scale_min, local_scale_max;

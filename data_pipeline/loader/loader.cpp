@@ -61,14 +61,15 @@ void check(const Dataset* dataset, const std::vector<uint64_t>& ids, const std::
 
 }  // namespace
 
-size_t drawn_plan(std::span<const ViewPlan> plans, uint64_t seed, uint64_t position) {
+size_t plan_at(std::span<const ViewPlan> plans, const LoaderConfig& config, uint64_t position) {
   if (plans.size() == 1) return 0;
   double sum = 0, edge = 0;
   for (const ViewPlan& plan : plans) sum += plan.share;
-  const double draw = CounterRng(seed, position, 0, Purpose::kSizes).uniform() * sum;
+  const double place = config.in_turn_until > 0 ? static_cast<double>(position) / static_cast<double>(config.in_turn_until)
+                                                : CounterRng(config.seed, position, 0, Purpose::kSizes).uniform();
   for (size_t i = 0; i + 1 < plans.size(); ++i) {
     edge += plans[i].share;
-    if (draw < edge) return i;
+    if (place * sum < edge) return i;
   }
   return plans.size() - 1;
 }
@@ -118,7 +119,7 @@ void Loader::Impl::prepare(uint64_t batch) {
   Slab& s = slab(batch);
   const uint64_t begin = first_position + batch * static_cast<uint64_t>(config.global_batch);
   s.batch.first_position = begin + static_cast<uint64_t>(config.rank) * static_cast<uint64_t>(local);
-  s.lay_out(plans[drawn_plan(plans, config.seed, begin)]);
+  s.lay_out(plans[plan_at(plans, config, begin)]);
   s.error = nullptr;
   s.missing.store(local, std::memory_order_relaxed);
 }

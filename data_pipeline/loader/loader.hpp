@@ -49,6 +49,7 @@ struct LoaderConfig {
   double max_bad_fraction =
       0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
   double balance = 0;          ///< BalancedSampler's, of the first column of labels; 0: each image once an epoch
+  uint64_t in_turn_until = 0;  ///< of several plans: see plan_at(); 0: drawn
   bool cache_decoded = false;  ///< keep decoded images in memory (small data sets)
   bool bytes = false;          ///< give crops as bytes: a quarter of the memory, and whoever takes them normalises them (by the plan)
   /// Memory of the ring, for who copies from page-locked memory; alignment of 64 bytes. Absent: the system's.
@@ -72,16 +73,17 @@ struct LoaderStats {
 /// Memory that one rank's batch of this plan takes (the ring holds `ring` of them), of float32 or of bytes.
 uint64_t batch_bytes(const ViewPlan& plan, int local_batch, bool bytes);
 
-/// Which plan the batch that begins at global position `position` (over all ranks) has: drawn by the plans' shares, each batch by itself,
-/// as a function of these arguments, so that all ranks and a resumed run draw the same. 0 where there is one plan.
-size_t drawn_plan(std::span<const ViewPlan> plans, uint64_t seed, uint64_t position);
+/// Which plan the batch that begins at global position `position` (over all ranks) has, as a function of these arguments, so that all
+/// ranks and a resumed run take the same: drawn by the plans' shares, each batch by itself, or with config.in_turn_until one plan after the
+/// other, each for its share of that length, and the last behind it. 0 where there is one plan.
+size_t plan_at(std::span<const ViewPlan> plans, const LoaderConfig& config, uint64_t position);
 
 /// Prefetching multi-crop loader. Contents of batch t depend on (dataset, ids, plans, seed, t) alone: not on threads, ranks or restarts.
 class Loader {
  public:
   /// UsageError: no ids, batch larger than the ids, ranks that do not divide the batch, workers or ring out of range, an impossible view.
   Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, ViewPlan plan, LoaderConfig config);
-  /// Of several plans each batch has one (drawn_plan); the ring takes `ring` times the largest.
+  /// Of several plans each batch has one (plan_at); the ring takes `ring` times the largest.
   Loader(std::shared_ptr<const Dataset> dataset, std::vector<uint64_t> ids, std::vector<ViewPlan> plans, LoaderConfig config);
   ~Loader();  ///< joins the workers within a second
   /// Begins at the batch whose first global position (over all ranks) is `position`. May be called again to begin elsewhere.

@@ -96,6 +96,9 @@ Condition local_crops() {
 Condition one_resolution() {
   return {"views.sizes is empty", [](const Config& c) { return c.views->sizes.empty(); }};
 }
+Condition several_resolutions() {
+  return {"views.sizes is set", [](const Config& c) { return !c.views->sizes.empty(); }};
+}
 Condition masks() {
   return {"mask.scheme is not none", [](const Config& c) { return c.mask->scheme != "none"; }};
 }

@@ -21,6 +21,7 @@ Condition recomputed();
 // crops, masks and heads
 Condition local_crops();
 Condition one_resolution();
+Condition several_resolutions();
 Condition masks();
 Condition masks_in_strata();
 Condition weight_norm();

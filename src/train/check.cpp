@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 #include "base/machine.hpp"
 #include "comm/gpu.hpp"
 #include "config/train_keys.hpp"
@@ -13,12 +15,18 @@
 namespace dinoxx {
 namespace {
 
-// Seconds of a step with the crops of this plan.
-double seconds_of_step(Training& training, size_t plan, Loader& loader, GradientSync& sync) {
+// Where a batch of this plan begins; nothing for one whose turn is shorter than a batch.
+std::optional<uint64_t> first_position(const Training& training, size_t plan) {
   const std::vector<ViewPlan> plans = training.spec.plans();
-  uint64_t position = 0;
-  while (drawn_plan(plans, static_cast<uint64_t>(train_seed(training.config)), position) != plan)
-    position += static_cast<uint64_t>(train_batch_size(training.config));
+  const LoaderConfig loading = training.loading();
+  for (uint64_t position = 0; loading.in_turn_until == 0 || position < loading.in_turn_until;
+       position += static_cast<uint64_t>(loading.global_batch))
+    if (plan_at(plans, loading, position) == plan) return position;
+  return std::nullopt;
+}
+
+// Seconds of a step of this position's plan.
+double seconds_of_step(Training& training, uint64_t position, Loader& loader, GradientSync& sync) {
   double second = 0;
   for (int i = 0; i < 2; ++i) {  // the first step also allocates: the second tells the time
     loader.start(position);
@@ -46,7 +54,9 @@ ExitCode check_steps(Training& training, Loader& loader, GradientSync& sync, Run
   const std::vector<ViewPlan> plans = training.spec.plans();
   double seconds = 0, shares = 0;  // of a step, the mean over all resolutions
   for (size_t plan = 0; plan < plans.size(); ++plan) {
-    seconds += plans[plan].share * seconds_of_step(training, plan, loader, sync);
+    const std::optional<uint64_t> position = first_position(training, plan);
+    if (!position) continue;
+    seconds += plans[plan].share * seconds_of_step(training, *position, loader, sync);
     shares += plans[plan].share;
   }
   seconds /= shares;

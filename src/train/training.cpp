@@ -10,6 +10,7 @@
 #include "comm/gpu.hpp"
 #include "config/config_fields.hpp"
 #include "config/train_keys.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
 #include "formats/weight_content.hpp"
@@ -162,6 +163,9 @@ LoaderConfig Training::loading() const {
   loading.workers = static_cast<int>(config.data->workers.value());
   loading.ring = static_cast<int>(config.data->ring);
   loading.balance = config.data->balance;
+  if (config.views->sizes_by == "time")
+    loading.in_turn_until =
+        static_cast<uint64_t>(loading.global_batch * train_length(config).steps(inputs.ids.size(), loading.global_batch));
   loading.max_bad_fraction = config.data->max_bad_fraction;
   loading.cache_decoded = config.data->cache_decoded;
   if (state.student_flat.compute.is_cuda()) {

@@ -100,10 +100,10 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   Config& c = r.config;
   const Family family = family_of(c.model->arch);
   if (!c.views->sizes.empty()) {
-    const ViewSizes& first = c.views->sizes.front();
-    c.views->global_size = first.global;
-    if (first.local > 0) c.views->local_size = first.local;  // 0: there are no local crops
-    c.gram->size = first.gram;
+    const ViewSizes& main = c.views->sizes_by == "time" ? c.views->sizes.back() : c.views->sizes.front();
+    c.views->global_size = main.global;
+    if (main.local > 0) c.views->local_size = main.local;  // 0: there are no local crops
+    c.gram->size = main.gram;
   }
   const std::string from_arch = "as " + c.model->arch, from_images = fmt::format("for {} images", images);
   if (family == Family::kVit) {

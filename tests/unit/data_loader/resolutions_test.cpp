@@ -75,7 +75,7 @@ TEST(LoaderResolutions, EachBatchIsThatOfItsPlanAlone) {
   for (const ViewPlan& plan : plans) alone.push_back(load(dataset, {plan}, 1, 2, 0, 12));
   std::vector<int> batches(plans.size());
   for (size_t t = 0; t < mixed.size(); ++t) {
-    const size_t drawn = drawn_plan(plans, 7, t * kBatch);
+    const size_t drawn = plan_at(plans, {.seed = 7}, t * kBatch);
     ++batches[drawn];
     EXPECT_TRUE(mixed[t] == alone[drawn][t]) << "batch " << t << ", plan " << drawn;
   }
@@ -114,8 +114,8 @@ TEST(LoaderResolutions, PlansHaveTheirShares) {
   int repeats = 0;
   size_t last = plans.size();
   for (uint64_t t = 0; t < kDraws; ++t) {
-    const size_t plan = drawn_plan(plans, 11, t * 2048);
-    ASSERT_EQ(plan, drawn_plan(plans, 11, t * 2048));
+    const size_t plan = plan_at(plans, {.seed = 11}, t * 2048);
+    ASSERT_EQ(plan, plan_at(plans, {.seed = 11}, t * 2048));
     ++counts.at(plan);
     repeats += plan == last ? 1 : 0;
     last = plan;
@@ -132,8 +132,23 @@ TEST(LoaderResolutions, PlansHaveTheirShares) {
   const double variance = kDraws * (squares - squares * squares + 2 * (cubes - squares * squares));
   EXPECT_LT(std::abs(repeats - kDraws * squares) / std::sqrt(variance), 4.9);
   int differ = 0;
-  for (uint64_t t = 0; t < 100; ++t) differ += drawn_plan(plans, 11, t * 2048) != drawn_plan(plans, 12, t * 2048) ? 1 : 0;
+  for (uint64_t t = 0; t < 100; ++t) differ += plan_at(plans, {.seed = 11}, t * 2048) != plan_at(plans, {.seed = 12}, t * 2048) ? 1 : 0;
   EXPECT_GT(differ, 40) << "another seed, other draws";
+}
+
+TEST(LoaderResolutions, InTurnEachPlanHasItsShareOfTheRun) {
+  std::vector<ViewPlan> plans = three_plans();
+  plans[0].share = 3, plans[1].share = 1, plans[2].share = 4;
+  const LoaderConfig config{.seed = 7, .global_batch = kBatch, .in_turn_until = 8 * kBatch};
+  std::vector<size_t> order;
+  for (uint64_t t = 0; t < 10; ++t) order.push_back(plan_at(plans, config, t * kBatch));
+  EXPECT_EQ(order, (std::vector<size_t>{0, 0, 0, 1, 2, 2, 2, 2, 2, 2}));  // the last behind the end, too
+  const auto dataset = make_dataset(kImages);
+  Loader loader(dataset, dataset->ids(Split::kTrain), plans, config);
+  for (const uint64_t t : {0u, 3u, 4u, 2u}) {  // a run that goes on elsewhere
+    loader.start(t * kBatch);
+    EXPECT_EQ(loader.next().groups[0].size, plans[order[t]].views[0].size) << t;
+  }
 }
 
 TEST(LoaderResolutions, RefusesPlansThatCannotBe) {

@@ -159,6 +159,8 @@ TEST(UnreadKeys, OneResolutionOrSeveral) {
   EXPECT_EQ(start(from_text(sizes)), "accepted");
   EXPECT_THAT(start(from_text(sizes + "global_size = 240\n")), HasSubstr("views.global_size: expected no value"));
   EXPECT_THAT(start(from_text(sizes + "local_size = 48\n")), HasSubstr("views.local_size: expected no value"));
+  EXPECT_EQ(start(from_text(sizes + "sizes_by = time\n")), "accepted");
+  EXPECT_THAT(start(from_text("[views]\nsizes_by = time\n")), HasSubstr("views.sizes_by: expected no value"));
   EXPECT_THAT(start(from_text("[views]\nsizes = 224x96x0:1, 224x96x256:1\n")), HasSubstr("views.sizes, 224x96x256:1 (gram.size)"));
 }
 
@@ -347,8 +349,8 @@ std::vector<std::string> candidates(const Field& field) {
 
 // What reads these is the loop, the loader or who loads weights; not what a method is built of (model.activation: refusals_test.cpp).
 bool is_of_the_loop(const std::string& key) {
-  static const std::set<std::string> loaded{"model.init_from", "teacher.distill",  "teacher.facts", "views.profile",
-                                            "init.alarm",      "model.activation", "model.arch",    "head.shard_prototypes"};
+  static const std::set<std::string> loaded{"model.init_from",  "teacher.distill", "teacher.facts",         "views.profile", "init.alarm",
+                                            "model.activation", "model.arch",      "head.shard_prototypes", "views.sizes_by"};
   for (const char* section : {"train.", "parallel.", "data.", "checkpoint.", "eval."})
     if (key.starts_with(section) && key != "train.batch_size" && key != "train.length") return true;
   return loaded.contains(key);

@@ -68,6 +68,14 @@ TEST(Resolutions, TheFirstIsWhatOtherKeysAreMadeFor) {
   EXPECT_EQ(config.model->image_size, 24);
 }
 
+TEST(Resolutions, OneAfterTheOtherTheLastIsWhatOtherKeysAreMadeFor) {
+  const Config config = tiny_config(kDinov3 + "size = 48\n" + sizes("24x12x32:1, 16x8x24:9") + "sizes_by = time\n");
+  EXPECT_EQ(config.views->global_size, 16);
+  EXPECT_EQ(config.views->local_size, 8);
+  EXPECT_EQ(config.gram->size, 24);
+  EXPECT_EQ(config.model->image_size, 16);
+}
+
 TEST(Resolutions, ArePrintedAsTheyAreRead) {
   const Config config = tiny_config(kDinov3 + sizes("16x8x24:0.3,24x12x0:3"));
   EXPECT_THAT(print_config(config), HasSubstr("\nsizes = 16x8x24:0.3, 24x12x0:3 "));
