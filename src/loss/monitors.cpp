@@ -58,11 +58,27 @@ PrototypeUsage prototype_usage(const Scores& logits, const at::Tensor& centre, d
   return usage;
 }
 
+namespace {
+constexpr double kConstantDeviation = 0.01, kOneLine = 1.05;
+}
+
+void FirstSpread::look(const CollapseSigns& signs) {
+  over_ = over_ || (signs.deviation >= kConstantDeviation && signs.effective_rank >= kOneLine);
+  if (std::isnan(signs.deviation)) return;
+  deviations_.push_back(signs.deviation);
+  if (deviations_.size() > kLooks + 1) deviations_.pop_front();
+}
+
+bool FirstSpread::goes_on() const {
+  if (over_ || deviations_.empty()) return false;
+  return deviations_.size() == 1 || deviations_.back() > 1.1 * deviations_.front();
+}
+
 std::optional<std::string> collapse_alarm(const CollapseSigns& signs) {
   std::vector<std::string> reasons;  // comparisons with NaN are false: what was not measured raises no alarm
-  if (signs.deviation < 0.01)
+  if (signs.deviation < kConstantDeviation)
     reasons.push_back(fmt::format("features hardly differ between images (deviation {:.4f}, alarm below 0.01)", signs.deviation));
-  if (signs.effective_rank < 1.05)
+  if (signs.effective_rank < kOneLine)
     reasons.push_back(fmt::format("features lie on one line (effective rank {:.3f}, alarm below 1.05)", signs.effective_rank));
   if (signs.prototypes >= 8 && signs.perplexity < 1.5)
     reasons.push_back(fmt::format("one prototype takes nearly all images (perplexity {:.3f} of {}, alarm below 1.5)", signs.perplexity,

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <deque>
 #include <limits>
 #include <optional>
 #include <string>
@@ -45,8 +46,24 @@ struct CollapseSigns {
 ///   constant features:  deviation < 0.01, or effective rank < 1.05;
 ///   one prototype:      perplexity < 1.5 with at least 8 prototypes;
 ///   uniform output:     teacher entropy > 0.999 log K and KL < 0.001 nats.
-/// Untrained networks can look like this: judge after the warm-up. A run far from collapse has deviation > 0.3 and an effective rank in the
-/// tens.
+/// Untrained networks can look like this: judge after the warm-up, and not while FirstSpread goes on. A run far from collapse has deviation
+/// > 0.3 and an effective rank in the tens.
 std::optional<std::string> collapse_alarm(const CollapseSigns& signs);
+
+/// Tells features that do not differ between images yet from those that do so no more. With a LayerScale that begins at 1e-5 (DINOv2,
+/// DINOv3) CLS hardly sees the image at first, and what it sees grows by orders of magnitude over some hundred steps.
+class FirstSpread {
+ public:
+  /// In the order of the looks; NaN, not measured, is passed over.
+  void look(const CollapseSigns& signs);
+  /// Features have never told images apart by collapse_alarm's rule, and their deviation grows: by a tenth in the last kLooks looks, while
+  /// there are not so many from look to look over all. Then no sign is one of a collapse.
+  bool goes_on() const;
+  static constexpr size_t kLooks = 10;
+
+ private:
+  bool over_ = false;
+  std::deque<double> deviations_;
+};
 
 }  // namespace dinoxx

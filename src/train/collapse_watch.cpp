@@ -2,11 +2,9 @@
 
 #include "comm/agree.hpp"
 
-#include "loss/monitors.hpp"
-
 namespace dinoxx {
 
-void CollapseWatch::look(int64_t step, const std::vector<std::pair<std::string, double>>& terms) {
+void CollapseWatch::look(int64_t step, const std::vector<std::pair<std::string, double>>& terms, bool warms_up) {
   CollapseSigns signs;
   for (const auto& [name, value] : terms) {
     if (name == "teacher_entropy") signs.teacher_entropy = value;
@@ -16,7 +14,17 @@ void CollapseWatch::look(int64_t step, const std::vector<std::pair<std::string, 
     if (name == "effective_rank") signs.effective_rank = value;
   }
   signs.prototypes = prototypes_;
-  const std::optional<std::string> alarm = collapse_alarm(signs);
+  first_spread_.look(signs);
+  if (warms_up) return;
+  std::optional<std::string> alarm = collapse_alarm(signs);
+  if (alarm && first_spread_.goes_on()) {
+    if (!excused_)
+      log_.say(
+          fmt::format("step {}: features hardly differ between images yet (deviation {:.2g}), and differ more with each step: no alarm",
+                      step, signs.deviation));
+    excused_ = true;
+    alarm.reset();
+  }
   if (alarm && !collapsed_) {
     log_.write({{"event", "collapse"}, {"step", step}, {"signs", *alarm}});
     log_.say(fmt::format("step {}: {}", step, *alarm));

@@ -111,7 +111,7 @@ ExitCode train(const TrainOptions& options, const TrainComms& comms) {
     skipped.account(metrics, state.step, batch.sample_ids);
     if (metrics.finite && calendar.logs_after(state.step)) {
       recorder.record(metrics, values, batch);
-      if (!calendar.warms_up(state.step)) collapse.look(state.step, metrics.terms);
+      collapse.look(state.step, metrics.terms, calendar.warms_up(state.step));
       recorder.show();
     }
 

@@ -89,5 +89,28 @@ TEST(CollapseAlarm, EachRuleOnItsOwn) {
               testing::AllOf(HasSubstr("hardly"), HasSubstr("one prototype")));
 }
 
+// What DINOv2's network shows from its LayerScale of 1e-5 on, and what others show.
+TEST(FirstSpread, GoesOnWhileDeviationsGrowThatHaveNeverBeenLarge) {
+  const auto after = [](const std::vector<double>& deviations, double rank = 1.01) {
+    FirstSpread spread;
+    for (const double deviation : deviations) spread.look({.deviation = deviation, .effective_rank = rank});
+    return spread.goes_on();
+  };
+  constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_FALSE(after({})) << "nothing measured";
+  EXPECT_TRUE(after({1e-7}));
+  EXPECT_TRUE(after({7e-7, 2e-6, kNotMeasured, 2e-5, 6e-5}));
+  EXPECT_FALSE(after({7e-7, 7e-7}));
+  EXPECT_FALSE(after({2e-5, 7e-7}));
+  std::vector<double> slow;  // a twentieth in ten looks, though more since the beginning
+  for (int i = 0; i < 60; ++i) slow.push_back(1e-6 * std::pow(1.005, i));
+  EXPECT_FALSE(after(slow));
+  std::vector<double> dips{1e-6, 2e-6, 1.5e-6};  // from look to look it may fall
+  EXPECT_TRUE(after(dips));
+  // features that were apart once: from there on every sign counts
+  EXPECT_FALSE(after({0.5, 1e-3, 2e-3, 4e-3}, 9));
+  EXPECT_TRUE(after({0.5, 0.6}, 1.01)) << "on one line, they have not told images apart";
+}
+
 }  // namespace
 }  // namespace dinoxx
