@@ -12,6 +12,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/rng.hpp"
 #include "data_folder_writer.hpp"
@@ -111,7 +112,7 @@ PackReport already_packed(const PackOptions& options, const Manifest& manifest) 
 std::map<std::string, BadInput> read_bad(const fs::path& list) {
   std::map<std::string, BadInput> bad;
   if (!fs::exists(list)) return bad;
-  const detail::CsvTable table = detail::parse_csv(read_text(list), list.string());
+  const CsvTable table = parse_csv(read_text(list), list.string());
   for (size_t r = 1; r < table.rows.size(); ++r) {
     const std::vector<std::string>& row = table.rows[r];
     if (row.size() > 1) bad[row[0]] = {row[0], row[1], row.size() > 2 ? row[2] : "bad"};  // older lists have no kinds

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/csv.hpp"
 #include "base/files.hpp"
 #include "base/json_text.hpp"
 #include "base/text/plain_name.hpp"

@@ -61,14 +61,6 @@ PackPlan plan_list(const std::filesystem::path& csv);
 
 PackPlan plan_toy(const ToyOptions& options);
 
-/// Rows of an RFC 4180 text (quotes, doubled quotes, line breaks inside quotes, CRLF, byte order mark). Empty lines are left out; line[i]
-/// is the line where row i begins. UsageError for an open quote or text after a closing one.
-struct CsvTable {
-  std::vector<std::vector<std::string>> rows;
-  std::vector<size_t> line;
-};
-CsvTable parse_csv(const std::string& text, const std::string& path);
-
 /// Empties the fields by which tables say that there is no label: NaN, <NA>, #N/A, and -1 beside numbers from 0 on (alone with 1
 /// it is one of two classes). `notes` says so.
 void clear_missing_labels(const std::string& column, std::vector<std::string>& values, std::vector<std::string>& notes);

@@ -5,6 +5,8 @@
 #include <map>
 #include <sstream>
 
+#include "base/csv.hpp"
+#include "dinoxx/base/error.hpp"
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 
@@ -123,29 +125,6 @@ Html matrix(const std::vector<Confused>& all, const json& classes) {
   return element("div", table.html(), "class=\"heat\"");
 }
 
-// Fields of a CSV line that may be quoted; moves `at` behind the line.
-std::vector<std::string> csv_line(const std::string& text, size_t& at) {
-  std::vector<std::string> fields{""};
-  bool quoted = false;
-  for (; at < text.size(); ++at) {
-    const char c = text[at];
-    if (quoted && c == '"' && at + 1 < text.size() && text[at + 1] == '"') {
-      fields.back() += '"';
-      ++at;
-    } else if (c == '"') {
-      quoted = !quoted;
-    } else if (c == ',' && !quoted) {
-      fields.emplace_back();
-    } else if (c == '\n' && !quoted) {
-      ++at;
-      break;
-    } else {
-      fields.back() += c;
-    }
-  }
-  return fields;
-}
-
 }  // namespace
 
 Html classes_section(const Results& results) {
@@ -185,16 +164,21 @@ Html confusion_section(const Results& results) {
 
 Html misses_section(const Results& results, const Thumbnails& pictures, const std::string& predictions) {
   if (!results.chosen() || !pictures.available() || predictions.empty()) return {};
-  size_t place = 0;
-  const std::vector<std::string> heading = csv_line(predictions, place);
+  CsvTable table;
+  try {
+    table = parse_csv(predictions, "predictions");
+  } catch (const Error&) {  // a file that was cut off: the page does without it
+  }
+  if (table.rows.empty()) return {};
+  const std::vector<std::string>& heading = table.rows.front();
   const auto column = [&](const std::string& name) {
     return static_cast<size_t>(std::find(heading.begin(), heading.end(), name) - heading.begin());
   };
   const size_t key = column("key"), label = column("label"), answer = column(results.chosen()->embedder + ":" + results.chosen()->method);
   if (std::max({key, label, answer}) >= heading.size()) return {};
   std::map<std::pair<std::string, std::string>, std::vector<std::string>> misses;
-  while (place < predictions.size()) {
-    const std::vector<std::string> fields = csv_line(predictions, place);
+  for (const std::vector<std::string>& fields : table.rows) {
+    if (&fields == &heading) continue;
     if (fields.size() == heading.size() && fields[label] != fields[answer]) misses[{fields[label], fields[answer]}].push_back(fields[key]);
   }
   std::vector<std::pair<std::pair<std::string, std::string>, std::vector<std::string>>> order(misses.begin(), misses.end());

@@ -327,11 +327,11 @@ TEST(Pack, ReportsProgressAndDuplicates) {
 
 TEST(Csv, FieldsSurvive) {
   for (const std::string text : {"plain", "a,b", "say \"hi\"", "two\nlines", ""}) {
-    const detail::CsvTable table = detail::parse_csv("x," + csv_field(text) + "\n", "t");
+    const CsvTable table = parse_csv("x," + csv_field(text) + "\n", "t");
     ASSERT_EQ(table.rows.size(), 1u) << text;
     EXPECT_EQ(table.rows[0][1], text);
   }
-  const detail::CsvTable table = detail::parse_csv("a,\"1\n2\"\nb,c", "t");
+  const CsvTable table = parse_csv("a,\"1\n2\"\nb,c", "t");
   ASSERT_EQ(table.rows.size(), 2u);
   EXPECT_EQ(table.line[1], 3u);
   EXPECT_EQ(table.rows[1][1], "c");
