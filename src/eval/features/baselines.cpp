@@ -1,5 +1,6 @@
 #include "baselines.hpp"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "model/weights/backbone_json.hpp"
@@ -36,10 +37,13 @@ ModelAndBaselines load_model_and_baselines(const ModelRequest& request, const st
 }
 
 json describe_checkpoint(const LoadedModel& model) {
+  int64_t parameters = 0;
+  for (const NamedTensor& parameter : model.network->parameters()) parameters += parameter.tensor.numel();
   return {{"file", model.file.string()},
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
           {"step", model.step ? json(*model.step) : json(nullptr)},
           {"model", to_json(model.network->config())},
+          {"parameters", parameters},
           {"input", describe(model.normalization.value())},
           {"facts", describe(model.facts)},
           {"notes", model.notes}};

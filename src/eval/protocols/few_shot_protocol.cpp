@@ -77,6 +77,7 @@ json over_draws(const std::vector<double>& values) {
   }
   const MeanInterval interval = t_interval(defined);
   result = {{"mean", interval.mean},
+            {"values", values},  // of each draw: the draws are the same for all features, so that differences can be taken draw by draw
             {"deviation", interval.deviation},
             {"min", *std::min_element(defined.begin(), defined.end())},
             {"max", *std::max_element(defined.begin(), defined.end())}};

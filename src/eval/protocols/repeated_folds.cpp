@@ -64,6 +64,7 @@ json over_folds(const std::vector<Counts>& repeats, const std::vector<Counts>& f
   for (const Counts& fold : folds)
     if (fold.tested() >= 2) values.push_back((fold.*score)());
   result["mean"] = mean;
+  result["values"] = values;  // fold by fold: the folds are the same for all features
   if (values.size() < 2) {
     put(result, "interval95", Stat::undefined("fewer than two folds test two classes: they say nothing about the spread"));
     return result;

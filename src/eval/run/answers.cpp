@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/csv.hpp"
+#include "eval/classify/units.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "method_scores.hpp"
@@ -16,13 +17,19 @@ using nlohmann::json;
 
 std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
                             const ProtocolAnswers& answers) {
-  std::string text = "id,key,label";
+  const bool grouped =
+      std::any_of(data.queries.begin(), data.queries.end(), [&](uint64_t id) { return group_of(dataset, id).has_value(); });
+  std::string text = grouped ? "id,key,label,group" : "id,key,label";
   for (size_t e = 0; e < embedders.size(); ++e)
     for (const Prediction& prediction : answers.predictions[e]) text += "," + embedders[e].name + ":" + prediction.method;
   text += "\n";
   for (size_t q = 0; q < data.queries.size(); ++q) {
     text += fmt::format("{},{},{}", data.queries[q], csv_field(dataset.key(data.queries[q])),
                         csv_field(class_name(dataset, data.query_labels[q])));
+    if (grouped) {
+      const auto group = group_of(dataset, data.queries[q]);
+      text += group ? fmt::format(",{}", *group) : ",";
+    }
     for (const auto& of_embedder : answers.predictions)
       for (const Prediction& prediction : of_embedder) text += "," + csv_field(class_name(dataset, prediction.classes[q]));
     text += "\n";

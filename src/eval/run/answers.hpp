@@ -16,7 +16,8 @@ struct ProtocolAnswers {
   std::vector<std::vector<ResampledFigure>> figures = {};
 };
 
-/// id, key, label and one column for each embedder and method; one line for each query.
+/// id, key, label, group (where any query has one: its number; empty: none) and one column for each embedder and method; one line for each
+/// query.
 std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
                             const ProtocolAnswers& answers);
 

@@ -14,6 +14,7 @@
 #include "base/machine.hpp"
 #include "checks.hpp"
 #include "comm/agree.hpp"
+#include "cost_record.hpp"
 #include "data_pipeline/format/manifest.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/units.hpp"
@@ -237,13 +238,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                   {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
                   {"data", describe_data(*dataset, options.data)},
                   {"seed", options.seed}};
-  json seconds = json::object();
-  auto since = std::chrono::steady_clock::now();
-  const auto record_seconds = [&](const std::string& what) {
-    const auto now = std::chrono::steady_clock::now();
-    seconds[what] = seconds.value(what, 0.0) + std::chrono::duration<double>(now - since).count();
-    since = now;
-  };
+  CostRecord cost(embedders);
   for (ProtocolAnswers& answers : answered) {
     json& settings = answers.section["protocol"];
     settings = describe_images(data, extract);
@@ -253,7 +248,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     settings.update(own);
     answers.section["results"] = json::array();
   }
-  record_seconds("prepare");
+  cost.add("prepare");
   std::map<std::string, std::string> files;  // beside results.json
   std::vector<ProtocolFile> protocol_files;
   json of_protocols = json::object();  // what depends on the machine
@@ -279,18 +274,15 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::vector<Embedder> embedded = embedders;
   embedded.push_back(hash_embedder());
   LocalFeatures local = embed_all(*dataset, data, with_validation, embedded, extract, comm, cache ? &*cache : nullptr);
-  record_seconds("extract");
-  if (cache) {
-    seconds["cache"] = cache->seconds();
-    seconds["extract"] = seconds["extract"].get<double>() - cache->seconds();
-  }
+  cost.add("extract");
+  if (cache) cost.move("extract", "cache", cache->seconds());
   const Leaks leaks =
       find_leaks(*dataset, data, take_features(local, embedders.size(), data, comm), options.seed, options.threads, comm, checks);
   if (!leaks.list.empty()) {
     files["leaks.csv"] = leaks_csv(*dataset, leaks);
     checks["leaks"]["file"] = "leaks.csv";
   }
-  record_seconds("checks");
+  cost.add("checks");
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
     const ProtocolInput input{*dataset,        data,
@@ -304,7 +296,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       checks["near_identical"] = check_near_identical(input);
       judge_near_identical(checks);
     }
-    record_seconds("checks");
+    cost.add("checks");
     for (ProtocolAnswers& answers : answered) {
       progress_phase(
           fmt::format("{} of {} ({} of {})", answers.protocol->name, embedders[e].name, ++number, answered.size() * embedders.size()));
@@ -316,17 +308,17 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       answers.figures.push_back(std::move(result.figures));
       if (!result.run.is_null()) of_protocols[std::string(answers.protocol->key)][embedders[e].name] = std::move(result.run);
       if (out) std::move(result.files.begin(), result.files.end(), std::back_inserter(protocol_files));
-      record_seconds(std::string(answers.protocol->key));
+      cost.add(std::string(answers.protocol->key), embedders[e].name);
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
     if (e == 0) results["evidence"] = collect_evidence(input, answered, suspects, files);
-    record_seconds("evidence");
+    cost.add("evidence");
   }
   results["checks"] = checks;
   progress_phase("bootstrap intervals");
   add_intervals(*dataset, data, leaks.queries, embedders, answered, results, options, comm);
-  record_seconds("intervals");
+  cost.add("intervals");
   std::vector<std::string> names;
   names.reserve(embedders.size());
   for (const Embedder& embedder : embedders) names.push_back(embedder.name);
@@ -339,14 +331,18 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     }
     results["suites"][std::string(answers.protocol->key)] = std::move(answers.section);
   }
+  json seconds = cost.parts();
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   results["run"] = {{"command", options.command_line},
                     {"ranks", comm.size()},
                     {"threads", options.threads},
                     {"build", options.build},
+                    {"host", host_name()},
+                    {"processor", cpu_model()},
                     {"device", options.model.device.str()},
                     {"peak_memory_bytes", peak_memory()},
                     {"seconds", seconds},
+                    {"embedders", cost.of_embedders(comm)},
                     {"steps", of_protocols}};
   if (cache) results["run"]["cache"] = cache->report();
   on_all_ranks(comm, [&] {

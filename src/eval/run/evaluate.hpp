@@ -46,10 +46,10 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
                                      bool may_be_empty = false);
 
 /// Evaluates and writes `out`/results.json, with `out`/predictions_KEY.csv beside it for each protocol whose methods answer every query:
-/// the query, its label and a column EMBEDDER:METHOD of answers each. results.json is written last and all by rename, so that a folder with
-/// results.json is complete; after an error no file is left behind. Everything in results.json but its "run" object (command, ranks,
-/// threads, times, versions, what came from the cache) is the same at any number of ranks, with the cache and without it. Returns that JSON
-/// on every rank. Collective.
+/// the query, its label, its group where there are any, and a column EMBEDDER:METHOD of answers each. results.json is written last and all
+/// by rename, so that a folder with results.json is complete; after an error no file is left behind. Everything in results.json but its
+/// "run" object (command, host, ranks, threads, times (cost_record.hpp), versions, what came from the cache) is the same at any number of
+/// ranks, with the cache and without it. Returns that JSON on every rank. Collective.
 ///
 /// Beside "checkpoint" and "data": "checks" (checks.hpp), "majority" (the scores of always saying the most frequent class), "suites":
 /// {KEY: {"protocol", "predictions", "results": [per embedder {name, description, feature_dim, ..., methods: {METHOD: method_scores() with

@@ -19,6 +19,11 @@ bool is_interval(const json& value) {
   return elements(value).size() == 2 && value[0].is_number() && value[1].is_number();
 }
 
+// What no reader looks for in a table: reasons stand where a number is missing, single draws and folds are for comparisons of evaluations.
+bool is_left_out(const std::string& key) {
+  return key == "undefined" || key == "values";
+}
+
 // A number, a word or an interval: what fits into a cell.
 bool fits_cell(const json& value) {
   return !value.is_structured() || is_interval(value);
@@ -38,12 +43,12 @@ json flat(const json& object) {
   if (!object.is_object()) return object;
   json result = json::object();
   for (const auto& [name, member] : object.items()) {
-    if (!member.is_object() || name == "undefined") {
+    if (!member.is_object() || is_left_out(name)) {
       result[name] = member;
       continue;
     }
     for (const auto& [inner, value] : member.items())
-      if (inner != "undefined") result[name + ", " + inner] = value;
+      if (!is_left_out(inner)) result[name + ", " + inner] = value;
   }
   return result;
 }
@@ -54,7 +59,7 @@ std::vector<std::string> columns_of(const std::vector<const json*>& rows) {
   for (const json* row : rows) {
     if (!row->is_object()) return {};
     for (const auto& [key, value] : row->items()) {
-      if (key == "undefined") continue;
+      if (is_left_out(key)) continue;
       if (!fits_cell(value)) return {};
       if (std::find(columns.begin(), columns.end(), key) == columns.end()) columns.push_back(key);
     }
@@ -86,7 +91,7 @@ Html generic_object(const std::string& caption, const json& object) {
   std::vector<const json*> members;
   std::deque<json> flattened;  // stay where they are
   for (const auto& [name, member] : object.items()) {
-    if (name == "undefined") continue;
+    if (is_left_out(name)) continue;
     rows.emplace_back(name, &member);
     flattened.push_back(flat(member));
     as_table.emplace_back(name, &flattened.back());

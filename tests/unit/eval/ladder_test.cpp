@@ -11,7 +11,9 @@
 
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "eval/run/answers.hpp"
 #include "eval/run/checks.hpp"
+#include "eval/run/cost_record.hpp"
 #include "eval/run/method_scores.hpp"
 #include "eval/run/stored_head.hpp"
 #include "ladder_sets.hpp"
@@ -38,6 +40,7 @@ TEST(Ladder, ClassesThatStandApartAreAllRight) {
   const json& few = outcome.scores.at("few");
   ASSERT_EQ(few["curve"].size(), 6u);  // 1, 2, 4, 8, 16, 32 of 40
   EXPECT_EQ(few["curve"].at(0)["methods"]["simpleshot"]["balanced_accuracy"]["mean"], 1.0);
+  EXPECT_EQ(few["curve"].at(0)["methods"]["simpleshot"]["balanced_accuracy"]["values"], json(std::vector<double>(10, 1.0)));
   EXPECT_EQ(few["curve"].at(0)["draws"], 10);
   EXPECT_EQ(few["curve"].at(5)["images"], 32 + 30 + 20 + 10);
   EXPECT_EQ(few["curve"].at(5)["classes_with_fewer"], 3);
@@ -223,6 +226,7 @@ TEST(Ladder, FewTestImagesBringCrossValidation) {
     EXPECT_GT(own["balanced_accuracy"]["mean"].get<double>(), 0.7);
     EXPECT_LT(own["balanced_accuracy"]["interval95"][0].get<double>(), own["balanced_accuracy"]["mean"].get<double>());
     EXPECT_NEAR(folds["majority"]["balanced_accuracy"]["mean"].get<double>(), 0.5, 1e-12);
+    EXPECT_EQ(own["balanced_accuracy"]["values"].size(), 25u);  // fold by fold, to be paired with those of other features
   }
   EXPECT_TRUE(check_splits(small.dataset, small.data)["test_size"]["few"].get<bool>());
   const Set large = make_set({300, 300}, {30, 30});
@@ -299,6 +303,40 @@ TEST(StoredHead, IsReadForTheSameKeyAlone) {
   EXPECT_FALSE(read_head(file, {{"format", "y"}}, *comm).has_value());
   std::filesystem::resize_file(file, 200);
   EXPECT_FALSE(read_head(file, key, *comm).has_value());
+}
+
+TEST(Predictions, NameTheGroupsOfTheTestImagesWhereThereAreAny) {
+  Set set = make_set({5, 5}, {2, 1});
+  const auto answers = [&] {
+    ProtocolAnswers answers{&protocols().front(), {}, {{{"vote", {0, 1, 1}, {}, {}}}}};
+    return predictions_csv(set.dataset, set.data, {&kEmbedder, 1}, answers);
+  };
+  EXPECT_THAT(answers(), testing::StartsWith("id,key,label,teacher:vote\n10,image10.png,class0,class0\n"));
+  set.dataset.set_group(set.data.memory[0], 7);  // of a training image alone
+  EXPECT_THAT(answers(), testing::StartsWith("id,key,label,teacher:vote\n"));
+  set.dataset.set_group(set.data.queries[0], 0);
+  EXPECT_EQ(
+      answers(),
+      "id,key,label,group,teacher:vote\n10,image10.png,class0,0,class0\n11,image11.png,class0,,class1\n12,image12.png,class1,,class1\n");
+}
+
+TEST(CostRecord, CountsTheForwardPassesAndThePartsOfEachEmbedder) {
+  std::vector<Embedder> embedders{{"teacher", "", 2, [](const at::Tensor& images) { return images.flatten(1); }}, {"raw", "", 2, {}}};
+  CostRecord cost(embedders);
+  embedders[0].embed(at::zeros({64, 1, 2}));
+  embedders[0].embed(at::zeros({3, 1, 2}));
+  cost.add("extract");
+  cost.add("knn", "teacher");
+  cost.add("knn", "raw");
+  cost.move("extract", "cache", 0.5);
+  const json found = cost.of_embedders(*make_self_communicator());
+  EXPECT_EQ(found["teacher"]["images"], 67);
+  EXPECT_GT(found["teacher"]["core_seconds"].get<double>(), 0);
+  EXPECT_EQ(found["raw"]["images"], 0);
+  EXPECT_TRUE(found["teacher"]["seconds"].contains("knn"));
+  EXPECT_NEAR(cost.parts().at("knn"), found["teacher"]["seconds"]["knn"].get<double>() + found["raw"]["seconds"]["knn"].get<double>(),
+              1e-9);
+  EXPECT_EQ(cost.parts().at("cache"), 0.5);
 }
 
 TEST(MethodScores, BootstrapComparesMethodsOnTheSameResamples) {
