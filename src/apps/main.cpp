@@ -38,7 +38,7 @@ const std::vector<Command> kCommands{
     {"embed", "features of images as .npy or HDF5, for other programs", run_embed, true},
     {"predict", "classes of a folder of images, with calibrated probabilities", run_predict, true},
     {"report", "a page about a training run or an evaluation", run_report, false},
-    {"compare", "training runs side by side", run_compare, false},
+    {"compare", "training runs, or evaluations of several backbones, side by side", run_compare, false},
     {"weights", "backbones from and for other programs: inspect, import, export, compare", run_weights, false},
     {"doctor", "whether these machines can do the work: ranks, cores, GPUs, links, storage, and what to fix", run_doctor, true},
     {"info", "what this build, a data set or a run folder is", run_info, false},

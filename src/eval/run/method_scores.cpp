@@ -129,18 +129,24 @@ json method_scores(const Dataset& dataset, const EvalData& data, const Predictio
   return scores;
 }
 
-BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, std::span<const std::vector<int32_t>* const> predictions,
-                                  std::span<const MethodPair> pairs, uint64_t seed, int threads, Communicator& comm) {
-  const Resampler resampler(data.query_labels, groups_of(dataset, data.queries), data.classes, seed);
-  const int64_t methods = static_cast<int64_t>(predictions.size());
+at::Tensor resampled_columns(const Resampler& resampler, std::span<const int32_t> labels,
+                             std::span<const std::vector<int32_t>* const> predictions, int classes, int threads, Communicator& comm) {
+  const auto methods = static_cast<int64_t>(predictions.size());
   const at::Tensor rows = run_tasks(comm, kResamples, methods * kResampledScores, threads, [&](int64_t task, double* row) {
     const std::vector<uint32_t> counts = resampler.counts(task);
     for (int64_t m = 0; m < methods; ++m) {
-      const auto scores = resampled_scores(data.query_labels, *predictions[m], counts, data.classes);
+      const auto scores = resampled_scores(labels, *predictions[m], counts, classes);
       std::copy(scores.begin(), scores.end(), row + m * kResampledScores);
     }
   });
-  const at::Tensor columns = rows.t().contiguous();  // [methods * scores, resamples]
+  return rows.t().contiguous();
+}
+
+BootstrapReport bootstrap_methods(const Dataset& dataset, const EvalData& data, std::span<const std::vector<int32_t>* const> predictions,
+                                  std::span<const MethodPair> pairs, uint64_t seed, int threads, Communicator& comm) {
+  const Resampler resampler(data.query_labels, groups_of(dataset, data.queries), data.classes, seed);
+  const auto methods = static_cast<int64_t>(predictions.size());
+  const at::Tensor columns = resampled_columns(resampler, data.query_labels, predictions, data.classes, threads, comm);
   const auto column = [&](size_t method, int score) {
     const double* begin = columns.data_ptr<double>() + (method * kResampledScores + score) * kResamples;
     return std::vector<double>(begin, begin + kResamples);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <set>
 
+#include "base/text/distinct_names.hpp"
 #include "config/config_fields.hpp"
 #include "dinoxx/base/error.hpp"
 #include "run_figures.hpp"
@@ -17,26 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-// Folder names where these differ, else as many parents before them as it takes.
-std::vector<std::string> distinct_names(const std::vector<RunRecord>& runs) {
-  std::vector<std::vector<std::string>> parts;
-  for (const RunRecord& run : runs) {
-    std::vector<std::string> of_run;
-    for (const fs::path& part : fs::absolute(run.folder / "").lexically_normal().parent_path()) of_run.push_back(part.string());
-    parts.push_back(of_run);
-  }
-  for (size_t take = 1;; ++take) {
-    std::vector<std::string> names;
-    bool whole = true;
-    for (const auto& of_run : parts) {
-      const size_t n = std::min(take, of_run.size());
-      names.push_back(fmt::format("{}", fmt::join(of_run.end() - static_cast<ptrdiff_t>(n), of_run.end(), "/")));
-      whole &= n == of_run.size();
-    }
-    if (whole || std::set(names.begin(), names.end()).size() == names.size()) return names;
-  }
-}
 
 std::string fingerprint(const RunRecord& run) {
   return run.starts.empty() ? std::string() : text_of(run.starts.back(), "fingerprint");
@@ -220,7 +201,7 @@ Comparison compare_runs(const std::vector<fs::path>& folders) {
   if (folders.empty()) fail_usage("dinoxx compare", "run folders", "none", "Name the --out of one or more dinoxx train.");
   Comparison c;
   for (const fs::path& folder : folders) c.runs.push_back(read_run(folder));
-  c.names = distinct_names(c.runs);
+  c.names = distinct_names(folders);
   c.groups = group_runs(c);
   c.curve = align(c);
   c.common = last_common(c);

@@ -7,35 +7,13 @@
 #include "base/csv.hpp"
 #include "compare.hpp"
 #include "config/train_keys.hpp"
+#include "report/page/text_table.hpp"
 #include "run_figures.hpp"
 
 namespace dinoxx::report {
 namespace {
 
 using nlohmann::json;
-
-// Columns as wide as their widest cell; the first to the left, the others to the right unless said.
-class TextTable {
- public:
-  explicit TextTable(std::vector<std::string> heading) : rows_{std::move(heading)} {}
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  std::string text(const std::set<size_t>& left) const {
-    std::vector<size_t> width(rows_.front().size());
-    for (const auto& row : rows_)
-      for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
-    std::string text;
-    for (const auto& row : rows_) {
-      std::string line = " ";
-      for (size_t i = 0; i < row.size(); ++i)
-        line += left.contains(i) ? fmt::format(" {:<{}}", row[i], width[i] + 1) : fmt::format(" {:>{}}", row[i], width[i] + 1);
-      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-    }
-    return text;
-  }
-
- private:
-  std::vector<std::vector<std::string>> rows_;
-};
 
 std::string cell(const std::optional<Spread>& spread) {
   if (!spread) return "";

@@ -40,6 +40,47 @@ TEST(ReportCommand, ARunAnEvaluationAndAComparisonHavePages) {
   }
 }
 
+TEST(CompareCommand, EvaluationsOfOneDataSetArePairedAndOthersRefused) {
+  Workshop& workshop = Workshop::get();
+  const fs::path folder = workshop.folder.path();
+  const auto evaluate = [&](const std::string& name, const std::string& more) {
+    const fs::path out = folder / name;
+    const RunResult result = dinoxx_run("eval --checkpoint " + workshop.run().string() + " --data " + workshop.data().string() +
+                                        " --baselines none --cache none --out " + out.string() + " " + more);
+    EXPECT_EQ(result.code, 0) << result.output;
+    return out.string();
+  };
+  const std::string last = evaluate("last", "--protocol knn,few_shot"), early = evaluate("early", "--protocol knn --checkpoint-step 3"),
+                    val = evaluate("on_val", "--protocol knn --split val");
+  const fs::path page = folder / "which.html", table = folder / "which.csv", all = folder / "which.json";
+  const RunResult compared =
+      dinoxx_run("compare " + last + " " + early + " --html " + page.string() + " --csv " + table.string() + " --json " + all.string());
+  ASSERT_EQ(compared.code, 0) << compared.output;
+  for (const char* words : {"2 evaluations on the toy set", "images/s/thread", "By k-NN, class-balanced vote",
+                            "note: few_shot is not compared: not run for early"})
+    EXPECT_THAT(compared.output, HasSubstr(words));
+  const auto comparison = json_file(all);
+  // the tests are those of the table of answers
+  const auto& vote = comparison["methods"][1];
+  EXPECT_EQ(vote["method"], "vote");
+  for (size_t i = 0; i < 2; ++i) {
+    const auto results = json_file(fs::path(i == 0 ? last : early) / "results.json");
+    EXPECT_EQ(vote["scores"][i]["accuracy"], results["suites"]["knn"]["results"][0]["methods"]["vote"]["accuracy"]);
+    EXPECT_GT(comparison["checkpoints"][i]["cost"]["images_per_core_second"].get<double>(), 0);
+  }
+  const auto& accuracy = vote["pairs"][0]["accuracy"];
+  EXPECT_EQ(accuracy["only_first_right"].get<int64_t>() - accuracy["only_second_right"].get<int64_t>(),
+            vote["scores"][0]["correct"].get<int64_t>() - vote["scores"][1]["correct"].get<int64_t>());
+  EXPECT_THAT(read_text(page), HasSubstr("Which backbone?"));
+  EXPECT_THAT(read_text(table), HasSubstr("checkpoint,file,crc32c"));
+
+  expect_refusal(dinoxx_run("compare " + last + " " + val + " --csv " + (folder / "no.csv").string()), 2,
+                 {"last and on_val", "the same test images"}, folder / "no.csv");
+  expect_refusal(dinoxx_run("compare " + last), 2, {"two evaluations or more"});
+  expect_refusal(dinoxx_run("compare " + last + " " + workshop.run().string()), 2, {"of one kind"});
+  expect_refusal(dinoxx_run("compare " + workshop.run().string() + " --json x.json"), 2, {"--json", "--csv"});
+}
+
 TEST(ReportCommand, OtherFoldersAreRefused) {
   const fs::path folder = Workshop::get().folder.path(), empty = folder / "nothing_in_it";
   fs::create_directories(empty);
