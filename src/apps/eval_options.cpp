@@ -27,13 +27,14 @@ std::filesystem::path cache_folder(const std::string& asked, const std::filesyst
 }
 
 void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& options) {
-  own.add_options()("out", po::value(&out_)->value_name("DIR"), "where results.json goes")(
+  own.add_options()("out", po::value(&out_)->value_name("DIR"),
+                    "where results.json goes; of several checkpoints a folder for each, comparison.json and comparison.html")(
       "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
       "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
       "merge-class-names", po::bool_switch(&options.merge_class_names),
       "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
-      "baselines", po::value(&baselines_)->default_value("untrained,raw")->value_name("NAMES|none"),
-      "scored beside: a network of the same shape before training, raw pixels")(
+      "baselines", po::value(&baselines_)->value_name("NAMES|none"),
+      "scored beside: a network of the same shape before training, raw pixels; without it untrained,raw, of several checkpoints none")(
       "linear-probe-views", po::value(&linear_probe_views_)->default_value(eval::kProbeViews)->value_name("N"),
       "random crops of each training image that the linear probe learns from; 0: the evaluation's crop alone, no augmentation")(
       "seed", po::value(&options.seed)->default_value(options.seed)->value_name("N"),
@@ -47,7 +48,8 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
   finetune_.add_to(own);
 }
 
-void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings) {
+void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings, bool several) {
+  if (baselines_.empty()) baselines_ = several ? "none" : "untrained,raw";
   options.out = out_;
   options.protocols =
       eval::parse_protocols(protocols_, eval::protocol_names(), "--protocol", [&](const std::string& note) { notes_.push_back(note); });

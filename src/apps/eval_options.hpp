@@ -19,8 +19,8 @@ class EvalLine {
  public:
   void add_to(boost::program_options::options_description& own, eval::EvaluateOptions& options);
   /// Turns what was typed into `options`. UsageError for a name that nobody knows or a value that is out of range. `out` must not be empty.
-  /// `settings`: of configuration keys.
-  void apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings);
+  /// `settings`: of configuration keys. `several` checkpoints are compared with one another: without --baselines there are none.
+  void apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings, bool several = false);
   const std::string& out() const { return out_; }
   bool quiet() const { return quiet_; }
   /// What to say of old words, one line each.

@@ -18,12 +18,15 @@ namespace po = boost::program_options;
 
 // What is typed for any network.
 struct Typed {
-  std::string checkpoint, data, precision, device, fit;
+  std::vector<std::string> checkpoints;
+  std::string data, precision, device, fit;
   int64_t step = 0, image_size = 0, threads = 0;
   double crop = 0;
 
-  void add_to(po::options_description& own, bool with_data) {
-    own.add_options()("help,h", "this text")("checkpoint", po::value(&checkpoint)->value_name("RUN|FILE"), "run folder or weights")(
+  void add_to(po::options_description& own, bool with_data, bool several) {
+    own.add_options()("help,h", "this text")(
+        "checkpoint", po::value(&checkpoints)->value_name("RUN|FILE"),
+        several ? "run folder or weights; several times: one after the other, then side by side" : "run folder or weights")(
         "checkpoint-step", po::value(&step)->value_name("N"), "this checkpoint of RUN instead of the newest")(
         "image-size", po::value(&image_size)->value_name("PIXELS"),
         with_data ? "of the network's input; without it the size of training"
@@ -67,14 +70,18 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::
   po::options_description own("options", kHelpColumns, kHelpColumns / 2);
   Typed typed;
   command.add_options(own);
-  typed.add_to(own, with_data);
+  typed.add_to(own, with_data, command.checkpoints() != nullptr);
   const ConfigLine parsed = parse_config_line(argc, argv, own);
   if (parsed.variables.count("help")) {
     std::ostringstream text;
     text << command.usage() << "\n" << own;
     return text.str();
   }
-  require_value(command.name(), typed.checkpoint, "--checkpoint", "a run folder or a file of weights");
+  for (const std::string& checkpoint : typed.checkpoints.empty() ? std::vector<std::string>{""} : typed.checkpoints)
+    require_value(command.name(), checkpoint, "--checkpoint", "a run folder or a file of weights");
+  if (typed.checkpoints.size() > 1 && !command.checkpoints())
+    fail_usage("--checkpoint", "one network", std::to_string(typed.checkpoints.size()),
+               fmt::format("dinoxx {} takes one; dinoxx eval takes several.", command.name()));
   if (with_data) require_value(command.name(), typed.data, "--data", "a folder made by \"dinoxx pack\"");
   const auto positive = [&](int64_t value, const char* option) {
     if (parsed.variables.count(option) && (value < 1 || value > 16384))
@@ -95,7 +102,8 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::
   if (crops && typed.fit == "whole") fail_usage("--crop", "fit crop", "--fit whole", "Leave one of them out: a whole image is not cut.");
 
   eval::NetworkRun& run = command.network_run();
-  run.model.checkpoint = typed.checkpoint;
+  run.model.checkpoint = typed.checkpoints.front();
+  if (command.checkpoints()) command.checkpoints()->assign(typed.checkpoints.begin(), typed.checkpoints.end());
   if (parsed.variables.count("checkpoint-step")) run.model.step = typed.step;
   run.model.dtype = typed.precision == "bf16" ? at::kBFloat16 : at::kFloat;
   if (typed.image_size > 0) run.image_size = static_cast<int>(typed.image_size);

@@ -26,6 +26,8 @@ class ModelCommand {
   virtual eval::NetworkRun& network_run() = 0;
   /// Where --data goes; nullptr: the command has no --data.
   virtual std::filesystem::path* data() { return nullptr; }
+  /// Where all that was typed behind --checkpoint goes; nullptr: the command takes one.
+  virtual std::vector<std::filesystem::path>* checkpoints() { return nullptr; }
   /// Turns what was typed into options. `settings`: of keys(). UsageError. On every rank.
   virtual void check(const std::vector<Setting>& settings) = 0;
   /// Does it and prints the answer on rank 0. Collective.

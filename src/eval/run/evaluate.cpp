@@ -26,6 +26,7 @@
 #include "eval/features/baselines.hpp"
 #include "eval/features/embed_rows.hpp"
 #include "eval/features/perceptual_hash.hpp"
+#include "eval/several/request.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "method_scores.hpp"
@@ -207,7 +208,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     dataset = Dataset::open(options.data);
     if (options.merge_class_names) dataset = merge_class_names(std::move(dataset));
     model = load_model(options.model);
-    data = choose_eval_data(*dataset, options.split, model.seed);
+    data = choose_eval_data(*dataset, options.split, options.held_out_seed.value_or(model.seed));
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
     image_size = network_side(model, options.image_size);
     checks = check_splits(*dataset, data);
@@ -334,6 +335,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   json seconds = cost.parts();
   seconds["total"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   results["run"] = {{"command", options.command_line},
+                    {"request", request_of(options, model, image_size, *dataset, data)},
                     {"ranks", comm.size()},
                     {"threads", options.threads},
                     {"build", options.build},

@@ -20,7 +20,8 @@ struct EvaluateOptions : NetworkRun {
   std::filesystem::path data, out;
   std::vector<std::string> protocols{"knn"};  ///< of protocol_names()
   std::vector<std::string> baselines{"untrained", "raw"};
-  std::optional<Split> split;      ///< of the queries; default: test, else val, else a part of train
+  std::optional<Split> split;             ///< of the queries; default: test, else val, else a part of train
+  std::optional<uint64_t> held_out_seed;  ///< of the part that is held out of data without test and val; default: the run's own seed
   bool merge_class_names = false;  ///< classes whose names differ only in case, blanks, hyphens and underscores are one (label_checks.hpp)
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop

@@ -48,7 +48,9 @@ json cost_of(const Evaluation& evaluation, const std::vector<std::string>& proto
   cost["total_seconds"] = member(member(run, "seconds"), "total");
   for (const char* key : {"host", "processor", "device", "ranks", "threads"}) cost[key] = member(run, key);
   const json& read = member(member(run, "cache"), "read");
-  cost["cache_read"] = read.is_array() && !read.empty();
+  cost["cache_read"] = read.is_array() && std::any_of(read.begin(), read.end(), [&](const json& entry) {  // "EMBEDDER, N images"
+                         return entry.is_string() && entry.get<std::string>().starts_with(evaluation.embedder + ",");
+                       });
   return cost;
 }
 

@@ -116,23 +116,32 @@ std::string rare_classes(const ComparisonView& view) {
                      fmt::format("{}", fmt::join(correct, ", ")), told_apart(view, rare));
 }
 
-// Where the test images are few, cross-validation says more.
-std::string folds(const ComparisonView& view, const Standing& standing) {
-  if (at(view.all(), {"few_test_images"}) != true) return "";
+// Cross-validation of the method that the verdict is about, else of the first that has one; null where there is none.
+const json& folds_of(const ComparisonView& view, const json& method) {
+  static const json none;
+  const json* first = &none;
   for (const json& row : elements(at(view.all(), {"figures"}))) {
     if (text_of(row, "figure") != "cross_validation" || !at(row, {"pairs"}).is_array()) continue;
-    std::vector<std::string> differences;
-    for (size_t other = 0; other < view.size(); ++other) {
-      bool forward = false;
-      if (other == standing.best) continue;
-      const json& pair = view.pair(at(row, {"pairs"}), standing.best, other, forward);
-      differences.push_back(fmt::format("{} - {}: {} points, p {}", view.name(standing.best), view.name(other),
-                                        difference_text(pair, forward), p_text(at(pair, {"p_holm"}))));
-    }
-    return fmt::format("The test images are few. In {} on the same folds of the training images, balanced accuracy: {}.", figure_name(row),
-                       fmt::format("{}", fmt::join(differences, "; ")));
+    if (at(row, {"protocol"}) == at(method, {"protocol"}) && at(row, {"method"}) == at(method, {"method"})) return row;
+    if (first->is_null()) first = &row;
   }
-  return "";
+  return *first;
+}
+
+// Where the test images are few, cross-validation says more.
+std::string folds(const ComparisonView& view, const json& method, const Standing& standing) {
+  const json& row = folds_of(view, method);
+  if (at(view.all(), {"few_test_images"}) != true || row.is_null()) return "";
+  std::vector<std::string> differences;
+  for (size_t other = 0; other < view.size(); ++other) {
+    bool forward = false;
+    if (other == standing.best) continue;
+    const json& pair = view.pair(at(row, {"pairs"}), standing.best, other, forward);
+    differences.push_back(fmt::format("{} - {}: {} points, p {}", view.name(standing.best), view.name(other),
+                                      difference_text(pair, forward), p_text(at(pair, {"p_holm"}))));
+  }
+  return fmt::format("The test images are few. In {} on the same folds of the training images, balanced accuracy: {}.", figure_name(row),
+                     fmt::format("{}", fmt::join(differences, "; ")));
 }
 
 void add_limits(const ComparisonView& view, const json& method, const Standing& standing, std::vector<std::string>& limits) {
@@ -177,7 +186,7 @@ ComparisonVerdict comparison_verdict(const ComparisonView& view) {
   const Standing standing = standing_of(view, method);
   verdict.answer.push_back(headline(view, method, standing));
   add_half_answers(view, method, standing, verdict.answer);
-  for (const std::string& sentence : {folds(view, standing), rare_classes(view), cheapest(view, standing)})
+  for (const std::string& sentence : {folds(view, method, standing), rare_classes(view), cheapest(view, standing)})
     if (!sentence.empty()) verdict.answer.push_back(sentence);
   add_limits(view, method, standing, verdict.limits);
   return verdict;

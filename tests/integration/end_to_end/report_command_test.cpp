@@ -81,6 +81,68 @@ TEST(CompareCommand, EvaluationsOfOneDataSetArePairedAndOthersRefused) {
   expect_refusal(dinoxx_run("compare " + workshop.run().string() + " --json x.json"), 2, {"--json", "--csv"});
 }
 
+TEST(EvalCommand, SeveralCheckpointsAreEvaluatedOnceAndPutSideBySide) {
+  Workshop& workshop = Workshop::get();
+  const fs::path checkpoints = workshop.run() / "checkpoints", out = workshop.folder.path() / "several";
+  const auto line = [&](const std::string& more) {
+    return "eval --checkpoint " + (checkpoints / "step_00000003").string() + " --checkpoint " + (checkpoints / "step_00000006").string() +
+           " --data " + workshop.data().string() + " --protocol knn --out " + out.string() + " " + more;
+  };
+  const RunResult first = dinoxx_run(line("--quiet"), 2);
+  ASSERT_EQ(first.code, 0) << first.output;
+  EXPECT_THAT(first.output, HasSubstr("2 evaluations on the toy set"));
+  EXPECT_THAT(read_text(out / "comparison.html"), HasSubstr("Which backbone?"));
+  const auto comparison = json_file(out / "comparison.json");
+  EXPECT_EQ(comparison["checkpoints"][0]["folder"], "step_00000003");
+  EXPECT_EQ(comparison["checkpoints"][1]["step"], 6);
+  const fs::path one = out / "step_00000003";
+  EXPECT_TRUE(fs::exists(one / "report.html"));
+  EXPECT_EQ(json_file(one / "results.json")["suites"]["knn"]["results"].size(), 1u);  // no baselines unless they are asked for
+  // the same numbers as alone, and side by side again
+  const fs::path alone = workshop.folder.path() / "alone";
+  ASSERT_EQ(dinoxx_run("eval --checkpoint " + (checkpoints / "step_00000003").string() + " --data " + workshop.data().string() +
+                       " --protocol knn --baselines none --quiet --out " + alone.string())
+                .code,
+            0);
+  EXPECT_EQ(results_without_run(alone), results_without_run(one));
+  EXPECT_THAT(dinoxx_run("compare " + out.string()).output, HasSubstr("2 evaluations on the toy set"));
+
+  const std::string before = read_text(one / "results.json"), all = read_text(out / "comparison.json");
+  const RunResult second = dinoxx_run(line(""));
+  ASSERT_EQ(second.code, 0) << second.output;
+  EXPECT_THAT(second.output, HasSubstr("step_00000006: " + (out / "step_00000006" / "results.json").string() + ", as it was"));
+  EXPECT_EQ(read_text(one / "results.json"), before);
+  EXPECT_EQ(read_text(out / "comparison.json"), all);
+  // what is damaged or asked otherwise is evaluated again, and said
+  fs::remove(one / "predictions_knn.csv");
+  EXPECT_THAT(dinoxx_run(line("")).output,
+              testing::AllOf(HasSubstr("step_00000003 (1 of 2): evaluated again: those in the folder cannot be read"),
+                             HasSubstr("step_00000006/results.json, as it was")));
+  EXPECT_EQ(results_without_run(alone), results_without_run(one));
+  EXPECT_THAT(dinoxx_run(line("--seed 1")).output, HasSubstr("evaluated again: those in the folder differ in seed"));
+  EXPECT_EQ(json_file(one / "results.json")["seed"], 1);
+}
+
+TEST(EvalCommand, WhatBelongsToOneOfSeveralCheckpointsIsRefusedBeforeAnythingIsComputed) {
+  Workshop& workshop = Workshop::get();
+  const fs::path run = workshop.run(), folder = workshop.folder.path(), out = folder / "refused", damaged = folder / "damaged.safetensors";
+  const std::string line = "eval --data " + workshop.data().string() + " --out " + out.string() + " --checkpoint " + run.string();
+  std::ofstream(damaged) << "no weights";
+  expect_refusal(dinoxx_run(line + " --checkpoint " + damaged.string()), 1, {"damaged.safetensors"}, out);
+  expect_refusal(dinoxx_run(line + " --checkpoint " + run.string() + "/"), 2, {"twice"}, out);
+  const std::string two = line + " --checkpoint " + (run / "checkpoints" / "step_00000003").string();
+  expect_refusal(dinoxx_run(two + " --model.heads 2"), 2, {"--model.heads", "one --checkpoint"}, out);
+  expect_refusal(dinoxx_run(two + " --checkpoint-step 3"), 2, {"--checkpoint-step", "RUN/checkpoints"}, out);
+  expect_refusal(dinoxx_run(two + " --image-size 33", 2), 2, {"--image-size", "multiple"}, out);
+  fs::create_directories(folder / "single");
+  std::ofstream(folder / "single" / "results.json") << "{}";
+  expect_refusal(
+      dinoxx_run("eval --data " + workshop.data().string() + " --checkpoint a --checkpoint b --out " + (folder / "single").string()), 2,
+      {"--out"}, folder / "single" / "comparison.json");
+  expect_refusal(dinoxx_run("embed --checkpoint a --checkpoint b --data " + workshop.data().string() + " --out x.npy"), 2,
+                 {"one network", "dinoxx eval"});
+}
+
 TEST(ReportCommand, OtherFoldersAreRefused) {
   const fs::path folder = Workshop::get().folder.path(), empty = folder / "nothing_in_it";
   fs::create_directories(empty);

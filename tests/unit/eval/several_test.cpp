@@ -2,8 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "eval/several/evaluate_several.hpp"
+#include "eval/several/request.hpp"
 #include "fake_evaluation.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -219,6 +223,20 @@ TEST_F(ThreeCheckpoints, AFolderOfSeveralStandsForThem) {
   EXPECT_EQ(compare({folder_ / "A", folder_.path()})["checkpoints"].size(), 3u);
   std::ofstream(folder_ / "comparison.json") << R"({"format": "other"})";
   EXPECT_THAT(refusal({folder_.path()}), HasSubstr("comparison.json"));
+}
+
+TEST(FolderNames, SayWhatTellsCheckpointsApart) {
+  EXPECT_THAT(folder_names({"/w/dinov2_vits14.pth", "/w/convnext.safetensors", "/r/run"}), ElementsAre("dinov2_vits14", "convnext", "run"));
+  EXPECT_THAT(folder_names({"/w/a/model.safetensors", "/w/b/model.safetensors"}), ElementsAre("a_model", "b_model"));
+  EXPECT_THAT(folder_names({"/r/run/", "/r/other/"}), ElementsAre("run", "other"));
+  EXPECT_THAT(folder_names({"/w/x.pth", "/w/x.bin", "/w_x"}), testing::Each(testing::Not(HasSubstr("/"))));
+  const std::vector<std::string> names = folder_names({"/w/x.pth", "/w/x.bin", "/v/w_x"});
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 3u);
+}
+
+TEST(Request, NamesWhatDiffers) {
+  EXPECT_EQ(different_in({{"seed", 0}, {"weights", "a"}}, {{"weights", "a"}, {"seed", 0}}), "");
+  EXPECT_EQ(different_in({{"seed", 0}, {"weights", "a"}, {"crop", nullptr}}, {{"weights", "b"}, {"seed", 0}}), "crop, weights");
 }
 
 }  // namespace
