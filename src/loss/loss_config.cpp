@@ -10,7 +10,7 @@ using namespace field_kinds;
 
 std::vector<Field> loss_fields() {
   constexpr auto loss = &Config::loss;
-  constexpr Range count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, temperature{1e-6, 1e3};
+  constexpr Range count{0, 1e9}, share{0, 1}, not_negative{0, kNoLimit}, temperature{1e-6, 1e3}, positive{1e-9, kNoLimit};
   return {
       field<loss, &LossConfig::student_temp>("loss.student_temp", "0.1", "temperature of the student", temperature),
       field<loss, &LossConfig::temp>("loss.temp", "0.2", "temperature of the NT-Xent loss", temperature),
@@ -42,6 +42,20 @@ std::vector<Field> loss_fields() {
            field<loss, &LossConfig::koleo_top_k>("loss.koleo_top_k", "1", "KoLeo: nearest neighbours of an image", {1, 1024})),
       field<loss, &LossConfig::coding_weight>("loss.coding_weight", "1", "weight of the coding rate", not_negative),
       field<loss, &LossConfig::coding_eps>("loss.coding_eps", "0.5", "eps of the coding rate: smaller for small batches", {1e-6, 1e3}),
+      field<loss, &LossConfig::invariance_weight>("loss.invariance_weight", "25", "weight of the mean squared difference of the two views",
+                                                  not_negative),
+      field<loss, &LossConfig::variance_weight>("loss.variance_weight", "25",
+                                                "weight of what the channels' standard deviations over the batch lack of 1", not_negative),
+      field<loss, &LossConfig::covariance_weight>("loss.covariance_weight", "1", "weight of the squared covariances between channels",
+                                                  not_negative),
+      field<loss, &LossConfig::correlation_weight>(
+          "loss.correlation_weight", "0.024",
+          "weight of the whole loss of the two views' cross-correlation; biases and norms feel it where LARS adapts the rate of matrices",
+          positive),
+      field<loss, &LossConfig::redundancy_weight>("loss.redundancy_weight", "0.0051",
+                                                  "weight, in that loss, of the correlations between different channels (lambda)",
+                                                  not_negative),
+      field<loss, &LossConfig::codes_temp>("loss.codes_temp", "0.05", "temperature of the codes (epsilon of Sinkhorn-Knopp)", temperature),
       field<loss, &LossConfig::sigreg_weight>("loss.sigreg_weight", "auto",
                                               "weight of SIGReg for each global view; lejepa: its share, of the prediction 1 less this",
                                               not_negative),

@@ -14,6 +14,8 @@ struct LossConfig {
   Auto<double> patch_weight, koleo_weight;
   double temp = 0, local_weight = 0;
   double coding_weight = 0, coding_eps = 0;
+  double invariance_weight = 0, variance_weight = 0, covariance_weight = 0;
+  double correlation_weight = 0, redundancy_weight = 0, codes_temp = 0;
   Auto<double> sigreg_weight;
   int64_t sigreg_directions = 0;
   Auto<double> local_weight_end;  ///< auto: local_weight

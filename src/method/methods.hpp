@@ -20,8 +20,9 @@ struct MethodDefaults {
   double momentum = 0;  ///< of the teacher, for a million images
   std::string temp_changes = "epoch", centring = "centre";
   double patch_weight = 0, koleo_weight = 0, sigreg_weight = 0;
-  int hidden_dim = 2048;
-  int out_dim = 0;  ///< 0: by the number of images
+  int hidden_dim = 2048, bottleneck_dim = 256, layers = 3;
+  bool batch_norm = false;  ///< in the head
+  int out_dim = 0;          ///< 0: by the number of images
   bool shared_head = true;
   bool norm_last_layer = true;  ///< the prototypes' gain stays 1
   bool weight_norm = true;      ///< the prototypes have a gain
@@ -29,7 +30,8 @@ struct MethodDefaults {
       false;  ///< parameter groups as DINOv2's: no weight decay by name, a frozen last layer has a rate of 0 (optim/rules.hpp)
 };
 
-/// A method, all of it: src/method/<name>.cpp has one, and nothing else in the program knows its name.
+/// A method, all of it: src/method/<name>.cpp (of two views: src/method/two_views/<name>.cpp) has one, and nothing else in the program
+/// knows its name.
 struct Method {
   std::string name, summary;
   MethodDefaults defaults;

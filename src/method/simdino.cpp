@@ -3,8 +3,8 @@
 #include "dinoxx/loss/coding_rate.hpp"
 #include "loss/loss_config.hpp"
 #include "method/shared/configure_views.hpp"
+#include "method/shared/prototypes.hpp"
 #include "method/shared/two_views.hpp"
-#include "model/heads/head_config.hpp"
 
 namespace dinoxx {
 namespace {
@@ -13,12 +13,7 @@ MethodSpec make(const Config& config) {
   MethodSpec spec;
   configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
-  DinoHeadConfig head;
-  head.in_dim = feature_dim(spec.network.backbone);
-  head.hidden_dim = static_cast<int>(*config.head->hidden_dim);
-  head.bottleneck_dim = static_cast<int>(config.head->bottleneck_dim);
-  head.layers = static_cast<int>(config.head->layers);
-  head.batch_norm = config.head->batch_norm;
+  DinoHeadConfig head = prototype_head(config, feature_dim(spec.network.backbone));
   head.out_dim = 0;
   spec.network.head = {"head", head};
   const auto agreement = [](const LossInputs& in) {

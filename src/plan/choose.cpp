@@ -96,7 +96,8 @@ std::vector<Estimate> ways_with(const Model& model, const Request& request, cons
 // ranks, a part of the prototypes on each.
 std::vector<Prototypes> smaller_prototypes(const Model& model) {
   std::vector<Prototypes> all;
-  if (!has_prototypes(model.spec)) return all;
+  // without a teacher the loss takes the logits of all rows
+  if (!has_prototypes(model.spec) || model.spec.teacher == TeacherPolicy::kNone) return all;
   Prototypes last = model.prototypes();
   for (const int64_t rows : {4096, 1024, 256}) {
     if (last.rows_at_once > 0 && rows >= last.rows_at_once) continue;

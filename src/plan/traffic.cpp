@@ -118,14 +118,15 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(spec.network.patch_head.value_or(spec.network.head).config);
   const auto rounds = parts * static_cast<double>(1 + loss.sinkhorn_iterations);
   const bool by_columns = shared_elements(model, spread).columns > 0;
-  const auto balance = [&](const char* what, double prototypes) {  // by columns among those that have the same ones
+  const auto balance = [&](const char* what, double prototypes, double times = 1) {  // by columns among those that have the same ones
     const auto columns = static_cast<double>(column_range(static_cast<int64_t>(prototypes), static_cast<int>(spread.shards()), 0).count);
     if (!by_columns)
-      all.push_back({what, Collective::kAllReduce, 4 * prototypes, rounds});
+      all.push_back({what, Collective::kAllReduce, 4 * prototypes, rounds * times});
     else if (spread.shard_in_node && spread.ranks.nodes > 1)
-      all.push_back({what, Collective::kAllReduce, 4 * columns, rounds, Span::kAcross});
+      all.push_back({what, Collective::kAllReduce, 4 * columns, rounds * times, Span::kAcross});
   };
   if (has_term(spec, "dino") && loss.centring == "sinkhorn") balance("Sinkhorn-Knopp", width);
+  if (has_term(spec, "swapped")) balance("Sinkhorn-Knopp", width, spec.views.global_count());  // the codes of each view by themselves
   if (has_term(spec, "patch") && loss.patch_centring == "sinkhorn") balance("Sinkhorn-Knopp of patches", patch_width);
   if (by_columns) add_columns(model, spread, all);
   if (spec.centre) all.push_back({"centre", Collective::kAllReduce, 4 * width, 1});
@@ -135,7 +136,7 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
     for (const auto& [what, kind] : {std::pair{"KoLeo", Collective::kAllGather}, std::pair{"KoLeo, backward", Collective::kReduceScatter}})
       all.push_back({what, kind, 4 * dim * images * n, globals * parts});
   if (compares_ranks(spec)) {
-    const double table = 2 * images * n * width;  // normalised in float32
+    const double table = 2 * images * n * width;  // in float32
     all.push_back({"outputs of all ranks", Collective::kAllGather, 4 * table, parts});
     all.push_back({"outputs of all ranks, backward", Collective::kReduceScatter, 4 * table, parts});
   }

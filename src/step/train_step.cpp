@@ -133,7 +133,7 @@ void monitor(const LossInputs& in, bool prototypes, Communicator& comm, StepFigu
   const FeatureSpread spread = features.size(0) < 2 ? FeatureSpread{none, none} : feature_spread(features);
   figures.add_metric("feature_deviation", spread.deviation);
   figures.add_metric("effective_rank", spread.effective_rank);
-  if (!prototypes) return;
+  if (!prototypes || !in.teacher_scores.views) return;
   const Scores& logits = *in.teacher_scores.views;
   const at::Tensor centre = in.centre.defined() ? in.centre : at::zeros({logits.size(-1)}, logits.rows().options().dtype(at::kFloat));
   const PrototypeUsage usage = prototype_usage(logits, centre, in.values.teacher_temp, &comm);

@@ -77,7 +77,7 @@ double textbook_flops(const Config& c) {
     return views * (patches * 2 * patch * dim + static_cast<double>(*c.model->depth) * block);
   };
   const auto head = [&](double rows) {
-    const double h = static_cast<double>(*c.head->hidden_dim), b = static_cast<double>(c.head->bottleneck_dim);
+    const double h = static_cast<double>(*c.head->hidden_dim), b = static_cast<double>(*c.head->bottleneck_dim);
     return rows * 2 * (dim * h + static_cast<double>(c.head->layers - 2) * h * h + h * b + b * static_cast<double>(*c.head->out_dim));
   };
   const double global = forward(2, static_cast<double>(c.views->global_size)) + head(2);

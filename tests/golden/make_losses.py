@@ -184,6 +184,39 @@ def make_without_prototypes(out):
     record(out, "sigreg", total / (3 * 9), z=z)
 
 
+def make_decorrelation(out):
+    """VICReg (arXiv 2105.04906, factors of its released code), Barlow Twins (arXiv 2103.03230): every pair of channels. SwAV (arXiv 2006.09882)."""
+    batch = 12
+    for name, dim in {"narrow": 5, "wide": 17}.items():
+        z = leaf(f"variance_covariance_{name}/z", (2, batch, dim), 1.7)
+        invariance = sum((z[0, image] - z[1, image]).square().sum() / dim for image in range(batch)) / batch
+        variance, covariance = 0.0, 0.0
+        for view in z:
+            mean = view.sum(0) / batch
+            covariances = sum(torch.outer(row - mean, row - mean) for row in view) / (batch - 1)
+            for i in range(dim):
+                variance = variance + torch.clamp(1 - torch.sqrt(covariances[i, i] + 1e-4), min=0) / dim / 2
+                for j in range(dim):
+                    covariance = covariance + (covariances[i, j].square() / dim if i != j else 0.0)
+        assert invariance > 0.1 and variance > 0.01 and covariance > 0.1, "a part that cannot be seen"
+        record(out, f"variance_covariance_{name}", 2 * invariance + 25 * variance + covariance, z=z)
+
+        z = leaf(f"cross_correlation_{name}/z", (2, batch, dim), 1.7)
+        x, y = [(view - view.mean(0)) / torch.sqrt(view.var(0, correction=0) + 1e-5) for view in z]
+        total = 0.0
+        for i in range(dim):
+            for j in range(dim):
+                correlation = (x[:, i] * y[:, j]).sum() / batch
+                total = total + ((1 - correlation).square() if i == j else 0.3 * correlation.square())
+        record(out, f"cross_correlation_{name}", total, z=z)
+
+    for name, (views, globals_, iterations) in {"swapped": (4, 2, 3), "swapped_globals": (2, 2, 3), "swapped_one": (3, 1, 2)}.items():
+        logits = leaf(f"{name}/logits", (views, batch, 9))
+        codes = [sinkhorn(view.detach(), 0.05, iterations) for view in logits[:globals_]]
+        losses = [cross_entropy(code, logits[v]).mean() for g, code in enumerate(codes) for v in range(views) if v != g]
+        record(out, name, torch.stack(losses).mean(), logits=logits)
+
+
 def make_monitors(out):
     for name, (rows, dim) in {"spread_wide": (6, 10), "spread_tall": (15, 4)}.items():
         features = uniform(f"{name}/features", (rows, dim)) + 0.5
@@ -200,7 +233,7 @@ def make_monitors(out):
 
 def main():
     out = {}
-    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_without_prototypes, make_monitors):
+    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_without_prototypes, make_decorrelation, make_monitors):
         make(out)
     meta = versions() | {"source": "published formulas, written out", "made_by": "tests/golden/make_losses.py"}
     save(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "losses.safetensors"), out, meta)

@@ -1,11 +1,12 @@
-"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL, SimCLR, SimDINO and LeJEPA, in float64, with
-networks, losses, schedules, parameter groups, clipping, averages and centres from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
+"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL, SimCLR, SimDINO, LeJEPA, VICReg, Barlow Twins
+and SwAV, in float64, with networks, losses, schedules, parameter groups, clipping, averages and centres from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
 
     python make_method_curves.py [METHOD ...]          (torch as recorded in the file)
 
 Augmentation and masks are replaced by numbers that both sides compute (golden_common.uniform). Sources: bytedance/ibot main_ibot.py; facebookresearch/dinov2
 and dinov3 train/, loss/, utils/param_groups.py; BYOL (Grill et al. 2020) and SimCLR (Chen et al. 2020) with LARS of dino and of solo-learn;
-SimDINO (Wu et al. 2025, with the factors of its released code) and LeJEPA (Balestriero and LeCun 2025).
+SimDINO (Wu et al. 2025, with the factors of its released code), LeJEPA (Balestriero and LeCun 2025), VICReg (Bardes et al. 2022, with the factors of its
+released code), Barlow Twins (Zbontar et al. 2021) and SwAV (Caron et al. 2020).
 """
 import math
 import os
@@ -147,6 +148,30 @@ def sigreg(views, along):
     angles = (views @ along.to(views.dtype))[..., None] * t
     distance = (angles.cos().mean(1) - normal).square() + angles.sin().mean(1).square()  # [V, S, 17]
     return views.shape[1] * 2 * torch.trapezoid(distance * normal, t, dim=-1).mean()
+
+
+def off_diagonal(matrix):
+    return matrix - torch.diag(matrix.diagonal())
+
+
+def vicreg_parts(views):
+    """Two views [N, D]: mean squared difference; hinge of the deviations, mean over channels and views; squared covariances / D, sum over views."""
+    invariance, dim = F.mse_loss(*views), views[0].shape[1]
+    variance = sum(F.relu(1 - torch.sqrt(view.var(0) + 1e-4)).mean() for view in views) / 2
+    covariance = sum(off_diagonal(torch.cov(view.t())).square().sum() for view in views) / dim
+    return invariance, variance, covariance
+
+
+def barlow_parts(views):
+    """Two views [N, D]: of their cross-correlation the squared distance of the diagonal from 1, and the squares beside it."""
+    x, y = [F.batch_norm(view, None, None, training=True, eps=1e-5) for view in views]
+    correlation = x.t() @ y / len(x)
+    return (1 - correlation.diagonal()).square().sum(), off_diagonal(correlation).square().sum()
+
+
+def swapped(logits, codes_temp, iterations=3):
+    """[V, B, K]: each view predicts the codes of the other global ones, which Sinkhorn-Knopp gives for each view by itself."""
+    return dino_pairs([sinkhorn(view.detach(), codes_temp, iterations) for view in logits[:GLOBALS]], logits)
 
 
 # ---- the methods ----
@@ -313,7 +338,9 @@ def views_apart(net, step, dtype, predict):
 
 def two_views(name, dtype):
     byol = name == "byol"
-    heads = {"projector": (TINY["dim"], 40, 16)} | ({"predictor": (16, 40, 16)} if byol else {})
+    expander = (3, False) if name in ("vicreg", "barlow_twins") else ()
+    heads = {"projector": (TINY["dim"], 40, 16, *expander)} | ({"predictor": (16, 40, 16)} if byol else {})
+    peak = {"byol": 4.0, "simclr": 6.0, "vicreg": 0.1, "barlow_twins": 0.1}[name]
 
     def network():
         net = nn.ModuleDict({"backbone": Vit(**TINY)} | {head: MlpHead(*widths) for head, widths in heads.items()}).to(dtype)
@@ -323,13 +350,19 @@ def two_views(name, dtype):
     student, teacher = network(), network()
     named = dict(student.named_parameters())
     optimizer = Lars(named, trust=0.02, momentum=0.9, solo=not byol)
-    lr, momentum = cosine((4.0 if byol else 6.0) * BATCH / 256, 0.0, warmup=STEPS_PER_EPOCH), cosine(0.9, 1.0)
+    lr, momentum = cosine(peak * BATCH / 256, 0.0, warmup=STEPS_PER_EPOCH), cosine(0.9, 1.0)
     weight_decay, losses, norms = 0.01, [], []
     for step in range(STEPS):
         if byol:
             with torch.no_grad():
                 targets = views_apart(teacher, step, dtype, predict=False)  # batch statistics, its own running averages
             loss = byol_pairs(views_apart(student, step, dtype, predict=True), targets)
+        elif name == "vicreg":
+            invariance, variance, covariance = vicreg_parts(views_apart(student, step, dtype, predict=False))
+            loss = 25 * invariance + 15 * variance + 2 * covariance
+        elif name == "barlow_twins":
+            invariance, redundancy = barlow_parts(views_apart(student, step, dtype, predict=False))
+            loss = 0.1 * (invariance + 0.02 * redundancy)
         else:
             loss = nt_xent(views_apart(student, step, dtype, predict=False), temp=0.2)
         student.zero_grad()
@@ -382,11 +415,32 @@ def without_prototypes(name, dtype):
     return stored(losses, norms, student=student, **({"teacher": teacher} if simdino else {})), clipped
 
 
+def codes(dtype):
+    """SwAV: the views of DINO, codes of the student's own logits."""
+    head = HEAD | {"layers": 2, "batch_norm": True}
+    student = network_of(TINY, {"head": head}, dtype, unit_gain=True).train()
+    named = {n: p for n, p in student.named_parameters() if not n.endswith("last_layer.weight_g")}
+    optimizer = Lars(named, trust=0.02, momentum=0.9, solo=True)
+    lr, losses, norms = cosine(2.0 * BATCH / 256, 0.0, warmup=STEPS_PER_EPOCH), [], []
+    for step in range(STEPS):
+        groups = [torch.cat(crops(step, GLOBAL, range(GLOBALS), dtype)), torch.cat(crops(step, LOCAL, range(GLOBALS, GLOBALS + LOCALS), dtype))]
+        logits = student["head"](torch.cat([student["backbone"](group)[0] for group in groups]))  # one batch norm for all views
+        loss = swapped(logits.reshape(GLOBALS + LOCALS, BATCH, -1), codes_temp=0.06)
+        student.zero_grad()
+        loss.backward()
+        frozen = step < STEPS_PER_EPOCH
+        norms.append(grad_norm({n: p for n, p in named.items() if not (frozen and "last_layer" in n)}))
+        optimizer.step(lr[step], 0.01, frozen)
+        losses.append(loss.item())
+    return stored(losses, norms, student=student), 0
+
+
 def main():
     torch.set_num_threads(1)
     runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
-    runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr")}
+    runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr", "vicreg", "barlow_twins")}
     runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa")}
+    runs["swav"] = codes
     for name in sys.argv[1:] or runs:
         (out, clipped), (single, _) = runs[name](torch.float64), runs[name](torch.float32)
         deviation = ((single["losses"] - out["losses"]).abs() / out["losses"].abs()).max().item()

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, versions
-from make_method_curves import (byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, view_agreement,
-                                view_prediction)
+from make_method_curves import (barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, swapped,
+                                vicreg_parts, view_agreement, view_prediction)
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
 from philox import directions
@@ -28,7 +28,8 @@ from program_data import TRAIN, Inputs, draw_and_pack, read_settings
 from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "lejepa")
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "lejepa", "vicreg", "barlow_twins",
+           "swav")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
@@ -48,7 +49,7 @@ def vit_arguments(settings):
 
 def head_arguments(settings, prefix=""):
     return {"prototypes": int(settings[f"head.{prefix}out_dim"]), "hidden": int(settings[f"head.{prefix}hidden_dim"]),
-            "bottleneck": int(settings[f"head.{prefix}bottleneck_dim"]), "weight_norm": settings["head.weight_norm"] == "yes"}
+            "bottleneck": int(settings[f"head.{prefix}bottleneck_dim"]), "weight_norm": settings.get("head.weight_norm", "yes") == "yes"}
 
 
 def heads_of(settings):
@@ -216,9 +217,10 @@ def views_apart(net, inputs, step, gains, predict):
 
 
 def two_views(settings, inputs, values):
-    byol = settings["train.method"] == "byol"
+    method = settings["train.method"]
+    byol, expander = method == "byol", (int(settings["head.layers"]), False) if "head.layers" in settings else ()
     dim, hidden, width = int(settings["model.dim"]), int(settings["head.hidden_dim"]), int(settings["head.out_dim"])
-    heads = {"projector": (dim, hidden, width)} | ({"predictor": (width, int(settings["head.predictor_hidden_dim"]), width)} if byol else {})
+    heads = {"projector": (dim, hidden, width, *expander)} | ({"predictor": (width, int(settings["head.predictor_hidden_dim"]), width)} if byol else {})
 
     def network():
         net = nn.ModuleDict({"backbone": Vit(**vit_arguments(settings))} | {head: MlpHead(*widths) for head, widths in heads.items()}).double()
@@ -234,6 +236,14 @@ def two_views(settings, inputs, values):
             with torch.no_grad():
                 targets = views_apart(teacher, inputs, step, gains=False, predict=False)  # batch statistics, its own running averages
             loss = byol_pairs(views_apart(student, inputs, step, gains=True, predict=True), targets)
+        elif method == "vicreg":
+            parts = dict(zip(("invariance", "variance", "covariance"), vicreg_parts(views_apart(student, inputs, step, gains=True, predict=False))))
+            loss = sum(float(settings[f"loss.{name}_weight"]) * part for name, part in parts.items())
+            record.add(**{f"{name}_loss": part for name, part in parts.items()})
+        elif method == "barlow_twins":
+            invariance, redundancy = barlow_parts(views_apart(student, inputs, step, gains=True, predict=False))
+            loss = float(settings["loss.correlation_weight"]) * (invariance + float(settings["loss.redundancy_weight"]) * redundancy)
+            record.add(invariance_loss=invariance, redundancy_loss=redundancy)
         else:
             loss = nt_xent(views_apart(student, inputs, step, gains=True, predict=False), float(settings["loss.temp"]))
         student.zero_grad()
@@ -246,7 +256,7 @@ def two_views(settings, inputs, values):
             record.add(momentum=values.momentum[step])
     out = {}
     record.store(out)
-    put_networks(out, student=student, teacher=teacher if byol else student)  # what SimCLR exports is the student
+    put_networks(out, student=student, teacher=teacher if byol else student)  # what the others export is the student
     return out, 0
 
 
@@ -300,6 +310,32 @@ def without_prototypes(settings, inputs, values):
     record.store(out)
     put_networks(out, student=student, teacher=teacher if simdino else student)  # what LeJEPA exports is the student
     return out, clipped
+
+
+def codes(settings, inputs, values):
+    """SwAV: codes of the student's own logits."""
+    backbone = vit_arguments(settings)
+    head = head_arguments(settings) | {"layers": int(settings["head.layers"]), "batch_norm": settings["head.batch_norm"] == "yes"}
+    student = network_of(backbone, {"head": head}).train()
+    fill_parameters(student)
+    named = {n: p for n, p in student.named_parameters() if not n.endswith("last_layer.weight_g")}
+    optimizer = Lars(named, float(settings["optim.trust"]), float(settings["optim.momentum"]), solo=settings["optim.trust_clip"] == "yes")
+    record = Record()
+    for step in range(inputs.steps):
+        features = [student["backbone"](inputs.get(step, f"crops{i}"), None, inputs.get(step, f"gains{i}"))[0] for i in range(2)]
+        logits = student["head"](torch.cat(features)).unflatten(0, (-1, inputs.batch))
+        loss = swapped(logits, float(settings["loss.codes_temp"]), int(settings["loss.sinkhorn_iterations"]))
+        student.zero_grad()
+        loss.backward()
+        frozen = values.frozen[step]
+        norm = grad_norm({n: p for n, p in named.items() if not (frozen and "last_layer" in n)})
+        optimizer.step(values.lr[step], values.weight_decay[step], frozen)
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], last_layer_frozen=frozen,
+                   epoch=(step + 1) * inputs.batch / TRAIN)
+    out = {}
+    record.store(out)
+    put_networks(out, student=student, teacher=student)
+    return out, 0
 
 
 def features(settings, inputs, values):
@@ -361,7 +397,7 @@ def main():
             settings = read_settings(*files)
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
-            run = {"byol": two_views, "simclr": two_views, "simdino": without_prototypes, "lejepa": without_prototypes,
+            run = {"byol": two_views, "simclr": two_views, "vicreg": two_views, "barlow_twins": two_views, "swav": codes, "simdino": without_prototypes, "lejepa": without_prototypes,
                    "distill_features": features}.get(method, prototypes)
             out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}

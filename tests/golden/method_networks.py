@@ -135,10 +135,11 @@ class WeightNormed(nn.Module):
 class DinoHead(nn.Module):
     """Without prototypes (0) it ends with the normalised rows."""
 
-    def __init__(self, width, prototypes, hidden, bottleneck, weight_norm=True, layers=3):
+    def __init__(self, width, prototypes, hidden, bottleneck, weight_norm=True, layers=3, batch_norm=False):
         super().__init__()
-        between = [part for _ in range(layers - 2) for part in (nn.Linear(hidden, hidden), nn.GELU())]
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), *between, nn.Linear(hidden, bottleneck))
+        behind = lambda: (nn.BatchNorm1d(hidden), nn.GELU()) if batch_norm else (nn.GELU(),)  # noqa: E731
+        between = [part for _ in range(layers - 2) for part in (nn.Linear(hidden, hidden), *behind())]
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), *behind(), *between, nn.Linear(hidden, bottleneck))
         if prototypes == 0:
             self.last_layer = nn.Identity()
         else:
@@ -149,9 +150,11 @@ class DinoHead(nn.Module):
 
 
 class MlpHead(nn.Module):
-    def __init__(self, width, hidden, out):
+    def __init__(self, width, hidden, out, layers=2, output_bias=True):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, out))
+        widths = [width] + [hidden] * (layers - 1)
+        hidden_layers = [part for i in range(layers - 1) for part in (nn.Linear(widths[i], hidden), nn.BatchNorm1d(hidden), nn.ReLU())]
+        self.mlp = nn.Sequential(*hidden_layers, nn.Linear(widths[-1], out, bias=output_bias))
 
     def forward(self, x):
         return self.mlp(x)

@@ -33,8 +33,10 @@ class Lars:
         self.velocity = {name: torch.zeros_like(p) for name, p in named.items()}
 
     @torch.no_grad()
-    def step(self, lr, weight_decay):
+    def step(self, lr, weight_decay, frozen=False):
         for name, p in self.named.items():
+            if frozen and "last_layer" in name:
+                continue
             d = p.grad
             if not no_decay_by_shape(name, p):
                 weight, gradient = p.norm(), d.norm()

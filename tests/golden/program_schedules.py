@@ -19,6 +19,7 @@ class Schedules:
         if "teacher.temp" in settings:
             self.temp = self.temperature(settings, "teacher.")
             self.patch_temp = self.temperature(settings, "teacher.patch_") if "teacher.patch_temp" in settings else None
+        if "optim.freeze_last_layer" in settings:
             freeze = settings["optim.freeze_last_layer"]
             until = [epoch if freeze.endswith("ep") else step for step, epoch in enumerate(self.epoch)]
             self.frozen = [moment < int(freeze[:-2]) for moment in until]

@@ -16,6 +16,9 @@
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
 #include "loss/monitors.hpp"
+#include "loss/prototypes/swapped_prediction.hpp"
+#include "loss/whole_batch/cross_correlation.hpp"
+#include "loss/whole_batch/variance_covariance.hpp"
 
 /// The losses over ranks, for every back end, against what tests/golden/make_losses.py computed with the whole batch: with the losses' mean
 /// over ranks and gradients averaged over ranks, as the step does, N ranks are one.
@@ -224,6 +227,31 @@ inline void check_losses_without_prototypes(const LossRanks& ranks) {
   ranks.check("sigreg", sigreg(z, directions / at::linalg_vector_norm(directions, 2, 0, true), ranks.comm), "z", z, 1);
 }
 
+inline void check_decorrelation(const LossRanks& ranks) {
+  for (const auto& [width, dim] : {std::pair{"narrow", 5}, std::pair{"wide", 17}}) {
+    const auto leaf = [&](const std::string& name) { return ranks.leaf(name + "/z", {2, kLossBatch, dim}, 1, 1.7); };
+    const std::string of_variances = fmt::format("variance_covariance_{}", width),
+                      of_correlations = fmt::format("cross_correlation_{}", width);
+    const at::Tensor z = leaf(of_variances), y = leaf(of_correlations);
+    const VarianceCovariance v = variance_covariance(z, ranks.comm);
+    ranks.check(of_variances, 2.0 * v.invariance + 25.0 * v.variance + v.covariance, "z", z, 1);
+    const CrossCorrelation c = cross_correlation(y, ranks.comm);
+    ranks.check(of_correlations, c.invariance + 0.3 * c.redundancy, "z", y, 1);
+  }
+}
+
+inline void check_swapped_prediction(const LossRanks& ranks) {
+  struct Case {
+    const char* name;
+    int64_t views, globals;
+    int iterations;
+  };
+  for (const Case& c : {Case{"swapped", 4, 2, 3}, Case{"swapped_globals", 2, 2, 3}, Case{"swapped_one", 3, 1, 2}}) {
+    const at::Tensor logits = ranks.leaf(std::string(c.name) + "/logits", {c.views, kLossBatch, 9}, 1);
+    ranks.check(c.name, swapped_prediction(logits, c.globals, 0.1, 0.05, c.iterations, ranks.comm).loss, "logits", logits, 1);
+  }
+}
+
 inline void check_usage_over_ranks(const LossRanks& ranks) {
   const int64_t n = ranks.comm.size(), r = ranks.comm.rank(), begin = 24 * r * r / (n * n), end = 24 * (r + 1) * (r + 1) / (n * n);
   const at::Tensor logits = (uniform("usage/logits", {24, 19}) * 2.0).to(ranks.dtype).narrow(0, begin, end - begin);
@@ -243,6 +271,8 @@ inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, do
   check_byol_over_ranks(ranks);
   check_nt_xent_over_ranks(ranks);
   check_losses_without_prototypes(ranks);
+  check_decorrelation(ranks);
+  check_swapped_prediction(ranks);
   check_usage_over_ranks(ranks);
 }
 

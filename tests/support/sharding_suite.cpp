@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -163,7 +164,8 @@ std::vector<ShardingCase> cases_with_prototypes() {
   const std::string many = "[head]\nout_dim = 500\n";
   for (const Method& method : methods()) {
     const Config config = tiny_config(extra_of(method));
-    if (prototypes(make_method(config).network.head.config) == 0) continue;
+    if (prototypes(make_method(config).network.head.config) == 0 || std::ranges::count(method.reads, "head.shard_prototypes") == 0)
+      continue;
     all.push_back({method.name, extra_of(method) + many});
     if (*config.loss->patch_weight == 0) continue;
     all.push_back({method.name + ", a head each", extra_of(method) + many + "[head]\nshared = no\npatch_out_dim = 400\n"});

@@ -157,13 +157,16 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head->out_dim, method.out_dim, from_method);
   r.set("head.out_dim", c.head->out_dim, prototypes_for(images), from_images);
   r.set<int64_t>("head.hidden_dim", c.head->hidden_dim, method.hidden_dim, from_method);
+  r.set<int64_t>("head.bottleneck_dim", c.head->bottleneck_dim, method.bottleneck_dim, from_method);
+  r.set<int64_t>("head.layers", c.head->layers, method.layers, from_method);
+  r.set("head.batch_norm", c.head->batch_norm, method.batch_norm, from_method);
   r.set("head.shared", c.head->shared, method.shared_head, from_method);
   r.set("head.norm_last_layer", c.head->norm_last_layer, method.norm_last_layer, from_method);
   r.set("head.weight_norm", c.head->weight_norm, method.weight_norm, from_method);
   r.set("head.predictor_hidden_dim", c.head->predictor_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");
   r.set("head.patch_out_dim", c.head->patch_out_dim, *c.head->out_dim, "as head.out_dim");
   r.set("head.patch_hidden_dim", c.head->patch_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");
-  r.set("head.patch_bottleneck_dim", c.head->patch_bottleneck_dim, c.head->bottleneck_dim, "as head.bottleneck_dim");
+  r.set("head.patch_bottleneck_dim", c.head->patch_bottleneck_dim, *c.head->bottleneck_dim, "as head.bottleneck_dim");
 
   const int64_t total = c.train->length.steps(images, c.train->batch_size);
   const auto steps = [](int64_t n) { return Duration{static_cast<double>(n), Duration::Unit::kSteps}; };

@@ -12,6 +12,7 @@
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "loss/prototypes/swapped_prediction.hpp"
 #include "two_views.hpp"
 
 namespace dinoxx {
@@ -34,6 +35,10 @@ at::Tensor koleo_of_views(const LossInputs& in, int64_t group, int64_t top_k) {
   return sum;
 }
 
+std::vector<std::pair<std::string, Figure>> metrics_of(const DinoLossResult& r) {
+  return {{"teacher_entropy", r.figures[1]}, {"student_entropy", r.figures[2]}, {"kl", r.figures[3]}};
+}
+
 }  // namespace
 
 LossTerm dino_term(const Config& config) {
@@ -49,7 +54,7 @@ LossTerm dino_term(const Config& config) {
     out.loss = r.loss;
     out.value = r.figures[0];
     out.centre = {r.teacher_sum, r.teacher_rows};
-    out.metrics = {{"teacher_entropy", r.figures[1]}, {"student_entropy", r.figures[2]}, {"kl", r.figures[3]}};
+    out.metrics = metrics_of(r);
     return out;
   };
   const auto check = [=](const MethodSpec& spec, int64_t batch, int world_size) {
@@ -96,6 +101,21 @@ LossTerm patch_term(const Config& config, PatchCentre patch_centre) {
   std::vector<Need> needs{Need::kTeacher, Need::kMasks};
   if (of_all) needs.push_back(Need::kPatchMean);
   return {"patch", constant_weight(*config.loss->patch_weight), loss, needs, check};
+}
+
+LossTerm swapped_term(const Config& config) {
+  const double temp = config.loss->student_temp, codes_temp = config.loss->codes_temp;
+  const int iterations = static_cast<int>(config.loss->sinkhorn_iterations);
+  const auto loss = [=](const LossInputs& in) {
+    DinoLossResult r = swapped_prediction(in.student.logits, in.global_views, temp, codes_temp, iterations, *in.comm);
+    return LossOutputs{.loss = r.loss, .value = r.figures[0], .metrics = metrics_of(r)};
+  };
+  const auto check = [](const MethodSpec& spec, int64_t batch, int world_size) {
+    if (batch * world_size < kFewestSamples)
+      fail_usage("train.batch_size", fmt::format("at least {} images for the codes of {}", kFewestSamples, spec.name),
+                 std::to_string(batch * world_size), "Choose a larger batch");
+  };
+  return {"swapped", constant_weight(1), loss, {Need::kSeveralViews}, check};
 }
 
 LossTerm koleo_term(const Config& config) {

@@ -11,18 +11,6 @@
 namespace dinoxx {
 namespace {
 
-DinoHeadConfig head(const Config& config, int in_dim, int64_t hidden, int64_t bottleneck, int64_t out) {
-  DinoHeadConfig head;
-  head.in_dim = in_dim;
-  head.hidden_dim = static_cast<int>(hidden);
-  head.bottleneck_dim = static_cast<int>(bottleneck);
-  head.out_dim = static_cast<int>(out);
-  head.layers = static_cast<int>(config.head->layers);
-  head.weight_norm = *config.head->weight_norm;
-  head.batch_norm = config.head->batch_norm;
-  return head;
-}
-
 MaskPlan mask_plan(const Config& config) {
   MaskPlan plan;
   MaskSpec& spec = plan.spec;
@@ -47,17 +35,32 @@ MaskPlan mask_plan(const Config& config) {
 
 }  // namespace
 
+DinoHeadConfig prototype_head(const Config& config, int in_dim) {
+  DinoHeadConfig head;
+  head.in_dim = in_dim;
+  head.hidden_dim = static_cast<int>(*config.head->hidden_dim);
+  head.bottleneck_dim = static_cast<int>(*config.head->bottleneck_dim);
+  head.out_dim = static_cast<int>(*config.head->out_dim);
+  head.layers = static_cast<int>(*config.head->layers);
+  head.weight_norm = *config.head->weight_norm;
+  head.batch_norm = *config.head->batch_norm;
+  return head;
+}
+
 MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   MethodSpec spec;
   configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
   const int dim = feature_dim(spec.network.backbone);
   const bool patches = *config.loss->patch_weight > 0, own_patch_head = patches && !*config.head->shared;
-  spec.network.head = {own_patch_head ? "dino_head" : "head",
-                       head(config, dim, *config.head->hidden_dim, config.head->bottleneck_dim, *config.head->out_dim)};
-  if (own_patch_head)
-    spec.network.patch_head = {
-        "ibot_head", head(config, dim, *config.head->patch_hidden_dim, *config.head->patch_bottleneck_dim, *config.head->patch_out_dim)};
+  spec.network.head = {own_patch_head ? "dino_head" : "head", prototype_head(config, dim)};
+  if (own_patch_head) {
+    DinoHeadConfig of_patches = prototype_head(config, dim);
+    of_patches.hidden_dim = static_cast<int>(*config.head->patch_hidden_dim);
+    of_patches.bottleneck_dim = static_cast<int>(*config.head->patch_bottleneck_dim);
+    of_patches.out_dim = static_cast<int>(*config.head->patch_out_dim);
+    spec.network.patch_head = {"ibot_head", of_patches};
+  }
   spec.rows_at_once = config.loss->rows_at_once;
   spec.norm_last_layer = *config.head->norm_last_layer;
   if (config.mask->scheme != "none") spec.masks = mask_plan(config);

@@ -1,5 +1,6 @@
 #pragma once
 #include "method/methods.hpp"
+#include "model/heads/dino_head.hpp"
 
 /// What DINO, iBOT, DINOv2, DINOv3 and distillation share: cross-entropy with prototypes between views, and between tokens where patches
 /// are masked; KoLeo and Gram anchoring where they have a weight. All numbers come from the configuration, whose "auto" is the method's
@@ -11,6 +12,9 @@ enum class PatchCentre {
   kMasked,  ///< the masked patches', by groups of images (DINOv2)
   kAll,     ///< all patches' (iBOT)
 };
+
+/// The head on the feature.
+DinoHeadConfig prototype_head(const Config& config, int in_dim);
 
 /// Views, backbone, one head or two, masks and loss terms that a resolved configuration asks for.
 MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre = PatchCentre::kMasked);

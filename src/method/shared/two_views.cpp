@@ -16,6 +16,14 @@ MethodSpec two_view_spec(const Config& config) {
   return spec;
 }
 
+MethodSpec expander_spec(const Config& config) {
+  MethodSpec spec = two_view_spec(config);
+  auto& head = std::get<MlpHeadConfig>(spec.network.head.config);
+  head.layers = static_cast<int>(*config.head->layers);
+  head.output_bias = false;
+  return spec;
+}
+
 void check_two_images(const MethodSpec& spec, int64_t batch, int world_size) {
   if (batch * world_size < 2)
     fail_usage("train.batch_size", fmt::format("at least two images for {}", spec.name), std::to_string(batch * world_size),

@@ -13,39 +13,46 @@ constexpr uint64_t kHeadParameters = 4096;  // more than any head has
 
 }  // namespace
 
-MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype)
-    : config_(config),
-      weight1_(init::uninitialized({config.hidden_dim, config.in_dim}, dtype)),
-      bias1_(init::uninitialized({config.hidden_dim}, dtype)),
-      weight2_(init::uninitialized({config.out_dim, config.hidden_dim}, dtype)),
-      bias2_(init::uninitialized({config.out_dim}, dtype)),
-      norms_{BatchNorm(config.hidden_dim, dtype)} {
-  parameters_ = {{"mlp.0.weight", weight1_}, {"mlp.0.bias", bias1_}};
-  norms_.front().append_to("mlp.1.", parameters_, buffers_);
-  parameters_.push_back({"mlp.3.weight", weight2_});
-  if (!config.norm_output) {
-    parameters_.push_back({"mlp.3.bias", bias2_});
-    return;
+MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype) : config_(config) {
+  norms_.reserve(static_cast<size_t>(config.layers));
+  int64_t in = config.in_dim;
+  for (int i = 0; i < config.layers; ++i) {
+    const bool last = i + 1 == config.layers;
+    const int64_t out = last ? config.out_dim : config.hidden_dim;
+    const int number = 3 * i;  // a Sequential numbers its norms and ReLUs too
+    weights_.push_back(init::uninitialized({out, in}, dtype));
+    parameters_.push_back({fmt::format("mlp.{}.weight", number), weights_.back()});
+    const bool bias = !last || (config.output_bias && !config.norm_output);
+    biases_.push_back(bias ? init::uninitialized({out}, dtype) : at::Tensor());
+    if (bias) parameters_.push_back({fmt::format("mlp.{}.bias", number), biases_.back()});
+    in = out;
+    if (last && !config.norm_output) break;
+    NamedTensors of_norm;
+    norms_.emplace_back(out, dtype).append_to(fmt::format("mlp.{}.", number + 1), of_norm, buffers_);
+    for (NamedTensors* const to : {&parameters_, &of_norms_}) to->insert(to->end(), of_norm.begin(), of_norm.end());
   }
-  bias2_.reset();
-  norms_.emplace_back(config.out_dim, dtype).append_to("mlp.4.", parameters_, buffers_);
 }
 
 void MlpHead::initialize(uint64_t seed, uint64_t first) {
-  init::fan_in_uniform(weight1_, config_.in_dim, seed, first);
-  init::fan_in_uniform(bias1_, config_.in_dim, seed, first + 1);
-  for (const auto& [name, tensor] : parameters_) {
-    if (name == "mlp.1.weight" || name == "mlp.4.weight") init::constant(tensor, 1.0);
-    if (name == "mlp.1.bias" || name == "mlp.4.bias") init::constant(tensor, 0.0);
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const int64_t fan_in = weights_[i].size(1);
+    init::fan_in_uniform(weights_[i], fan_in, seed, first + 2 * i);
+    if (biases_[i].defined()) init::fan_in_uniform(biases_[i], fan_in, seed, first + 2 * i + 1);
   }
-  init::fan_in_uniform(weight2_, config_.hidden_dim, seed, first + 2);
-  if (bias2_.defined()) init::fan_in_uniform(bias2_, config_.hidden_dim, seed, first + 3);
+  for (const auto& [name, tensor] : of_norms_) init::constant(tensor, name.ends_with(".weight") ? 1.0 : 0.0);
 }
 
 at::Tensor MlpHead::forward(const at::Tensor& x, bool training) const {
-  const at::Tensor hidden = norms_.front().forward_relu(ops::linear(x, weight1_, bias1_), training);
-  const at::Tensor y = ops::linear(hidden, weight2_, bias2_);
-  return config_.norm_output ? norms_.back().forward(y, training) : y;
+  at::Tensor y = x;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    y = ops::linear(y, weights_[i], biases_[i]);
+    const bool last = i + 1 == weights_.size();
+    if (i < norms_.size())
+      y = last ? norms_[i].forward(y, training) : norms_[i].forward_relu(y, training);
+    else if (!last)
+      y = at::relu(y);
+  }
+  return y;
 }
 
 int in_dim(const ProjectionConfig& config) {
@@ -65,8 +72,9 @@ namespace {
 std::variant<DinoHead, MlpHead> built(const ProjectionConfig& config, at::ScalarType dtype) {
   if (const auto* dino = std::get_if<DinoHeadConfig>(&config)) return DinoHead(*dino, dtype);
   const auto& mlp = std::get<MlpHeadConfig>(config);
-  if (mlp.in_dim < 1 || mlp.hidden_dim < 1 || mlp.out_dim < 1)
-    fail_usage("projection head", "positive sizes", fmt::format("{} -> {} -> {}", mlp.in_dim, mlp.hidden_dim, mlp.out_dim),
+  if (mlp.in_dim < 1 || mlp.hidden_dim < 1 || mlp.out_dim < 1 || mlp.layers < 1)
+    fail_usage("projection head", "positive sizes",
+               fmt::format("{} -> {} -> {} with {} layers", mlp.in_dim, mlp.hidden_dim, mlp.out_dim, mlp.layers),
                "Correct the head's sizes");
   return MlpHead(mlp, dtype);
 }

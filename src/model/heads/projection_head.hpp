@@ -8,13 +8,17 @@
 
 namespace dinoxx {
 
-/// Linear, BatchNorm, ReLU, Linear: projector and predictor of BYOL (Grill et al. 2020) and projector of SimCLR (Chen et al. 2020).
+/// Linear layers, BatchNorm and ReLU behind each but the last: projector and predictor of BYOL (Grill et al. 2020), projector of SimCLR
+/// (Chen et al. 2020), expander of VICReg (Bardes et al. 2022).
 struct MlpHeadConfig {
   int in_dim = 512, hidden_dim = 4096, out_dim = 256;
   bool norm_output = false;  ///< BatchNorm in place of the last layer's bias, as in SimCLR's released code
+  int layers = 2;
+  bool output_bias = true;  ///< of the last layer; false where the loss does not see it
 };
 
-/// Names: mlp.0.{weight,bias}, mlp.1.* (BatchNorm and its running statistics), mlp.3.{weight,bias}; or mlp.3.weight, mlp.4.* (norm_output).
+/// Names: mlp.{0,3,...}.{weight,bias} the linear layers, mlp.{1,4,...}.* the BatchNorms and their running statistics; of the last layer the
+/// weight alone with norm_output or without output_bias.
 class MlpHead {
  public:
   MlpHead(const MlpHeadConfig& config, at::ScalarType dtype);
@@ -24,14 +28,14 @@ class MlpHead {
   void initialize(uint64_t seed, uint64_t first);
   /// x [N, in_dim] -> [N, out_dim]. training: batch statistics.
   at::Tensor forward(const at::Tensor& x, bool training) const;
-  /// One, or two with norm_output.
+  /// One for each hidden layer, and one more with norm_output.
   std::vector<BatchNorm>& norms() { return norms_; }
 
  private:
   MlpHeadConfig config_;
-  at::Tensor weight1_, bias1_, weight2_, bias2_;
+  std::vector<at::Tensor> weights_, biases_;  // of each layer; undefined where there is no bias
   std::vector<BatchNorm> norms_;
-  NamedTensors parameters_, buffers_;
+  NamedTensors of_norms_, parameters_, buffers_;
 };
 
 using ProjectionConfig = std::variant<DinoHeadConfig, MlpHeadConfig>;

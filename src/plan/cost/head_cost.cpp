@@ -33,13 +33,18 @@ Cost dino_head(const DinoHeadConfig& head, double rows, double c, bool trains) {
 
 Cost mlp_head(const MlpHeadConfig& head, double rows, double c, bool trains) {
   Cost cost;
-  add_linear(cost, rows, head.in_dim, head.hidden_dim, trains);
-  add_linear(cost, rows, head.hidden_dim, head.out_dim, trains);
-  if (trains) cost.saved = c * rows * (head.in_dim + 2 * head.hidden_dim + (head.norm_output ? head.out_dim : 0));
-  cost.traffic = c * rows * (head.hidden_dim * (trains ? 12 : 4) + head.out_dim);
-  cost.launches = trains ? 40 : 14;
-  cost.backward = trains ? 2 * c * rows * head.hidden_dim : 0;
-  cost.forward = 2 * c * rows * head.hidden_dim;
+  const double hidden = c * rows * head.hidden_dim * (head.layers - 1);
+  double in = head.in_dim;
+  for (int i = 0; i < head.layers; ++i) {
+    const double out = i + 1 < head.layers ? head.hidden_dim : head.out_dim;
+    add_linear(cost, rows, in, out, trains);
+    in = out;
+  }
+  if (trains) cost.saved = c * rows * (head.in_dim + (head.norm_output ? head.out_dim : 0)) + 2 * hidden;
+  cost.traffic = hidden * (trains ? 12 : 4) + c * rows * head.out_dim;
+  cost.launches = (trains ? 20 : 7) * head.layers;
+  cost.backward = trains && head.layers > 1 ? 2 * c * rows * head.hidden_dim : 0;
+  cost.forward = head.layers > 1 ? 2 * c * rows * head.hidden_dim : 0;
   return cost;
 }
 

@@ -123,7 +123,9 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   // logits, which stay for the whole step, and gradients, which are made with the losses
   const double width = out_dim(spec.network.head.config), patch_width = out_dim(patch_head);
   const double student_logits = c * (rows * width + masked * patch_width);
-  const double teacher_logits = has_teacher ? c * (teacher_rows * width + masked * patch_width) : 0;
+  // codes in the place of a teacher's, in float32
+  const double codes = has_term(spec, "swapped") ? 4 * static_cast<double>(globals) * images * width : 0;
+  const double teacher_logits = has_teacher ? c * (teacher_rows * width + masked * patch_width) : codes;
   const LossConfig& loss = *model.config.loss;
   const auto passes = static_cast<double>(2 + loss.sinkhorn_iterations);
   work.losses.traffic += 4 * student_logits + passes * teacher_logits;

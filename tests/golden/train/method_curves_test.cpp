@@ -29,12 +29,15 @@ const std::string kLaterMethods = kPrototypes +
                                   "[head]\nnorm_last_layer = no\n[optim]\nlr = 0.1\nlayer_decay = 0.8\nclip = 0.8\n"
                                   "[teacher]\ntemp = 0.07\nwarmup_temp = 0.04\nwarmup_temp_epochs = 1\n";
 
+const std::string kLars = "[optim]\ntrust = 0.02\ntrust_clip = yes\nmin_lr = 0\nweight_decay = 0.01\nweight_decay_end = 0.01\n";
+const std::string kExpander = kTiny + "[head]\nout_dim = 16\n" + kLars;
+
 struct Case {
   std::string method, settings;
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
-const std::array<Case, 8> kCases{{
+const std::array<Case, 11> kCases{{
     {"ibot", kPrototypes +
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
@@ -52,6 +55,10 @@ const std::array<Case, 8> kCases{{
     {"lejepa", kTiny + "[head]\nout_dim = 16\n[views]\nlocal_count = 2\n"
                        "[optim]\nlr = 0.1\nmin_lr = 1e-5\nweight_decay = 0.05\nweight_decay_end = 0.05\n"
                        "[loss]\nsigreg_weight = 0.1\nsigreg_directions = 24\n"},
+    {"vicreg", kExpander + "[optim]\nlr = 0.1\n[loss]\nvariance_weight = 15\ncovariance_weight = 2\n"},
+    {"barlow_twins", kExpander + "[optim]\nlr = 0.1\n[loss]\ncorrelation_weight = 0.1\nredundancy_weight = 0.02\n"},
+    {"swav", kTiny + "[head]\nout_dim = 48\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n[loss]\ncodes_temp = 0.06\n" + kLars +
+                 "lr = 2\nfreeze_last_layer = 1ep\n"},
 }};
 
 Config curve_config(const Case& c) {

@@ -32,6 +32,7 @@ TEST(ViewProfiles, AreThePublishedOnes) {
       {"dinov3", 224, 8, 0.32, 0.32, {0.0, 0.9, 0.5}, 0.2, {0.4, 0.4, 0.2, 0.1}, BlurKernel::kTorch9},
       {"byol", 224, 0, 0.08, 0, {1.0, 0.1, 0}, 0.2, {0.4, 0.4, 0.2, 0.1}, BlurKernel::kPillow},
       {"simclr", 224, 0, 0.08, 0, {0.5, 0.5, 0}, 0.0, {0.8, 0.8, 0.8, 0.2}, BlurKernel::kPillow},
+      {"swav", 224, 6, 0.14, 0.14, {0.5, 0.5, 0.5}, 0.0, {0.8, 0.8, 0.8, 0.2}, BlurKernel::kPillow},
       {"solo-cifar-asymmetric",
        32,
        0,

@@ -77,6 +77,13 @@ TEST(UnreadKeys, AreRefusedByName) {
            {"simdino", "loss.koleo_weight", "1", "dino, ibot"},
            {"lejepa", "teacher.momentum", "0.9", "byol"},
            {"lejepa", "head.batch_norm", "yes", "dino, ibot"},
+           {"vicreg", "loss.redundancy_weight", "0.1", "barlow_twins"},
+           {"vicreg", "loss.temp", "0.7", "simclr"},
+           {"barlow_twins", "loss.variance_weight", "1", "vicreg"},
+           {"barlow_twins", "head.bottleneck_dim", "64", "dino, ibot"},
+           {"swav", "teacher.temp", "0.05", "dino, ibot"},
+           {"swav", "loss.rows_at_once", "64", "dino, ibot"},
+           {"dino", "loss.codes_temp", "0.1", "swav"},
            {"dino", "teacher.distill", "somewhere", "distill"},
            {"ibot", "head.patch_out_dim", "77", "head.shared is no"},
            {"ibot", "mask.shift", "yes", "mask.scheme is dinov2 or dinov3"},
@@ -237,7 +244,7 @@ std::string text(const ProjectionConfig& head) {
     return fmt::format("{} {} {} {} {} {} {}", h->in_dim, h->hidden_dim, h->bottleneck_dim, h->out_dim, h->layers, h->weight_norm,
                        h->batch_norm);
   const auto& h = std::get<MlpHeadConfig>(head);
-  return fmt::format("{} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output);
+  return fmt::format("{} {} {} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output, h.layers, h.output_bias);
 }
 
 double value_of(const at::Tensor& t) {

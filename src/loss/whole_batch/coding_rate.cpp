@@ -3,10 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 
-#include "comm/gather.hpp"
+#include "all_images.hpp"
 #include "dinoxx/base/error.hpp"
-#include "loss_common.hpp"
-#include "view_pairs.hpp"
+#include "loss/view_pairs.hpp"
 
 namespace dinoxx {
 
@@ -14,8 +13,7 @@ at::Tensor coding_rate(const at::Tensor& z, double eps, Communicator& comm) {
   if (z.dim() != 3 || z.size(0) < 1 || z.size(1) < 1 || z.size(2) < 1)
     fail("coding rate", "features [V, B, D]", fmt::format("[{}]", fmt::join(z.sizes(), ", ")), "This is a defect of the program");
   if (!(eps > 0)) fail("coding rate", "a positive eps", fmt::format("{}", eps), "Correct loss.coding_eps");
-  // [W B, V, D] of all ranks -> [V, N, D]
-  const at::Tensor x = gather_rows(z.to(loss_common::wide_type(z)).transpose(0, 1).contiguous(), comm).transpose(0, 1);
+  const at::Tensor x = loss_common::of_all_images(z, comm);
   const auto images = static_cast<double>(x.size(1)), width = static_cast<double>(x.size(2));
   // det(I + c X^T X) = det(I + c X X^T): the smaller of the two
   const at::Tensor gram = images < width ? at::matmul(x, x.transpose(1, 2)) : at::matmul(x.transpose(1, 2), x);

@@ -6,7 +6,7 @@
 #include "base/rng.hpp"
 #include "comm/gather.hpp"
 #include "dinoxx/base/error.hpp"
-#include "loss_common.hpp"
+#include "loss/loss_common.hpp"
 #include "ops/to_device.hpp"
 
 namespace dinoxx {
