@@ -20,6 +20,7 @@
 #include "eval/classify/units.hpp"
 #include "eval/evidence/evidence.hpp"
 #include "eval/evidence/feature_health.hpp"
+#include "eval/evidence/feature_map.hpp"
 #include "eval/evidence/feature_pictures.hpp"
 #include "eval/evidence/label_checks.hpp"
 #include "eval/evidence/leaks.hpp"
@@ -64,6 +65,9 @@ json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnsw
         FeaturePictures pictures = feature_pictures(input, ids);
         evidence["pictures"] = std::move(pictures.section);
         files.merge(pictures.files);
+        std::string map;
+        evidence["map"] = feature_map(input, wanted.protocol, prediction, map);
+        if (!map.empty()) files["feature_map.csv"] = std::move(map);
         return evidence;
       }
     }

@@ -48,12 +48,14 @@ std::string data_name(const json& data) {
 
 }  // namespace
 
-std::string eval_report_html(const json& content, std::shared_ptr<const Dataset> dataset,
-                             const std::map<std::string, std::string>& predictions,
+std::string eval_report_html(const json& content, std::shared_ptr<const Dataset> dataset, const std::map<std::string, std::string>& tables,
                              const std::map<std::string, std::string>& feature_pictures) {
   const Results results(content);
   const Thumbnails pictures(std::move(dataset));
-  const auto own = predictions.find(results.chosen() ? results.chosen()->protocol : "");
+  const auto table = [&](const std::string& key) {
+    const auto found = tables.find(key);
+    return found == tables.end() ? std::string() : found->second;
+  };
   const std::string data = data_name(at(results.all(), {"data"}));
   Page page("Evaluation" + (data.empty() ? "" : " on " + data), text_of(at(results.all(), {"checkpoint"}), "file"));
   const auto section = [&](const char* id, const char* heading, const Html& body) {
@@ -67,7 +69,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("comparisons", "Differences between methods", comparisons_section(results));
   section("classes", "Classes", classes_section(results));
   section("confusion", "Confusions",
-          confusion_section(results) + misses_section(results, pictures, own == predictions.end() ? "" : own->second));
+          confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
   section("rare", "Rare classes", ranking_section(results));
   section("neighbours", "Nearest neighbours", neighbours_section(results, pictures));
   section("labels", "Suspected label errors", suspicions_section(results, pictures));
@@ -75,6 +77,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("zero", "Clustering and retrieval", clustering_section(results));
   section("calibration", "Calibration", calibration_section(results));
   section("health", "Feature health", health_section(results));
+  section("map", "Map of the test images", map_section(results, table("map")));
   section("pictures", "Feature images", feature_pictures_section(results, feature_pictures));
   section("dense", "Segmentation and matching", dense_section(results));
   if (const Html other = other_protocols_section(results); !other.code.empty()) section("other", "Further results", other);
@@ -105,21 +108,23 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
       fail_usage("--data", fmt::format("the data set {} that was evaluated", expected), dataset->fingerprint(),
                  "Name that folder, or none.");
   }
-  std::map<std::string, std::string> predictions;
+  std::map<std::string, std::string> tables;
   const json& suites = at(results, {"suites"});
   if (suites.is_object()) {
     for (const auto& [key, suite] : suites.items()) {
       const fs::path table = fs::path(text_of(suite, "predictions")).filename();
-      if (!table.empty() && fs::exists(folder / table)) predictions[key] = read_text(folder / table);
+      if (!table.empty() && fs::exists(folder / table)) tables[key] = read_text(folder / table);
     }
   }
+  if (const fs::path map = fs::path(text_of(at(results, {"evidence", "map"}), "file")).filename(); !map.empty() && fs::exists(folder / map))
+    tables["map"] = read_text(folder / map);
   std::map<std::string, std::string> pictures;
   for (const json& image : elements(at(results, {"evidence", "pictures", "images"})))
     each_string(at(image, {"files"}), [&](const std::string& name) {
       if (fs::path(name).filename() == name && fs::is_regular_file(folder / name)) pictures[name] = read_text(folder / name);
     });
   const fs::path report = folder / "report.html";
-  write_file_atomically(report, eval_report_html(results, std::move(dataset), predictions, pictures));
+  write_file_atomically(report, eval_report_html(results, std::move(dataset), tables, pictures));
   return report;
 }
 

@@ -12,10 +12,10 @@ namespace dinoxx::report {
 
 /// A page on one evaluation: verdict, data card, methods, classes, learning curves, calibration, checks, provenance. Every number in it
 /// comes from `results`, the content of results.json; sections that it lacks are named as not run. Stands alone: no script, no resource
-/// from anywhere. `dataset` gives images; `predictions`, by key of the protocol the text of predictions_*.csv, says which images were
-/// mistaken; `images`, by name the PNGs that results.json mentions.
+/// from anywhere. `dataset` gives images; `tables`, by key of the protocol the text of predictions_*.csv, says which images were
+/// mistaken, and by "map" that of feature_map.csv; `images`, by name the PNGs that results.json mentions.
 std::string eval_report_html(const nlohmann::json& results, std::shared_ptr<const Dataset> dataset = nullptr,
-                             const std::map<std::string, std::string>& predictions = {},
+                             const std::map<std::string, std::string>& tables = {},
                              const std::map<std::string, std::string>& pictures = {});
 
 /// Reads results.json of `folder` and the CSVs and PNGs that it names, writes report.html beside it (by rename) and returns its path.

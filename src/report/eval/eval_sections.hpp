@@ -30,6 +30,8 @@ Html suspicions_section(const Results& results, const Thumbnails& pictures);
 Html health_section(const Results& results);
 /// PCA, attention and similarity of a few images; `files`: the PNGs beside results.json by name.
 Html feature_pictures_section(const Results& results, const std::map<std::string, std::string>& files);
+/// Test images on a plane by their features; `table`: the text of feature_map.csv, "" for none.
+Html map_section(const Results& results, const std::string& table);
 /// What no other section shows, of any protocol.
 Html other_protocols_section(const Results& results);
 

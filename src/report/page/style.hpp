@@ -29,7 +29,7 @@ svg text{fill:var(--fg);font-size:13px}svg .soft{fill:var(--soft)}svg .grid{stro
 svg .l{fill:none;stroke-width:2}svg .b{stroke:none;opacity:.18}
 .s0{stroke:var(--c0);fill:var(--c0)}.s1{stroke:var(--c1);fill:var(--c1);stroke-dasharray:7 3}.s2{stroke:var(--c2);fill:var(--c2);stroke-dasharray:2 3}.s3{stroke:var(--c3);fill:var(--c3);stroke-dasharray:10 3 2 3}
 .s4{stroke:var(--c4);fill:var(--c4)}.s5{stroke:var(--c5);fill:var(--c5);stroke-dasharray:7 3}.s6{stroke:var(--c6);fill:var(--c6);stroke-dasharray:2 3}.s7{stroke:var(--c7);fill:var(--c7);stroke-dasharray:10 3 2 3}
-svg circle{stroke-dasharray:none!important}
+svg circle{stroke-dasharray:none!important}svg .x{fill:none;stroke-width:1.8;stroke-dasharray:none}svg .other{fill:var(--line);stroke:var(--line)}svg .other.x{fill:none}
 .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;list-style:none;padding:0;margin:.2rem 0;font-size:.85rem}.legend svg{display:inline-block;width:2rem;height:.7rem;vertical-align:middle;margin-right:.3rem}
 .bar{display:block;height:.7rem;background:var(--c0);min-width:1px}.range{display:block;width:8rem;height:1rem}
 .heat td{text-align:center}.heat thead th:first-child{writing-mode:horizontal-tb;vertical-align:bottom}.heat thead th:not(:first-child){writing-mode:vertical-rl;text-align:left;max-height:10rem}

@@ -6,9 +6,11 @@
 
 #include <cmath>
 
+#include "base/csv.hpp"
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "eval/evidence/feature_health.hpp"
+#include "eval/evidence/feature_map.hpp"
 #include "eval/evidence/feature_pictures.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "support/memory_dataset.hpp"
@@ -72,6 +74,36 @@ Prediction answers_of(const Set& set, const std::vector<std::pair<size_t, int32_
   for (size_t q = 0; q < set.data.queries.size(); ++q)
     prediction.probabilities[q * classes + static_cast<size_t>(prediction.classes[q])] = 1 - 0.001 * static_cast<double>(q);
   return prediction;
+}
+
+TEST(FeatureMap, ShowsAllImagesOfSmallClassesAndSomeOfLargeOnes) {
+  const Set set = make_set({3, 3, 3}, {700, 20, 5});
+  const auto comm = make_self_communicator();
+  std::string csv;
+  const json found = feature_map(input_of(set, *comm), "linear", answers_of(set, {{0, 2}}), csv);
+  EXPECT_EQ(found["images"], 600);
+  EXPECT_EQ(found["of"], 725);
+  EXPECT_EQ(found["method"], json::parse(R"(["linear", "teacher", "plain"])"));
+  EXPECT_GT(found["tsne"]["kept_neighbours"], 3 * found["by_chance"].get<double>());
+  const CsvTable table = parse_csv(csv, "feature_map.csv");
+  ASSERT_EQ(table.rows.size(), 601u);
+  EXPECT_THAT(table.rows[0], ElementsAre("image", "label", "answer", "pca_1", "pca_2", "tsne_1", "tsne_2"));
+  std::map<std::string, int> labels;
+  int wrong = 0;
+  for (size_t i = 1; i < table.rows.size(); ++i) {
+    ++labels[table.rows[i][1]];
+    wrong += table.rows[i][1] != table.rows[i][2] ? 1 : 0;
+  }
+  EXPECT_EQ(labels, (std::map<std::string, int>{{"class0", 575}, {"class1", 20}, {"class2", 5}}));
+  EXPECT_EQ(wrong, 1);
+}
+
+TEST(FeatureMap, SaysWhenThereAreTooFewImages) {
+  const Set set = make_set({3, 3}, {6, 5});
+  const auto comm = make_self_communicator();
+  std::string csv;
+  EXPECT_EQ(feature_map(input_of(set, *comm), "linear", answers_of(set, {}), csv)["left_out"], "11 test images are too few for a map");
+  EXPECT_EQ(csv, "");
 }
 
 TEST(LabelSuspicions, WrongLabelsAreFoundAndNoOthers) {

@@ -215,6 +215,33 @@ TEST(EvalReport, EvidenceNamesWhatItShows) {
   EXPECT_THAT(eval_report_html(collapsed), HasSubstr("alarm: nearly the same feature for all images"));
 }
 
+TEST(EvalReport, TheMapMarksMistakesAndNamesImages) {
+  json results = small_results();
+  results["evidence"]["map"] = {{"images", 3},
+                                {"of", 9},
+                                {"rule", "some"},
+                                {"neighbours", 10},
+                                {"by_chance", 0.25},
+                                {"file", "feature_map.csv"},
+                                {"pca", {{"explained", {0.5, 0.125}}, {"kept_neighbours", 0.5}}},
+                                {"tsne", {{"perplexity", 30}, {"kept_neighbours", 0.75}}}};
+  const std::string table = "image,label,answer,pca_1,pca_2,tsne_1,tsne_2\n<a>.png,x,x,0,0,1,1\nb.png,x,y,1,1,2,-3\nc.png,y,y,0.5,2,0,0\n";
+  const std::string map = section_of(eval_report_html(results, nullptr, {{"map", table}}), "map");
+  EXPECT_THAT(map, HasSubstr("3 of 9 test images"));
+  EXPECT_THAT(map, HasSubstr("<title>b.png: x, predicted y</title>"));
+  EXPECT_THAT(map, HasSubstr("<title>&lt;a&gt;.png: x</title>"));
+  EXPECT_THAT(map, HasSubstr("3 images, 1 of them with a wrong answer"));
+  EXPECT_THAT(map, HasSubstr("x (1 of 2 wrong)"));
+  EXPECT_THAT(map, HasSubstr("62.50 % of the variance; 50.00 % of the 10 nearest"));
+  EXPECT_THAT(map, HasSubstr("perplexity 30; 75.00 %"));
+  // a table that is not there, cut off, of other columns or without numbers: the page goes without it
+  for (const std::string damaged : {"", "image,label\na.png,x\n", "image,label,answer,pca_1,pca_2,tsne_1,tsne_2\n\"a",
+                                    "image,label,answer,pca_1,pca_2,tsne_1,tsne_2\na,x,x,0,0,nan,1\n"})
+    EXPECT_THAT(section_of(eval_report_html(results, nullptr, {{"map", damaged}}), "map"), HasSubstr("Not run")) << damaged;
+  results["evidence"]["map"] = {{"left_out", "11 test images are too few for a map"}};
+  EXPECT_THAT(section_of(eval_report_html(results), "map"), HasSubstr("Left out: 11 test images"));
+}
+
 TEST(EvalReport, PlacesFoundAgainAndDifferencesOfPatchesAreTables) {
   json results = small_results();
   const auto of_shares = [](double a, double b, double c) { return json{{"0.05", a}, {"0.1", b}, {"0.2", c}}; };
