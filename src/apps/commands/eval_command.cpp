@@ -108,6 +108,7 @@ int run_eval(int argc, char** argv) {
   EvalCommand command;
   std::vector<std::string> words = command.line().renewed(argc, argv);
   std::vector<char*> line;
+  line.reserve(words.size() + 1);
   for (std::string& word : words) line.push_back(word.data());
   line.push_back(nullptr);
   return run_model_command(argc, line.data(), command);

@@ -32,6 +32,7 @@ Standing standing_of(const ComparisonView& view, const json& method) {
 
 std::vector<std::string> names_of(const ComparisonView& view, const std::vector<size_t>& which) {
   std::vector<std::string> names;
+  names.reserve(which.size());
   for (const size_t i : which) names.push_back(view.name(i));
   return names;
 }

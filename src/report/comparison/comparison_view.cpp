@@ -87,12 +87,13 @@ ComparisonView::Answer ComparisonView::answer(const json& method, size_t one, si
 std::string difference_text(const json& score, bool forward) {
   const double value = number_of(score, "difference"), sign = forward ? 1 : -1;
   if (std::isnan(value)) return "-";
+  const auto points = [&](double share) {
+    return std::abs(share) < 5e-5 ? std::string("0.00") : fmt::format("{:+.2f}", 100 * sign * share);
+  };
   const json& interval = at(score, {"interval95"});
-  std::string text = fmt::format("{:+.2f}", 100 * sign * value);
-  if (elements(interval).size() != 2 || !interval[0].is_number() || !interval[1].is_number()) return text;
-  double low = sign * interval[0].get<double>(), high = sign * interval[1].get<double>();
-  if (low > high) std::swap(low, high);
-  return text + fmt::format(" [{:+.2f}, {:+.2f}]", 100 * low, 100 * high);
+  if (interval_text(interval).empty()) return points(value);
+  return fmt::format("{} [{}, {}]", points(value), points(interval[forward ? 0 : 1].get<double>()),
+                     points(interval[forward ? 1 : 0].get<double>()));
 }
 
 std::string p_text(const json& p) {

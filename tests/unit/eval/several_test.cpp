@@ -23,7 +23,6 @@ using nlohmann::json;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 const std::vector<std::string> kLabels = each({"a", "b"}, 10);
 
