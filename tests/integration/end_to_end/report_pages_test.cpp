@@ -75,7 +75,7 @@ void expect_valid(const fs::path& page, const fs::path& scratch) {
   EXPECT_EQ(std::system(command.c_str()), 0) << page << "\n" << read_text(log);
 }
 
-// A run, a whole ladder with fine-tuning, runs side by side.
+// A run, a whole ladder with fine-tuning, runs side by side, several checkpoints side by side.
 TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
   const bool tidy = !std::string(DINOXX_TIDY).empty(), chromium = !std::string(DINOXX_CHROMIUM).empty();
   if (!tidy && !chromium) GTEST_SKIP() << "neither tidy nor Chromium here: launch/setup.sh --tests installs them";
@@ -87,6 +87,11 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
                 .code,
             0);
   ASSERT_EQ(dinoxx_run("compare " + run.string() + " --html " + side.string()).code, 0);
+  const fs::path several = workshop.folder.path() / "several", early = run / "checkpoints" / "step_00000003";
+  ASSERT_EQ(dinoxx_run("eval --checkpoint " + run.string() + " --checkpoint " + early.string() + " --data " + workshop.data().string() +
+                       " --protocol knn,few_shot,clustering --out " + several.string())
+                .code,
+            0);
   const std::string whole = read_text(out / "report.html");
   for (const char* part :
        {"fine-tuning, LoRA", "linear probe, best head", "Points matched correctly in a warped cop", "Linear segmentation of patch features",
@@ -96,7 +101,7 @@ TEST(ReportPages, AreValidAndRenderInABrowserWithoutAWordOnItsConsole) {
   const std::string not_run = whole.substr(whole.find("id=\"not-run\""), whole.find("id=\"protocol\"") - whole.find("id=\"not-run\""));
   EXPECT_THAT(not_run, Not(HasSubstr("<strong>")));  // no step; what raw pixels cannot do stands there
   const Browser browser(workshop.folder.path());
-  for (const fs::path& page : {out / "report.html", run / "report.html", side}) {
+  for (const fs::path& page : {out / "report.html", run / "report.html", side, several / "comparison.html"}) {
     if (tidy) expect_valid(page, workshop.folder.path());
     if (!chromium) continue;
     for (const int width : {1280, 390})
