@@ -64,6 +64,17 @@ std::vector<Setting> sort_settings(const std::vector<Setting>& typed, const Mode
   return own;
 }
 
+// Nothing that the file has said already.
+void refuse_beside(const ModelCommand::StandIn& stand_in, const ConfigLine& parsed) {
+  const auto refuse = [&](const std::string& option) {
+    fail_usage("--" + stand_in.option, fmt::format("no options beside it but --{}", fmt::join(stand_in.with, ", --")), "--" + option,
+               "The file says it: leave the option out, or make the file anew.");
+  };
+  for (const auto& [name, value] : parsed.variables)
+    if (name != stand_in.option && !value.defaulted() && std::ranges::find(stand_in.with, name) == stand_in.with.end()) refuse(name);
+  if (!parsed.settings.empty()) refuse(parsed.settings.front().key);
+}
+
 // Reads the line into the command's options. Returns the help when that was asked for, and then nothing else is done. `device`: as typed.
 std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::string& device) {
   const bool with_data = command.data() != nullptr;
@@ -77,12 +88,15 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::
     text << command.usage() << "\n" << own;
     return text.str();
   }
-  for (const std::string& checkpoint : typed.checkpoints.empty() ? std::vector<std::string>{""} : typed.checkpoints)
-    require_value(command.name(), checkpoint, "--checkpoint", "a run folder or a file of weights");
+  const std::optional<ModelCommand::StandIn> stand_in = command.stand_in();
+  if (stand_in) refuse_beside(*stand_in, parsed);
+  if (!stand_in)
+    for (const std::string& checkpoint : typed.checkpoints.empty() ? std::vector<std::string>{""} : typed.checkpoints)
+      require_value(command.name(), checkpoint, "--checkpoint", "a run folder or a file of weights");
   if (typed.checkpoints.size() > 1 && !command.checkpoints())
     fail_usage("--checkpoint", "one network", std::to_string(typed.checkpoints.size()),
                fmt::format("dinoxx {} takes one; dinoxx eval takes several.", command.name()));
-  if (with_data) require_value(command.name(), typed.data, "--data", "a folder made by \"dinoxx pack\"");
+  if (with_data && !stand_in) require_value(command.name(), typed.data, "--data", "a folder made by \"dinoxx pack\"");
   const auto positive = [&](int64_t value, const char* option) {
     if (parsed.variables.count(option) && (value < 1 || value > 16384))
       fail_usage(fmt::format("--{}", option), "1 to 16384", std::to_string(value), "Change it.");
@@ -102,7 +116,7 @@ std::string parse(int argc, char** argv, ModelCommand& command, int cores, std::
   if (crops && typed.fit == "whole") fail_usage("--crop", "fit crop", "--fit whole", "Leave one of them out: a whole image is not cut.");
 
   eval::NetworkRun& run = command.network_run();
-  run.model.checkpoint = typed.checkpoints.front();
+  if (!typed.checkpoints.empty()) run.model.checkpoint = typed.checkpoints.front();
   if (command.checkpoints()) command.checkpoints()->assign(typed.checkpoints.begin(), typed.checkpoints.end());
   if (parsed.variables.count("checkpoint-step")) run.model.step = typed.step;
   run.model.dtype = typed.precision == "bf16" ? at::kBFloat16 : at::kFloat;

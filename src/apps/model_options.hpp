@@ -1,6 +1,7 @@
 #pragma once
 #include <boost/program_options.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,13 @@ class ModelCommand {
   virtual std::filesystem::path* data() { return nullptr; }
   /// Where all that was typed behind --checkpoint goes; nullptr: the command takes one.
   virtual std::vector<std::filesystem::path>* checkpoints() { return nullptr; }
+  /// An option that was typed and whose file has network and data set in it: neither is wanted then, and options other than those of `with`
+  /// are refused, because the file has said what they say.
+  struct StandIn {
+    std::string option;
+    std::vector<std::string> with;
+  };
+  virtual std::optional<StandIn> stand_in() const { return std::nullopt; }
   /// Turns what was typed into options. `settings`: of keys(). UsageError. On every rank.
   virtual void check(const std::vector<Setting>& settings) = 0;
   /// Does it and prints the answer on rank 0. Collective.

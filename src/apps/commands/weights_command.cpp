@@ -11,6 +11,7 @@
 #include "base/json_text.hpp"
 #include "base/utf8.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/predict/classifier.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
 #include "method/settings/own_config.hpp"
@@ -204,6 +205,8 @@ int inspect(const Options& o) {
     fmt::print("network    not recognised: {}\n", error.what());
     known = false;
   }
+  if (const nlohmann::json classifier = eval::classifier_in(file); !classifier.is_null())
+    for (const std::string& line : eval::classifier_lines(classifier)) fmt::print("classifier {}\n", line);
   const std::string settings = json_text(file.settings());
   if (!file.settings().empty())
     fmt::print("settings   {}{}\n", without_controls(settings.substr(0, 600)), settings.size() > 600 ? " ..." : "");

@@ -92,6 +92,7 @@ at::Tensor run_tasks(Communicator& comm, int64_t count, int64_t width, int threa
 }
 
 at::Tensor gather_blocks(Communicator& comm, const at::Tensor& local, int64_t total) {
+  if (total == 0) return local;
   const int size = comm.size();
   int64_t longest = 0;
   for (int rank = 0; rank < size; ++rank) longest = std::max(longest, rank_items(total, rank, size).size());
@@ -106,7 +107,7 @@ at::Tensor gather_blocks(Communicator& comm, const at::Tensor& local, int64_t to
   at::Tensor all = at::empty(shape, local.options());
   comm.all_gather(all, padded.contiguous())->wait();
   // Close the gaps in place: every range moves towards the front, so nothing is overwritten before it has been read.
-  const size_t row_bytes = total == 0 ? 0 : static_cast<size_t>(all.nbytes() / all.size(0));
+  const size_t row_bytes = static_cast<size_t>(all.nbytes() / all.size(0));
   char* data = static_cast<char*>(all.data_ptr());
   for (int rank = 0; rank < size; ++rank) {
     const ItemRange range = rank_items(total, rank, size);

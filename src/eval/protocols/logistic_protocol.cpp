@@ -7,13 +7,11 @@
 #include <limits>
 
 #include "comm/agree.hpp"
-#include "eval/classify/folds.hpp"
 #include "eval/classify/logistic.hpp"
-#include "eval/classify/units.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
-#include "logistic_parts.hpp"
+#include "logistic_trial.hpp"
 #include "repeated_folds.hpp"
 
 namespace dinoxx::eval {
@@ -54,45 +52,11 @@ LinearModel read_model(const double* row, int64_t classes, int64_t dim) {
   return {copy(row, {classes, dim}), copy(row + classes * dim, {classes})};
 }
 
-/// How C is chosen: on the validation split, or on folds of the memory.
-struct Trial {
-  std::string by;
-  std::vector<int> fold_of;  // of each memory row; empty: validation split
-  int folds = 1;
-  std::vector<int64_t> support;  // images tried, per class
-  std::string none;              // why there is nothing to choose on
-};
-
-Trial plan_trial(const ProtocolInput& input) {
-  const EvalData& data = input.data;
-  Trial trial;
-  if (!data.validation.empty()) {
-    trial.by = "val split";
-    trial.support = class_counts(data.validation_labels, data.classes);
-    return trial;
-  }
-  trial.folds = kFolds;
-  trial.by = fmt::format("{} stratified folds of the memory", kFolds);
-  trial.fold_of = stratified_folds(data.memory, data.memory_labels, units_of(input.dataset, data.memory), data.classes, kFolds, input.seed);
-  std::vector<int32_t> tried;
-  for (size_t row = 0; row < trial.fold_of.size(); ++row)
-    if (trial.fold_of[row] >= 0) tried.push_back(data.memory_labels[row]);
-  trial.support = class_counts(tried, data.classes);
-  if (tried.empty()) trial.none = "no class has two training images (or groups) to try a setting on";
-  return trial;
-}
-
-Part part_of_trial(const ProtocolInput& input, const Trial& trial, int fold) {
-  const EvalData& data = input.data;
-  if (!trial.fold_of.empty()) return part_of(input.features.memory, data.memory_labels, trial.fold_of, fold, data.classes);
-  return {input.features.memory, input.features.validation, data.memory_labels, data.validation_labels,
-          class_counts(data.memory_labels, data.classes)};
-}
-
 struct Choice {
   std::vector<double> scores;  // mean recall per C; empty when there was nothing to choose on
   int place = 0;               // in values_of_c()
   Stat temperature;
+  HeldOutAnswers held_out;  // where ProtocolInput asks for them
 };
 
 // A row of a fold: for each way of weighting and each C the model, then for each variant and C the right answers of each class.
@@ -159,22 +123,27 @@ std::vector<Choice> choose(const ProtocolInput& input, const Trial& trial) {
     choices[v].place = best_of(choices[v].scores);
   }
   // the temperature of each variant, on logits of images that their model has not seen
-  const at::Tensor temperatures = run_tasks(input.comm, kVariants, 1, input.threads, [&](int64_t v, double* out) {
-    std::vector<int32_t> labels;
+  const HeldOutAnswers tried = tried_images(input.data, trial);
+  const auto numbers = static_cast<int64_t>(tried.ids.size()) * input.data.classes;
+  const int64_t kept = input.keep_held_out ? numbers : 0;
+  const at::Tensor answers = run_tasks(input.comm, kVariants, 1 + kept, input.threads, [&](int64_t v, double* out) {
     std::vector<double> logits;
+    logits.reserve(static_cast<size_t>(numbers));
     for (int fold = 0; fold < trial.folds; ++fold) {
       const Part part = part_of_trial(input, trial, fold);
       if (part.test_labels.empty()) continue;
       const double* row = rows.data_ptr<double>() + fold * layout.width();
       const LinearModel model = read_model(row + layout.model_at(weight_place(kVariant[v]), choices[v].place), layout.classes, layout.dim);
       const at::Tensor scores = scores_of(model, part.test, kVariant[v], part.train_counts).contiguous();
-      labels.insert(labels.end(), part.test_labels.begin(), part.test_labels.end());
       logits.insert(logits.end(), scores.data_ptr<double>(), scores.data_ptr<double>() + scores.numel());
     }
-    *out = fit_temperature(labels, logits, input.data.classes).value.value_or(std::numeric_limits<double>::quiet_NaN());
+    *out = fit_temperature(tried.labels, logits, input.data.classes).value.value_or(std::numeric_limits<double>::quiet_NaN());
+    std::copy_n(logits.begin(), kept, out + 1);
   });
   for (int v = 0; v < kVariants; ++v) {
-    const double t = temperatures[v][0].item<double>();
+    const double* row = answers.const_data_ptr<double>() + v * (1 + kept);
+    const double t = row[0];
+    if (kept > 0) choices[v].held_out = {tried.ids, tried.labels, {row + 1, row + 1 + kept}};
     choices[v].temperature =
         std::isnan(t)
             ? Stat::undefined(
@@ -250,12 +219,10 @@ ProtocolResult logistic_protocol(const ProtocolInput& input) {
     result.scores["left_out"] = why;
     return result;
   }
-  const Trial trial = plan_trial(input);
+  const Trial trial = plan_trial(input.dataset, data, input.seed);
   json& selection = result.scores["selection"];
   selection = {{"by", trial.by}};
-  int64_t tried = 0;
-  for (const int64_t n : trial.support) tried += n;
-  selection["images"] = tried;
+  selection["images"] = trial.images();
   selection["classes"] = std::count_if(trial.support.begin(), trial.support.end(), [](int64_t n) { return n > 0; });
   if (!trial.none.empty()) selection["not_chosen"] = trial.none + ": C = 1";
   const std::vector<Choice> choices = choose(input, trial);
@@ -276,6 +243,7 @@ ProtocolResult logistic_protocol(const ProtocolInput& input) {
     const LinearModel model = read_model(row, layout.classes, layout.dim);
     result.models.push_back(
         {model.weight, scores_of({at::zeros_like(model.weight), model.bias}, at::zeros({1, layout.dim}), kVariant[v], counts)[0]});
+    if (input.keep_held_out) result.held_out.push_back(choices[v].held_out);
     result.predictions.push_back(conclude(input, kVariant[v], choices[v], query_scores(input, model, kVariant[v], counts),
                                           static_cast<int>(row[layout.model()]), row[layout.model() + 1] != 0));
   }

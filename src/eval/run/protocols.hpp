@@ -38,6 +38,7 @@ struct ProtocolInput {
   const FinetuneOptions* finetune = nullptr;               ///< of the protocol finetune; none: its defaults
   std::optional<FinetuneOffer>* finetune_offer = nullptr;  ///< what it decided for the first embedder: holds for all; none: each by itself
   bool in_training = false;                                ///< on the way of a run: what costs time for an interval is left out
+  bool keep_held_out = false;                              ///< ProtocolResult::held_out is wanted
 };
 
 /// A method that has an answer for each query.
@@ -48,6 +49,13 @@ struct Prediction {
   nlohmann::json details;             ///< what else is written beside its scores
 };
 
+/// Answers to images that were not learned from, each by a fit without it and its group: what settings are chosen on.
+struct HeldOutAnswers {
+  std::vector<uint64_t> ids;
+  std::vector<int32_t> labels;
+  std::vector<double> logits;  ///< [ids, classes of the data]
+};
+
 /// A file that a protocol leaves beside results.json.
 struct ProtocolFile {
   std::string name;
@@ -55,10 +63,11 @@ struct ProtocolFile {
 };
 
 struct ProtocolResult {
-  nlohmann::json scores;                ///< of this embedder, beside the methods' scores
-  std::vector<Prediction> predictions;  ///< the first is the protocol's headline
-  std::vector<LinearModel> models;      ///< of `predictions`, where these are linear in the features; else empty
-  nlohmann::json run;                   ///< times and what depends on them: into results.json's "run"
+  nlohmann::json scores;                 ///< of this embedder, beside the methods' scores
+  std::vector<Prediction> predictions;   ///< the first is the protocol's headline
+  std::vector<LinearModel> models;       ///< of `predictions`, where these are linear in the features; else empty
+  std::vector<HeldOutAnswers> held_out;  ///< per prediction, where it was asked for; without images where there was nothing to choose on
+  nlohmann::json run;                    ///< times and what depends on them: into results.json's "run"
   std::vector<ProtocolFile> files;
   std::vector<ResampledFigure> figures;  ///< in which embedders are compared by paired_differences
 };

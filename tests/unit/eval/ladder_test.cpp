@@ -11,11 +11,11 @@
 
 #include "base/rng.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
+#include "eval/predict/stored_head.hpp"
 #include "eval/run/answers.hpp"
 #include "eval/run/checks.hpp"
 #include "eval/run/cost_record.hpp"
 #include "eval/run/method_scores.hpp"
-#include "eval/run/stored_head.hpp"
 #include "ladder_sets.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/thread_ranks.hpp"

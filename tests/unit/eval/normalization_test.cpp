@@ -17,7 +17,7 @@
 #include "eval/correspondence/propagate.hpp"
 #include "eval/dense/attend.hpp"
 #include "eval/features/model_source.hpp"
-#include "eval/run/predict.hpp"
+#include "eval/predict/predict.hpp"
 #include "model/weights/backbone_json.hpp"
 #include "model/weights/weights.hpp"
 #include "support/small_vit.hpp"

@@ -10,7 +10,7 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/features/model_source.hpp"
-#include "protocols.hpp"
+#include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
@@ -24,6 +24,8 @@ struct StoredHead {
   /// Distance to the nearest reference above which an image is unlike all that was learned from: 95 of 100 training images are nearer to
   /// those of other folds, in a space that is made without them. Nothing where there are fewer than kFewReferences to tell by.
   std::optional<double> known_to;
+  /// Of the images that C and temperature were chosen on; without images where there was nothing to choose, and for a tuned head.
+  HeldOutAnswers held_out;
 };
 
 inline constexpr size_t kReferences = 5000, kFewReferences = 20;

@@ -69,12 +69,20 @@ StoredHead parse_head(const SafetensorsFile& file, const json& key) {
                   to_tensor(file.at("centre")),
                   to_tensor(file.at("basis")),
                   to_tensor(file.at("reference")),
-                  std::nullopt};
+                  std::nullopt,
+                  {}};
   if (text.at("known_to").is_number()) head.known_to = text.at("known_to").get<double>();
   const int64_t dim = head.centre.numel();
   if (head.model.weight.dim() != 2 || head.model.weight.size(1) != dim || head.model.bias.numel() != head.model.weight.size(0) ||
       head.basis.dim() != 2 || head.basis.size(0) != dim || head.reference.dim() != 2 || head.reference.size(1) != head.basis.size(1))
     fail("head", "tensors that fit each other", "others", "It is fitted anew.");
+  const at::Tensor ids = to_tensor(file.at("held_out.ids")), labels = to_tensor(file.at("held_out.labels")),
+                   logits = to_tensor(file.at("held_out.logits"));
+  if (ids.numel() != labels.numel() || logits.numel() != ids.numel() * head.model.bias.numel())
+    fail("head", "a label and logits for each image", "others", "It is fitted anew.");
+  head.held_out.ids.assign(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel());
+  head.held_out.labels.assign(labels.const_data_ptr<int32_t>(), labels.const_data_ptr<int32_t>() + labels.numel());
+  head.held_out.logits.assign(logits.const_data_ptr<double>(), logits.const_data_ptr<double>() + logits.numel());
   return head;
 }
 
@@ -82,7 +90,7 @@ StoredHead parse_head(const SafetensorsFile& file, const json& key) {
 
 json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input, at::ScalarType precision,
               const std::string& method, uint64_t seed) {
-  return {{"format", "dinoxx head 1"},
+  return {{"format", "dinoxx head 2"},
           {"weights", fmt::format("{:08x}", model.crc32c)},
           {"model", to_json(model.network->config())},
           {"precision", c10::toString(precision)},
@@ -117,12 +125,21 @@ std::optional<StoredHead> read_head(const fs::path& file, const json& key, Commu
 void write_head(const fs::path& file, const json& key, const StoredHead& head) {
   const json text = {{"about", head.about}, {"known_to", head.known_to ? json(*head.known_to) : json(nullptr)}};
   fs::create_directories(file.parent_path());
+  const HeldOutAnswers& held_out = head.held_out;
+  const auto images = static_cast<int64_t>(held_out.ids.size());
+  const auto stored = [](const auto& values, at::ScalarType type, at::IntArrayRef shape) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    return at::from_blob(const_cast<Value*>(values.data()), shape, type).clone();
+  };
   write_safetensors(file,
                     tensor_views({{"weight", head.model.weight.contiguous()},
                                   {"bias", head.model.bias.contiguous()},
                                   {"basis", head.basis.contiguous()},
                                   {"reference", head.reference.contiguous()},
-                                  {"centre", head.centre.contiguous()}}),
+                                  {"centre", head.centre.contiguous()},
+                                  {"held_out.ids", stored(held_out.ids, at::kLong, {images})},
+                                  {"held_out.labels", stored(held_out.labels, at::kInt, {images})},
+                                  {"held_out.logits", stored(held_out.logits, at::kDouble, {images, head.model.bias.numel()})}}),
                     {{kKey, json_text(key)}, {kAbout, json_text(text)}});
 }
 

@@ -1,0 +1,177 @@
+#include "head_fitting.hpp"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+#include "dinoxx/base/error.hpp"
+#include "eval/evidence/label_checks.hpp"
+#include "eval/features/embed_rows.hpp"
+#include "eval/statistics/statistics.hpp"
+#include "model/weights/facts.hpp"
+#include "validation_scores.hpp"
+
+namespace dinoxx::eval {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+void labelled_of(const Dataset& dataset, Split split, std::vector<uint64_t>& ids, std::vector<int32_t>& labels) {
+  for (const uint64_t id : dataset.ids(split)) {
+    if (dataset.meta(id).label < 0) continue;
+    ids.push_back(id);
+    labels.push_back(dataset.meta(id).label);
+  }
+}
+
+// What the head learns from. There are no queries.
+EvalData head_data(const Dataset& dataset) {
+  EvalData data;
+  labelled_of(dataset, Split::kTrain, data.memory, data.memory_labels);
+  labelled_of(dataset, Split::kVal, data.validation, data.validation_labels);
+  drop_unseen_validation(data);
+  const std::set<int32_t> seen(data.memory_labels.begin(), data.memory_labels.end());
+  if (seen.size() < 2) {
+    fail_usage("--data", "labelled train images of at least two classes",
+               fmt::format("{} labelled train images of {} classes", data.memory.size(), seen.size()),
+               "Pack class folders (\"dinoxx pack --help\").");
+  }
+  data.classes = std::max(static_cast<int>(dataset.class_names().size()), *seen.rbegin() + 1);
+  data.memory_source = "train";
+  data.query_source = "images without labels";
+  return data;
+}
+
+// That of the protocol logistic. Collective.
+StoredHead fit_head(const ProtocolInput& input, const std::string& method) {
+  ProtocolResult fitted = logistic_protocol(input);
+  if (fitted.scores.contains("left_out"))
+    fail_usage("the head", "one that can be fitted in reasonable time", fitted.scores["left_out"].get<std::string>(), "Use fewer classes.");
+  const auto chosen = std::find_if(fitted.predictions.begin(), fitted.predictions.end(),
+                                   [&](const Prediction& prediction) { return prediction.method == method; });
+  if (chosen == fitted.predictions.end())
+    fail_usage("--method", fmt::format("one of {}", fmt::join(predict_methods(), ", ")), method, "Change it.");
+  const auto place = static_cast<size_t>(chosen - fitted.predictions.begin());
+  StoredHead head;
+  head.model = fitted.models.at(place);
+  head.held_out = std::move(fitted.held_out.at(place));
+  head.about = chosen->details;
+  head.about.erase("calibration");  // these images have no labels
+  if (head.about.contains("selection")) head.about["mean_recall_by_C"] = head.about["selection"];
+  head.about.update(fitted.scores);
+  return head;
+}
+
+// That of the file, tuned together with the network.
+StoredHead tuned_head(const FinetunedHead& tuned) {
+  StoredHead head;
+  head.model = tuned.model;
+  head.about["finetuned"] = tuned.about;
+  put(head.about["validation"], "accuracy", Stat::undefined("results.json of the fine-tuning has the scores of this head"));
+  put(head.about, "temperature",
+      tuned.temperature.is_number() ? Stat::of(tuned.temperature.get<double>())
+                                    : Stat::undefined("none fitted the validation images of the tuning"));
+  return head;
+}
+
+json describe_weights(const LoadedModel& model) {
+  return {{"file", model.file.string()},
+          {"crc32c", fmt::format("{:08x}", model.crc32c)},
+          {"step", model.step ? json(*model.step) : json(nullptr)},
+          {"input", describe(model.normalization.value())},
+          {"facts", describe(model.facts)},
+          {"notes", model.notes}};
+}
+
+ClassifierInput input_of(const PredictOptions& options, const LoadedModel& model, const Dataset& dataset) {
+  std::vector<uint64_t> all(dataset.size());
+  std::iota(all.begin(), all.end(), uint64_t{0});
+  return {transform_of(options, dataset, all, network_side(model, options.image_size)), options.whole, model.normalization.value().values,
+          dataset.used_bits()};
+}
+
+std::shared_ptr<const Dataset> open_data(const PredictOptions& options) {
+  if (!fs::exists(options.data))
+    fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
+  std::shared_ptr<const Dataset> dataset = Dataset::open(options.data);
+  return options.merge_class_names ? merge_class_names(std::move(dataset)) : dataset;
+}
+
+}  // namespace
+
+HeadFitting::HeadFitting(const PredictOptions& options, const LoadedModel& model)
+    : options_(options),
+      model_(model),
+      dataset_(open_data(options)),
+      data_(head_data(*dataset_)),
+      input_(input_of(options, model, *dataset_)) {
+  if (options.method == kFinetunedMethod) tuned_ = read_finetuned_head(model.file, *dataset_, data_.classes);
+  key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.model.dtype, options.method,
+                  options.seed);
+  if (!options.cache.empty()) file_ = head_file(options.cache, key_);
+}
+
+void HeadFitting::begin(Communicator& comm) {
+  if (!file_.empty()) stored_ = read_head(file_, key_, comm);
+  if (stored_) return;
+  // all of train and val for a head that is to be fitted, references for one that is there
+  if (!tuned_) {
+    learned_ = data_.memory;
+    validation_ = data_.validation;
+    return;
+  }
+  for (const int64_t row : reference_rows(data_, options_.seed)) learned_.push_back(data_.memory[static_cast<size_t>(row)]);
+}
+
+StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) const {
+  const auto of_data = [&](const std::vector<uint64_t>& ids) {
+    return embed(static_cast<int64_t>(ids.size()), [&](int64_t item, float* input) {
+      make_input(*dataset_, ids[static_cast<size_t>(item)], input_.transform, input_.normalization, input);
+    });
+  };
+  SplitFeatures features;
+  features.memory = of_data(learned_);
+  if (!validation_.empty()) features.validation = of_data(validation_);
+  features.queries = at::empty({0, embedder.dim}, at::kFloat);
+  StoredHead head;
+  if (tuned_) {
+    head = tuned_head(*tuned_);
+    take_references(head, *dataset_, learned_, features.memory);
+  } else {
+    const KnnConfig none;
+    ProtocolInput input{*dataset_, data_, embedder, features, none, options_.seed, options_.threads, comm};
+    input.keep_held_out = true;
+    head = fit_head(input, options_.method);
+    head.about["validation"] = validation_scores(*dataset_, data_, head.held_out, options_.seed, options_.threads, comm);
+    head.about["validation"]["by"] = head.about["selection"]["by"];
+    std::vector<uint64_t> ids;
+    const std::vector<int64_t> rows = reference_rows(data_, options_.seed);
+    for (const int64_t row : rows) ids.push_back(data_.memory[static_cast<size_t>(row)]);
+    take_references(head, *dataset_, ids, features.memory.index_select(0, at::tensor(rows, at::kLong)));
+  }
+  head.about["method"] = options_.method;
+  head.about["training_images"] = data_.memory.size();
+  return head;
+}
+
+Classifier HeadFitting::fit(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) {
+  Classifier classifier{.head = stored_ ? *stored_ : fitted(embedder, embed, comm),
+                        .classes = {},
+                        .training_images = class_counts(data_.memory_labels, data_.classes),
+                        .input = input_,
+                        .precision = options_.model.dtype,
+                        .checkpoint = describe_weights(model_),
+                        .data = {{"path", options_.data.string()}, {"fingerprint", dataset_->fingerprint()}}};
+  for (int c = 0; c < data_.classes; ++c) classifier.classes.push_back(class_name(*dataset_, c));
+  return classifier;
+}
+
+void HeadFitting::keep(const Classifier& classifier) const {
+  if (!stored_ && !file_.empty()) write_head(file_, key_, classifier.head);
+}
+
+}  // namespace dinoxx::eval
