@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "decision_options.hpp"
 #include "eval/run/evaluate.hpp"
 #include "finetune_options.hpp"
 
@@ -36,6 +37,7 @@ class EvalLine {
   int linear_probe_views_ = 0;
   bool quiet_ = false;
   FinetuneLine finetune_;
+  DecisionLine decision_;
   std::vector<std::string> notes_;
 };
 

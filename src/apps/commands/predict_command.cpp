@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/commands.hpp"
+#include "apps/decision_options.hpp"
 #include "apps/eval_options.hpp"
 #include "apps/model_options.hpp"
 #include "base/progress_line.hpp"
@@ -28,7 +29,10 @@ are valid for images like those of DATA. An image that is less like every traini
 "unknown": it has no predicted class, and the column "closest" has what it would have been. The fitted head stays on disk (--cache): the
 next call with the same weights and DATA embeds the images of FOLDER alone.
 
---save puts all of it into one file: network, how images become its input, classes, head, temperature and the distance of unknown images.
+--recall and --cost change what is answered, not the probabilities: "dinoxx eval --protocol logistic" with the same option says what that does
+on test images. An unknown image is not answered by any rule.
+
+--save puts all of it into one file: network, how images become its input, classes, head, temperature, rule of decision and the distance of unknown images.
 With --classifier that file answers as the call that saved it does, without RUN and DATA. The file has features of training images in it, by
 which one can tell whether a picture was among them.
 )";
@@ -58,6 +62,7 @@ class PredictCommand : public ModelCommand {
         "cache", po::value(&cache_)->value_name("DIR|none"),
         "where the fitted head stays for the next call, which then embeds no training image; without it dinoxx_features beside --out or "
         "--save");
+    decision_.add_to(own);
   }
 
   void check(const std::vector<Setting>&) override {
@@ -78,6 +83,7 @@ class PredictCommand : public ModelCommand {
     options_.out = out_;
     options_.save = save_;
     options_.classifier = classifier_;
+    options_.decision = decision_.request();
     if (classifier_.empty()) options_.cache = cache_folder(cache_, std::filesystem::absolute(only_save ? save_ : out_).parent_path());
   }
 
@@ -99,6 +105,7 @@ class PredictCommand : public ModelCommand {
 
  private:
   eval::PredictOptions options_;
+  DecisionLine decision_;
   std::string images_, out_, save_, classifier_, cache_;
 };
 

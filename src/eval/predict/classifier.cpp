@@ -74,6 +74,8 @@ Classifier parse_classifier(const fs::path& path, const SafetensorsFile& file, c
                                  {}},
                         .classes = {},
                         .training_images = {},
+                        .rule = {},
+                        .rule_in_validation = text.at("decision").at("validation"),
                         .input = {{}, false, parse_normalization(file.metadata().at(kNormalizationKey), path.string())},
                         .checkpoint = text.at("checkpoint"),
                         .data = text.at("data")};
@@ -82,6 +84,7 @@ Classifier parse_classifier(const fs::path& path, const SafetensorsFile& file, c
     classifier.classes.push_back(of_class.at("name"));
     classifier.training_images.push_back(of_class.at("training_images"));
   }
+  classifier.rule = rule_from_json(text.at("decision").at("rule"), classifier.classes);
   const json& input = text.at("input");
   classifier.input.transform = {input.at("resize").get<int>(), input.at("size").get<int>()};
   classifier.input.whole = input.at("whole");
@@ -119,6 +122,7 @@ void write_classifier(const fs::path& file, const Classifier& classifier, const 
                      {"classes", classes},
                      {"input", input_json(classifier.input)},
                      {"head", head.about},
+                     {"decision", {{"rule", classifier.rule.about}, {"validation", classifier.rule_in_validation}}},
                      {"known_to", head.known_to ? json(*head.known_to) : json(nullptr)},
                      {"precision", classifier.precision == at::kBFloat16 ? "bf16" : "fp32"},
                      {"checkpoint", classifier.checkpoint},
@@ -173,6 +177,7 @@ std::vector<std::string> classifier_lines(const json& in_file) {
                                              in_file.value("input", none).value("in_words", ""), in_file.value("precision", ""))};
   const json validation = head.value("validation", none);
   if (const std::string score = validation_text(validation); !score.empty()) lines.push_back(score);
+  for (const std::string& line : rule_lines(in_file.value("decision", none).value("rule", none))) lines.push_back(line);
   const json& known_to = in_file.value("known_to", json());
   lines.push_back(known_to.is_number()
                       ? fmt::format("pictures farther than {:.4g} from every training image are unknown", known_to.get<double>())

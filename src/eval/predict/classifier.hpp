@@ -7,6 +7,7 @@
 
 #include "base/normalization.hpp"
 #include "data_pipeline/augment/views.hpp"
+#include "eval/decision/decision_rule.hpp"
 #include "eval/features/model_source.hpp"
 #include "formats/weight_file.hpp"
 #include "stored_head.hpp"
@@ -26,6 +27,8 @@ struct Classifier {
   StoredHead head;  ///< held_out is no part of a file
   std::vector<std::string> classes;
   std::vector<int64_t> training_images;  ///< of each class
+  DecisionRule rule;
+  nlohmann::json rule_in_validation;  ///< decision_in_validation(); null for the most probable class and where there are no such images
   ClassifierInput input;
   at::ScalarType precision = at::kFloat;  ///< of the network
   nlohmann::json checkpoint;              ///< {file, crc32c, step, input, facts, notes} of the weights that it was made with
@@ -35,7 +38,8 @@ struct Classifier {
 /// One file with network and classifier, from which predict answers alone. safetensors: "backbone.*", which also makes it a file of weights
 /// for all other commands; "head.weight", "head.bias"; "known.centre", "known.basis", "known.reference" (of StoredHead); metadata
 /// kBackboneKey, kNormalizationKey, kFactsKey and "dinoxx.classifier" with the rest, {"format", "version", "classes", "input", "head",
-/// "known_to", "precision", "checkpoint", "data", "build"}; and a checksum of all of it. By rename. Error as write_safetensors.
+/// "decision" {rule, validation}, "known_to", "precision", "checkpoint", "data", "build"}; and a checksum of all of it. By rename. Error as
+/// write_safetensors.
 void write_classifier(const std::filesystem::path& file, const Classifier& classifier, const Backbone& network,
                       const nlohmann::json& build);
 /// UsageError naming --save for a place that is no safetensors file in a folder that is there, or that another file is at.

@@ -8,8 +8,10 @@
 #include <set>
 
 #include "dinoxx/base/error.hpp"
+#include "eval/decision/decision_scores.hpp"
 #include "eval/evidence/label_checks.hpp"
 #include "eval/features/embed_rows.hpp"
+#include "eval/protocols/logistic_trial.hpp"
 #include "eval/statistics/statistics.hpp"
 #include "model/weights/facts.hpp"
 #include "validation_scores.hpp"
@@ -78,6 +80,15 @@ StoredHead tuned_head(const FinetunedHead& tuned) {
   return head;
 }
 
+std::optional<DecisionPlan> decision_of(const PredictOptions& options, const Dataset& dataset, const EvalData& data) {
+  if (options.decision.empty()) return std::nullopt;
+  if (options.method == kFinetunedMethod && options.decision.costs.empty())
+    fail_usage("--recall", "a method whose threshold can be chosen on images that it has not learned from",
+               fmt::format("--method {}, which has none here", kFinetunedMethod), "Choose another method, or say costs: --cost.");
+  return plan_decision(options.decision, names_of_classes(dataset, data.classes), class_counts(data.memory_labels, data.classes),
+                       plan_trial(dataset, data, options.seed).support);
+}
+
 json describe_weights(const LoadedModel& model) {
   return {{"file", model.file.string()},
           {"crc32c", fmt::format("{:08x}", model.crc32c)},
@@ -108,7 +119,8 @@ HeadFitting::HeadFitting(const PredictOptions& options, const LoadedModel& model
       model_(model),
       dataset_(open_data(options)),
       data_(head_data(*dataset_)),
-      input_(input_of(options, model, *dataset_)) {
+      input_(input_of(options, model, *dataset_)),
+      decision_(decision_of(options, *dataset_, data_)) {
   if (options.method == kFinetunedMethod) tuned_ = read_finetuned_head(model.file, *dataset_, data_.classes);
   key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.model.dtype, options.method,
                   options.seed);
@@ -158,15 +170,28 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
   return head;
 }
 
+void HeadFitting::decide_by(Classifier& classifier, Communicator& comm) const {
+  if (!decision_) return;
+  const StoredHead& head = classifier.head;
+  const json fitted = head.about.value("temperature", json());
+  const Stat temperature = fitted.is_number() ? Stat::of(fitted.get<double>()) : Stat::undefined("none fits");
+  const std::string by = head.about.value("selection", json::object()).value("by", "");
+  classifier.rule = choose_rule(*decision_, *dataset_, data_.classes, head.held_out, temperature, by);
+  classifier.rule_in_validation =
+      decision_in_validation(*dataset_, data_, classifier.rule, head.held_out, temperature, options_.seed, options_.threads, comm);
+}
+
 Classifier HeadFitting::fit(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) {
   Classifier classifier{.head = stored_ ? *stored_ : fitted(embedder, embed, comm),
-                        .classes = {},
+                        .classes = names_of_classes(*dataset_, data_.classes),
                         .training_images = class_counts(data_.memory_labels, data_.classes),
+                        .rule = {},
+                        .rule_in_validation = nullptr,
                         .input = input_,
                         .precision = options_.model.dtype,
                         .checkpoint = describe_weights(model_),
                         .data = {{"path", options_.data.string()}, {"fingerprint", dataset_->fingerprint()}}};
-  for (int c = 0; c < data_.classes; ++c) classifier.classes.push_back(class_name(*dataset_, c));
+  decide_by(classifier, comm);
   return classifier;
 }
 

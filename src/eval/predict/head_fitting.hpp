@@ -35,6 +35,7 @@ class HeadFitting {
   void keep(const Classifier& classifier) const;
 
  private:
+  void decide_by(Classifier& classifier, Communicator& comm) const;
   StoredHead fitted(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) const;
 
   const PredictOptions& options_;
@@ -42,6 +43,7 @@ class HeadFitting {
   std::shared_ptr<const Dataset> dataset_;
   EvalData data_;
   ClassifierInput input_;
+  std::optional<DecisionPlan> decision_;
   std::optional<FinetunedHead> tuned_;  // the file's own head; else one is fitted
   nlohmann::json key_;
   std::filesystem::path file_;

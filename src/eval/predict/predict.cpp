@@ -36,7 +36,7 @@ void keep_head(const HeadFitting& fitting, const Classifier& classifier, json& r
 
 // What is said of each image.
 struct Answers {
-  std::vector<int32_t> classes;
+  std::vector<int32_t> classes;       // by the rule of decision
   std::vector<double> probabilities;  // [images, classes]
   std::vector<double> distance;       // to the nearest training image
   std::vector<bool> unknown;
@@ -52,6 +52,8 @@ Answers answer(const Classifier& classifier, const at::Tensor& features, int thr
                                static_cast<int>(classifier.classes.size()), temperature.is_number() ? temperature.get<double>() : 1.0),
                   distance_to_training(head, features),
                   {}};
+  if (classifier.rule.kind != DecisionRule::Kind::kMostProbable)
+    answers.classes = decide(classifier.rule, answers.probabilities, classifier.training_images);
   for (const double distance : answers.distance) answers.unknown.push_back(head.known_to && distance > *head.known_to);
   return answers;
 }
@@ -114,6 +116,7 @@ json describe_classifier(const Classifier& classifier, const std::vector<int64_t
           {"checkpoint", classifier.checkpoint},
           {"data", classifier.data},
           {"head", head.about},
+          {"decision", {{"rule", classifier.rule.about}, {"validation", classifier.rule_in_validation}}},
           {"known",
            {{"up_to_distance", head.known_to ? json(*head.known_to) : json(nullptr)},
             {"training_images", head.reference.size(0)},

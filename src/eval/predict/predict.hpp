@@ -6,6 +6,7 @@
 #include <string>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "eval/decision/decision_request.hpp"
 #include "eval/features/model_source.hpp"
 
 namespace dinoxx::eval {
@@ -15,6 +16,7 @@ struct PredictOptions : NetworkRun {
   std::filesystem::path data, images, out;  ///< out: FILE.csv; without images and out only `save` is made
   std::filesystem::path save;               ///< the classifier as one file (classifier.hpp); empty: none
   std::string method = "plain";    ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  DecisionRequest decision;        ///< instead of the most probable class; empty: that
   bool merge_class_names = false;  ///< as for evaluate()
   uint64_t seed = 0;               ///< of the folds; that of evaluate(), so that both fit the same head
   std::filesystem::path cache;     ///< folder of fitted heads, so that a second call embeds no training image; empty: none
@@ -40,9 +42,10 @@ inline constexpr const char* kFinetunedMethod = "finetuned";
 /// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}], unknown: [{path, distance}]},
 /// head: {method, C, temperature (null with the reason under "undefined": then probabilities are not calibrated), validation
 /// (validation_scores.hpp), ...}, classes: [{name, training_images, predicted}], untrusted: [names of classes with fewer than kFewBelow
-/// training images], run}; without `images` and the classes' `predicted` when there are none; with "classifier" {file, crc32c, build} of
-/// the file that it was taken from. The same but for "run" at any number of ranks. Collective. UsageError: no labelled train images of two
-/// classes, no images, a head that would be too large to fit, a place that `save` cannot have; errors as load_classifier().
+/// training images], decision: {rule, validation} (decision_scores.hpp), run}; without `images` and the classes' `predicted` when there are
+/// none; with "classifier" {file, crc32c, build} of the file that it was taken from. The same but for "run" at any number of ranks.
+/// Collective. UsageError: no labelled train images of two classes, no images, a head that would be too large to fit, a place that `save`
+/// cannot have; errors as load_classifier().
 nlohmann::json predict_folder(const PredictOptions& options, Communicator& comm);
 
 /// For the terminal (prediction_text.cpp).

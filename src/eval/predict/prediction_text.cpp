@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eval/decision/decision_scores.hpp"
 #include "eval/statistics/statistics.hpp"
 #include "model/weights/facts.hpp"
 #include "predict.hpp"
@@ -35,6 +36,9 @@ std::string prediction_text(const json& summary) {
                         100 * head["repeated_folds"]["mean"].get<double>(), 100 * range[0].get<double>(), 100 * range[1].get<double>());
   }
   if (const std::string score = validation_text(head.value("validation", json())); !score.empty()) text += score + "\n";
+  const json& decision = summary["decision"];
+  for (const std::string& line : rule_lines(decision["rule"])) text += line + "\n";
+  for (const std::string& line : decision_lines(decision["validation"], decision["rule"], "validation")) text += line + "\n";
   text += fmt::format("facts of the network and its input: {}\n", facts_text(summary["checkpoint"]["facts"]));
   for (const json& note : summary["checkpoint"]["notes"]) text += fmt::format("note: {}\n", note.get<std::string>());
   const json kept = summary["run"].value("head", json::object());

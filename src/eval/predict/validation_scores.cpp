@@ -23,13 +23,6 @@ void take(const json& from, std::initializer_list<const char*> keys, json& to) {
 
 }  // namespace
 
-EvalData as_queries(const EvalData& data, const HeldOutAnswers& held_out) {
-  EvalData tried = data;
-  tried.queries = held_out.ids;
-  tried.query_labels = held_out.labels;
-  return tried;
-}
-
 json validation_scores(const Dataset& dataset, const EvalData& data, const HeldOutAnswers& held_out, uint64_t seed, int threads,
                        Communicator& comm) {
   json result = {{"images", held_out.ids.size()}};
@@ -66,10 +59,12 @@ std::string validation_text(const json& scores) {
   const auto range = [&](const json& interval) {
     return interval.is_array() ? fmt::format(" ({} to {})", percent(interval[0]), percent(interval[1])) : std::string();
   };
-  return fmt::format(
-      "validation ({}): accuracy {} %{}, balanced accuracy {} %{} of {} images, on which C and temperature were chosen",
-      scores.value("by", ""), percent(scores["accuracy"]), range(scores.value("interval95", json())), percent(scores["balanced_accuracy"]),
-      range(scores.value("bootstrap95", json::object()).value("balanced_accuracy", json())), scores["images"].get<int64_t>());
+  const std::string by = scores.value("by", "");
+  return fmt::format("validation{}: accuracy {} %{}, balanced accuracy {} %{} of {} images, on which C and temperature were chosen",
+                     by.empty() ? by : " (" + by + ")", percent(scores["accuracy"]), range(scores.value("interval95", json())),
+                     percent(scores["balanced_accuracy"]),
+                     range(scores.value("bootstrap95", json::object()).value("balanced_accuracy", json())),
+                     scores["images"].get<int64_t>());
 }
 
 }  // namespace dinoxx::eval

@@ -14,9 +14,6 @@ namespace dinoxx::eval {
 nlohmann::json validation_scores(const Dataset& dataset, const EvalData& data, const HeldOutAnswers& held_out, uint64_t seed, int threads,
                                  Communicator& comm);
 
-/// The images of `held_out` as queries of `data`, for all that scores answers.
-EvalData as_queries(const EvalData& data, const HeldOutAnswers& held_out);
-
 /// One line for the terminal; "" for no such scores.
 std::string validation_text(const nlohmann::json& scores);
 

@@ -8,6 +8,7 @@
 
 #include "comm/agree.hpp"
 #include "eval/classify/logistic.hpp"
+#include "eval/decision/decision_scores.hpp"
 #include "eval/features/blocks.hpp"
 #include "eval/run/protocols.hpp"
 #include "eval/statistics/calibration.hpp"
@@ -125,7 +126,7 @@ std::vector<Choice> choose(const ProtocolInput& input, const Trial& trial) {
   // the temperature of each variant, on logits of images that their model has not seen
   const HeldOutAnswers tried = tried_images(input.data, trial);
   const auto numbers = static_cast<int64_t>(tried.ids.size()) * input.data.classes;
-  const int64_t kept = input.keep_held_out ? numbers : 0;
+  const int64_t kept = input.keep_held_out || input.decision ? numbers : 0;
   const at::Tensor answers = run_tasks(input.comm, kVariants, 1 + kept, input.threads, [&](int64_t v, double* out) {
     std::vector<double> logits;
     logits.reserve(static_cast<size_t>(numbers));
@@ -186,6 +187,19 @@ Prediction conclude(const ProtocolInput& input, const Variant& variant, const Ch
   return prediction;
 }
 
+// The user's rule: chosen on the held-out answers, tried on the queries.
+json decided(const ProtocolInput& input, const Choice& choice, const std::string& chosen_on, const at::Tensor& scores,
+             const std::vector<int32_t>& argmax) {
+  const EvalData& data = input.data;
+  const DecisionRule rule = choose_rule(*input.decision, input.dataset, data.classes, choice.held_out, choice.temperature, chosen_on);
+  const std::vector<double> probabilities = softmax_rows({scores.const_data_ptr<double>(), static_cast<size_t>(scores.numel())},
+                                                         data.classes, choice.temperature.value.value_or(1.0));
+  return {{"rule", rule.about},
+          {"validation",
+           decision_in_validation(input.dataset, data, rule, choice.held_out, choice.temperature, input.seed, input.threads, input.comm)},
+          {"test", decision_scores(input.dataset, data, rule, probabilities, argmax, input.seed, input.threads, input.comm)}};
+}
+
 std::string why_too_large(const ProtocolInput& input) {
   const double classes = input.data.classes, dim = static_cast<double>(input.embedder.dim),
                images = static_cast<double>(input.data.memory.size()), asked = static_cast<double>(input.data.queries.size());
@@ -244,8 +258,11 @@ ProtocolResult logistic_protocol(const ProtocolInput& input) {
     result.models.push_back(
         {model.weight, scores_of({at::zeros_like(model.weight), model.bias}, at::zeros({1, layout.dim}), kVariant[v], counts)[0]});
     if (input.keep_held_out) result.held_out.push_back(choices[v].held_out);
-    result.predictions.push_back(conclude(input, kVariant[v], choices[v], query_scores(input, model, kVariant[v], counts),
-                                          static_cast<int>(row[layout.model()]), row[layout.model() + 1] != 0));
+    const at::Tensor scores = query_scores(input, model, kVariant[v], counts);
+    result.predictions.push_back(
+        conclude(input, kVariant[v], choices[v], scores, static_cast<int>(row[layout.model()]), row[layout.model() + 1] != 0));
+    Prediction& prediction = result.predictions.back();
+    if (input.decision) prediction.details["decision"] = decided(input, choices[v], trial.by, scores, prediction.classes);
   }
   // 25 parts with 3 inner folds take eight times the fits above
   constexpr double kFolded = kLargestFit / 8;

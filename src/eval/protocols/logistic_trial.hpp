@@ -1,4 +1,4 @@
-// What the settings of logistic regression are chosen on. Private to the protocols.
+// What the settings of logistic regression are chosen on. Private to the evaluation.
 #pragma once
 #include <string>
 #include <vector>

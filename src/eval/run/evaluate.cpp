@@ -27,6 +27,7 @@
 #include "eval/features/baselines.hpp"
 #include "eval/features/embed_rows.hpp"
 #include "eval/features/perceptual_hash.hpp"
+#include "eval/protocols/logistic_trial.hpp"
 #include "eval/several/request.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -126,6 +127,17 @@ FinetuneOptions about_run(const EvaluateOptions& options, const LoadedModel& mod
   return finetune;
 }
 
+// UsageError where no protocol of `answered` has methods that decide by it.
+std::optional<DecisionPlan> decision_of(const EvaluateOptions& options, const Dataset& dataset, const EvalData& data,
+                                        const std::vector<ProtocolAnswers>& answered) {
+  if (options.decision.empty()) return std::nullopt;
+  if (std::none_of(answered.begin(), answered.end(),
+                   [](const ProtocolAnswers& answers) { return answers.protocol->run == logistic_protocol; }))
+    fail_usage("--recall and --cost", "the protocol logistic, whose answers they decide", "others", "Add it: --protocol logistic.");
+  return plan_decision(options.decision, names_of_classes(dataset, data.classes), class_counts(data.memory_labels, data.classes),
+                       plan_trial(dataset, data, options.seed).support);
+}
+
 // A network of the same shape with the weights that the run began with.
 std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed, const ModelRequest& request) {
   auto fresh = make_backbone(network.config(), request.dtype);
@@ -202,6 +214,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   LoadedModel model;
   EvalData data;
   std::optional<OutputFolder> out;
+  std::optional<DecisionPlan> decision;
   json checks;
   int image_size = 0;
   std::string suspects;  // lines of suspects.csv
@@ -214,6 +227,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     model = load_model(options.model);
     data = choose_eval_data(*dataset, options.split, options.held_out_seed.value_or(model.seed));
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
+    decision = decision_of(options, *dataset, data, answered);
     image_size = network_side(model, options.image_size);
     checks = check_splits(*dataset, data);
     check_labels(*dataset, data, checks, suspects);
@@ -290,12 +304,13 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   cost.add("checks");
   for (size_t e = 0; e < embedders.size(); ++e) {
     const SplitFeatures features = take_features(local, e, data, comm);
-    const ProtocolInput input{*dataset,        data,
-                              embedders[e],    features,
-                              options.knn,     options.seed,
-                              options.threads, comm,
-                              &extract,        options.linear_probe_views,
-                              &finetune,       &finetune_offer};
+    ProtocolInput input{*dataset,        data,
+                        embedders[e],    features,
+                        options.knn,     options.seed,
+                        options.threads, comm,
+                        &extract,        options.linear_probe_views,
+                        &finetune,       &finetune_offer};
+    if (decision) input.decision = &*decision;
     progress_phase(fmt::format("checks of {}", embedders[e].name));
     if (e == 0) {
       checks["near_identical"] = check_near_identical(input);

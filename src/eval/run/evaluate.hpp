@@ -9,6 +9,7 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/data_pipeline/dataset.hpp"
 #include "eval/classify/knn.hpp"
+#include "eval/decision/decision_request.hpp"
 #include "eval/features/feature_cache.hpp"
 #include "eval/features/model_source.hpp"
 #include "eval/finetune/finetune.hpp"
@@ -26,6 +27,7 @@ struct EvaluateOptions : NetworkRun {
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop
   FinetuneOptions finetune;              ///< what the user says; evaluate() fills in the rest
+  DecisionRequest decision;              ///< for the methods of the protocol logistic; empty: the most probable class alone
   uint64_t seed = 0;                     ///< of folds, draws, restarts, fine-tuning and resamples; the same for all checkpoints
   std::filesystem::path cache;           ///< folder of the features on disk (feature_cache.hpp); empty: none
   uint64_t cache_limit = FeatureCache::kDefaultLimit;     ///< bytes
@@ -58,7 +60,8 @@ std::vector<std::string> parse_names(const std::string& text, const std::vector<
 /// second, mcnemar, difference95}] (with difference95_note, and mcnemar.note where whole groups are drawn) and methods named [protocol key,
 /// embedder, method], "evidence": {labels, neighbours, images} of the first embedder (evidence.hpp, feature_pictures.hpp; their PNGs stand
 /// beside results.json), "feature_health": [per embedder] (feature_health.hpp). The first embedder's methods with probabilities also have
-/// "ranking_curves" (ranking_curves.hpp).
+/// "ranking_curves" (ranking_curves.hpp). With `decision` the methods of logistic regression have "decision" {rule, validation, test}
+/// (decision_scores.hpp).
 nlohmann::json evaluate(const EvaluateOptions& options, Communicator& comm);
 
 /// The table for the terminal.

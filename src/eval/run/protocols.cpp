@@ -178,9 +178,22 @@ std::vector<int64_t> class_counts(std::span<const int32_t> labels, int classes) 
   return counts;
 }
 
+EvalData as_queries(const EvalData& data, const HeldOutAnswers& held_out) {
+  EvalData tried = data;
+  tried.queries = held_out.ids;
+  tried.query_labels = held_out.labels;
+  return tried;
+}
+
 std::string class_name(const Dataset& dataset, int32_t label) {
   const auto& names = dataset.class_names();
   return label >= 0 && static_cast<size_t>(label) < names.size() ? names[label] : std::to_string(label);
+}
+
+std::vector<std::string> names_of_classes(const Dataset& dataset, int classes) {
+  std::vector<std::string> names;
+  for (int c = 0; c < classes; ++c) names.push_back(class_name(dataset, c));
+  return names;
 }
 
 }  // namespace dinoxx::eval

@@ -23,6 +23,8 @@ struct SplitFeatures {
   at::Tensor memory, queries, validation;  ///< [images, D]; validation undefined when it was not asked for
 };
 
+struct DecisionPlan;
+
 /// What a protocol works on. Equal on all ranks; so is what it returns, at any number of ranks and threads.
 struct ProtocolInput {
   const Dataset& dataset;
@@ -39,6 +41,7 @@ struct ProtocolInput {
   std::optional<FinetuneOffer>* finetune_offer = nullptr;  ///< what it decided for the first embedder: holds for all; none: each by itself
   bool in_training = false;                                ///< on the way of a run: what costs time for an interval is left out
   bool keep_held_out = false;                              ///< ProtocolResult::held_out is wanted
+  const DecisionPlan* decision = nullptr;                  ///< what the user wants instead of the most probable class; none: nothing
 };
 
 /// A method that has an answer for each query.
@@ -55,6 +58,8 @@ struct HeldOutAnswers {
   std::vector<int32_t> labels;
   std::vector<double> logits;  ///< [ids, classes of the data]
 };
+/// The same images as the queries of `data`, for all that scores answers.
+EvalData as_queries(const EvalData& data, const HeldOutAnswers& held_out);
 
 /// A file that a protocol leaves beside results.json.
 struct ProtocolFile {
@@ -126,5 +131,6 @@ at::Tensor memory_mean(const ProtocolInput& input);
 std::vector<int64_t> class_counts(std::span<const int32_t> labels, int classes);
 /// The class's name, or its number.
 std::string class_name(const Dataset& dataset, int32_t label);
+std::vector<std::string> names_of_classes(const Dataset& dataset, int classes);
 
 }  // namespace dinoxx::eval

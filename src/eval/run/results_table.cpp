@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eval/correspondence/match.hpp"
+#include "eval/decision/decision_scores.hpp"
 #include "eval/statistics/paired.hpp"
 #include "evaluate.hpp"
 #include "model/weights/facts.hpp"
@@ -299,6 +300,37 @@ std::string finetune_table(const json& finetune, const json& run) {
   return text;
 }
 
+// What the user's rule does to the test images, of the checkpoint's methods.
+std::string decision_table(const json& logistic) {
+  std::string text, rules;
+  const json methods = logistic["results"][0].value("methods", json::object());
+  for (const auto& [method, scores] : methods.items()) {
+    if (!scores.contains("decision")) continue;
+    const json &rule = scores["decision"]["rule"], &test = scores["decision"]["test"];
+    const bool recall = rule["kind"] == "recall";
+    if (text.empty())
+      text = fmt::format(
+          "rule of decision and most probable class on the test images{}, in %\n  {:<16}{:<14}{:>10}{:>16}{:>11}{:>10}{:>10}{:>10}\n",
+          recall ? ": " + rule["class"].get<std::string>() : "", "method", "answer", recall ? "recall" : "mean cost", "95 %",
+          recall ? "precision" : "", recall ? "answered" : "", "accuracy", "balanced");
+    for (const char* answer : {"rule", "argmax"}) {
+      const json& of = test[answer];
+      const char* figure = recall ? "recall" : "mean_cost";
+      const json range = of["interval95"].value(figure, json());
+      text += fmt::format("  {:<16}{:<14}{:>10}{:>16}{:>11}{:>10}{:>10}{:>10}\n", method,
+                          answer == std::string("rule") ? "rule" : "most probable",
+                          recall ? percent(of[figure]) : fmt::format("{:.4f}", of[figure].get<double>()),
+                          !range.is_array() ? "-"
+                          : recall          ? interval(range)
+                                            : fmt::format("{:.4f}-{:.4f}", range[0].get<double>(), range[1].get<double>()),
+                          recall ? percent(of["precision"]) : "", recall ? percent(of["answered_share"]) : "", percent(of["accuracy"]),
+                          percent(of["balanced_accuracy"]));
+    }
+    for (const std::string& line : rule_lines(rule)) rules += fmt::format("  {}: {}\n", method, line);
+  }
+  return text + rules;
+}
+
 }  // namespace
 
 std::string results_table(const json& results) {
@@ -308,6 +340,7 @@ std::string results_table(const json& results) {
   if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
   if (suites.contains("few")) text += few_shot_table(suites["few"]);
   if (results.contains("majority")) text += methods_table(results) + leak_free_table(results) + folds_table(results);
+  if (suites.contains("linear")) text += decision_table(suites["linear"]);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);
   if (suites.contains("linseg")) text += segmentation_table(suites["linseg"]);

@@ -68,6 +68,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("methods", "Methods", methods_section(results) + knn_section(results));
   section("comparisons", "Differences between methods", comparisons_section(results));
   section("classes", "Classes", classes_section(results));
+  if (const Html decision = decision_section(results); !decision.code.empty()) section("decision", "Decision rule", decision);
   section("confusion", "Confusions",
           confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
   section("rare", "Rare classes", ranking_section(results));

@@ -242,6 +242,26 @@ TEST(EvalReport, TheMapMarksMistakesAndNamesImages) {
   EXPECT_THAT(section_of(eval_report_html(results), "map"), HasSubstr("Left out: 11 test images"));
 }
 
+TEST(EvalReport, ARuleOfDecisionStandsBesideTheMostProbableClass) {
+  json results = small_results();
+  const std::string page = eval_report_html(results);
+  EXPECT_THAT(page, HasSubstr("ash from the probability 0.0727 on, for a recall of 95.00 %; else the most probable other class."));
+  EXPECT_THAT(
+      page, HasSubstr("chosen on 17 images of ash (val split), of which it finds 16: with 95 % confidence at least 74.75 % of new ones."));
+  EXPECT_THAT(page, HasSubstr("Note: too few to be sure."));
+  EXPECT_THAT(page, HasSubstr("94.94 [89.89, 98.98]"));
+  EXPECT_THAT(page, HasSubstr("59.59 [53.53, 64.64]"));
+  for (const char* reason : {"no image of the class", "no image is answered so"}) EXPECT_THAT(page, HasSubstr(reason));
+  json& decision = results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["decision"];
+  decision["rule"] = {{"kind", "cost"}};
+  decision["test"]["rule"] = {{"mean_cost", 0.3773}, {"interval95", {{"mean_cost", {0.3131, 0.4343}}}}};
+  const std::string of_costs = eval_report_html(results);
+  EXPECT_THAT(of_costs, HasSubstr("least expected cost"));
+  EXPECT_THAT(of_costs, HasSubstr("0.377 [0.313, 0.434]"));
+  results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"].erase("decision");
+  EXPECT_THAT(eval_report_html(results), Not(HasSubstr("Decision rule")));  // nobody asked for one
+}
+
 TEST(EvalReport, PlacesFoundAgainAndDifferencesOfPatchesAreTables) {
   json results = small_results();
   const auto of_shares = [](double a, double b, double c) { return json{{"0.05", a}, {"0.1", b}, {"0.2", c}}; };

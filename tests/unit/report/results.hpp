@@ -190,6 +190,40 @@ inline nlohmann::json small_results() {
             {"false_positive_rate", 0.0303},
             {"answers", 14}}}}},
         {{"name", "fir"}, {"memory", 3}, {"queries", 0}, {"auroc", nullptr}, {"undefined", {{"auroc", "not one of it"}}}}}}};
+  const json by_rule = {{"recall", 0.9494},
+                        {"precision", 0.2323},
+                        {"answered_share", 0.4141},
+                        {"accuracy", 0.5757},
+                        {"balanced_accuracy", 0.5959},
+                        {"interval95", {{"recall", {0.8989, 0.9898}}, {"balanced_accuracy", {0.5353, 0.6464}}}}};
+  const json argmax = {{"recall", nullptr}, {"undefined", {{"recall", "no image of the class"}}}, {"accuracy", 0.6161}};
+  results["suites"]["linear"]["results"][0]["methods"]["logit_adjusted"]["decision"] = {
+      {"rule",
+       {{"kind", "recall"},
+        {"class", "ash"},
+        {"wanted_recall", 0.95},
+        {"threshold", 0.0727},
+        {"images", 17},
+        {"found", 16},
+        {"recall_at_least", 0.7475},
+        {"confidence_of_bound", 0.95},
+        {"chosen_on", "val split"},
+        {"note", "too few to be sure"}}},
+      {"test",
+       {{"images", 101},
+        {"rule", by_rule},
+        {"argmax", argmax},
+        {"classes",
+         {{{"name", "ash"},
+           {"images", 11},
+           {"answered", 31},
+           {"recall", 0.8181},
+           {"precision", 0.2929},
+           {"argmax_answered", 7},
+           {"argmax_recall", 0.5454},
+           {"argmax_precision", nullptr},
+           {"undefined", {{"argmax_precision", "no image is answered so"}}}}}}}},
+      {"validation", {{"images", 51}, {"rule", by_rule}, {"argmax", argmax}}}};
   const json neighbours = json::array({{{"image", "train/7.png"}, {"label", "oak"}, {"similarity", 0.9191}},
                                        {{"image", "train/8.png"}, {"label", "elm"}, {"similarity", 0.8181}}});
   results["evidence"] = {
