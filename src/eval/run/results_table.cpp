@@ -309,10 +309,10 @@ std::string decision_table(const json& logistic) {
     const json &rule = scores["decision"]["rule"], &test = scores["decision"]["test"];
     const bool recall = rule["kind"] == "recall";
     if (text.empty())
-      text = fmt::format(
-          "rule of decision and most probable class on the test images{}, in %\n  {:<16}{:<14}{:>10}{:>16}{:>11}{:>10}{:>10}{:>10}\n",
-          recall ? ": " + rule["class"].get<std::string>() : "", "method", "answer", recall ? "recall" : "mean cost", "95 %",
-          recall ? "precision" : "", recall ? "answered" : "", "accuracy", "balanced");
+      text =
+          fmt::format("rule of decision and most probable class on the test images{}\n  {:<16}{:<14}{:>10}{:>16}{:>11}{:>10}{:>10}{:>10}\n",
+                      recall ? ": " + rule["class"].get<std::string>() + ", in %" : "; accuracies in %", "method", "answer",
+                      recall ? "recall" : "mean cost", "95 %", recall ? "precision" : "", recall ? "answered" : "", "accuracy", "balanced");
     for (const char* answer : {"rule", "argmax"}) {
       const json& of = test[answer];
       const char* figure = recall ? "recall" : "mean_cost";
