@@ -87,7 +87,8 @@ void plan_recall(const DecisionRequest& request, const Names& classes, std::span
 void set_pair(const std::string& typed, const Names& classes, std::vector<double>& costs) {
   const size_t equals = typed.rfind('=');
   if (equals == std::string::npos)
-    fail_usage(kCost, "TRUE>ANSWER=COST, for example \"melanoma>naevus=10\", or a FILE.csv", fmt::format("\"{}\"", typed), "Correct it.");
+    fail_usage(kCost, "TRUE>ANSWER=COST, for example \"melanoma>naevus=10\", or a FILE.csv", fmt::format("\"{}\"", typed),
+               "Put a pair in quotes: the shell takes > for itself.");
   const std::string pair = typed.substr(0, equals);
   const double cost = cost_in(typed.substr(equals + 1), kCost);
   const auto known = [&](const std::string& name) { return name == kEvery || place_of(classes, name); };

@@ -119,6 +119,7 @@ TEST(DecisionRequest, OfCostsInPairs) {
   expect_refused({{}, std::nullopt, {"class0>clas1=10"}}, {"Did you mean \"class1\"?"});
   expect_refused({{}, std::nullopt, {"class0=10"}}, {"two classes with >"});
   expect_refused({{}, std::nullopt, {"class0>class1"}}, {"TRUE>ANSWER=COST"});
+  expect_refused({{}, std::nullopt, {"class0"}}, {"found \"class0\"", "quotes"});  // what a shell leaves of class0>class1=2
   expect_refused({{}, std::nullopt, {"class0>class1=-1"}}, {"0 or more", "\"-1\""});
   expect_refused({{}, std::nullopt, {"class0>class1=nan"}}, {"0 or more"});
   expect_refused({{}, std::nullopt, {"class0>class0=1"}}, {"two classes that differ"});
