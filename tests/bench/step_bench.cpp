@@ -78,7 +78,7 @@ double textbook_flops(const Config& c) {
   };
   const auto head = [&](double rows) {
     const double h = static_cast<double>(*c.head->hidden_dim), b = static_cast<double>(*c.head->bottleneck_dim);
-    return rows * 2 * (dim * h + static_cast<double>(c.head->layers - 2) * h * h + h * b + b * static_cast<double>(*c.head->out_dim));
+    return rows * 2 * (dim * h + static_cast<double>(*c.head->layers - 2) * h * h + h * b + b * static_cast<double>(*c.head->out_dim));
   };
   const double global = forward(2, static_cast<double>(c.views->global_size)) + head(2);
   const double local = forward(static_cast<double>(*c.views->local_count), static_cast<double>(c.views->local_size)) +
