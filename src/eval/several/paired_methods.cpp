@@ -66,7 +66,8 @@ std::vector<Pair> all_pairs(size_t count) {
 // Those that all evaluations have: in the order of verdicts, then by name.
 std::vector<std::string> methods_of(std::span<const Evaluation> evaluations, const std::string& protocol) {
   std::vector<std::string> names;
-  for (const auto& [method, answers] : evaluations[0].answers.at(protocol).methods) {
+  for (const auto& of_first : evaluations[0].answers.at(protocol).methods) {
+    const std::string& method = of_first.first;
     const bool everywhere = std::all_of(evaluations.begin(), evaluations.end(),
                                         [&](const Evaluation& e) { return e.answers.at(protocol).methods.contains(method); });
     if (everywhere) names.push_back(method);
@@ -99,6 +100,7 @@ void put(json& row, const char* key, const std::optional<double>& value) {
 // p_holm beside the p of each row, over all of them.
 void correct_all(const std::vector<json*>& rows) {
   std::vector<std::optional<double>> p;
+  p.reserve(rows.size());
   for (const json* row : rows) p.push_back((*row)["p"].is_number() ? std::optional((*row)["p"].get<double>()) : std::nullopt);
   const std::vector<std::optional<double>> adjusted = holm(p);
   for (size_t i = 0; i < rows.size(); ++i) put(*rows[i], "p_holm", adjusted[i]);
@@ -167,6 +169,7 @@ std::vector<size_t> by_balanced_accuracy(const json& scores) {
 json test_some(const Compared& compared, const std::vector<int32_t>& labels, const std::vector<size_t>& some) {
   const auto chosen = [&](const std::vector<int32_t>& all) {
     std::vector<int32_t> values;
+    values.reserve(some.size());
     for (const size_t q : some) values.push_back(all[q]);
     return values;
   };
