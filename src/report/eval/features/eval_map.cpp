@@ -8,7 +8,7 @@
 
 #include "base/csv.hpp"
 #include "dinoxx/base/error.hpp"
-#include "eval_sections.hpp"
+#include "report/eval/eval_sections.hpp"
 #include "report/run/run_charts.hpp"
 #include "report/run/run_figures.hpp"
 

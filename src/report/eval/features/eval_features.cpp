@@ -1,6 +1,6 @@
 #include <fmt/ranges.h>
 
-#include "eval_sections.hpp"
+#include "report/eval/eval_sections.hpp"
 #include "report/run/run_charts.hpp"
 #include "report/run/run_figures.hpp"
 
