@@ -71,6 +71,11 @@ std::string nearest_name(std::string_view word, const std::vector<std::string>& 
     const size_t dot = candidate.rfind('.');
     if (dot != std::string::npos && edit_distance(word, std::string_view(candidate).substr(dot + 1)) <= word.size() / 4) return candidate;
   }
+  // the beginning of one name alone
+  constexpr size_t kBeginning = 3;
+  const auto begins = [&](const std::string& candidate) { return candidate.starts_with(word); };
+  if (word.size() >= kBeginning && std::count_if(candidates.begin(), candidates.end(), begins) == 1)
+    return *std::find_if(candidates.begin(), candidates.end(), begins);
   return best;
 }
 

@@ -188,7 +188,8 @@ void check_prototypes_by_columns(const NewCommunicator& comm, int ranks_of_node,
 }
 
 void check_network_with_batch_norms(const NewCommunicator& comm) {
-  const std::string small = "[model]\narch = resnet18\ndim = auto\n[views]\nglobal_size = 8\nlocal_count = 0\n[train]\nbucket_mb = 4\n";
+  const std::string small =
+      "[model]\narch = resnet18\ndim = 128\ndepth = auto\n[views]\nglobal_size = 8\nlocal_count = 0\n[train]\nbucket_mb = 1\n";
   equal_to_ddp(comm, {"resnet18", small}, {{"zero1"}, {"zero2"}}, 0, 2);
 }
 

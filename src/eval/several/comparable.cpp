@@ -65,10 +65,10 @@ void same_images(const Evaluation& first, const Evaluation& other) {
   const RecordedAnswers *mine = any_answers(first), *theirs = any_answers(other);
   if (!mine || !theirs) return;
   if (mine->ids != theirs->ids)
-    refuse(
-        "the same test images", "other images, though as many",
-        "Without a test or val split the held-out part follows the seed of each run: evaluate them in one call of dinoxx eval, or pack the "
-        "data with --test-fraction.");
+    refuse("the same test images", "other images, though as many",
+           "Without a test or val split the held-out part follows the seed of each run: evaluate all in one call, or give the data a test "
+           "split "
+           "(dinoxx pack --test-fraction).");
   if (mine->labels != theirs->labels) refuse("the same labels of the test images", "others", "Evaluate both again.");
 }
 

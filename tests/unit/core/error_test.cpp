@@ -50,6 +50,9 @@ TEST(NearestName, FindsSlipsAndNothingElse) {
   EXPECT_EQ(nearest_name("batch-size", keys), "batch_size");
   EXPECT_EQ(nearest_name("Epoch", keys), "epochs");
   EXPECT_EQ(nearest_name("weight_decay", keys), "optim.weight_decay");
+  EXPECT_EQ(nearest_name("barlow", {"byol", "barlow_twins"}), "barlow_twins");
+  EXPECT_EQ(nearest_name("vit", {"vit_small", "vit_large_plus"}), "") << "several begin so";
+  EXPECT_EQ(nearest_name("ba", {"byol", "barlow_twins"}), "");
   EXPECT_EQ(nearest_name("banana", keys), "");
   EXPECT_EQ(nearest_name("", keys), "");
   EXPECT_EQ(nearest_name("x", {}), "");

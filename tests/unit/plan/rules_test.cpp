@@ -93,8 +93,9 @@ Model tiny_model(const std::string& extra = "") {
 }
 
 TEST(Model, CountsTheNetworkThatTrains) {
-  for (const char* extra : {"", "[model]\narch = resnet18\nstem = small\n[views]\nlocal_count = 0\n[train]\nmethod = byol\n",
-                            "[train]\nmethod = dinov2\n[mask]\ngroup_size = 2\n"}) {
+  for (const char* extra :
+       {"", "[model]\narch = resnet18\ndim = auto\ndepth = auto\nstem = small\n[views]\nlocal_count = 0\n[train]\nmethod = byol\n",
+        "[train]\nmethod = dinov2\n[mask]\ngroup_size = 2\n"}) {
     const Config config = tiny_config(extra);
     const TrainState state(config, make_method(config), at::kFloat);
     const Model model = make_model(config);

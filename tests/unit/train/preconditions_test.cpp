@@ -132,7 +132,7 @@ TEST(SameFiles, AnotherByteOnOneRankIsRefusedByKeyAndRank) {
 }
 
 std::string small_run(const std::string& more) {
-  return "[model]\ndim = 24\ndepth = 2\nheads = 2\npatch_size = 8\n[head]\nout_dim = 24\nhidden_dim = 20\nbottleneck_dim = 12\n"
+  return "[model]\ndim = 24\ndepth = 2\nheads = 2\npatch_size = 8\n[head]\nout_dim = 48\nhidden_dim = 40\nbottleneck_dim = 24\n"
          "[views]\nglobal_size = 32\nlocal_count = 0\n[train]\nbatch_size = 8\nlength = 6it\n" +
          more;
 }
