@@ -21,6 +21,7 @@ std::vector<int64_t> shown(const EvalData& data) {
   std::map<int32_t, std::vector<int64_t>> of_class;
   for (size_t q = 0; q < data.queries.size(); ++q) of_class[data.query_labels[q]].push_back(static_cast<int64_t>(q));
   std::vector<const std::vector<int64_t>*> classes;
+  classes.reserve(of_class.size());
   for (const auto& [label, rows] : of_class) classes.push_back(&rows);
   std::stable_sort(classes.begin(), classes.end(), [](const auto* a, const auto* b) { return a->size() < b->size(); });
   std::vector<int64_t> chosen;

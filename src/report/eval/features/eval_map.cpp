@@ -52,6 +52,7 @@ std::map<std::string, size_t> colours(const std::vector<Placed>& images) {
     if (!image.right()) ++mistakes[image.answer];
   }
   std::vector<std::pair<int, std::string>> order;
+  order.reserve(mistakes.size());
   for (const auto& [name, count] : mistakes) order.emplace_back(-count, name);
   std::sort(order.begin(), order.end());
   std::map<std::string, size_t> found;
