@@ -148,8 +148,8 @@ TEST(BatchNorm, MemoryFormatOfTheInputIsKept) {
 test::Operation fused_layer(bool relu) {
   return [relu](const test::Tensors& t) {
     Layer layer(t[0].size(1), t[0].scalar_type());
-    for (int i = 0; i < 2; ++i) {
-      const at::Tensor parameter = layer.parameters[static_cast<size_t>(i)].tensor, leaf = t[static_cast<size_t>(1 + i)];
+    for (size_t i = 0; i < 2; ++i) {
+      const at::Tensor &parameter = layer.parameters[i].tensor, &leaf = t[1 + i];
       parameter.set_data(leaf.detach());
       parameter.set_requires_grad(true);
       parameter.register_hook([leaf](const at::Tensor& grad) { leaf.mutable_grad() = grad; });
