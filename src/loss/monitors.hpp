@@ -56,8 +56,8 @@ class FirstSpread {
  public:
   /// In the order of the looks; NaN, not measured, is passed over.
   void look(const CollapseSigns& signs);
-  /// Features have never told images apart by collapse_alarm's rule, and their deviation grows: by a tenth in the last kLooks looks, while
-  /// there are not so many from look to look over all. Then no sign is one of a collapse.
+  /// Features have never told images apart by collapse_alarm's rule, and their deviation grows: by more than a tenth over the last kLooks
+  /// looks, or over all where there were fewer. Then no sign is one of a collapse.
   bool goes_on() const;
   static constexpr size_t kLooks = 10;
 

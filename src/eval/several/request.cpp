@@ -6,11 +6,24 @@
 #include <algorithm>
 #include <set>
 
+#include "base/files.hpp"
 #include "model/weights/facts.hpp"
 
 namespace dinoxx::eval {
 
 using nlohmann::json;
+
+namespace {
+
+// As typed; of a table of costs what is in it, because the file may change. One that cannot be read is the evaluation's to refuse.
+json decision_of(const DecisionRequest& asked) {
+  json costs = asked.costs;
+  for (json& cost : costs)
+    if (const std::filesystem::path file = cost.get<std::string>(); std::filesystem::is_regular_file(file)) cost = read_text(file);
+  return {asked.recalls, asked.confidence ? json(*asked.confidence) : json(nullptr), costs};
+}
+
+}  // namespace
 
 json request_of(const EvaluateOptions& options, const LoadedModel& model, int image_size, const Dataset& dataset, const EvalData& data) {
   const bool held_out = data.query_source != split_name(Split::kTest) && data.query_source != split_name(Split::kVal);
@@ -33,6 +46,7 @@ json request_of(const EvaluateOptions& options, const LoadedModel& model, int im
           {"protocols", protocols},
           {"baselines", options.baselines},
           {"seed", options.seed},
+          {"decision", decision_of(options.decision)},
           {"knn", {options.knn.ks, options.knn.headline_k, options.knn.temperature}},
           {"linear_probe_views", options.linear_probe_views},
           {"finetune",

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "base/files.hpp"
+#include "dinoxx/data_pipeline/dataset.hpp"
 #include "program.hpp"
 
 namespace dinoxx::testing_support {
@@ -121,6 +122,37 @@ TEST(EvalCommand, SeveralCheckpointsAreEvaluatedOnceAndPutSideBySide) {
   EXPECT_EQ(results_without_run(alone), results_without_run(one));
   EXPECT_THAT(dinoxx_run(line("--seed 1")).output, HasSubstr("evaluated again: those in the folder differ in seed"));
   EXPECT_EQ(json_file(one / "results.json")["seed"], 1);
+}
+
+// Results of one rule of decision are not those of another, nor those of a table of costs that has changed since.
+TEST(EvalCommand, AnotherRuleOfDecisionIsEvaluatedAgain) {
+  Workshop& workshop = Workshop::get();
+  const fs::path checkpoints = workshop.run() / "checkpoints", out = workshop.folder.path() / "rules",
+                 table = workshop.folder.path() / "costs.csv";
+  const auto line = [&](const std::string& rule) {
+    return "eval --checkpoint " + (checkpoints / "step_00000003").string() + " --checkpoint " + (checkpoints / "step_00000006").string() +
+           " --data " + workshop.data().string() + " --protocol logistic --out " + out.string() + " " + rule;
+  };
+  const auto costs = [&](const std::string& of_an_error) {
+    const std::vector<std::string> classes = Dataset::open(workshop.data())->class_names();
+    std::string text = "true";
+    for (const std::string& name : classes) text += "," + name;
+    for (const std::string& name : classes) {
+      text += "\n" + name;
+      for (const std::string& answer : classes) text += answer == name ? ",0" : "," + of_an_error;
+    }
+    write_file_atomically(table, text + "\n");
+    return "--cost " + table.string();
+  };
+  const auto ran = [&](const std::string& rule) {
+    const RunResult result = dinoxx_run(line(rule));
+    EXPECT_EQ(result.code, 0) << result.output;
+    return result.output;
+  };
+  ran(costs("1"));
+  EXPECT_THAT(ran(costs("1")), HasSubstr("step_00000003/results.json, as it was"));
+  EXPECT_THAT(ran(costs("2")), HasSubstr("those in the folder differ in decision"));
+  EXPECT_THAT(ran(""), HasSubstr("those in the folder differ in decision"));
 }
 
 TEST(EvalCommand, WhatBelongsToOneOfSeveralCheckpointsIsRefusedBeforeAnythingIsComputed) {
