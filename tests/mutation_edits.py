@@ -191,7 +191,7 @@ MORE = [
          r"^(unit_train|unit_method|integration_train_(init_from|methods)|integration_program.*|golden_program.*)$",
          "training begins with a good student that is pulled to a random teacher"),
     Edit("training-evaluates-at-the-local-size",
-         "probe_config.image_size = static_cast<int>(config.views->global_size);",
+         "probe_config.image_size = static_cast<int>(*config.eval->image_size);",
          "probe_config.image_size = static_cast<int>(config.views->local_size);",
          PROGRAM,
          "figures during training are of images of another size than `dinoxx eval` takes"),

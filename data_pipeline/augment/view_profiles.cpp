@@ -21,7 +21,8 @@ struct Profile {
   double brightness = 0.4, contrast = 0.4, saturation = 0.2, hue = 0.1;
   BlurShares blur = {1.0, 0.1, 0.5};
   BlurKernel kernel = BlurKernel::kPillow;
-  double solarize_second = 0.2;
+  double solarize_second = 0.2, solarize_others = 0;
+  double aspect_min = 3.0 / 4.0, aspect_max = 4.0 / 3.0;
   Normalization normalization = imagenet_normalization();
 };
 
@@ -96,6 +97,23 @@ const std::vector<Profile>& profiles() {
        .blur = {0.5, 0.5, 0.5},
        .solarize_second = 0.0,
        .normalization = cifar_normalization()},
+      {.name = "emp-ssl",
+       .summary = "tsb0601/EMP-SSL dataset/aug.py: square crops of a quarter of the image, all alike",
+       .global_size = 32,
+       .local_size = 32,
+       .local_count = 18,
+       .global_min = 0.25,
+       .global_max = 0.25,
+       .local_min = 0.25,
+       .local_max = 0.25,
+       .saturation = 0.4,
+       .hue = 0.2,
+       .blur = {0.1, 0.1, 0.1},
+       .solarize_second = 0.1,
+       .solarize_others = 0.1,
+       .aspect_min = 1,
+       .aspect_max = 1,
+       .normalization = {{0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}}},
   };
   return table;
 }
@@ -148,6 +166,9 @@ ViewPlan profile_views(const std::string& name, const ProfileOptions& options) {
   view.saturation = profile.saturation;
   view.hue = profile.hue;
   view.blur_kernel = profile.kernel;
+  view.solarize_p = profile.solarize_others;
+  view.aspect_min = profile.aspect_min;
+  view.aspect_max = profile.aspect_max;
 
   ViewSpec global = view;
   global.size = options.global_size.value_or(profile.global_size);

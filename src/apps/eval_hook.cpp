@@ -2,7 +2,6 @@
 
 #include "comm/agree.hpp"
 #include "config/train_keys.hpp"
-#include "data_pipeline/augment/views_config.hpp"
 #include "eval/run/eval_config.hpp"
 #include "eval/run/evaluate.hpp"
 #include "eval/run/train_probe.hpp"
@@ -19,7 +18,7 @@ EvalHookFactory eval_hook(std::shared_ptr<Communicator> comm) {
       });
     });
     probe_config.knn.ks.assign(config.eval->knn_k.begin(), config.eval->knn_k.end());
-    probe_config.image_size = static_cast<int>(config.views->global_size);
+    probe_config.image_size = static_cast<int>(*config.eval->image_size);
     probe_config.seed = static_cast<uint64_t>(train_seed(config));
     probe_config.threads = static_cast<int>(train_threads(config));
     auto probe = std::make_shared<const eval::TrainProbe>(std::move(dataset), comm, std::move(probe_config));

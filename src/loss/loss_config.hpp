@@ -13,7 +13,7 @@ struct LossConfig {
   int64_t rows_at_once = 0, sinkhorn_iterations = 0, koleo_group = 0, koleo_top_k = 0;
   Auto<double> patch_weight, koleo_weight;
   double temp = 0, local_weight = 0;
-  double coding_weight = 0, coding_eps = 0;
+  Auto<double> coding_weight, coding_eps;
   double invariance_weight = 0, variance_weight = 0, covariance_weight = 0;
   double correlation_weight = 0, redundancy_weight = 0, codes_temp = 0;
   Auto<double> sigreg_weight;

@@ -20,12 +20,13 @@ Method lejepa_method();
 Method vicreg_method();
 Method barlow_twins_method();
 Method swav_method();
+Method emp_ssl_method();
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> table = {
-      dino_method(), ibot_method(),   dinov2_method(),  dinov3_method(), distill_method(), distill_features_method(),
-      byol_method(), simclr_method(), simdino_method(), lejepa_method(), vicreg_method(),  barlow_twins_method(),
-      swav_method(),
+      dino_method(), ibot_method(),    dinov2_method(),  dinov3_method(), distill_method(), distill_features_method(),
+      byol_method(), simclr_method(),  simdino_method(), lejepa_method(), vicreg_method(),  barlow_twins_method(),
+      swav_method(), emp_ssl_method(),
   };
   return table;
 }

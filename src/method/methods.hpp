@@ -9,7 +9,7 @@ namespace dinoxx {
 /// What "auto" becomes where the number of images does not say it: the values of the published code, or of the library that is named.
 struct MethodDefaults {
   std::string profile;
-  double global_scale_min = 0, local_scale_max = 0;
+  double global_scale_min = 0, global_scale_max = 1, local_scale_min = 0.05, local_scale_max = 0;
   int local_count = 0;
   std::string mask = "none";
   std::string optimizer = "adamw", lr_rule = "linear_256";
@@ -20,6 +20,7 @@ struct MethodDefaults {
   double momentum = 0;  ///< of the teacher, for a million images
   std::string temp_changes = "epoch", centring = "centre";
   double patch_weight = 0, koleo_weight = 0, sigreg_weight = 0;
+  double coding_weight = 1, coding_eps = 0.5;
   int hidden_dim = 2048, bottleneck_dim = 256, layers = 3;
   bool batch_norm = false;  ///< in the head
   int out_dim = 0;          ///< 0: by the number of images

@@ -21,7 +21,7 @@ MethodSpec make(const Config& config) {
     return LossOutputs{.loss = 1.0 - mean};
   };
   // of the plain mean of the two normalised features, as released: the teacher's have less noise
-  const auto expansion = [eps = config.loss->coding_eps](const LossInputs& in) {
+  const auto expansion = [eps = *config.loss->coding_eps](const LossInputs& in) {
     const at::Tensor globals = in.student.logits.narrow(0, 0, in.global_views);
     LossOutputs out;
     out.loss = -coding_rate((globals + in.teacher.logits.detach()) / 2, eps, *in.comm);
@@ -29,7 +29,7 @@ MethodSpec make(const Config& config) {
     return out;
   };
   spec.terms.push_back({"agreement", constant_weight(1), agreement, {Need::kTeacher, Need::kSeveralViews}});
-  spec.terms.push_back({"coding_rate", constant_weight(config.loss->coding_weight), expansion, {Need::kTeacher}, check_two_images});
+  spec.terms.push_back({"coding_rate", constant_weight(*config.loss->coding_weight), expansion, {Need::kTeacher}, check_two_images});
   return spec;
 }
 

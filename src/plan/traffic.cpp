@@ -146,7 +146,10 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
   };
   if (has_term(spec, "feature") && model.config.teacher->match == "batch")
     all.push_back({"features of the teacher", Collective::kAllGather, 4 * globals * images * width * n, parts});
-  if (has_term(spec, "coding_rate")) both_ways("rows for the coding rate", "rows for the coding rate, backward", globals * images * width);
+  if (has_term(spec, "coding_rate")) {
+    const double views = spec.teacher == TeacherPolicy::kNone ? static_cast<double>(spec.student_views()) : globals;
+    both_ways("rows for the coding rate", "rows for the coding rate, backward", views * images * width);
+  }
   if (has_term(spec, "sigreg")) {
     // the real and the imaginary part of the characteristic function at 17 points along each direction
     const double views = has_term(spec, "dino") ? globals : static_cast<double>(spec.student_views());

@@ -169,6 +169,10 @@ def make_without_prototypes(out):
         student, teacher = leaf(f"{name}/student", (views, batch, 6)), uniform(f"{name}/teacher", (targets, batch, 6))
         cosines = [F.cosine_similarity(student[v], teacher[t], dim=-1).mean() for t in range(targets) for v in range(views) if v != t]
         record(out, name, torch.stack(cosines).mean(), student=student)
+    z = leaf("agreement_mean/z", (5, batch, 6))
+    unit = [F.normalize(view, dim=-1) for view in z]
+    cosines = [F.cosine_similarity(view, sum(unit) / len(unit), dim=-1).mean() for view in unit]
+    record(out, "agreement_mean", sum(cosines) / len(cosines), z=z)
     z, directions = leaf("sigreg/z", (3, batch, 6)), F.normalize(uniform("sigreg/directions", (6, 9)), dim=0)
     total = 0.0
     for view in z:

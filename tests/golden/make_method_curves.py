@@ -136,6 +136,12 @@ def coding_rate(features, eps):
     return (dim + images) / (dim * images) / 2 * torch.stack(rates).mean()
 
 
+def agreement_with_mean(views):
+    """[V, B, D]: mean cosine of every view with the mean of the views' directions, through which the gradient goes."""
+    directions_ = F.normalize(views, dim=-1)
+    return F.cosine_similarity(directions_, directions_.mean(0, keepdim=True).expand_as(directions_), dim=-1).mean()
+
+
 def view_prediction(views):
     """[V, B, D]: mean squared difference to the mean of the global views, through which the gradient goes."""
     return F.mse_loss(views, views[:GLOBALS].mean(0, keepdim=True).expand_as(views))
@@ -435,12 +441,31 @@ def codes(dtype):
     return stored(losses, norms, student=student), 0
 
 
+def many_crops(dtype):
+    """EMP-SSL: all crops agree with their mean, the coding rate of each crop's batch, the projector's rows normalised."""
+    student = nn.ModuleDict({"backbone": Vit(**TINY), "projector": MlpHead(TINY["dim"], 40, 16, 3)}).to(dtype).train()
+    fill_parameters(student)
+    named = dict(student.named_parameters())
+    optimizer = Lars(named, trust=0.02, momentum=0.9, solo=True)
+    lr, losses, norms = cosine(0.02 * BATCH / 256, 0.0, warmup=STEPS_PER_EPOCH), [], []
+    for step in range(STEPS):
+        groups = [torch.cat(crops(step, GLOBAL, range(GLOBALS), dtype)), torch.cat(crops(step, LOCAL, range(GLOBALS, GLOBALS + LOCALS), dtype))]
+        z = sizes_apart(student, student["projector"], groups)
+        loss = 200 * (1 - agreement_with_mean(z) - 0.7 * coding_rate(F.normalize(z, dim=-1), eps=0.1))
+        student.zero_grad()
+        loss.backward()
+        norms.append(grad_norm(named))
+        optimizer.step(lr[step], 0.01)
+        losses.append(loss.item())
+    return stored(losses, norms, student=student), 0
+
+
 def main():
     torch.set_num_threads(1)
     runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
     runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr", "vicreg", "barlow_twins")}
     runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa")}
-    runs["swav"] = codes
+    runs |= {"swav": codes, "emp_ssl": many_crops}
     for name in sys.argv[1:] or runs:
         (out, clipped), (single, _) = runs[name](torch.float64), runs[name](torch.float32)
         deviation = ((single["losses"] - out["losses"]).abs() / out["losses"].abs()).max().item()

@@ -16,10 +16,11 @@ import sys
 import tempfile
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, versions
-from make_method_curves import (barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, swapped,
+from make_method_curves import (agreement_with_mean, barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, swapped,
                                 vicreg_parts, view_agreement, view_prediction)
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
@@ -29,7 +30,7 @@ from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "lejepa", "vicreg", "barlow_twins",
-           "swav")
+           "swav", "emp_ssl")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
@@ -267,12 +268,12 @@ def sizes_apart(net, head, inputs, step, gains, sizes=2):
 
 
 def without_prototypes(settings, inputs, values):
-    """SimDINO and LeJEPA: the views of DINO."""
-    simdino = settings["train.method"] == "simdino"
+    """SimDINO, LeJEPA and EMP-SSL, whose crops here are of one size."""
+    simdino, emp_ssl = (settings["train.method"] == name for name in ("simdino", "emp_ssl"))
     dim, hidden, head = int(settings["model.dim"]), int(settings["head.hidden_dim"]), "head" if simdino else "projector"
 
     def network():
-        made = DinoHead(dim, 0, hidden, int(settings["head.bottleneck_dim"])) if simdino else MlpHead(dim, hidden, int(settings["head.out_dim"]))
+        made = DinoHead(dim, 0, hidden, int(settings["head.bottleneck_dim"])) if simdino else MlpHead(dim, hidden, int(settings["head.out_dim"]), int(settings.get("head.layers", 2)))
         net = nn.ModuleDict({"backbone": Vit(**vit_arguments(settings)), head: made}).double()
         fill_parameters(net)
         return net.train()
@@ -285,12 +286,16 @@ def without_prototypes(settings, inputs, values):
         optimizer = Lars(named, float(settings["optim.trust"]), float(settings["optim.momentum"]), solo=settings["optim.trust_clip"] == "yes")
     record, clipped = Record(), 0
     for step in range(inputs.steps):
-        z = sizes_apart(student, student[head], inputs, step, gains=True)
+        z = sizes_apart(student, student[head], inputs, step, gains=True, sizes=1 if emp_ssl else 2)
         if simdino:
             with torch.no_grad():
                 target = sizes_apart(teacher, teacher[head], inputs, step, gains=False, sizes=1)
             rate = coding_rate((z[:GLOBALS] + target) / 2, float(settings["loss.coding_eps"]))
             loss = 1 - view_agreement(z, target) - float(settings["loss.coding_weight"]) * rate
+        elif emp_ssl:
+            rate = coding_rate(F.normalize(z, dim=-1), float(settings["loss.coding_eps"]))
+            loss = 200 * (1 - agreement_with_mean(z) - float(settings["loss.coding_weight"]) * rate)
+            record.add(coding_rate=rate)
         else:
             along = directions(z.shape[-1], int(settings["loss.sigreg_directions"]), int(settings["train.seed"]), step)
             share = float(settings["loss.sigreg_weight"])
@@ -308,7 +313,7 @@ def without_prototypes(settings, inputs, values):
         record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], epoch=(step + 1) * inputs.batch / TRAIN)
     out = {}
     record.store(out)
-    put_networks(out, student=student, teacher=teacher if simdino else student)  # what LeJEPA exports is the student
+    put_networks(out, student=student, teacher=teacher if simdino else student)  # without a teacher what is exported is the student
     return out, clipped
 
 
@@ -398,7 +403,7 @@ def main():
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
             run = {"byol": two_views, "simclr": two_views, "vicreg": two_views, "barlow_twins": two_views, "swav": codes, "simdino": without_prototypes, "lejepa": without_prototypes,
-                   "distill_features": features}.get(method, prototypes)
+                   "emp_ssl": without_prototypes, "distill_features": features}.get(method, prototypes)
             out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}
             print(method, meta, *(f"{name} {tensor}" for name, tensor in out.items() if name.startswith("metrics/")), sep="\n")

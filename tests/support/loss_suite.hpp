@@ -223,6 +223,8 @@ inline void check_losses_without_prototypes(const LossRanks& ranks) {
   agreement("agreement", 2, 2);
   agreement("agreement_crops", 5, 2);
   agreement("agreement_one", 3, 1);
+  const at::Tensor alike = ranks.leaf("agreement_mean/z", {5, kLossBatch, 6}, 1);
+  ranks.check("agreement_mean", agreement_with_mean(alike), "z", alike, 1);
   const at::Tensor z = ranks.leaf("sigreg/z", {3, kLossBatch, 6}, 1), directions = uniform("sigreg/directions", {6, 9});
   ranks.check("sigreg", sigreg(z, directions / at::linalg_vector_norm(directions, 2, 0, true), ranks.comm), "z", z, 1);
 }

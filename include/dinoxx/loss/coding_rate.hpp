@@ -18,4 +18,9 @@ at::Tensor coding_rate(const at::Tensor& z, double eps, Communicator& comm);
 /// teacher [G, B, D] of the first G views, V at least 2 (teacher without gradient). A pair never spans ranks.
 at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher);
 
+/// Mean over views and images of the cosine similarity of a view with the mean of all views' directions, EMP-SSL's invariance (Tong et al.
+/// 2023, arXiv 2304.03977): z [V, B, D], V at least 2. The mean has its gradient, too, as released. As the views have length 1, it is the
+/// length of their mean.
+at::Tensor agreement_with_mean(const at::Tensor& z);
+
 }  // namespace dinoxx

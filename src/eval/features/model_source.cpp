@@ -9,6 +9,7 @@
 #include "config/train_keys.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
 #include "features.hpp"
 #include "formats/weight_content.hpp"
 #include "history/checkpoint_folders.hpp"
@@ -85,7 +86,7 @@ void load_own(const WeightFile& file, const Config& trained, const std::string& 
   if (request.model_settings.empty()) model.config_text = config_text;
   apply_settings(config, request.model_settings);
   config = settled(config);
-  model.image_size = static_cast<int>(config.views->global_size);
+  model.image_size = static_cast<int>(*config.eval->image_size);
   uint64_t numbers = 0;
   for (const WeightEntry& entry : file.entries()) numbers += entry.element_count();
   require_numbers(backbone_config(config), numbers, model.file.string());

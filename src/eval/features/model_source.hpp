@@ -52,12 +52,12 @@ EvalTransform transform_of(const NetworkRun& run, const Dataset& dataset, std::s
 struct LoadedModel {
   std::unique_ptr<Backbone> network;
   std::filesystem::path file;
-  uint32_t crc32c = 0;             ///< of the file
-  std::optional<int64_t> step;     ///< from the checkpoint's manifest beside the file
-  uint64_t seed = 0;               ///< of the run, 0 when unknown
-  int image_size = 224;            ///< what training showed: views.global_size, or the size of the positions when no configuration is known
-  std::vector<Fact> facts;         ///< what no shape shows, each with its source
-  std::vector<std::string> notes;  ///< what had to be guessed
+  uint32_t crc32c = 0;          ///< of the file
+  std::optional<int64_t> step;  ///< from the checkpoint's manifest beside the file
+  uint64_t seed = 0;            ///< of the run, 0 when unknown
+  int image_size = 224;         ///< what training evaluated: eval.image_size, or the size of the positions when no configuration is known
+  std::vector<Fact> facts;      ///< what no shape shows, each with its source
+  std::vector<std::string> notes;                   ///< what had to be guessed
   std::optional<InputNormalization> normalization;  ///< there once load_model has given it back
   std::string config_text;                          ///< the training's configuration as the file has it; empty: a file from elsewhere
 };

@@ -16,6 +16,11 @@ std::vector<Field> eval_fields() {
           "eval.suite", "protocols, separated by commas (dinoxx eval --help); scored on val or a held-out part of train, never on test",
           "knn")),
       not_training(field<eval, &EvalConfig::knn_k>("eval.knn_k", "10,20,100,200", "neighbours", positive)),
+      not_training(field<eval, &EvalConfig::image_size>(
+          "eval.image_size", "auto",
+          "of the images that are evaluated, pixels, here and later where nothing else is said; larger than views.global_size where small "
+          "crops at full resolution are learned from; auto: views.global_size",
+          {1, 16384})),
   };
 }
 

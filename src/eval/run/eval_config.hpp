@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "config/auto.hpp"
 #include "config/duration.hpp"
 
 namespace dinoxx {
@@ -12,6 +13,7 @@ struct EvalConfig {
   Duration every;
   std::string suite;  ///< names of steps, separated by commas; who evaluates knows them
   std::vector<int64_t> knn_k;
+  Auto<int64_t> image_size;  ///< auto: views.global_size
   bool operator==(const EvalConfig&) const = default;
 };
 

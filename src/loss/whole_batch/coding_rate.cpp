@@ -27,4 +27,11 @@ at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher) 
   return cosines / (loss_common::pairs_of_views(student, teacher) * static_cast<double>(student.size(1)));
 }
 
+at::Tensor agreement_with_mean(const at::Tensor& z) {
+  if (z.dim() != 3 || z.size(0) < 2 || z.size(1) < 1)
+    fail("agreement of views", "features [V, B, D] of at least two views", fmt::format("[{}]", fmt::join(z.sizes(), ", ")),
+         "One view agrees with itself");
+  return at::linalg_vector_norm(loss_common::normalized(z).mean(0), 2, -1).mean();
+}
+
 }  // namespace dinoxx

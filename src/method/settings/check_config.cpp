@@ -8,6 +8,7 @@
 #include "data_pipeline/augment/mask_config.hpp"
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
@@ -43,6 +44,7 @@ void check_vit(const Config& c) {
   if (*c.model->image_size % patch != 0)
     fail_usage("model.image_size", fmt::format("a multiple of model.patch_size = {}", patch), std::to_string(*c.model->image_size),
                "Change one of them");
+  multiple("eval.image_size", *c.eval->image_size);
   for (const ViewSizes& sizes : resolutions(c)) {
     multiple(place(c, "views.global_size", sizes), sizes.global);
     if (*c.views->local_count > 0) multiple(place(c, "views.local_size", sizes), sizes.local);
@@ -70,6 +72,7 @@ void check_convolutional(const Config& c, Family family) {
     if (size < least)
       fail_usage(key, fmt::format("at least {} pixels for {}", least, c.model->arch), std::to_string(size), "Change one of them");
   };
+  at_least("eval.image_size", *c.eval->image_size);
   for (const ViewSizes& sizes : resolutions(c)) {
     at_least(place(c, "views.global_size", sizes), sizes.global);
     if (*c.views->local_count > 0) at_least(place(c, "views.local_size", sizes), sizes.local);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data_pipeline/augment/views_config.hpp"
+#include "eval/run/eval_config.hpp"
 #include "method/method.hpp"
 #include "method/shared/configure_views.hpp"
 #include "resolve.hpp"
@@ -24,7 +25,7 @@ std::vector<FactSource> said_by_training(const WeightFile& file) {
   FactSource source{"the training's configuration", {}};
   const nlohmann::json& metadata = file.settings();
   if (!metadata.contains(kBackboneKey)) source.says = stated_facts(backbone_config(config));
-  source.says.image_size = static_cast<int>(config.views->global_size);
+  source.says.image_size = static_cast<int>(*config.eval->image_size);
   if (metadata.contains(kNormalizationKey)) return {source};
   FactSource views{"views.profile = " + config.views->profile + " of the training's configuration", {}};
   views.says.mean = normalization_of(config).mean;

@@ -15,6 +15,7 @@
 #include "data_pipeline/augment/views_config.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
 #include "method/methods.hpp"
@@ -120,6 +121,7 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   if (c.model->activation == "auto") c.model->activation = family == Family::kResNet ? "relu" : "gelu";
   if (c.model->stem == "auto") c.model->stem = family != Family::kResNet ? "patch" : c.views->global_size <= 64 ? "small" : "large";
   r.set("model.image_size", c.model->image_size, c.views->global_size, "as views.global_size");
+  r.set("eval.image_size", c.eval->image_size, c.views->global_size, "as views.global_size");
 
   const MethodDefaults& method = find_method(c.train->method).defaults;
   const std::string from_method = "as " + c.train->method;
@@ -131,9 +133,9 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   c.model->mean = channels_text(input.mean);
   c.model->std = channels_text(input.std);
   r.set("views.global_scale_min", c.views->global_scale_min, method.global_scale_min, from_method);
-  r.set("views.global_scale_max", c.views->global_scale_max, 1.0, from_method);
+  r.set("views.global_scale_max", c.views->global_scale_max, method.global_scale_max, from_method);
   r.set<int64_t>("views.local_count", c.views->local_count, method.local_count, from_method);
-  r.set("views.local_scale_min", c.views->local_scale_min, 0.05, from_method);
+  r.set("views.local_scale_min", c.views->local_scale_min, method.local_scale_min, from_method);
   r.set("views.local_scale_max", c.views->local_scale_max, method.local_scale_max, from_method);
   name(c.mask->scheme, family == Family::kVit ? method.mask : "none");
   if (c.mask->group_size == 0) c.mask->group_size = std::gcd(int64_t{16}, train_images_at_once(c, std::max(1, world_size)));
@@ -153,6 +155,8 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("loss.patch_weight", c.loss->patch_weight, c.mask->scheme == "none" && method.mask != "none" ? 0.0 : method.patch_weight,
         from_method);
   r.set("loss.koleo_weight", c.loss->koleo_weight, method.koleo_weight, from_method);
+  r.set("loss.coding_weight", c.loss->coding_weight, method.coding_weight, from_method);
+  r.set("loss.coding_eps", c.loss->coding_eps, method.coding_eps, from_method);
   r.set("loss.sigreg_weight", c.loss->sigreg_weight, method.sigreg_weight, from_method);
   if (method.out_dim > 0) r.set<int64_t>("head.out_dim", c.head->out_dim, method.out_dim, from_method);
   r.set("head.out_dim", c.head->out_dim, prototypes_for(images), from_images);

@@ -37,7 +37,7 @@ struct Case {
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
-const std::array<Case, 11> kCases{{
+const std::array<Case, 12> kCases{{
     {"ibot", kPrototypes +
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
@@ -59,6 +59,8 @@ const std::array<Case, 11> kCases{{
     {"barlow_twins", kExpander + "[optim]\nlr = 0.1\n[loss]\ncorrelation_weight = 0.1\nredundancy_weight = 0.02\n"},
     {"swav", kTiny + "[head]\nout_dim = 48\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n[loss]\ncodes_temp = 0.06\n" + kLars +
                  "lr = 2\nfreeze_last_layer = 1ep\n"},
+    {"emp_ssl",
+     kTiny + "[head]\nout_dim = 16\n[views]\nlocal_count = 2\n[loss]\ncoding_weight = 0.7\ncoding_eps = 0.1\n" + kLars + "lr = 0.02\n"},
 }};
 
 Config curve_config(const Case& c) {

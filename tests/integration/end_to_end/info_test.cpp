@@ -33,7 +33,8 @@ TEST(Commands, AnUnknownOneIsAnsweredFromTheirTable) {
 TEST(InfoProfile, ListsTheProfiles) {
   const RunResult list = dinoxx_run("info --profile");
   EXPECT_EQ(list.code, 0) << list.output;
-  for (const char* name : {"dino-v1 ", "dinov2-as-documented ", "dinov3 ", "byol ", "simclr ", "swav ", "solo-cifar-symmetric "})
+  for (const char* name :
+       {"dino-v1 ", "dinov2-as-documented ", "dinov3 ", "byol ", "simclr ", "swav ", "solo-cifar-symmetric ", "emp-ssl "})
     EXPECT_THAT(list.output, HasSubstr(name));
   expect_refusal(dinoxx_run("info --profile dinov1"), 2, {"view profile", "dino-v1, dinov2-as-released"});
 }

@@ -22,6 +22,11 @@ struct Expected {
   double jitter[4];
   BlurKernel kernel;
   float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+  struct {
+    int size = 96;
+    double scale_min = 0.05, solarize = 0;
+  } local = {};
+  double largest = 1, narrowest = 3.0 / 4.0;
 };
 
 TEST(ViewProfiles, AreThePublishedOnes) {
@@ -55,6 +60,20 @@ TEST(ViewProfiles, AreThePublishedOnes) {
        BlurKernel::kPillow,
        {0.4914f, 0.4822f, 0.4465f},
        {0.2470f, 0.2435f, 0.2616f}},
+      {"emp-ssl",
+       32,
+       18,
+       0.25,
+       0.25,
+       {0.1, 0.1, 0.1},
+       0.1,
+       {0.4, 0.4, 0.4, 0.2},
+       BlurKernel::kPillow,
+       {0.5f, 0.5f, 0.5f},
+       {0.5f, 0.5f, 0.5f},
+       {.size = 32, .scale_min = 0.25, .solarize = 0.1},
+       0.25,
+       1},
   };
   ASSERT_EQ(view_profiles().size(), std::size(table));
   for (size_t t = 0; t < std::size(table); ++t) {
@@ -66,11 +85,13 @@ TEST(ViewProfiles, AreThePublishedOnes) {
     EXPECT_EQ(plan.global_count(), 2);
     for (size_t i = 0; i < plan.views.size(); ++i) {
       const ViewSpec& view = plan.views[i];
-      EXPECT_EQ(view.size, i < 2 ? e.size : 96) << e.name;
-      EXPECT_EQ(view.scale_min, i < 2 ? e.scale_min : 0.05) << e.name;
-      EXPECT_EQ(view.scale_max, i < 2 ? 1.0 : e.local_max) << e.name;
+      EXPECT_EQ(view.size, i < 2 ? e.size : e.local.size) << e.name;
+      EXPECT_EQ(view.scale_min, i < 2 ? e.scale_min : e.local.scale_min) << e.name;
+      EXPECT_EQ(view.scale_max, i < 2 ? e.largest : e.local_max) << e.name;
       EXPECT_EQ(view.blur_p, e.blur[std::min<size_t>(i, 2)]) << e.name << " " << view.name;
-      EXPECT_EQ(view.solarize_p, i == 1 ? e.solarize : 0.0) << e.name;
+      EXPECT_EQ(view.solarize_p, i == 1 ? e.solarize : e.local.solarize) << e.name;
+      EXPECT_EQ(view.aspect_min, e.narrowest);
+      EXPECT_EQ(view.aspect_max, 1 / e.narrowest);
       EXPECT_EQ(view.jitter_p, 0.8);
       EXPECT_EQ(view.gray_p, 0.2);
       EXPECT_EQ(view.flip_p, 0.5);

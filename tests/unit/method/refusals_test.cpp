@@ -99,6 +99,13 @@ TEST(Refusals, MasksThatCannotBe) {
   EXPECT_EQ(start("[views]\nlocal_size = 16\n"), "accepted");
 }
 
+TEST(Refusals, ImagesOfAnEvaluationThatTheNetworkCannotSee) {
+  EXPECT_EQ(start("[eval]\nimage_size = 20\n"), "accepted");
+  EXPECT_THAT(start("[eval]\nimage_size = 18\n"), AllOf(HasSubstr("eval.image_size"), HasSubstr("a multiple of model.patch_size = 4")));
+  EXPECT_THAT(start("[model]\narch = resnet18\ndim = auto\ndepth = auto\n[eval]\nimage_size = 6\n"),
+              AllOf(HasSubstr("eval.image_size"), HasSubstr("at least 8 pixels for resnet18")));
+}
+
 TEST(Refusals, PatchesOfAConvolutionalNetwork) {
   const auto resnet = [](const std::string& text) {
     return refusal([&] {

@@ -5,6 +5,7 @@
 
 #include "data_pipeline/augment/views_config.hpp"
 #include "dinoxx/base/error.hpp"
+#include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "method/settings/resolve.hpp"
 #include "model/model_config.hpp"
@@ -74,6 +75,8 @@ TEST(Resolutions, OneAfterTheOtherTheLastIsWhatOtherKeysAreMadeFor) {
   EXPECT_EQ(config.views->local_size, 8);
   EXPECT_EQ(config.gram->size, 24);
   EXPECT_EQ(config.model->image_size, 16);
+  EXPECT_EQ(config.eval->image_size, 16);
+  EXPECT_EQ(tiny_config("[eval]\nimage_size = 24\n").eval->image_size, 24) << "small crops, large images";
 }
 
 TEST(Resolutions, ArePrintedAsTheyAreRead) {

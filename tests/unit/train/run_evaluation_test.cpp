@@ -15,6 +15,7 @@
 #include "base/stop_scope.hpp"
 #include "checkpoint/checkpoint.hpp"
 #include "data_pipeline/augment/view_profiles.hpp"
+#include "data_pipeline/augment/views_config.hpp"
 #include "data_pipeline/pack/pack.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
@@ -191,6 +192,16 @@ TEST_P(RunEvaluation, TrainingsFigureIsThatOfEvalOnTheCheckpoint) {
       with_metadata(runs.teacher(profile), folder / "other.safetensors", {{kNormalizationKey, to_text(another_than(expected))}});
   EXPECT_NE(figures_of_results(evaluated(other)), in_training);
   EXPECT_NE(figures_of_results(evaluated(student_as_teacher(runs.checkpoint(profile), folder / "student.safetensors"))), in_training);
+}
+
+TEST(RunEvaluationOf, ImagesThatAreLargerThanTheCrops) {
+  Runs& runs = Runs::get();
+  Config config = run_config("dino-v1");
+  config.eval->image_size = 2 * config.views->global_size;
+  const fs::path run = runs.run(config, "larger");
+  const json in_training = figures_of_training(run);
+  EXPECT_EQ(figures_of_results(evaluated(run)), in_training);
+  EXPECT_NE(in_training, figures_of_training(runs.run("dino-v1")));
 }
 
 TEST_P(RunEvaluation, EmbedsFeaturesAreThoseOfEval) {
