@@ -31,8 +31,12 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
                     "where results.json goes; of several checkpoints a folder for each, comparison.json and comparison.html")(
       "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
       "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
-      "merge-class-names", po::bool_switch(&options.merge_class_names),
-      "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
+      "label", po::value(&options.labels.column)->value_name("COLUMN"),
+      "the column of labels to predict, where DATA has several (a list with label, label_site ...): site or label_site; without it the "
+      "first")("merge-class-names", po::bool_switch(&options.labels.merge_names),
+               "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
+      "by", po::value(&options.by)->composing()->value_name("COLUMN"),
+      "scores also by subgroup: of the test images of each site, device, sex ... of this column of labels; may be given again")(
       "baselines", po::value(&baselines_)->value_name("NAMES|none"),
       "scored beside: a network of the same shape before training, raw pixels; without it untrained,raw, of several checkpoints none")(
       "linear-probe-views", po::value(&linear_probe_views_)->default_value(eval::kProbeViews)->value_name("N"),

@@ -57,8 +57,10 @@ class PredictCommand : public ModelCommand {
         "method", po::value(&options_.method)->default_value(options_.method)->value_name("plain|class_weighted|logit_adjusted|finetuned"),
         "plain: classes are as frequent in FOLDER as in DATA; class_weighted: each class counts the same when fitting; logit_adjusted: all "
         "classes are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --protocol finetune\", nothing is "
-        "fitted")("merge-class-names", po::bool_switch(&options_.merge_class_names),
-                  "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
+        "fitted")("label", po::value(&options_.labels.column)->value_name("COLUMN"),
+                  "the column of labels to predict, where DATA has several; without it the first")(
+        "merge-class-names", po::bool_switch(&options_.labels.merge_names),
+        "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
         "cache", po::value(&cache_)->value_name("DIR|none"),
         "where the fitted head stays for the next call, which then embeds no training image; without it dinoxx_features beside --out or "
         "--save");

@@ -8,6 +8,7 @@
 
 #include "base/csv.hpp"
 #include "base/text/plain_name.hpp"
+#include "data_pipeline/labels/dataset_view.hpp"
 #include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
@@ -59,57 +60,6 @@ json conflicts(const Dataset& dataset, std::string& csv) {
   return {{"pictures", found.size()}, {"images", count}, {"examples", std::move(examples)}};
 }
 
-class MergedClasses final : public Dataset {
- public:
-  explicit MergedClasses(std::shared_ptr<const Dataset> whole) : whole_(std::move(whole)) {
-    const std::vector<std::string>& names = whole_->class_names();
-    std::vector<int64_t> images(names.size());
-    for (uint64_t id = 0; id < whole_->size(); ++id) {
-      metas_.push_back(whole_->meta(id));
-      if (const int32_t label = metas_.back().label; label >= 0) ++images[static_cast<size_t>(label)];
-    }
-    std::map<std::string, int32_t> place_of;
-    std::vector<int64_t> most;
-    std::vector<int32_t> today;
-    for (size_t c = 0; c < names.size(); ++c) {
-      const auto [at, fresh] = place_of.try_emplace(plain_name(names[c]), static_cast<int32_t>(names_.size()));
-      if (fresh) {
-        names_.push_back(names[c]);
-        most.push_back(images[c]);
-      } else if (const auto place = static_cast<size_t>(at->second); images[c] > most[place]) {
-        names_[place] = names[c];
-        most[place] = images[c];
-      }
-      today.push_back(at->second);
-    }
-    for (SampleMeta& meta : metas_)
-      if (meta.label >= 0) meta.label = today[static_cast<size_t>(meta.label)];
-    columns_ = whole_->label_columns();
-    if (!columns_.empty()) columns_.front().classes = names_;
-  }
-  uint64_t size() const override { return whole_->size(); }
-  const std::string& fingerprint() const override { return whole_->fingerprint(); }
-  const std::vector<std::string>& class_names() const override { return names_; }
-  const SampleMeta& meta(uint64_t id) const override { return metas_.at(id); }
-  std::string key(uint64_t id) const override { return whole_->key(id); }
-  void read(uint64_t id, std::vector<uint8_t>& bytes) const override { whole_->read(id, bytes); }
-  void read_mask(uint64_t id, std::vector<uint8_t>& bytes) const override { whole_->read_mask(id, bytes); }
-  bool has_split(Split split) const override { return whole_->has_split(split); }
-  std::vector<uint64_t> ids(Split split) const override { return whole_->ids(split); }
-  const std::vector<LabelColumn>& label_columns() const override { return columns_; }
-  int32_t label(uint64_t id, size_t column) const override { return column == 0 ? meta(id).label : whole_->label(id, column); }
-  bool has_masks() const override { return whole_->has_masks(); }
-  bool has_groups() const override { return whole_->has_groups(); }
-  std::vector<std::string> notes() const override { return whole_->notes(); }
-  std::array<uint64_t, 2> content_id(uint64_t id) const override { return whole_->content_id(id); }
-
- private:
-  std::shared_ptr<const Dataset> whole_;
-  std::vector<std::string> names_;
-  std::vector<SampleMeta> metas_;
-  std::vector<LabelColumn> columns_;
-};
-
 }  // namespace
 
 void check_labels(const Dataset& dataset, const EvalData& data, json& checks, std::string& csv) {
@@ -130,9 +80,38 @@ void check_labels(const Dataset& dataset, const EvalData& data, json& checks, st
                                    class_name(dataset, *tested.begin())));
 }
 
-std::shared_ptr<const Dataset> merge_class_names(std::shared_ptr<const Dataset> dataset) {
-  if (same_names(dataset->class_names())["pairs"].empty()) return dataset;
-  return std::make_shared<MergedClasses>(std::move(dataset));
+std::shared_ptr<const Dataset> chosen_labels(std::shared_ptr<const Dataset> dataset, const LabelChoice& choice) {
+  dataset = with_label_column(std::move(dataset), choice.column);
+  if (!choice.merge_names || same_names(dataset->class_names())["pairs"].empty()) return dataset;
+  const std::vector<std::string>& names = dataset->class_names();
+  std::vector<int64_t> images(names.size());
+  for (uint64_t id = 0; id < dataset->size(); ++id)
+    if (const int32_t label = dataset->meta(id).label; label >= 0) ++images[static_cast<size_t>(label)];
+  std::vector<LabelColumn> columns = dataset->label_columns();
+  std::vector<std::string> merged;
+  std::map<std::string, int32_t> place_of;
+  std::vector<int64_t> most;
+  std::vector<int32_t> today;
+  for (size_t c = 0; c < names.size(); ++c) {
+    const auto [at, fresh] = place_of.try_emplace(plain_name(names[c]), static_cast<int32_t>(merged.size()));
+    if (fresh) {
+      merged.push_back(names[c]);
+      most.push_back(images[c]);
+    } else if (const auto place = static_cast<size_t>(at->second); images[c] > most[place]) {
+      merged[place] = names[c];
+      most[place] = images[c];
+    }
+    today.push_back(at->second);
+  }
+  std::vector<int32_t> labels;
+  labels.reserve(dataset->size());
+  for (uint64_t id = 0; id < dataset->size(); ++id) {
+    const int32_t label = dataset->meta(id).label;
+    labels.push_back(label < 0 ? label : today[static_cast<size_t>(label)]);
+  }
+  if (columns.empty()) columns.emplace_back();
+  columns.front().classes = std::move(merged);
+  return std::make_shared<DatasetView>(std::move(dataset), std::move(columns), labels);
 }
 
 }  // namespace dinoxx::eval

@@ -17,7 +17,8 @@ void check_labels(const Dataset& dataset, const EvalData& data, nlohmann::json& 
 /// The columns of suspects.csv.
 inline constexpr const char* kSuspectsHeading = "image,split,label,suggested,why,other_image\n";
 
-/// The same images with classes of one name (as above) made one, called as the one of most images. `dataset` itself where no two are.
-std::shared_ptr<const Dataset> merge_class_names(std::shared_ptr<const Dataset> dataset);
+/// The same images with the labels that are meant; where asked, classes of one name (as above) are one, called as the one of most images.
+/// `dataset` itself where that changes nothing. UsageError: no such column.
+std::shared_ptr<const Dataset> chosen_labels(std::shared_ptr<const Dataset> dataset, const LabelChoice& choice);
 
 }  // namespace dinoxx::eval

@@ -108,8 +108,7 @@ ClassifierInput input_of(const PredictOptions& options, const LoadedModel& model
 std::shared_ptr<const Dataset> open_data(const PredictOptions& options) {
   if (!fs::exists(options.data))
     fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
-  std::shared_ptr<const Dataset> dataset = Dataset::open(options.data);
-  return options.merge_class_names ? merge_class_names(std::move(dataset)) : dataset;
+  return chosen_labels(Dataset::open(options.data), options.labels);
 }
 
 }  // namespace

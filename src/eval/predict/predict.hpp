@@ -8,6 +8,7 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/decision/decision_request.hpp"
 #include "eval/features/model_source.hpp"
+#include "eval/run/eval_data.hpp"
 
 namespace dinoxx::eval {
 
@@ -15,11 +16,11 @@ struct PredictOptions : NetworkRun {
   std::filesystem::path classifier;  ///< a file of write_classifier(): then all but images, out, threads and model.device stand in it
   std::filesystem::path data, images, out;  ///< out: FILE.csv; without images and out only `save` is made
   std::filesystem::path save;               ///< the classifier as one file (classifier.hpp); empty: none
-  std::string method = "plain";    ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
-  DecisionRequest decision;        ///< instead of the most probable class; empty: that
-  bool merge_class_names = false;  ///< as for evaluate()
-  uint64_t seed = 0;               ///< of the folds; that of evaluate(), so that both fit the same head
-  std::filesystem::path cache;     ///< folder of fitted heads, so that a second call embeds no training image; empty: none
+  std::string method = "plain";  ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  DecisionRequest decision;      ///< instead of the most probable class; empty: that
+  LabelChoice labels;
+  uint64_t seed = 0;            ///< of the folds; that of evaluate(), so that both fit the same head
+  std::filesystem::path cache;  ///< folder of fitted heads, so that a second call embeds no training image; empty: none
   std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads
 };
 

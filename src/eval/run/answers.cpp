@@ -15,11 +15,12 @@ namespace dinoxx::eval {
 
 using nlohmann::json;
 
-std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Embedder> embedders,
-                            const ProtocolAnswers& answers) {
+std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups,
+                            std::span<const Embedder> embedders, const ProtocolAnswers& answers) {
   const bool grouped =
       std::any_of(data.queries.begin(), data.queries.end(), [&](uint64_t id) { return group_of(dataset, id).has_value(); });
   std::string text = grouped ? "id,key,label,group" : "id,key,label";
+  for (const Subgroups& by : subgroups) text += "," + csv_field(by.column);
   for (size_t e = 0; e < embedders.size(); ++e)
     for (const Prediction& prediction : answers.predictions[e]) text += "," + embedders[e].name + ":" + prediction.method;
   text += "\n";
@@ -29,6 +30,10 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::s
     if (grouped) {
       const auto group = group_of(dataset, data.queries[q]);
       text += group ? fmt::format(",{}", *group) : ",";
+    }
+    for (const Subgroups& by : subgroups) {
+      const int32_t value = by.of_queries[q];
+      text += "," + (value < 0 ? std::string() : csv_field(by.names[static_cast<size_t>(value)]));
     }
     for (const auto& of_embedder : answers.predictions)
       for (const Prediction& prediction : of_embedder) text += "," + csv_field(class_name(dataset, prediction.classes[q]));
@@ -83,8 +88,9 @@ void add_without_leaks(const Dataset& dataset, const EvalData& data, const std::
 
 }  // namespace
 
-void add_intervals(const Dataset& dataset, const EvalData& data, const std::vector<bool>& leaked, std::span<const Embedder> embedders,
-                   std::vector<ProtocolAnswers>& answered, json& results, const EvaluateOptions& options, Communicator& comm) {
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups, const std::vector<bool>& leaked,
+                   std::span<const Embedder> embedders, std::vector<ProtocolAnswers>& answered, json& results,
+                   const EvaluateOptions& options, Communicator& comm) {
   struct Place {
     json name;
     json* scores;
@@ -129,6 +135,7 @@ void add_intervals(const Dataset& dataset, const EvalData& data, const std::vect
   for (size_t i = 0; i < places.size(); ++i) {
     (*places[i].scores)["bootstrap95"] = report.intervals[i];
     if (!report.interval_notes[i].empty()) (*places[i].scores)["bootstrap95_note"] = report.interval_notes[i];
+    for (const Subgroups& by : subgroups) (*places[i].scores)["subgroups"].push_back(subgroup_scores(by, data, *predictions[i]));
   }
   std::vector<json*> scores;
   for (const Place& place : places) scores.push_back(place.scores);

@@ -8,6 +8,12 @@
 
 namespace dinoxx::eval {
 
+/// Which labels are meant.
+struct LabelChoice {
+  std::string column;        ///< of the data set (find_label_column); empty: its first
+  bool merge_names = false;  ///< classes whose names differ only in case, blanks, hyphens and underscores are one (label_checks.hpp)
+};
+
 /// Which images an evaluation learns from (memory) and which it is scored on (queries). Ids ascend and no id is in both.
 struct EvalData {
   std::vector<uint64_t> memory, queries;

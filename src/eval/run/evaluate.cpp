@@ -89,6 +89,11 @@ std::string data_name(const fs::path& path) {
   return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
 }
 
+// Which column is predicted; null where the data set does not name any.
+json label_column(const Dataset& dataset) {
+  return dataset.label_columns().empty() ? json(nullptr) : json(dataset.label_columns().front().name);
+}
+
 json describe_data(const Dataset& dataset, const fs::path& path) {
   std::vector<uint32_t> widths, heights;
   std::map<std::string, int64_t> splits;
@@ -105,9 +110,16 @@ json describe_data(const Dataset& dataset, const fs::path& path) {
     std::sort(sizes.begin(), sizes.end());
     return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
   };
-  return {{"path", path.string()},    {"name", data_name(path)},          {"fingerprint", dataset.fingerprint()},
-          {"images", dataset.size()}, {"classes", dataset.class_names()}, {"splits", splits},
-          {"groups", groups.size()},  {"masks", dataset.has_masks()},     {"width", range(widths)},
+  return {{"path", path.string()},
+          {"name", data_name(path)},
+          {"fingerprint", dataset.fingerprint()},
+          {"images", dataset.size()},
+          {"label_column", label_column(dataset)},
+          {"classes", dataset.class_names()},
+          {"splits", splits},
+          {"groups", groups.size()},
+          {"masks", dataset.has_masks()},
+          {"width", range(widths)},
           {"height", range(heights)}};
 }
 
@@ -215,6 +227,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   EvalData data;
   std::optional<OutputFolder> out;
   std::optional<DecisionPlan> decision;
+  std::vector<Subgroups> subgroups;
   json checks;
   int image_size = 0;
   std::string suspects;  // lines of suspects.csv
@@ -223,11 +236,12 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
     }
     dataset = Dataset::open(options.data);
-    if (options.merge_class_names) dataset = merge_class_names(std::move(dataset));
+    dataset = chosen_labels(std::move(dataset), options.labels);
     model = load_model(options.model);
     data = choose_eval_data(*dataset, options.split, options.held_out_seed.value_or(model.seed));
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
     decision = decision_of(options, *dataset, data, answered);
+    subgroups = subgroups_of(*dataset, data, options.by);
     image_size = network_side(model, options.image_size);
     checks = check_splits(*dataset, data);
     check_labels(*dataset, data, checks, suspects);
@@ -337,7 +351,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   }
   results["checks"] = checks;
   progress_phase("bootstrap intervals");
-  add_intervals(*dataset, data, leaks.queries, embedders, answered, results, options, comm);
+  add_intervals(*dataset, data, subgroups, leaks.queries, embedders, answered, results, options, comm);
   cost.add("intervals");
   std::vector<std::string> names;
   names.reserve(embedders.size());
@@ -347,7 +361,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     if (!answers.predictions.front().empty()) {
       const std::string name = fmt::format("predictions_{}.csv", answers.protocol->key);
       answers.section["predictions"] = name;
-      if (out) files[name] = predictions_csv(*dataset, data, embedders, answers);
+      if (out) files[name] = predictions_csv(*dataset, data, subgroups, embedders, answers);
     }
     results["suites"][std::string(answers.protocol->key)] = std::move(answers.section);
   }

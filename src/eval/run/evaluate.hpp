@@ -14,6 +14,7 @@
 #include "eval/features/model_source.hpp"
 #include "eval/finetune/finetune.hpp"
 #include "eval/protocols/linear_probe.hpp"
+#include "eval_data.hpp"
 
 namespace dinoxx::eval {
 
@@ -23,7 +24,8 @@ struct EvaluateOptions : NetworkRun {
   std::vector<std::string> baselines{"untrained", "raw"};
   std::optional<Split> split;             ///< of the queries; default: test, else val, else a part of train
   std::optional<uint64_t> held_out_seed;  ///< of the part that is held out of data without test and val; default: the run's own seed
-  bool merge_class_names = false;  ///< classes whose names differ only in case, blanks, hyphens and underscores are one (label_checks.hpp)
+  LabelChoice labels;
+  std::vector<std::string> by;  ///< label columns (find_label_column): every score also by what the test images have there (subgroups.hpp)
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop
   FinetuneOptions finetune;              ///< what the user says; evaluate() fills in the rest

@@ -5,6 +5,7 @@
 #include "eval/correspondence/match.hpp"
 #include "eval/decision/decision_scores.hpp"
 #include "eval/statistics/paired.hpp"
+#include "eval/subgroups/subgroups.hpp"
 #include "evaluate.hpp"
 #include "model/weights/facts.hpp"
 #include "results/protocol_names.hpp"
@@ -339,7 +340,8 @@ std::string results_table(const json& results) {
   if (suites.contains("knn")) text += knn_table(suites["knn"], results.value("majority", json()));
   if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
   if (suites.contains("few")) text += few_shot_table(suites["few"]);
-  if (results.contains("majority")) text += methods_table(results) + leak_free_table(results) + folds_table(results);
+  if (results.contains("majority"))
+    text += methods_table(results) + leak_free_table(results) + folds_table(results) + subgroup_table(results);
   if (suites.contains("linear")) text += decision_table(suites["linear"]);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);

@@ -53,6 +53,10 @@ void same_images(const Evaluation& first, const Evaluation& other) {
            fmt::format("fingerprints {} ({}) and {} ({})", text_or(member(data, "fingerprint"), "none"), text_or(member(data, "path"), "?"),
                        text_or(member(others, "fingerprint"), "none"), text_or(member(others, "path"), "?")),
            "Evaluate both on the same packed images: scores on different images say nothing about the networks.");
+  const json &column = member(data, "label_column"), &other_column = member(others, "label_column");
+  if (column.is_string() && other_column.is_string() && column != other_column)  // older evaluations do not say it
+    refuse("the same column of labels", fmt::format("{} and {}", column.get<std::string>(), other_column.get<std::string>()),
+           "Use the same --label for all.");
   if (member(data, "classes") != member(others, "classes"))
     refuse("the same classes", fmt::format("{} and {} classes", member(data, "classes").size(), member(others, "classes").size()),
            "Use --merge-class-names for all or for none.");

@@ -92,8 +92,7 @@ json evaluate_several(const EvaluateOptions& options, const std::vector<fs::path
     refuse_what_is_of_one(options, checkpoints);
     if (!fs::exists(options.data))
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
-    std::shared_ptr<const Dataset> dataset = Dataset::open(options.data);
-    if (options.merge_class_names) dataset = merge_class_names(std::move(dataset));
+    const std::shared_ptr<const Dataset> dataset = chosen_labels(Dataset::open(options.data), options.labels);
     const EvalData data = choose_eval_data(*dataset, options.split, options.seed);
     for (size_t i = 0; i < checkpoints.size(); ++i) {
       calls[i].model.checkpoint = checkpoints[i];

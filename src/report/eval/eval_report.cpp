@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "base/files.hpp"
+#include "data_pipeline/labels/dataset_view.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
@@ -69,6 +70,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("comparisons", "Differences between methods", comparisons_section(results));
   section("classes", "Classes", classes_section(results));
   if (const Html decision = decision_section(results); !decision.code.empty()) section("decision", "Decision rule", decision);
+  if (const Html subgroups = subgroups_section(results); !subgroups.code.empty()) section("subgroups", "Subgroups", subgroups);
   section("confusion", "Confusions",
           confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
   section("rare", "Rare classes", ranking_section(results));
@@ -104,7 +106,7 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
   }
   std::shared_ptr<const Dataset> dataset;
   if (data) {
-    dataset = Dataset::open(*data);
+    dataset = with_label_column(Dataset::open(*data), text_of(at(results, {"data"}), "label_column"), "--data");
     if (const std::string expected = text_of(at(results, {"data"}), "fingerprint"); dataset->fingerprint() != expected)
       fail_usage("--data", fmt::format("the data set {} that was evaluated", expected), dataset->fingerprint(),
                  "Name that folder, or none.");

@@ -61,13 +61,13 @@ TEST(Checks, PicturesUnderTwoLabelsAndNamesThatAreOneAreTold) {
 TEST(Checks, ClassesOfOneNameAreMerged) {
   Set set = make_set({3, 4, 5}, {1, 1, 1});
   set.dataset.set_class_names({"Cat", "dog", "cat "});
-  const auto merged = merge_class_names(std::make_shared<MemoryDataset>(set.dataset));
+  const auto merged = chosen_labels(std::make_shared<MemoryDataset>(set.dataset), {.merge_names = true});
   EXPECT_THAT(merged->class_names(), testing::ElementsAre("cat ", "dog"));  // the one of more images
   const EvalData data = choose_eval_data(*merged, std::nullopt, 0);
   EXPECT_EQ(class_counts(data.memory_labels, data.classes), (std::vector<int64_t>{8, 4}));
   set.dataset.set_class_names({"cat", "dog", "cats"});
   const auto other = std::make_shared<MemoryDataset>(set.dataset);
-  EXPECT_EQ(merge_class_names(other), other);
+  EXPECT_EQ(chosen_labels(other, {.merge_names = true}), other);
 }
 
 TEST(Checks, OneTestedClassIsNoScore) {

@@ -309,7 +309,7 @@ TEST(Predictions, NameTheGroupsOfTheTestImagesWhereThereAreAny) {
   Set set = make_set({5, 5}, {2, 1});
   const auto answers = [&] {
     ProtocolAnswers answers{&protocols().front(), {}, {{{"vote", {0, 1, 1}, {}, {}}}}};
-    return predictions_csv(set.dataset, set.data, {&kEmbedder, 1}, answers);
+    return predictions_csv(set.dataset, set.data, {}, {&kEmbedder, 1}, answers);
   };
   EXPECT_THAT(answers(), testing::StartsWith("id,key,label,teacher:vote\n10,image10.png,class0,class0\n"));
   set.dataset.set_group(set.data.memory[0], 7);  // of a training image alone
