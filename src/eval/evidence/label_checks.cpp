@@ -34,7 +34,8 @@ json conflicts(const Dataset& dataset, std::string& csv) {
       images[content].push_back(id);
   std::vector<std::vector<uint64_t>> found;
   for (auto& [content, ids] : images) {
-    const bool one = std::all_of(ids.begin(), ids.end(), [&](uint64_t id) { return dataset.meta(id).label == dataset.meta(ids[0]).label; });
+    const int32_t label = dataset.meta(ids.front()).label;
+    const bool one = std::all_of(ids.begin(), ids.end(), [&](uint64_t id) { return dataset.meta(id).label == label; });
     if (!one) found.push_back(std::move(ids));
   }
   std::sort(found.begin(), found.end());

@@ -161,6 +161,7 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
     head.about["validation"]["by"] = head.about["selection"]["by"];
     std::vector<uint64_t> ids;
     const std::vector<int64_t> rows = reference_rows(data_, options_.seed);
+    ids.reserve(rows.size());
     for (const int64_t row : rows) ids.push_back(data_.memory[static_cast<size_t>(row)]);
     take_references(head, *dataset_, ids, features.memory.index_select(0, at::tensor(rows, at::kLong)));
   }

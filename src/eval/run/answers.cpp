@@ -73,8 +73,10 @@ void add_without_leaks(const Dataset& dataset, const EvalData& data, const std::
     return;
   }
   std::vector<std::vector<int32_t>> answers;
+  answers.reserve(predictions.size());
   for (const std::vector<int32_t>* of_method : predictions) answers.push_back(kept(*of_method, leaked));
   std::vector<const std::vector<int32_t>*> pointers;
+  pointers.reserve(answers.size());
   for (const std::vector<int32_t>& of_method : answers) pointers.push_back(&of_method);
   const BootstrapReport report = bootstrap_methods(dataset, clean, pointers, {}, options.seed, options.threads, comm);
   for (size_t i = 0; i < answers.size(); ++i) {
@@ -138,6 +140,7 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
     for (const Subgroups& by : subgroups) (*places[i].scores)["subgroups"].push_back(subgroup_scores(by, data, *predictions[i]));
   }
   std::vector<json*> scores;
+  scores.reserve(places.size());
   for (const Place& place : places) scores.push_back(place.scores);
   add_without_leaks(dataset, data, leaked, predictions, scores, options, comm);
   results["comparisons"] = json::array();

@@ -234,9 +234,10 @@ std::string folds_table(const json& results) {
                               without.size(), fmt::join(without.get<std::vector<std::string>>(), ", "));
         text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", "protocol", "method", "", "accuracy", "balanced", "95 %");
       }
+      const std::string protocol = protocol_word(key);
       const auto line = [&](const std::string& method, const std::string& name, const json& of) {
         const json range = of["balanced_accuracy"].value("interval95", json());
-        text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", protocol_word(key), method, name, percent(of["accuracy"]["mean"]),
+        text += fmt::format("  {:<13}{:<16}{:<12}{:>10}{:>10}{:>16}\n", protocol, method, name, percent(of["accuracy"]["mean"]),
                             percent(of["balanced_accuracy"]["mean"]), range.is_array() ? interval(range) : "-");
       };
       const std::string name = result["name"].get<std::string>();
