@@ -66,7 +66,8 @@ Columns find_columns(const std::vector<std::string>& header, const std::string& 
       fail_usage(path + ", line 1", "columns path, label..., split, group, mask, weight", fmt::format("\"{}\"", name),
                  fmt::format("Did you mean \"{}\"?", nearest));
     } else {
-      warnings.push_back(fmt::format("column \"{}\" is not used{}", name, advice_on(name)));
+      warnings.push_back(fmt::format(
+          "column \"{0}\" is not used{1}; called \"label_{0}\" it is packed as labels (dinoxx eval --label, --by)", name, advice_on(name)));
     }
   }
   if (columns.path == kNone) {

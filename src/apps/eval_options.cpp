@@ -35,6 +35,9 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
       "the column of labels to predict, where DATA has several (a list with label, label_site ...): site or label_site; without it the "
       "first")("merge-class-names", po::bool_switch(&options.labels.merge_names),
                "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
+      "ordered", po::value(&options.ordered)->value_name("NAMES|numbers"),
+      "the classes have an order, such as grades: all names from the lowest to the highest with commas between, or numbers where the names "
+      "end in numbers; adds quadratic kappa and errors in ranks")(
       "by", po::value(&options.by)->composing()->value_name("COLUMN"),
       "scores also by subgroup: of the test images of each site, device, sex ... of this column of labels; may be given again")(
       "baselines", po::value(&baselines_)->value_name("NAMES|none"),

@@ -16,7 +16,8 @@ constexpr const char* kUsage =
   dinoxx pack --from-folder set --out data                set/train/cat/1.jpg, set/val/..., set/test/...: splits are taken over
                                                           (also training, validation, dev, testing, test_set ...; all or none of the folders)
   dinoxx pack --from-folder unsorted --out data           unsorted/1.jpg: no labels; enough for training
-  dinoxx pack --list images.csv --out data                header path,label,label2,split,group,mask,weight; all but path optional
+  dinoxx pack --list images.csv --out data                header path,label,label_site,split,group,mask,weight; all but path
+                                                          optional; every column label... is one of labels (dinoxx eval --label, --by)
                                                           an image has one class in a label column; there is no multi-label
   dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try; scenes: small objects on backgrounds
 

@@ -7,6 +7,7 @@
 
 #include "base/csv.hpp"
 #include "eval/classify/units.hpp"
+#include "eval/ordered/ordered.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
 #include "method_scores.hpp"
@@ -90,9 +91,9 @@ void add_without_leaks(const Dataset& dataset, const EvalData& data, const std::
 
 }  // namespace
 
-void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups, const std::vector<bool>& leaked,
-                   std::span<const Embedder> embedders, std::vector<ProtocolAnswers>& answered, json& results,
-                   const EvaluateOptions& options, Communicator& comm) {
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups, std::span<const int32_t> ranks,
+                   const std::vector<bool>& leaked, std::span<const Embedder> embedders, std::vector<ProtocolAnswers>& answered,
+                   json& results, const EvaluateOptions& options, Communicator& comm) {
   struct Place {
     json name;
     json* scores;
@@ -143,6 +144,9 @@ void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const
   scores.reserve(places.size());
   for (const Place& place : places) scores.push_back(place.scores);
   add_without_leaks(dataset, data, leaked, predictions, scores, options, comm);
+  if (!ranks.empty())
+    add_ordered_scores(Resampler(data.query_labels, groups_of(dataset, data.queries), data.classes, options.seed), data.query_labels, ranks,
+                       predictions, scores, options.threads, comm);
   results["comparisons"] = json::array();
   for (size_t i = 0; i < pairs.size(); ++i) {
     const auto [first, second] = pairs[i];

@@ -27,9 +27,10 @@ std::string predictions_csv(const Dataset& dataset, const EvalData& data, std::s
 /// protocol's headline; the first protocol's headline against the majority class. The scores go into the sections of `answered`, the
 /// majority class and the comparisons into `results`. Where `leaked` (per query) is true for any, all scores get "without_leaks": count,
 /// correct, accuracy, balanced_accuracy and macro_f1 of the other queries, with their intervals. Where there are `subgroups`, all scores
-/// get "subgroups": subgroup_scores() of each. Collective.
-void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups, const std::vector<bool>& leaked,
-                   std::span<const Embedder> embedders, std::vector<ProtocolAnswers>& answered, nlohmann::json& results,
-                   const EvaluateOptions& options, Communicator& comm);
+/// get "subgroups": subgroup_scores() of each. Where there are `ranks` of the classes, all scores get "ordered"
+/// (ordered.hpp). Collective.
+void add_intervals(const Dataset& dataset, const EvalData& data, std::span<const Subgroups> subgroups, std::span<const int32_t> ranks,
+                   const std::vector<bool>& leaked, std::span<const Embedder> embedders, std::vector<ProtocolAnswers>& answered,
+                   nlohmann::json& results, const EvaluateOptions& options, Communicator& comm);
 
 }  // namespace dinoxx::eval

@@ -15,7 +15,7 @@
 #include "checks.hpp"
 #include "comm/agree.hpp"
 #include "cost_record.hpp"
-#include "data_pipeline/format/manifest.hpp"
+#include "describe_data.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/units.hpp"
 #include "eval/evidence/evidence.hpp"
@@ -27,6 +27,7 @@
 #include "eval/features/baselines.hpp"
 #include "eval/features/embed_rows.hpp"
 #include "eval/features/perceptual_hash.hpp"
+#include "eval/ordered/ordered.hpp"
 #include "eval/protocols/logistic_trial.hpp"
 #include "eval/several/request.hpp"
 #include "eval/statistics/ranking_curves.hpp"
@@ -74,53 +75,6 @@ json collect_evidence(const ProtocolInput& input, const std::vector<ProtocolAnsw
     }
   }
   return evidence;
-}
-
-// What the data were packed from, as a person calls it; else the folder's own name.
-std::string data_name(const fs::path& path) {
-  try {
-    const json from = json::parse(read_data_manifest(path).provenance);
-    if (from.value("kind", "") == "toy") return "the toy set";
-    if (const fs::path source = fs::path(from.value("path", "")).lexically_normal(); !source.empty())
-      return (source.has_filename() ? source : source.parent_path()).stem().string();
-  } catch (const std::exception&) {  // a manifest of another form: only the path is left
-  }
-  const fs::path whole = fs::absolute(path).lexically_normal();
-  return (whole.has_filename() ? whole : whole.parent_path()).filename().string();
-}
-
-// Which column is predicted; null where the data set does not name any.
-json label_column(const Dataset& dataset) {
-  return dataset.label_columns().empty() ? json(nullptr) : json(dataset.label_columns().front().name);
-}
-
-json describe_data(const Dataset& dataset, const fs::path& path) {
-  std::vector<uint32_t> widths, heights;
-  std::map<std::string, int64_t> splits;
-  std::set<uint64_t> groups;
-  for (uint64_t id = 0; id < dataset.size(); ++id) {
-    const SampleMeta& meta = dataset.meta(id);
-    widths.push_back(meta.width);
-    heights.push_back(meta.height);
-    ++splits[std::string(split_name(meta.split))];
-    if (const auto group = group_of(dataset, id)) groups.insert(*group);
-  }
-  const auto range = [](std::vector<uint32_t>& sizes) -> json {
-    if (sizes.empty()) return nullptr;
-    std::sort(sizes.begin(), sizes.end());
-    return {{"min", sizes.front()}, {"median", sizes[sizes.size() / 2]}, {"max", sizes.back()}};
-  };
-  return {{"path", path.string()},
-          {"name", data_name(path)},
-          {"fingerprint", dataset.fingerprint()},
-          {"images", dataset.size()},
-          {"label_column", label_column(dataset)},
-          {"classes", dataset.class_names()},
-          {"splits", splits},
-          {"groups", groups.size()},
-          {"masks", dataset.has_masks()},
-          {"width", range(widths)},
-          {"height", range(heights)}};
 }
 
 json describe_checkpoint_with_seed(const LoadedModel& model, at::ScalarType precision) {
@@ -228,6 +182,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   std::optional<OutputFolder> out;
   std::optional<DecisionPlan> decision;
   std::vector<Subgroups> subgroups;
+  std::vector<int32_t> ranks;  // of the classes, where they have an order
   json checks;
   int image_size = 0;
   std::string suspects;  // lines of suspects.csv
@@ -242,6 +197,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
     decision = decision_of(options, *dataset, data, answered);
     subgroups = subgroups_of(*dataset, data, options.by);
+    if (!options.ordered.empty()) ranks = class_ranks(names_of_classes(*dataset, data.classes), options.ordered);
     image_size = network_side(model, options.image_size);
     checks = check_splits(*dataset, data);
     check_labels(*dataset, data, checks, suspects);
@@ -269,7 +225,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
                   {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
-                  {"data", describe_data(*dataset, options.data)},
+                  {"data", describe_data(*dataset, options.data, ranks)},
                   {"seed", options.seed}};
   CostRecord cost(embedders);
   for (ProtocolAnswers& answers : answered) {
@@ -351,7 +307,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   }
   results["checks"] = checks;
   progress_phase("bootstrap intervals");
-  add_intervals(*dataset, data, subgroups, leaks.queries, embedders, answered, results, options, comm);
+  add_intervals(*dataset, data, subgroups, ranks, leaks.queries, embedders, answered, results, options, comm);
   cost.add("intervals");
   std::vector<std::string> names;
   names.reserve(embedders.size());

@@ -25,6 +25,7 @@ struct EvaluateOptions : NetworkRun {
   std::optional<Split> split;             ///< of the queries; default: test, else val, else a part of train
   std::optional<uint64_t> held_out_seed;  ///< of the part that is held out of data without test and val; default: the run's own seed
   LabelChoice labels;
+  std::string ordered;          ///< the classes have this order (class_ranks); empty: none
   std::vector<std::string> by;  ///< label columns (find_label_column): every score also by what the test images have there (subgroups.hpp)
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop

@@ -4,6 +4,7 @@
 
 #include "eval/correspondence/match.hpp"
 #include "eval/decision/decision_scores.hpp"
+#include "eval/ordered/ordered.hpp"
 #include "eval/statistics/paired.hpp"
 #include "eval/subgroups/subgroups.hpp"
 #include "evaluate.hpp"
@@ -342,7 +343,7 @@ std::string results_table(const json& results) {
   if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
   if (suites.contains("few")) text += few_shot_table(suites["few"]);
   if (results.contains("majority"))
-    text += methods_table(results) + leak_free_table(results) + folds_table(results) + subgroup_table(results);
+    text += methods_table(results) + leak_free_table(results) + folds_table(results) + ordered_table(results) + subgroup_table(results);
   if (suites.contains("linear")) text += decision_table(suites["linear"]);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);

@@ -45,6 +45,7 @@ json request_of(const EvaluateOptions& options, const LoadedModel& model, int im
           {"label_column", options.labels.column},
           {"merge_class_names", options.labels.merge_names},
           {"by", options.by},
+          {"ordered", options.ordered},
           {"protocols", protocols},
           {"baselines", options.baselines},
           {"seed", options.seed},

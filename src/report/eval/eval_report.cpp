@@ -70,6 +70,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("comparisons", "Differences between methods", comparisons_section(results));
   section("classes", "Classes", classes_section(results));
   if (const Html decision = decision_section(results); !decision.code.empty()) section("decision", "Decision rule", decision);
+  if (const Html ordered = ordered_section(results); !ordered.code.empty()) section("ordered", "Ordered classes", ordered);
   if (const Html subgroups = subgroups_section(results); !subgroups.code.empty()) section("subgroups", "Subgroups", subgroups);
   section("confusion", "Confusions",
           confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));

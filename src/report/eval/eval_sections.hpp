@@ -38,6 +38,8 @@ Html other_protocols_section(const Results& results);
 Html classes_section(const Results& results);
 /// What the user's thresholds or costs do to the answers (--recall, --cost).
 Html decision_section(const Results& results);
+/// Scores of classes that have an order; empty without --ordered.
+Html ordered_section(const Results& results);
 /// Scores by the columns of --by; empty without.
 Html subgroups_section(const Results& results);
 Html confusion_section(const Results& results);

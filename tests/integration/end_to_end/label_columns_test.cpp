@@ -70,12 +70,19 @@ TEST_F(LabelColumns, OneIsPredictedAndTheScoresStandByAnother) {
   EXPECT_THAT(page, HasSubstr("Subgroups"));
   EXPECT_THAT(page, HasSubstr("By label_site: logistic regression"));
 
-  const RunResult site = eval("--protocol knn --label site --by label");
+  const RunResult site = eval("--protocol knn --label site --by label --ordered north,south,east");
   ASSERT_EQ(site.code, 0) << site.output;
   const json of_sites = json_file(file("out/results.json"));
   EXPECT_EQ(of_sites["data"]["label_column"], "label_site");
   EXPECT_EQ(of_sites["data"]["classes"], json({"east", "north", "south"}));
   EXPECT_EQ(of_sites["suites"]["knn"]["results"][0]["methods"]["vote"]["subgroups"][0]["column"], "label");
+  EXPECT_EQ(of_sites["data"]["order"], json({"north", "south", "east"}));
+  const json& ordered = of_sites["suites"]["knn"]["results"][0]["methods"]["vote"]["ordered"];
+  EXPECT_LE(ordered["quadratic_kappa"], 1);
+  EXPECT_EQ(ordered["bootstrap95"]["mean_absolute_error"].size(), 2u);
+  EXPECT_EQ(of_sites["majority"]["ordered"]["quadratic_kappa"], 0);
+  EXPECT_THAT(site.output, HasSubstr("ordered classes (north < south < east): quadratic kappa"));
+  EXPECT_THAT(read_text(file("out/report.html")), HasSubstr("Ordered classes"));
   const RunResult page_again = dinoxx_run("report " + file("out") + " --data " + file("data"));
   EXPECT_EQ(page_again.code, 0) << page_again.output;
 }
@@ -95,6 +102,7 @@ TEST_F(LabelColumns, PredictLearnsTheOneThatIsNamed) {
 
 TEST_F(LabelColumns, WhatIsNotThereIsRefusedByName) {
   expect_refusal(eval("--label sites"), 2, {"--label", "one of its label columns: label, site, device", "Did you mean site?"}, file("out"));
+  expect_refusal(eval("--label site --ordered north,south"), 2, {"--ordered", "no \"east\""}, file("out"));
   expect_refusal(eval("--by plate"), 2, {"--by", "label, site, device", "\"plate\""}, file("out"));
   expect_refusal(eval("--by label"), 2, {"--by", "another column than that of the labels"}, file("out"));
   expect_refusal(eval("--by device"), 2, {"at least two values", "\"camera\" alone"}, file("out"));

@@ -77,7 +77,8 @@ TEST(Preflight, NamesThatAPersonTakesForOne) {
   EXPECT_THAT(report.warnings, Contains(HasSubstr("\"cafe\u0301\" and \"caf\u00e9\" are 2 classes, and may be meant as one")));
   EXPECT_THAT(report.warnings, Contains(HasSubstr("\"P1\" and \"p 1\" and \"p1\" are different groups")));
   EXPECT_THAT(report.warnings, Contains(AllOf(HasSubstr("column \"patient_id\" is not used"), HasSubstr("call it \"group\""))));
-  EXPECT_THAT(report.warnings, Contains(AllOf(HasSubstr("column \"weather\" is not used"), Not(HasSubstr("group")))));
+  EXPECT_THAT(report.warnings, Contains(AllOf(HasSubstr("column \"weather\" is not used; called \"label_weather\" it is packed as labels"),
+                                              Not(HasSubstr("group")))));
   EXPECT_THAT([&] { pack(list_options(folder, "path;label\n0.png;cat\n")); }, ThrowsMessage<UsageError>(HasSubstr("separated by commas")));
 }
 

@@ -274,7 +274,7 @@ TEST(Leaks, EveryScoreIsGivenWithoutThemToo) {
     std::vector<ProtocolAnswers> answered{
         {&protocols().front(), {{"results", json::array({{{"name", "teacher"}}})}}, {{{"vote", answers, {}, {}}}}}};
     json results;
-    add_intervals(set.dataset, set.data, {}, leaked, {&embedder, 1}, answered, results, EvaluateOptions{}, *comm);
+    add_intervals(set.dataset, set.data, {}, {}, leaked, {&embedder, 1}, answered, results, EvaluateOptions{}, *comm);
     return std::pair(answered[0].section["results"][0]["methods"]["vote"], results);
   };
   const auto [vote, results] = score();

@@ -1,7 +1,7 @@
 // Scores of the test images of each site, device or other value of a label column (--by).
 #include <fmt/format.h>
 
-#include "eval_sections.hpp"
+#include "report/eval/eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 #include "results/subgroup_text.hpp"
 

@@ -1,7 +1,7 @@
 // The user's rule of decision beside the most probable class.
 #include <fmt/format.h>
 
-#include "eval_sections.hpp"
+#include "report/eval/eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 
 namespace dinoxx::report {
