@@ -10,9 +10,12 @@ std::string worst_subgroup_text(const nlohmann::json& by) {
     return fmt::format("no subgroup has {} test images, which it takes to call one the worst", kLeastOfSubgroup);
   const nlohmann::json& worst = *found;
   const auto percent = [&](const char* key) { return fmt::format("{:.2f} %", 100 * worst.value(key, 0.0)); };
-  return fmt::format("worst: {} with {}, where its classes lead to expect {}; {}", worst.value("name", ""), percent("accuracy"),
+  const bool below = worst.value("accuracy", 0.0) < worst.value("expected", 0.0) - 1e-9;
+  return fmt::format("worst: {} with {}, where its classes lead to expect {}{}", worst.value("name", ""), percent("accuracy"),
                      percent("expected"),
-                     worst.value("significant", false) ? "this is more than chance (p below 0.05)" : "this may be chance");
+                     !below                              ? ""
+                     : worst.value("significant", false) ? "; this is more than chance (p below 0.05)"
+                                                         : "; this may be chance");
 }
 
 }  // namespace dinoxx

@@ -93,7 +93,7 @@ void note_other_columns(const Dataset& dataset, EvalData& data) {
   if (columns.size() < 2) return;
   std::string others;
   for (size_t i = 1; i < columns.size(); ++i) others += (i > 1 ? ", " : "") + columns[i].name;
-  data.notes.push_back(fmt::format("{} label columns: \"{}\", the first, is used; not used: {}", columns.size(), columns[0].name, others));
+  data.notes.push_back(fmt::format("\"{}\" is predicted; other label columns, for --label and --by: {}", columns[0].name, others));
 }
 
 // Whether the split is there and any of its images has a label. A split that has none is not scored on, with a note.

@@ -78,7 +78,7 @@ TEST(EvalData, OfSeveralLabelColumnsTheFirstIsNamed) {
   TwoColumns data;
   for (int i = 0; i < 6; ++i) data.add(i < 4 ? Split::kTrain : Split::kTest, i % 2);
   EXPECT_THAT(choose_eval_data(data, std::nullopt, 1).notes,
-              ElementsAre("2 label columns: \"species\", the first, is used; not used: sex"));
+              ElementsAre("\"species\" is predicted; other label columns, for --label and --by: sex"));
 }
 
 class WithNotes : public MemoryDataset {
