@@ -15,6 +15,7 @@ inline std::vector<int64_t> sample_rows(const std::vector<uint64_t>& ids, size_t
   std::iota(rows.begin(), rows.end(), int64_t{0});
   if (rows.size() <= most) return rows;
   std::vector<uint64_t> drawn;
+  drawn.reserve(ids.size());
   for (const uint64_t id : ids) drawn.push_back(CounterRng(seed, id, draws, Purpose::kEval).next_u64());
   std::nth_element(rows.begin(), rows.begin() + static_cast<int64_t>(most), rows.end(),
                    [&](int64_t a, int64_t b) { return drawn[a] != drawn[b] ? drawn[a] < drawn[b] : a < b; });
