@@ -107,10 +107,11 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
   }
   std::shared_ptr<const Dataset> dataset;
   if (data) {
-    dataset = with_label_column(Dataset::open(*data), text_of(at(results, {"data"}), "label_column"), "--data");
+    dataset = Dataset::open(*data);
     if (const std::string expected = text_of(at(results, {"data"}), "fingerprint"); dataset->fingerprint() != expected)
       fail_usage("--data", fmt::format("the data set {} that was evaluated", expected), dataset->fingerprint(),
                  "Name that folder, or none.");
+    dataset = with_label_column(std::move(dataset), text_of(at(results, {"data"}), "label_column"), "--data");
   }
   std::map<std::string, std::string> tables;
   const json& suites = at(results, {"suites"});

@@ -85,6 +85,8 @@ TEST_F(LabelColumns, OneIsPredictedAndTheScoresStandByAnother) {
   EXPECT_THAT(read_text(file("out/report.html")), HasSubstr("Ordered classes"));
   const RunResult page_again = dinoxx_run("report " + file("out") + " --data " + file("data"));
   EXPECT_EQ(page_again.code, 0) << page_again.output;
+  EXPECT_THAT(dinoxx_run("report " + file("out") + " --data " + shop_.data().string()).output, HasSubstr("that was evaluated"))
+      << "another data set has no such column, but that is not what is wrong";
 }
 
 TEST_F(LabelColumns, PredictLearnsTheOneThatIsNamed) {
