@@ -163,6 +163,7 @@ class ShardedDataset final : public Dataset {
     bool same = columns.is_array() && columns.size() == manifest_.label_columns.size();
     for (size_t c = 0; same && c < columns.size(); ++c) {
       same = columns[c].is_object() && columns[c].value("name", "") == manifest_.label_columns[c].name &&
+             columns[c].value("list", "") == manifest_.label_columns[c].list &&
              begins_with(manifest_.label_columns[c].classes, columns[c].value("classes", std::vector<std::string>()));
     }
     if (!same)

@@ -45,6 +45,7 @@ DataDescription describe_data(const std::filesystem::path& data) {
   row("packed", fmt::format("{} by dinoxx {}: {}", manifest.created_utc, manifest.packer_version, manifest.packer_command));
   row("origin", manifest.provenance);
   for (size_t c = 1; c < manifest.label_columns.size(); ++c) {
+    if (!manifest.label_columns[c].list.empty()) continue;  // the report below has them
     row("also labels", fmt::format("{}, {} classes", manifest.label_columns[c].name, manifest.label_columns[c].classes.size()));
   }
   const Preflight found = preflight(*set, manifest);

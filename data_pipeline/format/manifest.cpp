@@ -6,6 +6,7 @@
 
 #include "base/json_text.hpp"
 #include "content_hash.hpp"
+#include "data_pipeline/labels/label_column_json.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -39,7 +40,7 @@ std::string Manifest::to_json() const {
   out["packer"] = {{"version", packer_version}, {"command", packer_command}, {"created_utc", created_utc}};
   out["provenance"] = json::parse(provenance);
   out["label_columns"] = json::array();
-  for (const LabelColumn& column : label_columns) out["label_columns"].push_back({{"name", column.name}, {"classes", column.classes}});
+  for (const LabelColumn& column : label_columns) out["label_columns"].push_back(column_as_json(column));
   out["has_groups"] = has_groups;
   out["has_masks"] = has_masks;
   if (used_bits < 16) out["used_bits"] = used_bits;
@@ -91,7 +92,8 @@ Manifest Manifest::from_json(const std::string& text, const std::string& path) {
     out.created_utc = in.at("packer").at("created_utc").get<std::string>();
     out.provenance = json_text(in.at("provenance"));
     for (const json& column : in.at("label_columns")) {
-      out.label_columns.push_back({column.at("name").get<std::string>(), column.at("classes").get<std::vector<std::string>>()});
+      out.label_columns.push_back({column.at("name").get<std::string>(), column.at("classes").get<std::vector<std::string>>(),
+                                   column.value("list", std::string())});
     }
     out.has_groups = in.at("has_groups").get<bool>();
     out.has_masks = in.at("has_masks").get<bool>();

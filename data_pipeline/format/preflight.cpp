@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "base/text/plain_name.hpp"
+#include "data_pipeline/labels/dataset_view.hpp"
 
 namespace dinoxx {
 namespace {
@@ -25,6 +26,12 @@ std::string some_of(std::vector<std::string> names) {
   if (more) names.resize(kExamples);
   return fmt::format("{}{}", fmt::join(names, ", "), more ? ", ..." : "");
 }
+
+struct LabelCount {
+  std::string name;
+  size_t column = 0;
+  std::array<uint64_t, 3> images{};  ///< per Split
+};
 
 class Examination {
  public:
@@ -64,6 +71,10 @@ class Examination {
       return;
     }
     const LabelColumn& column = manifest_.label_columns.front();
+    if (!column.list.empty()) {
+      splits_by_label();
+      return;
+    }
     const std::vector<std::string>& classes = column.classes;
     row("classes", fmt::format("{}; images per class:", classes.size()));
     size_t width = column.name.size();
@@ -86,6 +97,54 @@ class Examination {
         if (count(split, c) == 0 && (split == Split::kTrain || count(Split::kTrain, c) > 0)) lacking.push_back(classes[c]);
       if (!lacking.empty()) warn(fmt::format("{} classes without an image in {}: {}", lacking.size(), split_name(split), some_of(lacking)));
     }
+  }
+
+  /// Lists of labels: how many images have each.
+  void splits_by_label() {
+    std::vector<LabelCount> labels;
+    std::array<uint64_t, 3> unlabelled{}, without{};
+    for (size_t c = 0; c < manifest_.label_columns.size(); ++c)
+      if (!manifest_.label_columns[c].list.empty()) labels.push_back({label_name(manifest_.label_columns[c].name), c, {}});
+    for (uint64_t id = 0; id < set_.count; ++id) {
+      const auto split = static_cast<size_t>(set_.meta(id).split);
+      bool known = false, any = false;
+      for (LabelCount& label : labels) {
+        const int32_t has = set_.label(id, label.column);
+        known = known || has >= 0;
+        any = any || has == 1;
+        label.images[split] += has == 1 ? 1 : 0;
+      }
+      unlabelled[split] += known ? 0 : 1;
+      without[split] += known && !any ? 1 : 0;
+    }
+    row("labels", fmt::format("{}, several an image; images that have each:", labels.size()));
+    size_t width = 12;
+    for (size_t l = 0; l < std::min(labels.size(), kMaxClasses); ++l) width = std::clamp(labels[l].name.size(), width, size_t{60});
+    const auto line = [&](const std::string& name, const std::array<uint64_t, 3>& images) {
+      result_.text += fmt::format("  {:<{}} {:>9} {:>9} {:>9}\n", name, width, images[0], images[1], images[2]);
+    };
+    result_.text += fmt::format("  {:<{}} {:>9} {:>9} {:>9}\n", "label", width, "train", "val", "test");
+    for (size_t l = 0; l < std::min(labels.size(), kMaxClasses); ++l) line(labels[l].name, labels[l].images);
+    if (labels.size() > kMaxClasses) result_.text += fmt::format("  ... and {} more\n", labels.size() - kMaxClasses);
+    line("(none)", without);
+    if (unlabelled[0] + unlabelled[1] + unlabelled[2] > 0) line("(no label)", unlabelled);
+    for (const Split split : kSplits) {
+      const auto s = static_cast<size_t>(split);
+      if (count(split) == unlabelled[s]) continue;
+      std::vector<std::string> lacking;
+      for (const LabelCount& label : labels)
+        if (label.images[s] == 0 && (split == Split::kTrain || label.images[0] > 0)) lacking.push_back(label.name);
+      if (!lacking.empty()) warn(fmt::format("{} labels that no image in {} has: {}", lacking.size(), split_name(split), some_of(lacking)));
+    }
+  }
+
+  /// Whether two images have the same labels, as far as they are what the set is about.
+  bool same_labels(uint64_t a, uint64_t b) const {
+    for (size_t c = 0; c < manifest_.label_columns.size(); ++c) {
+      if (c > 0 && manifest_.label_columns[c].list.empty()) continue;
+      if (set_.label(a, c) != set_.label(b, c)) return false;
+    }
+    return true;
   }
 
   void groups() {
@@ -144,7 +203,7 @@ class Examination {
         across_example = pair();
       }
       first.splits |= bit;
-      if (set_.meta(id).label != set_.meta(first.id).label && other_label++ == 0) label_example = pair();
+      if (!same_labels(id, first.id) && other_label++ == 0) label_example = pair();
     }
     row("copies", fmt::format("{} within a split, {} across splits, {} with another label (same pixels)", within, across, other_label));
     if (across > 0)
@@ -189,7 +248,17 @@ class Examination {
   /// Classes whose names differ by case, blanks, hyphens, underscores or the form of their accents only, and names that are no classes but
   /// the lack of one, or splits.
   void names() {
+    std::vector<LabelColumn> columns;
     for (const LabelColumn& column : manifest_.label_columns) {
+      if (column.list.empty()) {
+        columns.push_back(column);
+        continue;
+      }
+      auto list = std::find_if(columns.begin(), columns.end(), [&](const LabelColumn& one) { return one.name == column.list; });
+      if (list == columns.end()) list = columns.insert(list, {column.list, {}});
+      list->classes.push_back(label_name(column.name));
+    }
+    for (const LabelColumn& column : columns) {
       std::map<std::string, std::vector<std::string>> alike;
       std::vector<std::string> odd;
       for (const std::string& name : column.classes) {
@@ -219,8 +288,12 @@ class Examination {
 }  // namespace
 
 Preflight preflight(const Dataset& set, const Manifest& manifest) {
-  const ImagesToExamine images{set.size(), set.has_groups(), [&](uint64_t id) { return set.meta(id); },
-                               [&](uint64_t id) { return set.key(id); }, [&](uint64_t id) { return set.content_id(id); }};
+  const ImagesToExamine images{set.size(),
+                               set.has_groups(),
+                               [&](uint64_t id) { return set.meta(id); },
+                               [&](uint64_t id) { return set.key(id); },
+                               [&](uint64_t id) { return set.content_id(id); },
+                               [&](uint64_t id, size_t column) { return set.label(id, column); }};
   return Examination(images, manifest).run();
 }
 

@@ -27,6 +27,7 @@ struct ImagesToExamine {
   std::function<SampleMeta(uint64_t)> meta;
   std::function<std::string(uint64_t)> key;
   std::function<std::array<uint64_t, 2>(uint64_t)> content;  ///< hash of the pixels; zeros where it is not known
+  std::function<int32_t(uint64_t, size_t)> label;            ///< of an image in a label column
 };
 /// The warnings that are known before an image is packed: classes that a split lacks, groups and copies on several sides, names that may be
 /// mistakes. `manifest` has the label columns and counts.

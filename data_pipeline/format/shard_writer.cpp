@@ -11,6 +11,7 @@
 #include "base/crc32c.hpp"
 #include "base/json_text.hpp"
 #include "content_hash.hpp"
+#include "data_pipeline/labels/label_column_json.hpp"
 #include "dinoxx/base/error.hpp"
 #include "hdf5_util.hpp"
 #include "shard.hpp"
@@ -177,7 +178,7 @@ class Hdf5Output {
 
 std::string columns_as_json(const std::vector<LabelColumn>& columns) {
   nlohmann::json json = nlohmann::json::array();
-  for (const LabelColumn& column : columns) json.push_back({{"name", column.name}, {"classes", column.classes}});
+  for (const LabelColumn& column : columns) json.push_back(column_as_json(column));
   return json_text(json);
 }
 

@@ -9,20 +9,19 @@
 namespace dinoxx {
 namespace {
 
-constexpr std::string_view kPrefix = "label_";
-
-std::string short_name(const std::string& column) {
-  return column.size() > kPrefix.size() && column.starts_with(kPrefix) ? column.substr(kPrefix.size()) : column;
-}
-
 std::vector<std::string> names_of(const std::vector<LabelColumn>& columns) {
   std::vector<std::string> names;
   names.reserve(columns.size());
-  for (const LabelColumn& column : columns) names.push_back(short_name(column.name));
+  for (const LabelColumn& column : columns) names.push_back(label_name(column.name));
   return names;
 }
 
 }  // namespace
+
+std::string label_name(const std::string& column) {
+  constexpr std::string_view kPrefix = "label_";
+  return column.size() > kPrefix.size() && column.starts_with(kPrefix) ? column.substr(kPrefix.size()) : column;
+}
 
 DatasetView::DatasetView(std::shared_ptr<const Dataset> whole, std::vector<LabelColumn> columns, const std::vector<int32_t>& labels)
     : whole_(std::move(whole)), columns_(std::move(columns)) {
@@ -45,7 +44,7 @@ size_t find_label_column(const Dataset& dataset, const std::string& name, const 
   for (size_t i = 0; i < columns.size(); ++i)
     if (columns[i].name == name) return i;
   for (size_t i = 0; i < columns.size(); ++i)
-    if (short_name(columns[i].name) == name) return i;
+    if (label_name(columns[i].name) == name) return i;
   const std::vector<std::string> names = names_of(columns);
   const std::string near = nearest_name(name, names);
   fail_usage(option, names.empty() ? "a data set with label columns" : fmt::format("one of its label columns: {}", fmt::join(names, ", ")),

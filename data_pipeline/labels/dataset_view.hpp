@@ -37,6 +37,9 @@ class DatasetView : public Dataset {
   std::vector<SampleMeta> metas_;
 };
 
+/// What users call a label column: what stands behind "label_", else the column's name.
+std::string label_name(const std::string& column);
+
 /// The number of a label column: by its name, or by what stands in it behind "label_". UsageError about `option`, with the names that there
 /// are.
 size_t find_label_column(const Dataset& dataset, const std::string& name, const std::string& option);

@@ -18,7 +18,8 @@ std::vector<Field> data_fields() {
           "data.balance", "0",
           "how far classes come as often as one another in training: a class of n images by n to the power 1 less this; 0: each image once "
           "an "
-          "epoch, 1: all classes alike. By the first column of labels, which nothing else of the training sees",
+          "epoch, 1: all classes alike. By the first column of labels (of several labels of an image by the rarest), which nothing else of "
+          "the training sees",
           share),
       of_machine(field<data, &DataConfig::ring>("data.ring", "3", "batches in flight", {2, 1024})),
       of_machine(field<data, &DataConfig::cache_decoded>("data.cache_decoded", "no", "keep decoded images in memory (small sets)")),

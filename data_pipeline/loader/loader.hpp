@@ -48,7 +48,7 @@ struct LoaderConfig {
   int ring = 3;     ///< batches in flight, >= 2
   double max_bad_fraction =
       0.001;  ///< of samples that cannot be read or decoded; each is replaced by a neighbour chosen by its position, counted and logged
-  double balance = 0;          ///< BalancedSampler's, of the first column of labels; 0: each image once an epoch
+  double balance = 0;          ///< BalancedSampler's, of the images' labels (meta().label); 0: each image once an epoch
   uint64_t in_turn_until = 0;  ///< of several plans: see plan_at(); 0: drawn
   bool cache_decoded = false;  ///< keep decoded images in memory (small data sets)
   bool bytes = false;          ///< give crops as bytes: a quarter of the memory, and whoever takes them normalises them (by the plan)

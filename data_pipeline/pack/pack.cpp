@@ -55,18 +55,25 @@ std::vector<uint64_t> shuffled(uint64_t n, uint64_t seed) {
 }
 
 std::string class_name(const PackPlan& plan, const PackItem& item) {
+  if (!plan.columns.empty() && !plan.columns.front().list.empty()) return "";
   return item.labels.empty() || item.labels[0] < 0 ? std::string() : plan.columns.front().classes[static_cast<size_t>(item.labels[0])];
 }
 
-PackPlan make_plan(const PackOptions& options) {
+PackPlan plan_of(const PackOptions& options) {
   switch (options.source) {
     case PackOptions::Source::kFolder:
       return detail::plan_folder(options.input, options.split_folders);
     case PackOptions::Source::kList:
-      return detail::plan_list(options.input);
+      return detail::plan_list(options.input, options.label_separator);
     default:
       return detail::plan_toy(options.toy);
   }
+}
+
+PackPlan make_plan(const PackOptions& options) {
+  PackPlan plan = plan_of(options);
+  detail::choose_strata(plan);
+  return plan;
 }
 
 class Stopped : public Error {
@@ -86,6 +93,9 @@ void fill_from(const Manifest& manifest, PackReport& report) {
   report.shards = manifest.shards.size();
   report.split_count = manifest.split_count;
   report.classes = manifest.label_columns.empty() ? 0 : manifest.label_columns.front().classes.size();
+  if (report.classes > 0 && !manifest.label_columns.front().list.empty())
+    report.labels_of_lists = static_cast<uint64_t>(
+        std::ranges::count_if(manifest.label_columns, [](const LabelColumn& column) { return !column.list.empty(); }));
   report.fingerprint = manifest.fingerprint;
   report.bytes = 0;
   for (const ShardInfo& shard : manifest.shards) report.bytes += shard.payload_bytes;
@@ -233,8 +243,12 @@ class Packing {
       if (id < before) return there->content_id(id);
       return contents_.empty() ? detail::ContentId{} : contents_[id - before];
     };
-    const ImagesToExamine images{before + plan_.items.size(), plan_.has_groups, meta,
-                                 [&](uint64_t id) { return id < before ? there->key(id) : item(id).key; }, content};
+    const ImagesToExamine images{before + plan_.items.size(),
+                                 plan_.has_groups,
+                                 meta,
+                                 [&](uint64_t id) { return id < before ? there->key(id) : item(id).key; },
+                                 content,
+                                 [&](uint64_t id, size_t c) { return id < before ? there->label(id, c) : item(id).labels[c]; }};
     for (std::string& warning : warnings_of_plan(images, planned)) warnings.push_back(std::move(warning));
     return warnings;
   }

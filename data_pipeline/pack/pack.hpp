@@ -21,6 +21,7 @@ struct PackOptions {
   enum class Source { kFolder, kList, kToy };
   Source source = Source::kFolder;
   std::filesystem::path input;  ///< folder or CSV
+  std::string label_separator;  ///< of kList: what stands between the labels of a column "labels" of lists; empty: ; or | as found
   ToyOptions toy;               ///< for kToy
   std::filesystem::path out;    ///< must not exist, or be empty, or be of the same input; with overwrite or append it may be a data folder
   bool overwrite = false;
@@ -56,6 +57,7 @@ struct PackReport {
   uint64_t samples = 0, bytes = 0, shards = 0;
   std::array<uint64_t, 3> split_count{};
   uint64_t classes = 0;
+  uint64_t labels_of_lists = 0;       ///< labels of which an image may have several; more than 0: `classes` says nothing
   std::vector<BadInput> bad;          ///< skipped; also in OUT/bad.csv
   std::vector<std::string> warnings;  ///< also in the manifest
   std::vector<std::string> notes;

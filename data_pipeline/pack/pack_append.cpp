@@ -43,6 +43,7 @@ void number_as_before(PackPlan& plan, size_t c, const LabelColumn& before) {
 }  // namespace
 
 uint64_t plan_append(PackPlan& plan, const fs::path& data, const Manifest& manifest) {
+  take_over_lists(plan, manifest.label_columns);
   const std::vector<std::string> before = names_of(manifest.label_columns), now = names_of(plan.columns);
   if (before != now) {
     fail_usage(
@@ -50,6 +51,10 @@ uint64_t plan_append(PackPlan& plan, const fs::path& data, const Manifest& manif
         fmt::format("the label columns of {}: {}", data.string(), before.empty() ? "none" : fmt::format("{}", fmt::join(before, ", "))),
         now.empty() ? "none" : fmt::format("{}", fmt::join(now, ", ")), "Pack into a new folder");
   }
+  const auto same_list = [](const LabelColumn& a, const LabelColumn& b) { return a.list == b.list; };
+  if (!std::equal(plan.columns.begin(), plan.columns.end(), manifest.label_columns.begin(), same_list))
+    fail_usage("--append", "lists of labels where the data folder has them", "columns of the same names with one label an image",
+               "Write \"cat;\" for a list of one label, or give --label-separator.");
   for (size_t c = 0; c < plan.columns.size(); ++c) number_as_before(plan, c, manifest.label_columns[c]);
   const auto set = Dataset::open(data);
   std::unordered_set<std::string> there;

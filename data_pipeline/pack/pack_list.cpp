@@ -80,13 +80,6 @@ Columns find_columns(const std::vector<std::string>& header, const std::string& 
   return columns;
 }
 
-std::string_view without_blanks(std::string_view text) {
-  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
-  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
-  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
-  return text;
-}
-
 /// The number of a group is a function of its name alone, so that lists which are packed one after the other agree: a whole number is
 /// itself, also as tables of measurements write it (1.0), of other names a hash with the highest bit set. None for an empty field and for
 /// the words by which spreadsheets and scripts say that there is none.
@@ -138,16 +131,14 @@ std::string file_name(const fs::path& base, const std::string& field) {
   return bytes == field || fs::exists(base / field, code) ? field : bytes;
 }
 
-/// Lists such as "cat;dog" are what data with several classes an image (multi-label) comes as. They become classes of their own here, which
-/// is rarely meant.
+/// Lists such as "cat;dog" in a column of single labels become classes of their own, which is rarely meant.
 void warn_of_lists(const std::string& column, const std::vector<std::string>& texts, std::vector<std::string>& warnings) {
   const auto is_list = [](const std::string& text) { return text.find_first_of(";|") != std::string::npos; };
   const auto lists = std::count_if(texts.begin(), texts.end(), is_list);
   if (lists == 0) return;
   warnings.push_back(
-      fmt::format("column \"{}\": {} labels such as \"{}\" look like several classes; an image has one class in a column, so each such "
-                  "text is a class of its "
-                  "own. For several answers an image give each question a column: label_cat with yes and no, label_dog ...",
+      fmt::format("column \"{}\": {} labels such as \"{}\" look like several labels of an image, and are classes of their own here. Call "
+                  "the column \"labels\" to pack it as lists (dinoxx eval --protocol multi_label)",
                   column, lists, *std::find_if(texts.begin(), texts.end(), is_list)));
 }
 
@@ -176,9 +167,33 @@ std::string normal_path(std::string text) {
   return text.find("://") != std::string::npos ? text : fs::path(text).lexically_normal().string();
 }
 
+/// Columns of single labels first: the first of all is what is predicted, and with lists no single one is.
+void add_labels(PackPlan& plan, const std::vector<std::string>& header, const Columns& columns,
+                std::vector<std::vector<std::string>>& texts, const std::string& asked) {
+  std::vector<std::pair<size_t, std::string>> lists;
+  bool may_hold = false;
+  for (size_t c = 0; c < columns.labels.size(); ++c) {
+    const std::string& name = header[static_cast<size_t>(columns.labels[c])];
+    clear_missing_labels(name, texts[c], plan.notes);
+    may_hold = may_hold || may_hold_lists(name);
+    if (std::string separator = list_separator(name, texts[c], asked); !separator.empty()) {
+      lists.emplace_back(c, std::move(separator));
+      continue;
+    }
+    warn_of_lists(name, texts[c], plan.warnings);
+    std::vector<int32_t> labels;
+    plan.columns.push_back({name, number_classes(texts[c], labels)});
+    for (size_t i = 0; i < labels.size(); ++i) plan.items[i].labels.push_back(labels[i]);
+  }
+  if (!asked.empty() && !may_hold)
+    fail_usage("--label-separator", "a column \"labels\" (or \"labels_...\") of lists", "none in the list",
+               "Rename the column that has them.");
+  for (const auto& [c, separator] : lists) add_label_lists(plan, header[static_cast<size_t>(columns.labels[c])], texts[c], separator);
+}
+
 }  // namespace
 
-PackPlan plan_list(const fs::path& csv) {
+PackPlan plan_list(const fs::path& csv, const std::string& separator) {
   std::error_code code;
   if (!fs::exists(csv, code)) fail_usage(csv.string(), "a CSV file", "nothing there", "Check the path");
   if (fs::is_directory(csv, code)) fail_usage(csv.string(), "a CSV file", "a folder", "A folder is packed with --from-folder");
@@ -227,13 +242,7 @@ PackPlan plan_list(const fs::path& csv) {
     if (columns.group != kNone) group_text.push_back(field(columns.group));
     plan.items.push_back(std::move(item));
   }
-  for (size_t c = 0; c < columns.labels.size(); ++c) {
-    std::vector<int32_t> labels;
-    clear_missing_labels(header[static_cast<size_t>(columns.labels[c])], label_text[c], plan.notes);
-    warn_of_lists(header[static_cast<size_t>(columns.labels[c])], label_text[c], plan.warnings);
-    plan.columns.push_back({header[static_cast<size_t>(columns.labels[c])], number_classes(label_text[c], labels)});
-    for (size_t i = 0; i < labels.size(); ++i) plan.items[i].labels.push_back(labels[i]);
-  }
+  add_labels(plan, header, columns, label_text, separator);
   names.add_warning(plan.warnings);
   plan.has_splits = columns.split != kNone;
   plan.has_groups = columns.group != kNone;

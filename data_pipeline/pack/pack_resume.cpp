@@ -37,7 +37,8 @@ std::string input_identity(const PackPlan& plan, const PackOptions& options) {
   add(fmt::format("3 {} {} {} {} {} {} {} {} {}", options.seed, options.val_fraction, options.test_fraction, options.long_tail,
                   options.shard_bytes, options.max_pixels, static_cast<int>(options.tolerance), options.used_bits,
                   plan.draw ? plan.provenance : ""));
-  for (const LabelColumn& column : plan.columns) add(fmt::format("{} {}", column.name, fmt::join(column.classes, "\n")));
+  for (const LabelColumn& column : plan.columns)
+    add(fmt::format("{} {}{}", column.name, fmt::join(column.classes, "\n"), column.list.empty() ? "" : "\n" + column.list));
   for (const PackItem& item : plan.items) {
     add(fmt::format("{}\n{} {} {} {}\n{}\n{}", item.key, fmt::join(item.labels, " "), static_cast<int>(item.split),
                     item.group ? fmt::format("{}", *item.group) : "-", item.weight, size_and_time(item.path),

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::array<Split, 3> kSplits = {Split::kTrain, Split::kVal, Split::kTest};
 
-int32_t class_of(const PackItem& item) {
-  return item.labels.empty() ? -1 : item.labels[0];
-}
-
 /// Images that must stay on one side.
 struct Unit {
   std::vector<uint64_t> items;  ///< in the plan's order
@@ -71,7 +67,7 @@ class Shares {
   double harm(const Unit& unit, Split split) {
     const auto s = static_cast<size_t>(split);
     std::map<int32_t, double> counts;
-    for (const uint64_t i : unit.items) ++counts[class_of(plan_.items[i])];
+    for (const uint64_t i : unit.items) ++counts[plan_.items[i].stratum];
     double sum = 0;
     for (const auto& [label, count] : counts) {
       const Share& share = classes_.at(label);
@@ -92,7 +88,7 @@ class Shares {
     double images = 0;
     std::array<double, 3> wanted{}, has{};  ///< images per Split
   };
-  Share& of(uint64_t item) { return classes_[class_of(plan_.items[item])]; }
+  Share& of(uint64_t item) { return classes_[plan_.items[item].stratum]; }
   const PackPlan& plan_;
   std::map<int32_t, Share> classes_;
 };
@@ -183,6 +179,8 @@ void hold_out(PackPlan& plan, const std::vector<ContentId>& contents, double val
 void cut_long_tail(PackPlan& plan, double ratio) {
   if (ratio == 0) return;
   if (plan.draw) fail_usage("--long-tail", "images from files", "a drawn set", "Use --imbalance");
+  if (!plan.columns.empty() && !plan.columns.front().list.empty())
+    fail_usage("--long-tail", "one label an image", "lists of labels", "Thin out the list itself.");
   std::map<int32_t, uint64_t> count;
   for (const PackItem& item : plan.items)
     if (item.split == Split::kTrain && !item.labels.empty() && item.labels[0] >= 0) ++count[item.labels[0]];

@@ -83,8 +83,10 @@ PackLine read_pack_line(int argc, char** argv) {
   po::options_description options("options", 110);
   options.add_options()("help,h", "this text")("from-folder", po::value(&folder)->value_name("DIR"),
                                                "images in class folders, in split folders, or loose")(
-      "list", po::value(&list)->value_name("CSV"), "images named by a table")("toy", po::value(&toy)->value_name("NAME"),
-                                                                              "drawn set: textures or scenes")(
+      "list", po::value(&list)->value_name("CSV"), "images named by a table")(
+      "label-separator", po::value(&asked.label_separator)->value_name("TEXT"),
+      "--list: what stands between the labels of a column \"labels\", several an image; without it ; or | as found")(
+      "toy", po::value(&toy)->value_name("NAME"), "drawn set: textures or scenes")(
       "out", po::value(&out)->value_name("DATA"), "data folder to make")("overwrite", po::bool_switch(&asked.overwrite),
                                                                          "replace DATA if it is a data folder")(
       "append", po::bool_switch(&asked.append), "add the images that DATA does not have, by their names; the others stay as they are")(
@@ -130,6 +132,7 @@ PackLine read_pack_line(int argc, char** argv) {
     if (toy.empty() && !variables[option].defaulted())
       fail_usage(fmt::format("--{}", option), "--toy beside it", "another input", "It says what is drawn");
   }
+  if (!asked.label_separator.empty() && list.empty()) fail_usage("--label-separator", "--list beside it", "another input", "Leave it out");
   asked.source = !folder.empty() ? PackOptions::Source::kFolder : !list.empty() ? PackOptions::Source::kList : PackOptions::Source::kToy;
   if (no_split_folders && folder.empty()) fail_usage("--no-split-folders", "--from-folder beside it", "another input", "Leave it out");
   asked.split_folders = !no_split_folders;

@@ -23,6 +23,8 @@ bool split_from_name(std::string_view name, Split& split);
 struct LabelColumn {
   std::string name;
   std::vector<std::string> classes;
+  std::string list = {};  ///< the column of lists (several labels an image) of which this is one label, with the classes "no" and "yes";
+                          ///< empty: a column with one label an image
 };
 
 /// What is known about an image without reading it.

@@ -17,8 +17,8 @@ constexpr const char* kUsage =
                                                           (also training, validation, dev, testing, test_set ...; all or none of the folders)
   dinoxx pack --from-folder unsorted --out data           unsorted/1.jpg: no labels; enough for training
   dinoxx pack --list images.csv --out data                header path,label,label_site,split,group,mask,weight; all but path
-                                                          optional; every column label... is one of labels (dinoxx eval --label, --by)
-                                                          an image has one class in a label column; there is no multi-label
+                                                          optional; every column label... is one of labels (dinoxx eval --label, --by);
+                                                          a column "labels" may have several an image: cat;dog (--protocol multi_label)
   dinoxx pack --toy textures --count 6000 --out data      a drawn set for a first try; scenes: small objects on backgrounds
 
 JPEG and PNG. Every image is decoded once to prove it; bad ones are left out and listed in data/bad.csv. Faults that cost no pixel are no reason:
@@ -36,8 +36,10 @@ void print_report(const PackReport& report, const std::string& out) {
   const std::string state = report.already     ? "packed already of the same input, nothing to do: "
                             : report.added > 0 ? fmt::format("{} images added: ", report.added)
                                                : "";
-  fmt::print("{}: {}{} images (train {}, val {}, test {}), {} classes, {:.1f} MB in {} shard{}, fingerprint {}\n", out, state,
-             report.samples, report.split_count[0], report.split_count[1], report.split_count[2], report.classes,
+  fmt::print("{}: {}{} images (train {}, val {}, test {}), {}, {:.1f} MB in {} shard{}, fingerprint {}\n", out, state, report.samples,
+             report.split_count[0], report.split_count[1], report.split_count[2],
+             report.labels_of_lists > 0 ? fmt::format("{} labels, several an image", report.labels_of_lists)
+                                        : fmt::format("{} classes", report.classes),
              static_cast<double>(report.bytes) * 1e-6, report.shards, report.shards == 1 ? "" : "s", report.fingerprint);
 }
 

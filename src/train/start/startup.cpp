@@ -7,6 +7,7 @@
 #include "comm/agree.hpp"
 #include "config/config_fields.hpp"
 #include "config/train_keys.hpp"
+#include "data_pipeline/labels/label_lists.hpp"
 #include "data_pipeline/loader/balanced_sampler.hpp"
 #include "data_pipeline/loader/data_config.hpp"
 #include "dinoxx/base/error.hpp"
@@ -25,7 +26,7 @@ namespace dinoxx {
 std::shared_ptr<const Dataset> open_dataset(const std::filesystem::path& data) {
   if (!std::filesystem::exists(data))
     fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", data.string()), "Pack the images first");
-  return Dataset::open(data);
+  return with_one_label(Dataset::open(data));
 }
 
 std::vector<uint64_t> training_ids(const Dataset& dataset, const std::filesystem::path& data) {

@@ -275,7 +275,7 @@ TEST(Pack, SeveralClassesInOneLabelAreSaid) {
   const TemporaryFolder folder;
   for (int i = 1; i <= 3; ++i) write_png(folder / (std::to_string(i) + ".png"), i);
   EXPECT_THAT(pack(list_options(folder, "path,label\n1.png,cat;dog\n2.png,cat\n3.png,dog|ape\n")).warnings,
-              testing::Contains(AllOf(HasSubstr("column \"label\": 2 labels such as \"cat;dog\""), HasSubstr("a class of its own"))));
+              testing::Contains(AllOf(HasSubstr("column \"label\": 2 labels such as \"cat;dog\""), HasSubstr("classes of their own"))));
 }
 
 TEST(Pack, ToySetWithMasks) {

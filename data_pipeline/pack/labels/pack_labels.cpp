@@ -6,8 +6,8 @@
 #include <map>
 #include <string_view>
 
+#include "data_pipeline/pack/pack_plan.hpp"
 #include "dinoxx/base/error.hpp"
-#include "pack_plan.hpp"
 
 namespace dinoxx::detail {
 namespace {
@@ -31,6 +31,13 @@ bool means_nothing(std::string_view text) {
 }
 
 }  // namespace
+
+std::string_view without_blanks(std::string_view text) {
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
+}
 
 void clear_missing_labels(const std::string& column, std::vector<std::string>& values, std::vector<std::string>& notes) {
   std::map<std::string, uint64_t> count;
