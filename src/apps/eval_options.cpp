@@ -29,12 +29,17 @@ std::filesystem::path cache_folder(const std::string& asked, const std::filesyst
 void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& options) {
   own.add_options()("out", po::value(&out_)->value_name("DIR"),
                     "where results.json goes; of several checkpoints a folder for each, comparison.json and comparison.html")(
-      "protocol", po::value(&protocols_)->default_value("knn")->value_name("NAME[,...]|all"), "what to evaluate by")(
+      "protocol", po::value(&protocols_)->value_name("NAME[,...]|all"),
+      "what to evaluate by; without it knn, of images with several labels multi_label")(
       "split", po::value(&split_)->value_name("test|val"), "the queries; without it test, else val, else a tenth of train")(
       "label", po::value(&options.labels.column)->value_name("COLUMN"),
       "the column of labels to predict, where DATA has several (a list with label, label_site ...): site or label_site; without it the "
-      "first")("merge-class-names", po::bool_switch(&options.labels.merge_names),
-               "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
+      "first")(
+      "labels", po::value(&options.labels.several)->value_name("NAMES|all"),
+      "labels of which an image may have several, with commas between, for the protocol multi_label: of a column of lists, or columns "
+      "of yes and no; without it all of them")(
+      "merge-class-names", po::bool_switch(&options.labels.merge_names),
+      "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
       "ordered", po::value(&options.ordered)->value_name("NAMES|numbers"),
       "the classes have an order, such as grades: all names from the lowest to the highest with commas between, or numbers where the names "
       "end in numbers; adds quadratic kappa and errors in ranks")(
@@ -59,8 +64,9 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
 void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Setting>& settings, bool several) {
   if (baselines_.empty()) baselines_ = several ? "none" : "untrained,raw";
   options.out = out_;
-  options.protocols =
-      eval::parse_protocols(protocols_, eval::protocol_names(), "--protocol", [&](const std::string& note) { notes_.push_back(note); });
+  if (!protocols_.empty())
+    options.protocols =
+        eval::parse_protocols(protocols_, eval::protocol_names(), "--protocol", [&](const std::string& note) { notes_.push_back(note); });
   options.baselines = eval::parse_names(baselines_, eval::baseline_names(), "--baselines", /*may_be_empty=*/true);
   if (!split_.empty()) options.split = parse_split(split_);
   if (linear_probe_views_ < 0) fail_usage("--linear-probe-views", "0 or more", std::to_string(linear_probe_views_), "Correct it.");

@@ -15,11 +15,12 @@ struct ProtocolName {
 };
 
 /// In the order in which they are run and shown.
-inline constexpr std::array<ProtocolName, 8> kProtocolNames{{
+inline constexpr std::array<ProtocolName, 9> kProtocolNames{{
     {"knn", "knn"},
     {"clustering", "zero"},
     {"few_shot", "few"},
     {"logistic", "linear"},  // scikit-learn's and DINOv2's logistic regression (eval/log_regression.py), a convex problem solved by L-BFGS
+    {"multi_label", "multi_label"},
     {"linear_probe", "sweep"},  // DINOv2's eval/linear.py: heads trained by SGD, the best of a grid of learning rates and inputs
     {"finetune", "finetune"},
     {"segmentation", "linseg"},

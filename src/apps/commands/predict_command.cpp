@@ -29,6 +29,9 @@ are valid for images like those of DATA. An image that is less like every traini
 "unknown": it has no predicted class, and the column "closest" has what it would have been. The fitted head stays on disk (--cache): the
 next call with the same weights and DATA embeds the images of FOLDER alone.
 
+Where DATA has several labels an image (a list with a column "labels"), the answer is a list of labels: those whose probability reaches the
+threshold of the label ("dinoxx eval --protocol multi_label").
+
 --recall and --cost change what is answered, not the probabilities: "dinoxx eval --protocol logistic" with the same option says what that does
 on test images. An unknown image is not answered by any rule.
 
@@ -59,6 +62,8 @@ class PredictCommand : public ModelCommand {
         "classes are equally frequent in FOLDER; finetuned: the head in a merged file of \"dinoxx eval --protocol finetune\", nothing is "
         "fitted")("label", po::value(&options_.labels.column)->value_name("COLUMN"),
                   "the column of labels to predict, where DATA has several; without it the first")(
+        "labels", po::value(&options_.labels.several)->value_name("NAMES"),
+        "labels of which an image may have several, with commas between; without it all of them, where DATA has lists of labels")(
         "merge-class-names", po::bool_switch(&options_.labels.merge_names),
         "classes whose names differ only in case, blanks, hyphens, underscores or the form of accents are one")(
         "cache", po::value(&cache_)->value_name("DIR|none"),

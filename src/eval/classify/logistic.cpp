@@ -26,17 +26,6 @@ LogisticRegression::LogisticRegression(const at::Tensor& features, std::span<con
   if (n_ < 1 || n_ != static_cast<int64_t>(labels.size()))
     fail("logistic regression", "a label for each of at least one image", fmt::format("{} images, {} labels", n_, labels.size()),
          "This is a defect of the caller.");
-  std::vector<int64_t> count(classes);
-  for (const int32_t label : labels) ++count[label];
-  std::vector<int32_t> place(classes, -1);
-  for (int c = 0; c < classes; ++c) {
-    if (count[c] == 0) continue;
-    place[c] = static_cast<int32_t>(present_.size());
-    present_.push_back(c);
-    counts_.push_back(count[c]);
-  }
-  for (const int32_t label : labels) targets_.push_back(place[label]);
-
   at::Tensor x = features.to(at::kDouble, /*non_blocking=*/false, /*copy=*/true);
   mean_ = x.mean(0);
   x.sub_(mean_);
@@ -50,6 +39,23 @@ LogisticRegression::LogisticRegression(const at::Tensor& features, std::span<con
   rank_ = z_.size(1);
   const at::Tensor squares = z_.square().mean(0);
   axes_.assign(squares.data_ptr<double>(), squares.data_ptr<double>() + rank_);
+  relabel(labels);
+}
+
+void LogisticRegression::relabel(std::span<const int32_t> labels) {
+  std::vector<int64_t> count(classes_);
+  for (const int32_t label : labels) ++count[label];
+  std::vector<int32_t> place(classes_, -1);
+  present_.clear();
+  counts_.clear();
+  targets_.clear();
+  for (int c = 0; c < classes_; ++c) {
+    if (count[c] == 0) continue;
+    place[c] = static_cast<int32_t>(present_.size());
+    present_.push_back(c);
+    counts_.push_back(count[c]);
+  }
+  for (const int32_t label : labels) targets_.push_back(place[label]);
   p_ = at::empty({n_, static_cast<int64_t>(present_.size())}, at::kDouble);
   start(ClassWeight::kPlain);
 }

@@ -42,6 +42,8 @@ class LogisticRegression {
  public:
   /// features [n, D], n >= 1; labels [n] in [0, classes).
   LogisticRegression(const at::Tensor& features, std::span<const int32_t> labels, int classes);
+  /// The same features with other labels [n], as if made anew: what the features alone decide is not computed again.
+  void relabel(std::span<const int32_t> labels);
   /// Forgets the solution so far and counts images by `weight` from now on.
   void start(ClassWeight weight);
   /// Starts from the solution of the last fit since start(), which is what makes a path over rising C cheap.

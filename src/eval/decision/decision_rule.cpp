@@ -56,14 +56,24 @@ std::vector<int32_t> decide(const DecisionRule& rule, std::span<const double> pr
       case DecisionRule::Kind::kLeastCost:
         answers.push_back(least_cost(row, training_images, rule.costs));
         break;
+      case DecisionRule::Kind::kLabels:
+        fail("decision rule", "one answer an image", "several labels", "This is a defect of the caller.");
     }
   }
   return answers;
 }
 
+std::vector<uint8_t> answers(const DecisionRule& rule, std::span<const double> probabilities) {
+  std::vector<uint8_t> answered;
+  answered.reserve(probabilities.size());
+  for (size_t at = 0; at < probabilities.size(); ++at)
+    answered.push_back(probabilities[at] >= rule.thresholds[at % rule.thresholds.size()]);
+  return answered;
+}
+
 DecisionRule rule_from_json(const json& about, const std::vector<std::string>& classes) {
   const auto refuse = [](const std::string& found) {
-    fail("decision rule", "one of argmax, recall and cost with all that belongs to it", found,
+    fail("decision rule", "one of argmax, recall, cost and labels with all that belongs to it", found,
          "The file is damaged, or of a newer version.");
   };
   DecisionRule rule;
@@ -84,6 +94,11 @@ DecisionRule rule_from_json(const json& about, const std::vector<std::string>& c
       if (!row.is_array() || row.size() != classes.size()) refuse("costs of another number of classes");
       for (const json& cost : row) rule.costs.push_back(cost.get<double>());
     }
+  } else if (kind == "labels") {
+    rule.kind = DecisionRule::Kind::kLabels;
+    const json thresholds = about.value("thresholds", json());
+    if (!thresholds.is_array() || thresholds.size() != classes.size()) refuse("thresholds of another number of labels");
+    for (const json& threshold : thresholds) rule.thresholds.push_back(threshold.get<double>());
   } else if (kind != "argmax") {
     refuse(kind.empty() ? "nothing" : "\"" + kind + "\"");
   }
@@ -93,6 +108,9 @@ DecisionRule rule_from_json(const json& about, const std::vector<std::string>& c
 std::vector<std::string> rule_lines(const json& about) {
   const std::string kind = about.is_object() ? about.value("kind", "") : "";
   if (kind == "cost") return {"decision: the class of least expected cost, by the costs that were given"};
+  if (kind == "labels")
+    return {fmt::format("an image may have several labels: each is answered from a probability of its own on, {}",
+                        about.value("chosen_on", ""))};
   if (kind != "recall") return {};
   const auto percent = [&](const char* key) { return about.contains(key) && about[key].is_number() ? 100 * about[key].get<double>() : 0; };
   const std::string name = about.value("class", "");

@@ -10,6 +10,7 @@
 #include "blocks.hpp"
 #include "comm/agree.hpp"
 #include "data_pipeline/format/feature_file.hpp"
+#include "data_pipeline/labels/label_lists.hpp"
 #include "dinoxx/base/error.hpp"
 #include "embed_rows.hpp"
 #include "model/backbones/last_blocks.hpp"
@@ -49,7 +50,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
   on_all_ranks(comm, [&] {
     if (!fs::exists(options.data))
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
-    dataset = Dataset::open(options.data);
+    dataset = with_one_label(Dataset::open(options.data));
     model = load_model(options.model);
     ids = ids_of(*dataset, options.split, options.limit);
     transform = transform_of(options, *dataset, ids_of(*dataset, std::nullopt, 0), network_side(model, options.image_size));

@@ -9,9 +9,11 @@
 
 #include "dinoxx/base/error.hpp"
 #include "eval/decision/decision_scores.hpp"
-#include "eval/evidence/label_checks.hpp"
 #include "eval/features/embed_rows.hpp"
+#include "eval/multi_label/label_head.hpp"
+#include "eval/multi_label/multi_label.hpp"
 #include "eval/protocols/logistic_trial.hpp"
+#include "eval/run/asked.hpp"
 #include "eval/statistics/statistics.hpp"
 #include "model/weights/facts.hpp"
 #include "validation_scores.hpp"
@@ -105,10 +107,27 @@ ClassifierInput input_of(const PredictOptions& options, const LoadedModel& model
           dataset.used_bits()};
 }
 
-std::shared_ptr<const Dataset> open_data(const PredictOptions& options) {
+std::shared_ptr<const Dataset> open_data(const PredictOptions& options, std::vector<BinaryLabel>& labels) {
   if (!fs::exists(options.data))
     fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
-  return chosen_labels(Dataset::open(options.data), options.labels);
+  auto dataset = labels_asked(options.labels, Dataset::open(options.data), labels);
+  if (labels.empty()) return dataset;
+  if (options.method != kPlainMethod)
+    fail_usage("--method", fmt::format("{} for images with several labels", kPlainMethod), options.method,
+               "Leave it out, or ask about one label: --label NAME.");
+  if (!options.decision.empty())
+    fail_usage("--recall and --cost", "one class an image", "several labels an image",
+               "Leave them out, or ask about one label: --label NAME.");
+  if (options.labels.merge_names) fail_usage("--merge-class-names", "one class an image", "several labels an image", "Leave it out.");
+  return dataset;
+}
+
+// How many images have each label, or are of each class.
+std::vector<int64_t> training_counts(const EvalData& data, const LabelTable& table) {
+  if (table.names.empty()) return class_counts(data.memory_labels, data.classes);
+  std::vector<int64_t> counts;
+  for (size_t l = 0; l < table.labels(); ++l) counts.push_back(count_labels(table.column(table.memory, l)).yes);
+  return counts;
 }
 
 }  // namespace
@@ -116,12 +135,14 @@ std::shared_ptr<const Dataset> open_data(const PredictOptions& options) {
 HeadFitting::HeadFitting(const PredictOptions& options, const LoadedModel& model)
     : options_(options),
       model_(model),
-      dataset_(open_data(options)),
+      dataset_(open_data(options, labels_)),
       data_(head_data(*dataset_)),
+      table_(label_table(*dataset_, data_, labels_)),
+      method_(labels_.empty() ? options.method : kMultiLabelKey),
       input_(input_of(options, model, *dataset_)),
       decision_(decision_of(options, *dataset_, data_)) {
   if (options.method == kFinetunedMethod) tuned_ = read_finetuned_head(model.file, *dataset_, data_.classes);
-  key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.model.dtype, options.method,
+  key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.model.dtype, method_,
                   options.seed);
   if (!options.cache.empty()) file_ = head_file(options.cache, key_);
 }
@@ -155,22 +176,57 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
   } else {
     const KnnConfig none;
     ProtocolInput input{*dataset_, data_, embedder, features, none, options_.seed, options_.threads, comm};
-    input.keep_held_out = true;
-    head = fit_head(input, options_.method);
-    head.about["validation"] = validation_scores(*dataset_, data_, head.held_out, options_.seed, options_.threads, comm);
-    head.about["validation"]["by"] = head.about["selection"]["by"];
+    if (labels_.empty()) {
+      input.keep_held_out = true;
+      head = fit_head(input, options_.method);
+      head.about["validation"] = validation_scores(*dataset_, data_, head.held_out, options_.seed, options_.threads, comm);
+      head.about["validation"]["by"] = head.about["selection"]["by"];
+    } else {
+      head = fitted_labels(input);
+    }
     std::vector<uint64_t> ids;
     const std::vector<int64_t> rows = reference_rows(data_, options_.seed);
     ids.reserve(rows.size());
     for (const int64_t row : rows) ids.push_back(data_.memory[static_cast<size_t>(row)]);
     take_references(head, *dataset_, ids, features.memory.index_select(0, at::tensor(rows, at::kLong)));
   }
-  head.about["method"] = options_.method;
+  head.about["method"] = method_;
   head.about["training_images"] = data_.memory.size();
   return head;
 }
 
+// That of the protocol multi_label. Collective.
+StoredHead HeadFitting::fitted_labels(const ProtocolInput& input) const {
+  if (const std::string why = why_too_large(input, table_); !why.empty())
+    fail_usage("the head", "one that can be fitted in reasonable time", why, "Use fewer labels: --labels.");
+  const LabelHead fitted = fit_label_head(input, table_);
+  StoredHead head;
+  head.model = {fitted.weight, fitted.bias};
+  head.about = {{"C", fitted.c},
+                {"C_at_the_edge", fitted.c_at_the_edge},
+                {"selection", {{"by", fitted.chosen_on}, {"images", fitted.tried}}},
+                {"thresholds", fitted.thresholds}};
+  put(head.about, "temperature", Stat::undefined("each label has a probability of its own, that of its logistic regression"));
+  json& validation = head.about["validation"];
+  validation = {{"by", fitted.chosen_on}, {"images", fitted.tried}};
+  put(validation, "mean_average_precision",
+      Stat::unless_nan(fitted.map_of_tried, fitted.not_chosen.empty() ? "no threshold could be chosen" : fitted.not_chosen));
+  for (size_t l = 0; l < table_.labels(); ++l) {
+    if (!fitted.left_out[l].empty())
+      head.about["not_learned"][table_.names[l]] = fitted.left_out[l];
+    else if (!fitted.chosen[l])
+      head.about["threshold_not_chosen"].push_back(table_.names[l]);
+  }
+  return head;
+}
+
 void HeadFitting::decide_by(Classifier& classifier, Communicator& comm) const {
+  if (!labels_.empty())
+    classifier.rule = rule_from_json(
+        {{"kind", "labels"},
+         {"thresholds", classifier.head.about.at("thresholds")},
+         {"chosen_on", fmt::format("that of largest F1 on: {}", classifier.head.about.at("selection").at("by").get<std::string>())}},
+        classifier.classes);
   if (!decision_) return;
   const StoredHead& head = classifier.head;
   const json fitted = head.about.value("temperature", json());
@@ -183,8 +239,8 @@ void HeadFitting::decide_by(Classifier& classifier, Communicator& comm) const {
 
 Classifier HeadFitting::fit(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) {
   Classifier classifier{.head = stored_ ? *stored_ : fitted(embedder, embed, comm),
-                        .classes = names_of_classes(*dataset_, data_.classes),
-                        .training_images = class_counts(data_.memory_labels, data_.classes),
+                        .classes = labels_.empty() ? names_of_classes(*dataset_, data_.classes) : table_.names,
+                        .training_images = training_counts(data_, table_),
                         .rule = {},
                         .rule_in_validation = nullptr,
                         .input = input_,

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "classifier.hpp"
+#include "data_pipeline/labels/label_lists.hpp"
 #include "eval/finetune/finetuned_head.hpp"
+#include "eval/multi_label/label_table.hpp"
 #include "predict.hpp"
 
 namespace dinoxx::eval {
@@ -38,10 +40,15 @@ class HeadFitting {
   void decide_by(Classifier& classifier, Communicator& comm) const;
   StoredHead fitted(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) const;
 
+  StoredHead fitted_labels(const ProtocolInput& input) const;
+
   const PredictOptions& options_;
   const LoadedModel& model_;
+  std::vector<BinaryLabel> labels_;  // of which an image may have several; empty: one class an image
   std::shared_ptr<const Dataset> dataset_;
   EvalData data_;
+  LabelTable table_;  // of labels_
+  std::string method_;
   ClassifierInput input_;
   std::optional<DecisionPlan> decision_;
   std::optional<FinetunedHead> tuned_;  // the file's own head; else one is fitted

@@ -37,6 +37,7 @@ void keep_head(const HeadFitting& fitting, const Classifier& classifier, json& r
 // What is said of each image.
 struct Answers {
   std::vector<int32_t> classes;       // by the rule of decision
+  std::vector<uint8_t> labels;        // [images, labels]: those that each has, where it may have several; then no classes
   std::vector<double> probabilities;  // [images, classes]
   std::vector<double> distance;       // to the nearest training image
   std::vector<bool> unknown;
@@ -47,7 +48,19 @@ Answers answer(const Classifier& classifier, const at::Tensor& features, int thr
   const StoredHead& head = classifier.head;
   const at::Tensor logits = head_logits(head.model, features, threads, comm);
   const json temperature = head.about.value("temperature", json());
+  if (classifier.rule.kind == DecisionRule::Kind::kLabels) {
+    const at::Tensor shares = at::sigmoid(logits).contiguous();
+    Answers answers{{},
+                    {},
+                    {shares.const_data_ptr<double>(), shares.const_data_ptr<double>() + shares.numel()},
+                    distance_to_training(head, features),
+                    {}};
+    answers.labels = eval::answers(classifier.rule, answers.probabilities);
+    for (const double distance : answers.distance) answers.unknown.push_back(head.known_to && distance > *head.known_to);
+    return answers;
+  }
   Answers answers{predict(logits),
+                  {},
                   softmax_rows({logits.data_ptr<double>(), static_cast<size_t>(logits.numel())},
                                static_cast<int>(classifier.classes.size()), temperature.is_number() ? temperature.get<double>() : 1.0),
                   distance_to_training(head, features),
@@ -58,7 +71,30 @@ Answers answer(const Classifier& classifier, const at::Tensor& features, int thr
   return answers;
 }
 
+// A row of image `i` begun by what it is answered, and ended by what tells whether it is known.
+std::string labels_table_of(const PictureFolder& folder, const Classifier& classifier, const Answers& answers) {
+  const size_t labels = classifier.classes.size();
+  std::vector<std::string> fields{"path", "predicted", "error"};
+  for (const std::string& name : classifier.classes) fields.push_back("p:" + name);
+  fields.insert(fields.end(), {"unknown", "distance", "closest"});
+  std::string text = csv_row(fields);
+  for (size_t i = 0; i < static_cast<size_t>(folder.size()); ++i) {
+    const bool read = folder.reason(i).empty();
+    std::string has;
+    for (size_t l = 0; l < labels; ++l)
+      if (answers.labels[i * labels + l] != 0) has += (has.empty() ? "" : ";") + classifier.classes[l];
+    if (has.empty()) has = "none";
+    fields = {folder.key(i), read && !answers.unknown[i] ? has : "", folder.reason(i)};
+    for (size_t l = 0; l < labels; ++l) fields.push_back(read ? fmt::format("{:.6g}", answers.probabilities[i * labels + l]) : "");
+    fields.insert(fields.end(),
+                  {read && answers.unknown[i] ? "yes" : "", read ? fmt::format("{:.4f}", answers.distance[i]) : "", read ? has : ""});
+    text += csv_row(fields);
+  }
+  return text;
+}
+
 std::string table_of(const PictureFolder& folder, const Classifier& classifier, const Answers& answers) {
+  if (classifier.rule.kind == DecisionRule::Kind::kLabels) return labels_table_of(folder, classifier, answers);
   const size_t classes = classifier.classes.size();
   std::vector<std::string> fields{"path", "predicted", "probability", "training_images", "error"};
   for (const std::string& name : classifier.classes) fields.push_back("p:" + name);
@@ -92,8 +128,10 @@ json describe_answers(const PredictOptions& options, const PictureFolder& folder
       unreadable.push_back({{"path", folder.key(i)}, {"error", folder.reason(i)}});
     else if (answers.unknown[i])
       unknown.push_back({{"path", folder.key(i)}, {"distance", answers.distance[i]}});
-    else
+    else if (answers.labels.empty())
       ++predicted[static_cast<size_t>(answers.classes[i])];
+    else
+      for (size_t l = 0; l < predicted.size(); ++l) predicted[l] += answers.labels[i * predicted.size() + l];
   }
   return {{"folder", options.images.string()},
           {"transform", describe(classifier.input.transform, classifier.input.whole)},

@@ -26,7 +26,7 @@ struct PredictOptions : NetworkRun {
 
 /// Names that `method` may have.
 const std::vector<std::string>& predict_methods();
-inline constexpr const char* kFinetunedMethod = "finetuned";
+inline constexpr const char *kPlainMethod = "plain", *kFinetunedMethod = "finetuned";
 
 /// Fits the head of the protocol logistic ( C and temperature chosen on val where there is one, else on folds) on the labelled
 /// train images of `data`, or takes it from `cache` or from `classifier`, and classifies every image below `images`. Writes `out`, a line
@@ -39,6 +39,9 @@ inline constexpr const char* kFinetunedMethod = "finetuned";
 ///
 /// With method "finetuned" nothing is fitted: head and temperature are those of a merged file of fine-tuning, and `data` only names the
 /// classes and counts their training images.
+///
+/// Where images have several labels (`labels`), the head is that of the protocol multi_label and the table has, between path and unknown:
+/// predicted (the labels, with ";" between), error, p:LABEL for each.
 ///
 /// Returns that JSON on every rank: {checkpoint, data, images: {folder, read, unreadable: [{path, error}], unknown: [{path, distance}]},
 /// head: {method, C, temperature (null with the reason under "undefined": then probabilities are not calibrated), validation

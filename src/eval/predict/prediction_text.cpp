@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eval/decision/decision_scores.hpp"
+#include "eval/multi_label/multi_label.hpp"
 #include "eval/statistics/statistics.hpp"
 #include "model/weights/facts.hpp"
 #include "predict.hpp"
@@ -19,7 +20,10 @@ constexpr size_t kListed = 10;  // unreadable images on the terminal
 
 std::string prediction_text(const json& summary) {
   const json& head = summary["head"];
-  const std::string by = head.contains("finetuned")
+  const bool labels = head["method"] == kMultiLabelKey;
+  const std::string by = labels ? fmt::format("a logistic regression of each of {} labels on {} training images, C = {:g}",
+                                              summary["classes"].size(), head["training_images"].get<int64_t>(), head["C"].get<double>())
+                         : head.contains("finetuned")
                              ? fmt::format("the head that {} tuned with the network", head["finetuned"]["method"].get<std::string>())
                              : fmt::format("logistic regression ({}) on {} training images, C = {:g}", head["method"].get<std::string>(),
                                            head["training_images"].get<int64_t>(), head["C"].get<double>());
@@ -27,6 +31,8 @@ std::string prediction_text(const json& summary) {
   std::string text = classified ? fmt::format("{} images classified by {}", summary["images"]["read"].get<int64_t>(), by) : by;
   if (head["temperature"].is_number()) {
     text += fmt::format(", probabilities calibrated by temperature {:.3g}\n", head["temperature"].get<double>());
+  } else if (labels) {
+    text += "\n";
   } else {
     text += fmt::format("\nprobabilities are not calibrated: {}\n", head["undefined"]["temperature"].get<std::string>());
   }

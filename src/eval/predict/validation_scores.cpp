@@ -51,8 +51,13 @@ json validation_scores(const Dataset& dataset, const EvalData& data, const HeldO
 
 std::string validation_text(const json& scores) {
   if (!scores.is_object()) return "";
+  if (const json map = scores.value("mean_average_precision", json()); map.is_number())  // several labels an image
+    return fmt::format("validation ({}): mean average precision {:.1f} % of {} images, on which C and thresholds were chosen",
+                       scores.value("by", ""), 100 * map.get<double>(), scores.value("images", int64_t{0}));
   if (!scores.contains("balanced_accuracy"))
-    return "validation: not known: " + scores.value("undefined", json::object()).value("accuracy", "no reason is given");
+    return "validation: not known: " +
+           scores.value("undefined", json::object())
+               .value(scores.contains("mean_average_precision") ? "mean_average_precision" : "accuracy", "no reason is given");
   const auto percent = [](const json& value) {
     return value.is_number() ? fmt::format("{:.1f}", 100 * value.get<double>()) : std::string("-");
   };

@@ -8,6 +8,7 @@
 
 #include "data_pipeline/format/manifest.hpp"
 #include "eval/classify/units.hpp"
+#include "eval/multi_label/label_table.hpp"
 #include "protocols.hpp"
 
 namespace dinoxx::eval {
@@ -43,7 +44,7 @@ json in_order(const Dataset& dataset, std::span<const int32_t> ranks) {
 
 }  // namespace
 
-json describe_data(const Dataset& dataset, const fs::path& path, std::span<const int32_t> ranks) {
+json describe_data(const Dataset& dataset, const fs::path& path, std::span<const int32_t> ranks, const LabelTable* labels) {
   std::vector<uint32_t> widths, heights;
   std::map<std::string, int64_t> splits;
   std::set<uint64_t> groups;
@@ -70,6 +71,7 @@ json describe_data(const Dataset& dataset, const fs::path& path, std::span<const
                     {"masks", dataset.has_masks()},
                     {"width", range(widths)},
                     {"height", range(heights)}};
+  if (labels) described["labels"] = labels->names;
   if (!ranks.empty()) described["order"] = in_order(dataset, ranks);
   return described;
 }

@@ -90,7 +90,7 @@ void use_queries(const Dataset& dataset, Split split, EvalData& data) {
 
 void note_other_columns(const Dataset& dataset, EvalData& data) {
   const std::vector<LabelColumn>& columns = dataset.label_columns();
-  if (columns.size() < 2) return;
+  if (columns.size() < 2 || !columns[0].list.empty()) return;
   std::string others;
   for (size_t i = 1; i < columns.size(); ++i) others += (i > 1 ? ", " : "") + columns[i].name;
   data.notes.push_back(fmt::format("\"{}\" is predicted; other label columns, for --label and --by: {}", columns[0].name, others));

@@ -11,6 +11,7 @@ namespace dinoxx::eval {
 /// Which labels are meant.
 struct LabelChoice {
   std::string column;        ///< of the data set (find_label_column); empty: its first
+  std::string several;       ///< an image may have several labels (find_binary_labels): these are scored; empty: one label an image
   bool merge_names = false;  ///< classes whose names differ only in case, blanks, hyphens and underscores are one (label_checks.hpp)
 };
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "answers.hpp"
+#include "asked.hpp"
 #include "base/csv.hpp"
 #include "base/json_text.hpp"
 #include "base/machine.hpp"
@@ -27,6 +28,7 @@
 #include "eval/features/baselines.hpp"
 #include "eval/features/embed_rows.hpp"
 #include "eval/features/perceptual_hash.hpp"
+#include "eval/multi_label/label_table.hpp"
 #include "eval/ordered/ordered.hpp"
 #include "eval/protocols/logistic_trial.hpp"
 #include "eval/several/request.hpp"
@@ -167,16 +169,8 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<ProtocolAnswers> answered;
   bool with_validation = false;
-  for (const Protocol& protocol : protocols()) {
-    const auto asked = std::any_of(options.protocols.begin(), options.protocols.end(), [&](const std::string& name) {
-      const std::string word = current_protocol_word(name);
-      return word == protocol.name || word == kAllProtocols;
-    });
-    if (!asked) continue;
-    answered.push_back({&protocol, {}, {}});
-    with_validation |= protocol.uses_validation;
-  }
   std::shared_ptr<const Dataset> dataset;
+  std::optional<LabelTable> labels;  // where images have several
   LoadedModel model;
   EvalData data;
   std::optional<OutputFolder> out;
@@ -190,10 +184,15 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     if (!fs::exists(options.data)) {
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
     }
-    dataset = Dataset::open(options.data);
-    dataset = chosen_labels(std::move(dataset), options.labels);
+    const Asked asked = what_is_asked(options, Dataset::open(options.data));
+    dataset = asked.dataset;
+    for (const Protocol* protocol : asked.protocols) {
+      answered.push_back({protocol, {}, {}});
+      with_validation |= protocol->uses_validation;
+    }
     model = load_model(options.model);
     data = choose_eval_data(*dataset, options.split, options.held_out_seed.value_or(model.seed));
+    if (!asked.labels.empty()) labels = label_table(*dataset, data, asked.labels);
     plan_knn(options.knn, static_cast<int64_t>(data.memory.size()));
     decision = decision_of(options, *dataset, data, answered);
     subgroups = subgroups_of(*dataset, data, options.by);
@@ -225,7 +224,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
                   {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
-                  {"data", describe_data(*dataset, options.data, ranks)},
+                  {"data", describe_data(*dataset, options.data, ranks, labels ? &*labels : nullptr)},
                   {"seed", options.seed}};
   CostRecord cost(embedders);
   for (ProtocolAnswers& answers : answered) {
@@ -281,6 +280,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                         &extract,        options.linear_probe_views,
                         &finetune,       &finetune_offer};
     if (decision) input.decision = &*decision;
+    if (labels) input.labels = &*labels;
     progress_phase(fmt::format("checks of {}", embedders[e].name));
     if (e == 0) {
       checks["near_identical"] = check_near_identical(input);
@@ -302,12 +302,14 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
     results["feature_health"].push_back(feature_health(input));
-    if (e == 0) results["evidence"] = collect_evidence(input, answered, suspects, files);
+    if (e == 0 && !labels) results["evidence"] = collect_evidence(input, answered, suspects, files);
     cost.add("evidence");
   }
   results["checks"] = checks;
-  progress_phase("bootstrap intervals");
-  add_intervals(*dataset, data, subgroups, ranks, leaks.queries, embedders, answered, results, options, comm);
+  if (!labels) {
+    progress_phase("bootstrap intervals");
+    add_intervals(*dataset, data, subgroups, ranks, leaks.queries, embedders, answered, results, options, comm);
+  }
   cost.add("intervals");
   std::vector<std::string> names;
   names.reserve(embedders.size());

@@ -20,7 +20,7 @@ namespace dinoxx::eval {
 
 struct EvaluateOptions : NetworkRun {
   std::filesystem::path data, out;
-  std::vector<std::string> protocols{"knn"};  ///< of protocol_names()
+  std::vector<std::string> protocols;  ///< of protocol_names(); none: knn, of images with several labels multi_label
   std::vector<std::string> baselines{"untrained", "raw"};
   std::optional<Split> split;             ///< of the queries; default: test, else val, else a part of train
   std::optional<uint64_t> held_out_seed;  ///< of the part that is held out of data without test and val; default: the run's own seed

@@ -24,6 +24,7 @@ struct SplitFeatures {
 };
 
 struct DecisionPlan;
+struct LabelTable;
 
 /// What a protocol works on. Equal on all ranks; so is what it returns, at any number of ranks and threads.
 struct ProtocolInput {
@@ -42,6 +43,7 @@ struct ProtocolInput {
   bool in_training = false;                                ///< on the way of a run: what costs time for an interval is left out
   bool keep_held_out = false;                              ///< ProtocolResult::held_out is wanted
   const DecisionPlan* decision = nullptr;                  ///< what the user wants instead of the most probable class; none: nothing
+  const LabelTable* labels = nullptr;                      ///< of the protocol multi_label
 };
 
 /// A method that has an answer for each query.
@@ -100,6 +102,9 @@ ProtocolResult logistic_protocol(const ProtocolInput& input);
 
 nlohmann::json linear_probe_settings(const EvalData& data, const KnnConfig& knn);
 ProtocolResult linear_probe_protocol(const ProtocolInput& input);
+
+nlohmann::json multi_label_settings(const EvalData& data, const KnnConfig& knn);
+ProtocolResult multi_label_protocol(const ProtocolInput& input);
 
 nlohmann::json finetune_settings(const EvalData& data, const KnnConfig& knn);
 ProtocolResult finetune_protocol(const ProtocolInput& input);

@@ -4,6 +4,7 @@
 
 #include "eval/correspondence/match.hpp"
 #include "eval/decision/decision_scores.hpp"
+#include "eval/multi_label/multi_label.hpp"
 #include "eval/ordered/ordered.hpp"
 #include "eval/statistics/paired.hpp"
 #include "eval/subgroups/subgroups.hpp"
@@ -347,6 +348,7 @@ std::string results_table(const json& results) {
   if (suites.contains("linear")) text += decision_table(suites["linear"]);
   if (suites.contains("few")) text += transductive_table(suites["few"]);
   if (suites.contains("finetune")) text += finetune_table(suites["finetune"], results["run"]);
+  if (suites.contains(kMultiLabelKey)) text += multi_label_table(suites[kMultiLabelKey]);
   if (suites.contains("linseg")) text += segmentation_table(suites["linseg"]);
   if (suites.contains("match")) text += match_table(suites["match"]["results"]);
   for (const json& suite : suites) text += paired_lines(suite.value("paired", json::array()));

@@ -12,8 +12,8 @@
 #include "comm/gather.hpp"
 #include "compare_evaluations.hpp"
 #include "dinoxx/base/error.hpp"
-#include "eval/evidence/label_checks.hpp"
 #include "eval/features/embed_rows.hpp"
+#include "eval/run/asked.hpp"
 #include "evaluation.hpp"
 #include "request.hpp"
 
@@ -92,7 +92,7 @@ json evaluate_several(const EvaluateOptions& options, const std::vector<fs::path
     refuse_what_is_of_one(options, checkpoints);
     if (!fs::exists(options.data))
       fail_usage("--data", "a folder made by \"dinoxx pack\"", fmt::format("no {}", options.data.string()), "Pack the images first.");
-    const std::shared_ptr<const Dataset> dataset = chosen_labels(Dataset::open(options.data), options.labels);
+    const std::shared_ptr<const Dataset> dataset = what_is_asked(options, Dataset::open(options.data)).dataset;
     const EvalData data = choose_eval_data(*dataset, options.split, options.seed);
     for (size_t i = 0; i < checkpoints.size(); ++i) {
       calls[i].model.checkpoint = checkpoints[i];

@@ -139,6 +139,12 @@ void add_plain(Table& table, const std::string& protocol) {
     add("object_miou", kImages, {"object", "pixel", "miou"}, {"bootstrap95", "object_miou"});
     add("classes_miou", kImages, {"classes", "pixel", "miou"}, {"bootstrap95", "classes_miou"});
     add("attention_mean_map", kImages, {"attention", "mean_map"}, {"bootstrap95", "attention_mean_map"});
+  } else if (protocol == "multi_label") {
+    for (const char* method : {"knn", "logistic"})
+      table.add(protocol, {{"figure", "map"}, {"method", method}}, kImages, -1, [&](const json& section) -> Found {
+        return {walk(section, {"scores", method, "map"}), walk(section, {"scores", method, "bootstrap95", "map"}), nullptr};
+      });
+    add("macro_f1", kImages, {"scores", "logistic", "macro_f1"}, {"scores", "logistic", "bootstrap95", "macro_f1"});
   } else if (protocol == "match") {
     add("pck_0.1", kImages, {"pck", "0.1"}, {"bootstrap95", "0.1"});
   }

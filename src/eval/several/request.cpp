@@ -43,6 +43,7 @@ json request_of(const EvaluateOptions& options, const LoadedModel& model, int im
           {"held_out_seed", held_out ? json(options.held_out_seed.value_or(model.seed)) : json(nullptr)},
           {"run_seed", model.seed},
           {"label_column", options.labels.column},
+          {"labels", options.labels.several},
           {"merge_class_names", options.labels.merge_names},
           {"by", options.by},
           {"ordered", options.ordered},

@@ -107,6 +107,8 @@ std::string figure_name(const json& row) {
   const std::string protocol = text_of(row, "protocol"), what = text_of(row, "figure"), method = text_of(row, "method");
   if (what == "shots") return fmt::format("few-shot, {} a class, {}", figure(number_of(row, "shots")), method_name(protocol, method));
   if (what == "cross_validation") return fmt::format("cross-validation, {}", method_name(protocol, method));
+  if (protocol == "multi_label")
+    return what == "map" ? fmt::format("several labels, mAP, {}", method_name(protocol, method)) : "several labels, macro F1";
   static const std::map<std::string, std::string> kNames{{"clustering_accuracy", "clusters matched to classes, accuracy"},
                                                          {"clustering_nmi", "clusters, NMI"},
                                                          {"retrieval_map", "retrieval, mAP"},

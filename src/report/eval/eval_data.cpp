@@ -65,7 +65,7 @@ Html histogram(const Results& results) {
   return body;
 }
 
-Html class_grid(const Thumbnails& pictures) {
+Html class_grid(const Thumbnails& pictures, bool several_labels) {
   if (!pictures.available()) return paragraph("No images: the data folder was not given (dinoxx report DIR --data DATA).");
   const Dataset& dataset = *pictures.dataset();
   constexpr size_t kClasses = 30, kOfClass = 4;
@@ -81,7 +81,9 @@ Html class_grid(const Thumbnails& pictures) {
                                                                                        : std::to_string(label);
     for (const uint64_t id : ids) items += pictures.item(id, text(name));
   }
-  return element("h3", text("Training images, the first of each class")) + gallery(items);
+  return element("h3", text(several_labels ? "Training images, the first of each label that is the rarest of theirs"
+                                           : "Training images, the first of each class")) +
+         gallery(items);
 }
 
 Html pairs(const std::string& caption, const json& examples, const Thumbnails& pictures) {
@@ -115,6 +117,7 @@ Html leak_list(const json& leaks) {
 Html data_section(const Results& results, const Thumbnails& pictures) {
   const json& data = at(results.all(), {"data"});
   const json& protocol = image_protocol(results);
+  const bool several = !elements(at(data, {"labels"})).empty();
   std::vector<std::pair<std::string, Html>> rows{{"packed images", element("code", value_text(at(data, {"path"})))},
                                                  {"fingerprint", element("code", value_text(at(data, {"fingerprint"})))},
                                                  {"images in total", value_text(at(data, {"images"}))},
@@ -123,13 +126,14 @@ Html data_section(const Results& results, const Thumbnails& pictures) {
                                                  {"groups", value_text(at(data, {"groups"}))},
                                                  {"learned from", text(part(protocol, "memory"))},
                                                  {"tested on", text(part(protocol, "queries"))},
-                                                 {"classes", value_text(at(protocol, {"classes"}))},
+                                                 {several ? "labels, several an image" : "classes",
+                                                  several ? value_text(at(data, {"labels"})) : value_text(at(protocol, {"classes"}))},
                                                  {"without label, left out", value_text(at(protocol, {"unlabelled_left_out"}))},
                                                  {"network input", value_text(at(protocol, {"transform"}))}};
   std::vector<Html> notes;
   for (const json& note : elements(at(protocol, {"notes"}))) notes.push_back(value_text(note));
   if (!notes.empty()) rows.emplace_back("notes", list(notes));
-  return facts("Data of this evaluation", rows) + histogram(results) + class_grid(pictures);
+  return facts("Data of this evaluation", rows) + histogram(results) + class_grid(pictures, several);
 }
 
 Html checks_section(const Results& results, const Thumbnails& pictures) {

@@ -132,6 +132,7 @@ Html other_protocols_section(const Results& results) {
       {"knn", {"by_k", "balanced_vote", "headline", "classes"}},
       {"zero", {"clustering", "retrieval"}},
       {"few", {"curve", "episodes"}},
+      {"multi_label", {"scores", "labels", "chance", "selection", "notes", "predictions", "bootstrap"}},
       {"linseg", {"object", "classes", "attention", "bootstrap95"}},
       {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};
   Html body;

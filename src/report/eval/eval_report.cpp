@@ -7,6 +7,7 @@
 
 #include "base/files.hpp"
 #include "data_pipeline/labels/dataset_view.hpp"
+#include "data_pipeline/labels/label_lists.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
@@ -40,6 +41,16 @@ void each_string(const json& value, const std::function<void(const std::string&)
     for (const json& item : value) each_string(item, visit);
 }
 
+// The data set with the labels that were evaluated.
+std::shared_ptr<const Dataset> as_evaluated(std::shared_ptr<const Dataset> dataset, const json& results) {
+  const json& several = elements(at(results, {"suites", "multi_label", "results"}));
+  if (several.empty()) return with_label_column(std::move(dataset), text_of(at(results, {"data"}), "label_column"), "--data");
+  std::vector<std::string> names;
+  for (const json& label : elements(at(results, {"data", "labels"}))) names.push_back(label.is_string() ? label.get<std::string>() : "");
+  std::vector<BinaryLabel> labels = binary_labels_of(*dataset, names, "--data");
+  return with_rarest_label(std::move(dataset), labels);
+}
+
 // What the data were packed from, else the folder's own name.
 std::string data_name(const json& data) {
   if (const std::string name = text_of(data, "name"); !name.empty()) return name;
@@ -71,6 +82,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("classes", "Classes", classes_section(results));
   if (const Html decision = decision_section(results); !decision.code.empty()) section("decision", "Decision rule", decision);
   if (const Html ordered = ordered_section(results); !ordered.code.empty()) section("ordered", "Ordered classes", ordered);
+  if (const Html labels = multi_label_section(results); !labels.code.empty()) section("multi-label", "Several labels an image", labels);
   if (const Html subgroups = subgroups_section(results); !subgroups.code.empty()) section("subgroups", "Subgroups", subgroups);
   section("confusion", "Confusions",
           confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
@@ -111,7 +123,7 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
     if (const std::string expected = text_of(at(results, {"data"}), "fingerprint"); dataset->fingerprint() != expected)
       fail_usage("--data", fmt::format("the data set {} that was evaluated", expected), dataset->fingerprint(),
                  "Name that folder, or none.");
-    dataset = with_label_column(std::move(dataset), text_of(at(results, {"data"}), "label_column"), "--data");
+    dataset = as_evaluated(std::move(dataset), results);
   }
   std::map<std::string, std::string> tables;
   const json& suites = at(results, {"suites"});

@@ -40,6 +40,9 @@ Html classes_section(const Results& results);
 Html decision_section(const Results& results);
 /// Scores of classes that have an order; empty without --ordered.
 Html ordered_section(const Results& results);
+/// Images with several labels: what the verdict says, and the tables; empty without the protocol multi_label.
+Html multi_label_verdict(const Results& results);
+Html multi_label_section(const Results& results);
 /// Scores by the columns of --by; empty without.
 Html subgroups_section(const Results& results);
 Html confusion_section(const Results& results);

@@ -181,6 +181,17 @@ Html distrusted(const Method& chosen) {
   return element("h3", text(fmt::format("Classes with unreliable predictions ({} of {})", classes - good, classes))) + list(items);
 }
 
+// What speaks against all numbers of the page.
+Html doubts_of_numbers(const Results& results) {
+  std::vector<Html> warnings;
+  for (const json& warning : elements(at(results.all(), {"checks", "warnings"}))) warnings.push_back(value_text(warning));
+  for (const json& health : elements(at(results.all(), {"feature_health"})))
+    if (const std::string alarm = health_alarm(health); !alarm.empty() && text_of(health, "name") == results.checkpoint())
+      warnings.push_back(text("features of the checkpoint: " + alarm));
+  if (warnings.empty()) return {};
+  return element("div", element("strong", text("Before you believe these numbers")) + list(warnings), "class=\"verdict warn\"");
+}
+
 }  // namespace
 
 LabelGains label_gains(const Results& results) {
@@ -252,6 +263,7 @@ std::string only_tested_class(const json& scores) {
 
 Html verdict_section(const Results& results) {
   const Method* chosen = results.chosen();
+  if (const Html several = multi_label_verdict(results); !chosen && !several.code.empty()) return several + doubts_of_numbers(results);
   if (!chosen) return paragraph("None of the methods that a verdict is based on was run. The other sections show the results that exist.");
   const json& scores = *chosen->scores;
   Html body = headline(results, *chosen);
@@ -269,15 +281,7 @@ Html verdict_section(const Results& results) {
                   "or worse means: the interval of the paired difference does not contain 0, and McNemar's exact test gives p below 5 %.",
                   fmt::join(order, "; "))),
               "class=\"soft\"");
-  body = element("div", body, "class=\"verdict\"");
-  std::vector<Html> warnings;
-  for (const json& warning : elements(at(results.all(), {"checks", "warnings"}))) warnings.push_back(value_text(warning));
-  for (const json& health : elements(at(results.all(), {"feature_health"})))
-    if (const std::string alarm = health_alarm(health); !alarm.empty() && text_of(health, "name") == results.checkpoint())
-      warnings.push_back(text("features of the checkpoint: " + alarm));
-  if (!warnings.empty())
-    body += element("div", element("strong", text("Before you believe these numbers")) + list(warnings), "class=\"verdict warn\"");
-  return body + distrusted(*chosen) + more_labels(results);
+  return element("div", body, "class=\"verdict\"") + doubts_of_numbers(results) + distrusted(*chosen) + more_labels(results);
 }
 
 }  // namespace dinoxx::report

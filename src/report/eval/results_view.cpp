@@ -111,6 +111,7 @@ const std::vector<KnownProtocol>& known_protocols() {
                                                 {"knn", "weighted k-nearest neighbours, no training"},
                                                 {"few", "K labelled images per class"},
                                                 {"linear", "logistic regression on frozen features, all labels"},
+                                                {"multi_label", "several labels an image: k-NN and logistic regression for each"},
                                                 {"sweep", "linear heads over learning rates, blocks and poolings, trained by SGD"},
                                                 {"finetune", "light fine-tuning of the network"},
                                                 {"linseg", "linear segmentation of patch features, attention against masks"},
@@ -137,6 +138,8 @@ std::string method_name(const std::string& protocol, const std::string& method) 
   static const std::map<std::pair<std::string, std::string>, std::string> names{
       {{"knn", "vote"}, "k-NN"},
       {{"knn", "balanced_vote"}, "k-NN, class-balanced vote"},
+      {{"multi_label", "knn"}, "k-NN"},
+      {{"multi_label", "logistic"}, "logistic regression of each label"},
       {{"few", "nearest_mean"}, "nearest class mean"},
       {{"few", "simpleshot"}, "SimpleShot"},
       {{"few", "logistic"}, "logistic regression, C = 1"},

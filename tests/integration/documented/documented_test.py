@@ -81,7 +81,7 @@ OTHERS = {"cmake": "builds and installs the program that runs here; integration_
 LEFT_OUT = {r"\bDAVIS\b": "needs DAVIS 2017, which has a licence of its own", r"build/\S*tests/bench/": "figures by hand; bench programs are built by every test run",
             r"--loss\.rows_at_once 256": "figures by hand; unit_losses holds what it computes",
             r"tests/golden/make_\w+\.py|build/tests/golden/|build/release/tests/golden/": "golden values; the golden tests read them", r"^tests/mutation\.py": "takes hours; unit_mutation",
-            r"^srun ": "needs Slurm", r"\bfirst-hour\b": "needs a CUDA build and a GPU; fakegpu_first_ten_minutes"}
+            r"--labels? cat\b": "needs a list with these labels; integration_label_lists", r"^srun ": "needs Slurm", r"\bfirst-hour\b": "needs a CUDA build and a GPU; fakegpu_first_ten_minutes"}
 OTHER_SHIM = r"""
 import os, re, sys
 parts = [re.sub(r":\d+$", "", part) for word in sys.argv[1:] for part in word.split(",")]
