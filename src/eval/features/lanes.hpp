@@ -16,7 +16,8 @@ enum class Lane : uint32_t {
   kSampler = 7,
   kLinearProbe = 8,
   kWarps = 9,
-  kCopies = 10
+  kCopies = 10,
+  kMoreImages = 11
 };
 
 /// The lane of CounterRng: `sub` (below 2^28) tells apart what belongs to one position (a restart, a draw).

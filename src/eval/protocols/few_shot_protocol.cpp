@@ -15,6 +15,7 @@
 #include "eval/statistics/resampling.hpp"
 #include "few_shot_parts.hpp"
 #include "logistic_parts.hpp"
+#include "more_images.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -193,6 +194,8 @@ json few_shot_settings(const EvalData&, const KnnConfig&) {
       {"nearest_mean", "Euclidean distance to the class mean of the normalised features"},
       {"simpleshot", "features minus the mean of the memory (no labels), normalised, then nearest mean"},
       {"logistic", {{"C", kC}, {"features", "normalised"}}},
+      {"more_images",
+       "recall of a class with more images of it, extrapolated from its own learning curve; 95 % over test and training images"},
       {"interval", "t interval over draws: it covers the choice of training images, not that of test images"},
       {"episodes", "ways classes, shots training images and up to 15 test images of each; mean recall; mean +- 1.96 s / sqrt(episodes)"},
       {"transductive", transductive_settings()},
@@ -207,6 +210,7 @@ ProtocolResult few_shot_protocol(const ProtocolInput& input) {
   json left_out = json::object();
   result.predictions = all_shots(input, prepared, left_out);
   if (!left_out.empty()) result.scores["left_out"] = left_out;
+  if (!input.in_training) result.scores["more_images"] = more_images(input, prepared, result.predictions.front().classes);
   result.scores["episodes"] = episodes(input, prepared);
   result.scores["transductive"] = transductive_episodes(input, prepared);
   return result;

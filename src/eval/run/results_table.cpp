@@ -6,6 +6,7 @@
 #include "eval/decision/decision_scores.hpp"
 #include "eval/multi_label/multi_label.hpp"
 #include "eval/ordered/ordered.hpp"
+#include "eval/protocols/more_images.hpp"
 #include "eval/statistics/paired.hpp"
 #include "eval/subgroups/subgroups.hpp"
 #include "evaluate.hpp"
@@ -342,7 +343,7 @@ std::string results_table(const json& results) {
   std::string text;
   if (suites.contains("knn")) text += knn_table(suites["knn"], results.value("majority", json()));
   if (suites.contains("zero")) text += clustering_table(suites["zero"]) + copy_detection_table(suites["zero"]);
-  if (suites.contains("few")) text += few_shot_table(suites["few"]);
+  if (suites.contains("few")) text += few_shot_table(suites["few"]) + more_images_table(suites["few"]["results"][0]);
   if (results.contains("majority"))
     text += methods_table(results) + leak_free_table(results) + folds_table(results) + ordered_table(results) + subgroup_table(results);
   if (suites.contains("linear")) text += decision_table(suites["linear"]);

@@ -45,6 +45,39 @@ Html episodes(const json& results) {
   return table.empty() ? Html{} : table.html();
 }
 
+// What more images of single classes would bring, on features of the checkpoint.
+Html of_single_classes(const Results& results, const json& few) {
+  Table table("More training images of one class: recall of SimpleShot in % now, and as predicted [95 % interval]",
+              {"class", "training images", "test images", "now", "half as many again", "twice as many", "four times as many",
+               "with any number", "for the mean of all classes"});
+  std::string rule, untold;
+  for (const json& result : few) {
+    const json& more = at(result, {"more_images"});
+    if (text_of(result, "name") != results.checkpoint() || !more.is_object()) continue;
+    rule = fmt::format(
+        "{}. The mean of all classes is {} now. The intervals are over the choice of the test images and of the training images.",
+        text_of(more, "rule"), share_text(at(more, {"target"}), json()));
+    for (const json& row : elements(at(more, {"classes"}))) {
+      if (const std::string why = text_of(row, "left_out"); !why.empty()) {
+        untold += fmt::format("{}{} ({})", untold.empty() ? "" : ", ", text_of(row, "name"), why);
+        continue;
+      }
+      std::vector<Cell> cells{words(text_of(row, "name")), count(row, "memory"), count(row, "queries"), share(row, "recall")};
+      for (const size_t place : {size_t{0}, size_t{1}, size_t{3}}) {
+        const json& predicted = elements(at(row, {"at"}));
+        cells.push_back(place < predicted.size() ? share(predicted[place], "recall", at(predicted[place], {"interval95"})) : words(""));
+      }
+      cells.push_back(share(row, "limit", at(row, {"limit95"})));
+      cells.push_back(words(needed_text(row, at(more, {"target"}))));
+      table.add(cells);
+    }
+  }
+  if (table.empty() && untold.empty()) return {};
+  return element("h3", text("How many more images does a class need?")) + (table.empty() ? Html{} : table.html()) +
+         (rule.empty() ? Html{} : element("p", text(rule), "class=\"soft\"")) +
+         (untold.empty() ? Html{} : paragraph("Nothing can be told of: " + untold + "."));
+}
+
 std::vector<Series> reliability_of(const json& calibration) {
   std::vector<Series> all;
   for (const auto& [key, name] : {std::pair{"reliability", "before"}, std::pair{"reliability_after", "after temperature scaling"}}) {
@@ -85,7 +118,7 @@ Html shots_section(const Results& results) {
   const json& protocol = at(results.all(), {"suites", "few", "protocol"});
   for (const char* key : {"drawn", "interval"})
     if (const std::string words = text_of(protocol, key); !words.empty()) body += element("p", text(words), "class=\"soft\"");
-  return body + episodes(few);
+  return body + of_single_classes(results, few) + episodes(few);
 }
 
 Html calibration_section(const Results& results) {

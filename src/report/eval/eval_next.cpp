@@ -123,6 +123,30 @@ void more_labels(const Results& results, std::vector<Html>& items) {
                                     : item("More labels of every class may not help", fmt::format("{} no method gained for sure", step)));
 }
 
+// Single classes below the mean, the rarest first: what more images of them would bring.
+void more_of_a_class(const Results& results, std::vector<Html>& items) {
+  std::vector<std::string> named;
+  for (const json& result : elements(at(results.all(), {"suites", "few", "results"}))) {
+    const json& more = at(result, {"more_images"});
+    if (text_of(result, "name") != results.checkpoint()) continue;
+    for (const json& row : elements(at(more, {"classes"}))) {
+      const json& at_places = elements(at(row, {"at"}));
+      if (at_places.size() < 2 || !(number_of(row, "recall") < number_of(more, "target"))) continue;
+      named.push_back(fmt::format("{} ({} training images): recall {} % now, {} with twice as many; for the mean of all classes {}",
+                                  text_of(row, "name"), figure(number_of(row, "memory"), 9), percent(number_of(row, "recall")),
+                                  share_text(at(at_places[1], {"recall"}), at(at_places[1], {"interval95"})),
+                                  needed_text(row, at(more, {"target"}))));
+    }
+  }
+  if (named.empty()) return;
+  const size_t all = named.size();
+  if (all > kNamed) named.resize(kNamed);
+  std::vector<Html> lines;
+  for (const std::string& line : named) lines.push_back(text(line));
+  items.push_back(element("strong", text("What more images of a class would bring, by SimpleShot:")) + list(lines) +
+                  (all > kNamed ? text(fmt::format("and {} more classes under \"Few-shot\"", all - kNamed)) : Html{}));
+}
+
 // The difference of two methods of the checkpoint in balanced accuracy, first minus second: [low, high], or null.
 const json& difference(const Results& results, const Method& first, const json& second) {
   static const json none;
@@ -175,6 +199,7 @@ Html next_section(const Results& results) {
   repair_labels(results, items);
   repair_classes(results, items);
   more_labels(results, items);
+  more_of_a_class(results, items);
   Html body = items.empty() ? paragraph("Nothing in these results asks for a change of labels or splits.") : list(items);
   return body + worth(results);
 }

@@ -131,7 +131,7 @@ Html other_protocols_section(const Results& results) {
   static const std::map<std::string, std::vector<std::string>> kShown{
       {"knn", {"by_k", "balanced_vote", "headline", "classes"}},
       {"zero", {"clustering", "retrieval"}},
-      {"few", {"curve", "episodes"}},
+      {"few", {"curve", "episodes", "more_images"}},
       {"multi_label", {"scores", "labels", "chance", "selection", "notes", "predictions", "bootstrap"}},
       {"linseg", {"object", "classes", "attention", "bootstrap95"}},
       {"match", {"points", "pck", "mutual", "best_of_grid", "chance", "bootstrap95"}}};

@@ -19,11 +19,18 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// Whether a protocol is for data of this kind: with several labels an image, or with one class.
+bool asks_for(const std::string& key, bool several) {
+  return key == "match" || several == (key == "multi_label");
+}
+
 // Protocols that were not run, and what those that were run have left out.
 Html not_run(const Results& results) {
   std::vector<Html> items;
+  const bool several = !elements(at(results.all(), {"data", "labels"})).empty();
   for (const KnownProtocol& known : known_protocols())
-    if (std::find(results.protocols().begin(), results.protocols().end(), known.key) == results.protocols().end())
+    if (asks_for(known.key, several) &&
+        std::find(results.protocols().begin(), results.protocols().end(), known.key) == results.protocols().end())
       items.push_back(element("strong", text(eval::protocol_word(known.key))) + text(std::string(": ") + known.what));
   for (const std::string& key : results.protocols()) {
     for (const json& result : elements(at(results.all(), {"suites", key.c_str(), "results"}))) {

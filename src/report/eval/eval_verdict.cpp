@@ -152,10 +152,11 @@ Html more_labels(const Results& results) {
   return element("h3",
                  text(fmt::format("From {} to {} labelled images per class", figure(gains.shots_before), figure(gains.shots_after)))) +
          list(items) +
-         element("p",
-                 text("This does not tell how many more images a single class needs: the curve is for all classes together and ends where "
-                      "the smaller classes have no more images."),
-                 "class=\"soft\"");
+         element(
+             "p",
+             text("The curve is for all classes together and ends where the smaller classes have no more images; what more images of one "
+                  "class would bring stands under \"Few-shot\"."),
+             "class=\"soft\"");
 }
 
 Html distrusted(const Method& chosen) {
@@ -209,6 +210,14 @@ LabelGains label_gains(const Results& results) {
     gains.methods.push_back({method_name("few", method), a, b, above[0].get<double>() > below[1].get<double>()});
   }
   return gains;
+}
+
+std::string needed_text(const json& row, const json& target) {
+  const double now = number_of(row, "recall"), enough = number_of(row, "enough"), not_enough = number_of(row, "not_enough");
+  if (target.is_number() && now >= target.get<double>()) return "reached";
+  if (!std::isnan(enough)) return fmt::format("{} images are enough", figure(enough, 9));
+  if (!std::isnan(not_enough)) return fmt::format("{} images are not enough", figure(not_enough, 9));
+  return "cannot be told";
 }
 
 std::vector<Doubt> doubts_of(const json& row) {
