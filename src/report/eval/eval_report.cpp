@@ -91,8 +91,7 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   if (const Html ordered = ordered_section(results); !ordered.code.empty()) section("ordered", "Ordered classes", ordered);
   if (const Html labels = multi_label_section(results); !labels.code.empty()) section("multi-label", "Several labels an image", labels);
   if (const Html subgroups = subgroups_section(results); !subgroups.code.empty()) section("subgroups", "Subgroups", subgroups);
-  section("confusion", "Confusions",
-          confusion_section(results) + misses_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
+  section("confusion", "Confusions", confusion_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
   section("rare", "Rare classes", ranking_section(results));
   section("neighbours", "Nearest neighbours", neighbours_section(results, pictures));
   section("labels", "Suspected label errors", suspicions_section(results, pictures));

@@ -45,11 +45,10 @@ Html multi_label_verdict(const Results& results);
 Html multi_label_section(const Results& results);
 /// Scores by the columns of --by; empty without.
 Html subgroups_section(const Results& results);
-Html confusion_section(const Results& results);
+/// `predictions`: the text of the chosen method's predictions_*.csv; "" for none.
+Html confusion_section(const Results& results, const Thumbnails& pictures, const std::string& predictions);
 Html shots_section(const Results& results);
 Html calibration_section(const Results& results);
-/// `predictions`: the text of the chosen method's predictions_*.csv; "" for none.
-Html misses_section(const Results& results, const Thumbnails& pictures, const std::string& predictions);
 
 Html protocol_section(const Results& results);
 Html provenance_section(const Results& results);

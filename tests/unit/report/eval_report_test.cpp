@@ -297,7 +297,7 @@ TEST(EvalReport, PicturesComeFromTheDataSet) {
   const std::string page = eval_report_html(results, dataset, predictions);
   expect_good_page(page);
   EXPECT_THAT(page, HasSubstr("alt=\"image3.png\""));
-  EXPECT_THAT(page, HasSubstr("alt=\"image1.png\">oak, predicted a, &quot;b&quot;"));
+  EXPECT_THAT(page, HasSubstr("<summary>oak, predicted a, &quot;b&quot;: 1 test images</summary><div id=\"confused-1\">"));
   EXPECT_THAT(page, Not(HasSubstr("\">oak, called elm<")));  // another method's mistake
   EXPECT_THAT(page, HasSubstr("&lt;elm&gt;</li>"));
   dataset->set_bytes(0, {1, 2, 3});
