@@ -14,8 +14,16 @@
 namespace dinoxx {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kNoAndYes{
-    {{"no", "yes"}, {"false", "true"}, {"0", "1"}, {"absent", "present"}, {"negative", "positive"}, {"f", "t"}, {"n", "y"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNoAndYes{
+    {{"no", "yes"}, {"false", "true"}, {"0", "1"}, {"absent", "present"}, {"negative", "positive"}, {"n", "y"}}};
+
+// "1" also where a table with gaps has written "1.0".
+std::string answer_of(const std::string& name) {
+  std::string plain = plain_name(name);
+  if (const size_t point = plain.find('.'); point != std::string::npos && plain.find_first_not_of('0', point + 1) == std::string::npos)
+    plain.resize(point);
+  return plain;
+}
 
 // Which class means yes; nothing where these are no classes of yes and no. A column that knows one of the two only has no other.
 std::optional<int32_t> yes_of(const LabelColumn& column) {
@@ -24,7 +32,7 @@ std::optional<int32_t> yes_of(const LabelColumn& column) {
     std::optional<int32_t> place;
     bool all = true;
     for (size_t c = 0; c < column.classes.size(); ++c) {
-      const std::string name = plain_name(column.classes[c]);
+      const std::string name = answer_of(column.classes[c]);
       all &= name == no || name == yes;
       if (name == yes) place = static_cast<int32_t>(c);
     }

@@ -11,6 +11,7 @@
 
 #include "base/files.hpp"
 #include "base/json_text.hpp"
+#include "data_pipeline/labels/dataset_view.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx::detail {
@@ -40,10 +41,31 @@ void number_as_before(PackPlan& plan, size_t c, const LabelColumn& before) {
   plan.columns[c].classes = std::move(classes);
 }
 
+/// Lists of labels on one side alone, and labels that the images of the data folder were not asked about.
+void refuse_other_lists(const PackPlan& plan, const std::vector<LabelColumn>& before) {
+  const bool lists = std::ranges::any_of(before, [](const LabelColumn& column) { return !column.list.empty(); });
+  std::vector<std::string> fresh;
+  for (const LabelColumn& column : plan.columns) {
+    const auto there = std::ranges::find(before, column.name, &LabelColumn::name);
+    if (lists && column.list.empty() && may_hold_lists(column.name) && there == before.end())
+      fail_usage("--append", "lists of labels, as the data folder has them",
+                 fmt::format("one label in every field of column \"{}\"", column.name),
+                 "Write \"cat;\" for a list of one label, or give --label-separator.");
+    if (!lists && !column.list.empty())
+      fail_usage("--append", "one label an image, as the data folder has them", fmt::format("lists in column \"{}\"", column.list),
+                 "Pack into a new folder.");
+    if (!column.list.empty() && there == before.end()) fresh.push_back(label_name(column.name));
+  }
+  if (!fresh.empty())
+    fail_usage("--append", "labels that the data folder has", fmt::format("also {}", fmt::join(fresh, ", ")),
+               "Whether the images there have them is not known: pack all of them into a new folder.");
+}
+
 }  // namespace
 
 uint64_t plan_append(PackPlan& plan, const fs::path& data, const Manifest& manifest) {
   take_over_lists(plan, manifest.label_columns);
+  refuse_other_lists(plan, manifest.label_columns);
   const std::vector<std::string> before = names_of(manifest.label_columns), now = names_of(plan.columns);
   if (before != now) {
     fail_usage(
@@ -51,10 +73,6 @@ uint64_t plan_append(PackPlan& plan, const fs::path& data, const Manifest& manif
         fmt::format("the label columns of {}: {}", data.string(), before.empty() ? "none" : fmt::format("{}", fmt::join(before, ", "))),
         now.empty() ? "none" : fmt::format("{}", fmt::join(now, ", ")), "Pack into a new folder");
   }
-  const auto same_list = [](const LabelColumn& a, const LabelColumn& b) { return a.list == b.list; };
-  if (!std::equal(plan.columns.begin(), plan.columns.end(), manifest.label_columns.begin(), same_list))
-    fail_usage("--append", "lists of labels where the data folder has them", "columns of the same names with one label an image",
-               "Write \"cat;\" for a list of one label, or give --label-separator.");
   for (size_t c = 0; c < plan.columns.size(); ++c) number_as_before(plan, c, manifest.label_columns[c]);
   const auto set = Dataset::open(data);
   std::unordered_set<std::string> there;

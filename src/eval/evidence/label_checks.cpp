@@ -66,11 +66,12 @@ json conflicts(const Dataset& dataset, std::string& csv) {
 void check_labels(const Dataset& dataset, const EvalData& data, json& checks, std::string& csv) {
   json& warnings = checks["warnings"];
   checks["class_names"] = same_names(dataset.class_names());
+  const bool several = !dataset.label_columns().empty() && !dataset.label_columns().front().list.empty();
   for (const json& pair : checks["class_names"]["pairs"])
     warnings.push_back(
-        fmt::format("classes \"{}\" and \"{}\" differ only in case, blanks, hyphens, underscores or how accents are written: "
-                    "--merge-class-names counts them as one",
-                    pair[0].get<std::string>(), pair[1].get<std::string>()));
+        fmt::format("{} \"{}\" and \"{}\" differ only in case, blanks, hyphens, underscores or how accents are written: {}",
+                    several ? "labels" : "classes", pair[0].get<std::string>(), pair[1].get<std::string>(),
+                    several ? "write them alike in the list, where they are one" : "--merge-class-names counts them as one"));
   checks["label_conflicts"] = conflicts(dataset, csv);
   if (const json& found = checks["label_conflicts"]; found["pictures"] > 0)
     warnings.push_back(fmt::format("{} pictures (identical pixels, {} images) have several labels: suspects.csv lists them",

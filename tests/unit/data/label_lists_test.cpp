@@ -104,7 +104,8 @@ TEST_F(LabelLists, AColumnOfSingleLabelsComesFirst) {
 }
 
 TEST_F(LabelLists, ColumnsOfYesAndNoAreLabelsToo) {
-  pack_list("path,label_cat,label_dog,label_kind,label_never\n0.png,1,True,a,0\n1.png,0,False,b,0\n2.png,-1,,c,0\n3.png,1,True,a,0\n");
+  pack_list(
+      "path,label_cat,label_dog,label_kind,label_never\n0.png,1.0,True,a,0\n1.png,0.0,False,b,0\n2.png,-1,,c,0\n3.png,1.0,True,a,0\n");
   const auto data = set();
   EXPECT_EQ(find_binary_labels(*data, "all").size(), 3u);
   const auto answers = known();  // cat, dog, never
@@ -150,7 +151,14 @@ TEST_F(LabelLists, AppendedListsMayLackLabelsAndBringNone) {
   more = list_options(folder_, "path,labels\n5.png,dog;fox\n");
   more.overwrite = false;
   more.append = true;
-  EXPECT_THAT([&] { pack(more); }, ThrowsMessage<UsageError>(HasSubstr("label_fox")));
+  EXPECT_THAT([&] { pack(more); }, ThrowsMessage<UsageError>(HasSubstr("labels that the data folder has, found also fox")));
+  more = list_options(folder_, "path,labels\n6.png,dog\n");
+  more.overwrite = false;
+  more.append = true;
+  EXPECT_THAT([&] { pack(more); }, ThrowsMessage<UsageError>(HasSubstr("one label in every field of column \"labels\"")));
+  more.label_separator = ";";
+  EXPECT_EQ(pack(more).added, 1u);
+  EXPECT_EQ(known().at("6.png"), "010");
 }
 
 TEST_F(LabelLists, HeldOutPartsGetTheirShareOfRareLabels) {
