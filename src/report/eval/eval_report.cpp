@@ -89,7 +89,8 @@ std::string eval_report_html(const json& content, std::shared_ptr<const Dataset>
   section("classes", "Classes", classes_section(results));
   if (const Html decision = decision_section(results); !decision.code.empty()) section("decision", "Decision rule", decision);
   if (const Html ordered = ordered_section(results); !ordered.code.empty()) section("ordered", "Ordered classes", ordered);
-  if (const Html labels = multi_label_section(results); !labels.code.empty()) section("multi-label", "Several labels an image", labels);
+  if (const Html labels = multi_label_section(results, pictures, table("multi_label")); !labels.code.empty())
+    section("multi-label", "Several labels an image", labels);
   if (const Html subgroups = subgroups_section(results); !subgroups.code.empty()) section("subgroups", "Subgroups", subgroups);
   section("confusion", "Confusions", confusion_section(results, pictures, results.chosen() ? table(results.chosen()->protocol) : ""));
   section("rare", "Rare classes", ranking_section(results));
@@ -135,7 +136,9 @@ fs::path write_eval_report(const fs::path& folder, const std::optional<fs::path>
   const json& suites = at(results, {"suites"});
   if (suites.is_object()) {
     for (const auto& [key, suite] : suites.items()) {
-      const fs::path table = fs::path(text_of(suite, "predictions")).filename();
+      std::string name = text_of(suite, "predictions");
+      if (const json& first = elements(at(suite, {"results"})); name.empty() && !first.empty()) name = text_of(first[0], "predictions");
+      const fs::path table = fs::path(name).filename();
       if (!table.empty() && fs::exists(folder / table)) tables[key] = read_text(folder / table);
     }
   }

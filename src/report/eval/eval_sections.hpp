@@ -42,7 +42,8 @@ Html decision_section(const Results& results);
 Html ordered_section(const Results& results);
 /// Images with several labels: what the verdict says, and the tables; empty without the protocol multi_label.
 Html multi_label_verdict(const Results& results);
-Html multi_label_section(const Results& results);
+/// `predictions`: the text of predictions_multi_label.csv; "" for none.
+Html multi_label_section(const Results& results, const Thumbnails& pictures, const std::string& predictions);
 /// Scores by the columns of --by; empty without.
 Html subgroups_section(const Results& results);
 /// `predictions`: the text of the chosen method's predictions_*.csv; "" for none.

@@ -68,6 +68,8 @@ TEST_F(SeveralLabels, AreScoredAndShown) {
   EXPECT_THAT(page, HasSubstr("logistic regression of each label on features of the checkpoint: mAP "));
   EXPECT_THAT(page, HasSubstr("Several labels an image"));
   EXPECT_THAT(page, Not(HasSubstr("None of the methods that a verdict is based on was run")));
+  EXPECT_THAT(page, HasSubstr("<summary>third: "));
+  EXPECT_THAT(page, HasSubstr("not labelled so"));
   const RunResult again = dinoxx_run("report " + file("out") + " --data " + file("data"));
   EXPECT_EQ(again.code, 0) << again.output;
 

@@ -1,8 +1,13 @@
 // Images with several labels (protocol multi_label).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 
+#include "base/csv.hpp"
+#include "dinoxx/base/error.hpp"
 #include "report/eval/eval_sections.hpp"
 #include "report/run/run_figures.hpp"
 
@@ -82,6 +87,62 @@ std::string against(const Results& results, const std::string& other) {
   return "";
 }
 
+// One image of the table of predictions that is wrong about a label.
+struct Mistake {
+  std::string key;
+  double probability;
+};
+
+// Of each label the surest mistakes: answered yes and not labelled so, and the other way round; `predictions`: the text of the table.
+Html mistakes_of(const json& result, const Thumbnails& pictures, const std::string& predictions) {
+  constexpr size_t kLabels = 30, kPictures = 6;
+  CsvTable table;
+  try {
+    table = parse_csv(predictions, "predictions");
+  } catch (const Error&) {  // a file that was cut off: the page does without it
+  }
+  if (table.rows.size() < 2) return {};
+  const std::vector<std::string>& heading = table.rows.front();
+  const auto column = [&](const std::string& name) { return static_cast<size_t>(std::ranges::find(heading, name) - heading.begin()); };
+  const size_t key = column("key"), has = column("labels"), unknown = column("unknown"), answer = column("predicted");
+  if (std::max({key, has, unknown, answer}) >= heading.size()) return {};
+  const auto lists = [](const std::string& list, const std::string& label) {
+    return (";" + list + ";").find(";" + label + ";") != std::string::npos;
+  };
+  Html body;
+  size_t shown = 0;
+  for (const json& row : elements(at(result, {"labels"}))) {
+    const std::string label = text_of(row, "name");
+    const size_t probability = column("p:" + label);
+    if (probability >= heading.size() || shown == kLabels) continue;
+    std::vector<Mistake> wrong, missed;
+    for (size_t r = 1; r < table.rows.size(); ++r) {
+      const std::vector<std::string>& fields = table.rows[r];
+      if (fields.size() != heading.size() || fields[probability].empty() || lists(fields[unknown], label)) continue;
+      const bool truth = lists(fields[has], label), answered = lists(fields[answer], label);
+      if (truth != answered) (answered ? wrong : missed).push_back({fields[key], std::strtod(fields[probability].c_str(), nullptr)});
+    }
+    if (wrong.empty() && missed.empty()) continue;
+    ++shown;
+    std::ranges::stable_sort(wrong, std::greater(), &Mistake::probability);
+    std::ranges::stable_sort(missed, std::less(), &Mistake::probability);
+    Html inside;
+    for (const auto& [what, mistakes] :
+         {std::pair("answered yes, not labelled so", &wrong), std::pair("labelled so, not answered", &missed)}) {
+      Html items;
+      for (size_t i = 0; i < std::min(kPictures, mistakes->size()); ++i) {
+        const Mistake& mistake = (*mistakes)[i];
+        const Html caption = text(fmt::format("{}, {} %", mistake.key, figure(100 * mistake.probability, 3)));
+        items += pictures.available() ? pictures.item(mistake.key, caption) : element("li", caption);
+      }
+      if (!items.code.empty()) inside += paragraph(fmt::format("{} ({}), the surest first", what, mistakes->size())) + gallery(items);
+    }
+    body += details(fmt::format("{}: {} answered yes and not labelled so, {} missed", label, wrong.size(), missed.size()), inside);
+  }
+  if (body.code.empty()) return {};
+  return element("h3", text("Test images that are wrong about a label")) + paragraph("Look for labels that are wrong themselves.") + body;
+}
+
 }  // namespace
 
 Html multi_label_verdict(const Results& results) {
@@ -124,19 +185,20 @@ Html multi_label_verdict(const Results& results) {
   return element("div", body, "class=\"verdict\"");
 }
 
-Html multi_label_section(const Results& results) {
+Html multi_label_section(const Results& results, const Thumbnails& pictures, const std::string& predictions) {
   const json& result = of_checkpoint(results);
   if (result.is_null()) return {};
   Html body = all_labels(results) + each_label(result) + differences(results);
   std::vector<Html> notes;
   for (const json& note : elements(at(result, {"notes"}))) notes.push_back(value_text(note));
   if (!notes.empty()) body += list(notes);
-  return body + paragraph(fmt::format(
-                    "C and thresholds were chosen on: {} ({} images), C = {}. A threshold is the probability of largest F1 there. "
-                    "An order that is drawn has the share of the images with the label as its average precision. {} has a line "
-                    "for each test image.",
-                    text_of(at(result, {"selection"}), "by"), figure(number_of(at(result, {"selection"}), "images"), 9),
-                    figure(number_of(at(result, {"selection"}), "C")), text_of(result, "predictions")));
+  return body + mistakes_of(result, pictures, predictions) +
+         paragraph(
+             fmt::format("C and thresholds were chosen on: {} ({} images), C = {}. A threshold is the probability of largest F1 there. "
+                         "An order that is drawn has the share of the images with the label as its average precision. {} has a line "
+                         "for each test image.",
+                         text_of(at(result, {"selection"}), "by"), figure(number_of(at(result, {"selection"}), "images"), 9),
+                         figure(number_of(at(result, {"selection"}), "C")), text_of(result, "predictions")));
 }
 
 }  // namespace dinoxx::report
