@@ -21,6 +21,7 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> names_of(const std::vector<LabelColumn>& columns) {
   std::vector<std::string> names;
+  names.reserve(columns.size());
   for (const LabelColumn& column : columns) names.push_back(column.name);
   return names;
 }

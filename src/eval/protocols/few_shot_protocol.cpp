@@ -40,6 +40,7 @@ Prepared prepare(const ProtocolInput& input) {
 
 std::vector<int32_t> pick(std::span<const int32_t> labels, const std::vector<int64_t>& rows) {
   std::vector<int32_t> result;
+  result.reserve(rows.size());
   for (const int64_t row : rows) result.push_back(labels[row]);
   return result;
 }

@@ -199,6 +199,7 @@ std::string class_name(const Dataset& dataset, int32_t label) {
 
 std::vector<std::string> names_of_classes(const Dataset& dataset, int classes) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(classes));
   for (int c = 0; c < classes; ++c) names.push_back(class_name(dataset, c));
   return names;
 }

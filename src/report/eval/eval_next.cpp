@@ -85,6 +85,7 @@ void repair_classes(const Results& results, std::vector<Html>& items) {
   }
   std::sort(pairs.begin(), pairs.end());
   std::vector<std::string> confused;
+  confused.reserve(pairs.size());
   for (const auto& [negative, words] : pairs) confused.push_back(words);
   if (!confused.empty())
     items.push_back(item("Merge, or look closer",
@@ -106,6 +107,7 @@ void more_labels(const Results& results, std::vector<Html>& items) {
   }
   std::sort(unsure.begin(), unsure.end());
   std::vector<std::string> named;
+  named.reserve(unsure.size());
   for (const auto& [images, name] : unsure) named.push_back(fmt::format("{} ({} test images)", name, figure(images, 9)));
   if (!named.empty())
     items.push_back(item("Label more test images", some_of(named) + ": with so few the interval of their recall reaches below 50 %"));
@@ -142,6 +144,7 @@ void more_of_a_class(const Results& results, std::vector<Html>& items) {
   const size_t all = named.size();
   if (all > kNamed) named.resize(kNamed);
   std::vector<Html> lines;
+  lines.reserve(named.size());
   for (const std::string& line : named) lines.push_back(text(line));
   items.push_back(element("strong", text("What more images of a class would bring, by SimpleShot:")) + list(lines) +
                   (all > kNamed ? text(fmt::format("and {} more classes under \"Few-shot\"", all - kNamed)) : Html{}));

@@ -128,6 +128,7 @@ std::string protocol_title(const std::string& key) {
 const std::vector<std::pair<std::string, std::string>>& order_of_choice() {
   static const std::vector<std::pair<std::string, std::string>> order = [] {
     std::vector<std::pair<std::string, std::string>> names;
+    names.reserve(eval::kVerdictOrder.size());
     for (const eval::VerdictMethod& method : eval::kVerdictOrder) names.emplace_back(method.protocol, method.method);
     return names;
   }();

@@ -17,6 +17,7 @@ TEST(MeanCurve, IsFoundWhereTheRecallFollowsIt) {
   const MeanCurve truth{1.2, 5};
   const std::vector<double> images{2, 4, 8, 16, 32};
   std::vector<double> recall;
+  recall.reserve(images.size());
   for (const double m : images) recall.push_back(truth.recall(m));
   const MeanCurve fitted = fit_mean_curve(images, recall, 0.001);
   EXPECT_NEAR(fitted.limit, truth.limit, 1e-9);
