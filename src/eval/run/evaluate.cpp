@@ -10,6 +10,7 @@
 
 #include "answers.hpp"
 #include "asked.hpp"
+#include "base/crc32c.hpp"
 #include "base/csv.hpp"
 #include "base/json_text.hpp"
 #include "base/machine.hpp"
@@ -226,6 +227,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                   {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
                   {"data", describe_data(*dataset, options.data, ranks, labels ? &*labels : nullptr)},
                   {"seed", options.seed}};
+  results["data"]["queries_crc32c"] = fmt::format("{:08x}", crc32c(data.queries.data(), data.queries.size() * sizeof(uint64_t)));
   CostRecord cost(embedders);
   for (ProtocolAnswers& answers : answered) {
     json& settings = answers.section["protocol"];

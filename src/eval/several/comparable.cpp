@@ -57,6 +57,10 @@ void same_images(const Evaluation& first, const Evaluation& other) {
   if (column.is_string() && other_column.is_string() && column != other_column)  // older evaluations do not say it
     refuse("the same column of labels", fmt::format("{} and {}", column.get<std::string>(), other_column.get<std::string>()),
            "Use the same --label for all.");
+  if (member(data, "labels") != member(others, "labels"))
+    refuse("the same labels, of which an image may have several",
+           fmt::format("{} and {} labels", member(data, "labels").size(), member(others, "labels").size()),
+           "Use the same --labels for all.");
   if (member(data, "classes") != member(others, "classes"))
     refuse("the same classes", fmt::format("{} and {} classes", member(data, "classes").size(), member(others, "classes").size()),
            "Use --merge-class-names for all or for none.");
@@ -67,12 +71,13 @@ void same_images(const Evaluation& first, const Evaluation& other) {
            "Evaluate both with the same --split; give the data a test split where it has none.");
   }
   const RecordedAnswers *mine = any_answers(first), *theirs = any_answers(other);
-  if (!mine || !theirs) return;
-  if (mine->ids != theirs->ids)
+  const json &queries = member(data, "queries_crc32c"), &others_queries = member(others, "queries_crc32c");  // older evaluations lack them
+  if ((queries.is_string() && others_queries.is_string() && queries != others_queries) || (mine && theirs && mine->ids != theirs->ids))
     refuse("the same test images", "other images, though as many",
            "Without a test or val split the held-out part follows the seed of each run: evaluate all in one call, or give the data a test "
            "split "
            "(dinoxx pack --test-fraction).");
+  if (!mine || !theirs) return;
   if (mine->labels != theirs->labels) refuse("the same labels of the test images", "others", "Evaluate both again.");
 }
 

@@ -145,6 +145,14 @@ TEST_F(ThreeCheckpoints, OtherDataClassesOrImagesAreRefusedByName) {
   c_.results["suites"]["knn"]["protocol"]["memory"]["images"] = 49;
   EXPECT_THAT(refusal(written()), HasSubstr("training images"));
   c_.results["suites"]["knn"]["protocol"]["memory"]["images"] = 50;
+  a_.results["data"]["labels"] = {"x", "y"};
+  EXPECT_THAT(refusal(written()), HasSubstr("2 and 0 labels"));
+  a_.results["data"].erase("labels");
+  a_.results["data"]["queries_crc32c"] = "00000001";
+  EXPECT_NO_THROW(compare(written())) << "older evaluations do not say it";
+  b_.results["data"]["queries_crc32c"] = "00000002";
+  EXPECT_THAT(refusal(written()), HasSubstr("held-out part follows the seed")) << "also where no protocol has a table of answers";
+  b_.results["data"].erase("queries_crc32c");
   for (size_t q = 0; q < 20; ++q) c_.ids.push_back(200 + q);
   EXPECT_THAT(refusal(written()), HasSubstr("held-out part follows the seed"));
 }
