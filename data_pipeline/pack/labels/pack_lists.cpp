@@ -15,9 +15,7 @@ namespace {
 constexpr size_t kMostLabels = 1000;
 constexpr int32_t kNo = 0, kYes = 1, kUnknown = -1;
 
-bool says_none(const std::set<std::string>& labels) {
-  if (labels.size() != 1) return false;
-  std::string word = *labels.begin();
+bool says_none(std::string word) {
   std::ranges::transform(word, word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return word == "none";
 }
@@ -55,16 +53,16 @@ bool may_hold_lists(const std::string& column) {
 
 void add_label_lists(PackPlan& plan, const std::string& column, std::span<const std::string> texts, const std::string& separator) {
   std::vector<std::set<std::string>> of_image;
+  of_image.reserve(texts.size());
   std::set<std::string> names;
   size_t unknown = 0, none = 0;
   for (const std::string& text : texts) {
     of_image.push_back(parts_of(text, separator));
-    if (of_image.back().empty()) ++unknown;
-    if (says_none(of_image.back())) {
-      ++none;
-      continue;
-    }
-    names.insert(of_image.back().begin(), of_image.back().end());
+    const std::set<std::string>& labels = of_image.back();
+    unknown += labels.empty() ? 1 : 0;
+    none += !labels.empty() && std::ranges::all_of(labels, says_none) ? 1 : 0;
+    for (const std::string& label : labels)
+      if (!says_none(label)) names.insert(label);
   }
   if (names.size() > kMostLabels)
     fail_usage(fmt::format("column \"{}\"", column), fmt::format("at most {} different labels", kMostLabels),
@@ -73,7 +71,6 @@ void add_label_lists(PackPlan& plan, const std::string& column, std::span<const 
   if (names.empty())
     fail_usage(fmt::format("column \"{}\"", column), "labels", fmt::format("{} empty fields, {} times \"none\"", unknown, none),
                "Leave the column out.");
-  std::vector<std::string> added;
   for (const std::string& name : names) {
     const std::string own = "label_" + name;
     if (std::ranges::find(plan.columns, own, &LabelColumn::name) != plan.columns.end())

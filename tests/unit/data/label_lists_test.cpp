@@ -48,7 +48,7 @@ class LabelLists : public testing::Test {
 };
 
 TEST_F(LabelLists, EachLabelBecomesAColumnOfYesAndNo) {
-  const PackReport report = pack_list("path,labels\n0.png,dog;cat\n1.png, cat ; cat;\n2.png,none\n3.png,\n4.png,eel\n5.png,NaN\n");
+  const PackReport report = pack_list("path,labels\n0.png,dog;cat\n1.png, cat ; cat;\n2.png,none\n3.png,\n4.png,None;eel\n5.png,NaN\n");
   EXPECT_EQ(report.labels_of_lists, 3u);
   EXPECT_THAT(report.warnings, IsEmpty());
   EXPECT_THAT(report.notes, Contains(HasSubstr("lists of 3 labels, separated by \";\"; 1 images have none of them; 2 empty fields")));
