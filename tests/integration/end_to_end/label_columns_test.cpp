@@ -1,16 +1,13 @@
 // A list with several label columns: eval and predict by the one that is named, scores by another, and the page of both.
 #include <gmock/gmock.h>
 
-#include <fstream>
-
 #include "base/files.hpp"
-#include "dinoxx/data_pipeline/dataset.hpp"
+#include "listed_pictures.hpp"
 #include "program.hpp"
 
 namespace dinoxx {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 using namespace testing_support;
@@ -19,23 +16,13 @@ class LabelColumns : public testing::Test {
  protected:
   // pictures of the toy set: label says even or odd, label_site north, south or east, unrelated to what is seen
   LabelColumns() {
-    const auto data = Dataset::open(shop_.data());
-    std::string list = "path,label,label_site,label_device,split\n";
-    std::vector<uint8_t> bytes;
-    fs::create_directories(folder_ / "pictures");
-    for (uint64_t i = 0; i < 60; ++i) {
-      const uint64_t id = data->ids(Split::kTrain)[i];
-      data->read(id, bytes);
-      const std::string name = std::to_string(i) + ".png";
-      std::ofstream(folder_ / "pictures" / name, std::ios::binary)
-          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-      list += "pictures/" + name + (data->meta(id).label % 2 == 0 ? ",even" : ",odd") +
-              (i % 3 == 0   ? ",north"
-               : i % 3 == 1 ? ",south"
-                            : ",east") +
-              ",camera" + (i < 30 ? ",train\n" : ",test\n");
-    }
-    std::ofstream(folder_ / "list.csv") << list;
+    list_pictures(shop_.data(), folder_.path(), 60, "label,label_site,label_device,split", [](uint64_t i, int32_t label) {
+      return std::string(label % 2 == 0 ? "even" : "odd") +
+             (i % 3 == 0   ? ",north"
+              : i % 3 == 1 ? ",south"
+                           : ",east") +
+             ",camera" + (i < 30 ? ",train" : ",test");
+    });
     const RunResult packed = dinoxx_run("pack --list " + file("list.csv") + " --out " + file("data"));
     EXPECT_EQ(packed.code, 0) << packed.output;
   }

@@ -1,10 +1,8 @@
 // A list with several labels an image: packed, evaluated, shown, compared, deployed; what is refused.
 #include <gmock/gmock.h>
 
-#include <fstream>
-
 #include "base/files.hpp"
-#include "dinoxx/data_pipeline/dataset.hpp"
+#include "listed_pictures.hpp"
 #include "program.hpp"
 
 namespace dinoxx {
@@ -20,24 +18,12 @@ class SeveralLabels : public testing::Test {
  protected:
   // pictures of the toy set: "even" and "low" say something of the class that is seen, "third" nothing
   SeveralLabels() {
-    const auto data = Dataset::open(shop_.data());
-    std::string list = "path,labels,split\n";
-    std::vector<uint8_t> bytes;
-    fs::create_directories(folder_ / "pictures");
-    for (uint64_t i = 0; i < 90; ++i) {
-      const uint64_t id = data->ids(Split::kTrain)[i];
-      data->read(id, bytes);
-      const std::string name = std::to_string(i) + ".png";
-      std::ofstream(folder_ / "pictures" / name, std::ios::binary)
-          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-      const int32_t label = data->meta(id).label;
+    list_pictures(shop_.data(), folder_.path(), 90, "labels,split", [](uint64_t i, int32_t label) {
       std::string labels = label % 2 == 0 ? "even" : "";
       if (label < 2) labels += ";low";
       if (i % 3 == 0) labels += ";third";
-      if (labels.empty()) labels = "none";
-      list += "pictures/" + name + "," + labels + (i < 60 ? ",train\n" : ",test\n");
-    }
-    std::ofstream(folder_ / "list.csv") << list;
+      return (labels.empty() ? "none" : labels) + (i < 60 ? ",train" : ",test");
+    });
     const RunResult packed = dinoxx_run("pack --list " + file("list.csv") + " --out " + file("data"));
     EXPECT_EQ(packed.code, 0) << packed.output;
     EXPECT_THAT(packed.output, HasSubstr("3 labels, several an image"));
