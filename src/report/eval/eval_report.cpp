@@ -50,10 +50,11 @@ void each_string(const json& value, const std::function<void(const std::string&)
 
 // The data set with the labels that were evaluated.
 std::shared_ptr<const Dataset> as_evaluated(std::shared_ptr<const Dataset> dataset, const json& results) {
-  const json& several = elements(at(results, {"suites", "multi_label", "results"}));
+  const json& several = elements(at(results, {"data", "labels"}));
   if (several.empty()) return with_label_column(std::move(dataset), text_of(at(results, {"data"}), "label_column"), "--data");
   std::vector<std::string> names;
-  for (const json& label : elements(at(results, {"data", "labels"}))) names.push_back(label.is_string() ? label.get<std::string>() : "");
+  names.reserve(several.size());
+  for (const json& label : several) names.push_back(label.is_string() ? label.get<std::string>() : "");
   std::vector<BinaryLabel> labels = binary_labels_of(*dataset, names, "--data");
   return with_rarest_label(std::move(dataset), labels);
 }

@@ -65,6 +65,13 @@ TEST_F(SeveralLabels, AreScoredAndShown) {
   EXPECT_EQ(json_file(file("ranks/results.json"))["suites"], results["suites"]);
 }
 
+TEST_F(SeveralLabels, WithoutTheirProtocolThePageIsWrittenToo) {
+  const RunResult matched = eval("--protocol match --baselines none");
+  ASSERT_EQ(matched.code, 0) << matched.output;
+  EXPECT_THAT(matched.output, Not(HasSubstr("no report")));
+  EXPECT_TRUE(fs::exists(file("out/report.html")));
+}
+
 TEST_F(SeveralLabels, OneAloneIsScoredAsAClass) {
   const RunResult one = eval("--protocol knn --label low --baselines none");
   ASSERT_EQ(one.code, 0) << one.output;
