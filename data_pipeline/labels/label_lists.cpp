@@ -97,21 +97,28 @@ std::vector<BinaryLabel> binary_labels_of(const Dataset& dataset, const std::vec
   return labels;
 }
 
+int32_t rarest_label(std::span<const int8_t> has, std::span<const int64_t> images) {
+  const auto none = static_cast<int32_t>(has.size());
+  int32_t rarest = -1;
+  for (size_t l = 0; l < has.size(); ++l) {
+    if (has[l] == 0 && rarest < 0) rarest = none;
+    if (has[l] == 1 && (rarest < 0 || rarest == none || images[l] < images[static_cast<size_t>(rarest)])) rarest = static_cast<int32_t>(l);
+  }
+  return rarest;
+}
+
 std::shared_ptr<const Dataset> with_rarest_label(std::shared_ptr<const Dataset> dataset, std::vector<BinaryLabel>& labels) {
   std::vector<int64_t> images(labels.size());
   for (uint64_t id = 0; id < dataset->size(); ++id) {
     if (dataset->meta(id).split != Split::kTrain) continue;
     for (size_t l = 0; l < labels.size(); ++l) images[l] += labels[l].of(*dataset, id) == 1;
   }
-  std::vector<int32_t> rarest(dataset->size(), -1);
+  std::vector<int32_t> rarest;
+  rarest.reserve(dataset->size());
+  std::vector<int8_t> has(labels.size());
   for (uint64_t id = 0; id < dataset->size(); ++id) {
-    int32_t& label = rarest[id];
-    const auto none = static_cast<int32_t>(labels.size());
-    for (size_t l = 0; l < labels.size(); ++l) {
-      const int8_t has = labels[l].of(*dataset, id);
-      if (has == 0 && label < 0) label = none;
-      if (has == 1 && (label < 0 || label == none || images[l] < images[static_cast<size_t>(label)])) label = static_cast<int32_t>(l);
-    }
+    std::ranges::transform(labels, has.begin(), [&](const BinaryLabel& label) { return label.of(*dataset, id); });
+    rarest.push_back(rarest_label(has, images));
   }
   LabelColumn first{kRarestColumn, {}, kRarestColumn};
   for (BinaryLabel& label : labels) {

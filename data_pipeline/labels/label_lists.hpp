@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ std::vector<BinaryLabel> find_binary_labels(const Dataset& dataset, const std::s
 /// The same of names that may have commas in them.
 std::vector<BinaryLabel> binary_labels_of(const Dataset& dataset, const std::vector<std::string>& names,
                                           const std::string& option = "--labels");
+
+/// Of an image's labels (1 it has it, 0 it has not, -1 not known) the place of the one that the fewest of `images` have (equal: the first);
+/// has.size() where it has none of them, -1 where none is known.
+int32_t rarest_label(std::span<const int8_t> has, std::span<const int64_t> images);
 
 /// Name of the first column of with_rarest_label(), and of its last class: images that have none of the labels.
 inline constexpr const char* kRarestColumn = "labels";

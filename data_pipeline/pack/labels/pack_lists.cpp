@@ -6,6 +6,7 @@
 #include <cctype>
 #include <set>
 
+#include "data_pipeline/labels/label_lists.hpp"
 #include "data_pipeline/pack/pack_plan.hpp"
 #include "dinoxx/base/error.hpp"
 
@@ -110,20 +111,22 @@ void take_over_lists(PackPlan& plan, const std::vector<LabelColumn>& before) {
 void choose_strata(PackPlan& plan) {
   const std::vector<size_t> lists = columns_of_lists(plan.columns);
   const bool one_label = lists.empty() || lists.front() != 0;
-  std::vector<uint64_t> images(plan.columns.size());
-  for (const PackItem& item : plan.items)
-    for (const size_t c : lists) images[c] += item.labels[c] == kYes;
+  std::vector<int64_t> images(lists.size());
+  std::vector<int8_t> has(lists.size());
+  const auto read = [&](const PackItem& item) {
+    std::ranges::transform(lists, has.begin(), [&](size_t c) { return static_cast<int8_t>(item.labels[c]); });
+  };
+  for (const PackItem& item : plan.items) {
+    read(item);
+    for (size_t l = 0; l < has.size(); ++l) images[l] += has[l] == kYes;
+  }
   for (PackItem& item : plan.items) {
     if (one_label) {
       item.stratum = item.labels.empty() ? kUnknown : item.labels[0];
       continue;
     }
-    const auto none = static_cast<int32_t>(plan.columns.size());
-    for (const size_t c : lists) {
-      if (item.labels[c] == kNo && item.stratum < 0) item.stratum = none;
-      if (item.labels[c] == kYes && (item.stratum < 0 || item.stratum == none || images[c] < images[static_cast<size_t>(item.stratum)]))
-        item.stratum = static_cast<int32_t>(c);
-    }
+    read(item);
+    item.stratum = rarest_label(has, images);
   }
 }
 

@@ -34,18 +34,26 @@ struct Rows {
   int64_t images() const { return features.size(0); }
 };
 
-Rows rows_of(const at::Tensor& features, const std::vector<int8_t>& table, size_t labels, const std::vector<int>& fold_of, bool tried,
-             int fold) {
+// The rows that a fold tries, or those that it learns from.
+std::vector<int64_t> places_of(const Trial& trial, bool tried, int fold) {
   std::vector<int64_t> rows;
-  Rows chosen;
-  for (size_t row = 0; row < fold_of.size(); ++row) {
-    if ((fold_of[row] == fold) != tried) continue;
-    rows.push_back(static_cast<int64_t>(row));
-    chosen.labels.insert(chosen.labels.end(), table.begin() + static_cast<std::ptrdiff_t>(row * labels),
-                         table.begin() + static_cast<std::ptrdiff_t>((row + 1) * labels));
+  for (size_t row = 0; row < trial.fold_of.size(); ++row)
+    if ((trial.fold_of[row] == fold) == tried) rows.push_back(static_cast<int64_t>(row));
+  return rows;
+}
+
+std::vector<int8_t> labels_of(const LabelTable& table, const std::vector<int64_t>& rows) {
+  std::vector<int8_t> labels;
+  labels.reserve(rows.size() * table.labels());
+  for (const int64_t row : rows) {
+    const auto begin = table.memory.begin() + row * static_cast<std::ptrdiff_t>(table.labels());
+    labels.insert(labels.end(), begin, begin + static_cast<std::ptrdiff_t>(table.labels()));
   }
-  chosen.features = features.index_select(0, at::tensor(rows, at::kLong));
-  return chosen;
+  return labels;
+}
+
+Rows rows_of(const at::Tensor& features, const LabelTable& table, const std::vector<int64_t>& rows) {
+  return {features.index_select(0, at::tensor(rows, at::kLong)), labels_of(table, rows)};
 }
 
 // What is learned from in a fold, and what is tried.
@@ -55,8 +63,8 @@ struct Fold {
 
 Fold fold_of(const ProtocolInput& input, const LabelTable& table, const Trial& trial, int fold) {
   if (trial.fold_of.empty()) return {{input.features.memory, table.memory}, {input.features.validation, table.validation}};
-  return {rows_of(input.features.memory, table.memory, table.labels(), trial.fold_of, /*tried=*/false, fold),
-          rows_of(input.features.memory, table.memory, table.labels(), trial.fold_of, /*tried=*/true, fold)};
+  return {rows_of(input.features.memory, table, places_of(trial, /*tried=*/false, fold)),
+          rows_of(input.features.memory, table, places_of(trial, /*tried=*/true, fold))};
 }
 
 // Fits one label after the other on the images of which it is known.
@@ -126,7 +134,7 @@ class Choosing {
   Choosing(const ProtocolInput& input, const LabelTable& table, const Trial& trial)
       : input_(input), table_(table), trial_(trial), labels_(table.labels()), parts_(parts_of(input, table, trial.folds)) {
     for (int fold = 0; fold < trial.folds; ++fold) {
-      tried_.push_back(fold_of(input, table, trial, fold).test.labels);
+      tried_.push_back(trial.fold_of.empty() ? table.validation : labels_of(table, places_of(trial, /*tried=*/true, fold)));
       most_ = std::max(most_, static_cast<int64_t>(tried_.back().size() / labels_));
     }
   }

@@ -15,6 +15,7 @@
 #include "eval/features/blocks.hpp"
 #include "eval/features/lanes.hpp"
 #include "eval/statistics/resampling.hpp"
+#include "results/needed_images.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -294,13 +295,8 @@ std::string more_images_table(const json& result) {
       text += fmt::format("  {:<{}}{:>9}{:>9}{:>22}{:>22}   {}\n", "class", width, "images", "recall", "twice as many",
                           "four times as many", "for the mean of all");
     }
-    const bool there = more["target"].is_number() && row["recall"] >= more["target"];
-    const std::string needed = there                          ? "reached"
-                               : !row["enough"].is_null()     ? fmt::format("{} images are enough", row["enough"].get<double>())
-                               : !row["not_enough"].is_null() ? fmt::format("{} images are not enough", row["not_enough"].get<double>())
-                                                              : "cannot be told";
     text += fmt::format("  {:<{}}{:>9}{:>9}{:>22}{:>22}   {}\n", row["name"].get<std::string>(), width, row["memory"].get<int64_t>(),
-                        percent_of(row["recall"]), at(row, 1), at(row, 3), needed);
+                        percent_of(row["recall"]), at(row, 1), at(row, 3), needed_images_text(row, more["target"]));
   }
   return text;
 }

@@ -36,8 +36,7 @@ void refuse_other_protocols(const std::vector<std::string>& words, const Dataset
     if (word != kMultiLabelKey && word != kMatch && word != kAllProtocols) others.push_back(word);
   if (others.empty()) return;
   fail_usage("--protocol", fmt::format("{} for images with several labels", kMultiLabelKey), fmt::format("{}", fmt::join(others, ", ")),
-             fmt::format("One label alone is scored by them: --label {}.",
-                         dataset.label_columns().size() > 1 ? dataset.class_names().front() : std::string("NAME")));
+             fmt::format("One label alone is scored by them: --label {}.", dataset.class_names().front()));
 }
 
 }  // namespace

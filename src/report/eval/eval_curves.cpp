@@ -5,6 +5,7 @@
 #include "eval_sections.hpp"
 #include "report/run/run_charts.hpp"
 #include "report/run/run_figures.hpp"
+#include "results/needed_images.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -68,7 +69,7 @@ Html of_single_classes(const Results& results, const json& few) {
         cells.push_back(place < predicted.size() ? share(predicted[place], "recall", at(predicted[place], {"interval95"})) : words(""));
       }
       cells.push_back(share(row, "limit", at(row, {"limit95"})));
-      cells.push_back(words(needed_text(row, at(more, {"target"}))));
+      cells.push_back(words(needed_images_text(row, at(more, {"target"}))));
       table.add(cells);
     }
   }

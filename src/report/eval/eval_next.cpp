@@ -6,6 +6,7 @@
 
 #include "eval_sections.hpp"
 #include "report/run/run_figures.hpp"
+#include "results/needed_images.hpp"
 
 namespace dinoxx::report {
 namespace {
@@ -137,7 +138,7 @@ void more_of_a_class(const Results& results, std::vector<Html>& items) {
       named.push_back(fmt::format("{} ({} training images): recall {} % now, {} with twice as many; for the mean of all classes {}",
                                   text_of(row, "name"), figure(number_of(row, "memory"), 9), percent(number_of(row, "recall")),
                                   share_text(at(at_places[1], {"recall"}), at(at_places[1], {"interval95"})),
-                                  needed_text(row, at(more, {"target"}))));
+                                  needed_images_text(row, at(more, {"target"}))));
     }
   }
   if (named.empty()) return;

@@ -74,8 +74,6 @@ struct LabelGains {
   std::vector<LabelGain> methods;  ///< empty: no curve, or no intervals
 };
 LabelGains label_gains(const Results& results);
-/// Of a class in "more_images" of the few-shot protocol: how many images it needs for the mean recall of all classes, in words.
-std::string needed_text(const nlohmann::json& row, const nlohmann::json& target);
 /// All that hold, in the order of Doubt; none: the class can be relied on.
 std::vector<Doubt> doubts_of(const nlohmann::json& row);
 std::string doubt_text(Doubt doubt);

@@ -212,14 +212,6 @@ LabelGains label_gains(const Results& results) {
   return gains;
 }
 
-std::string needed_text(const json& row, const json& target) {
-  const double now = number_of(row, "recall"), enough = number_of(row, "enough"), not_enough = number_of(row, "not_enough");
-  if (target.is_number() && now >= target.get<double>()) return "reached";
-  if (!std::isnan(enough)) return fmt::format("{} images are enough", figure(enough, 9));
-  if (!std::isnan(not_enough)) return fmt::format("{} images are not enough", figure(not_enough, 9));
-  return "cannot be told";
-}
-
 std::vector<Doubt> doubts_of(const json& row) {
   const auto low = [&](const char* key) {
     return at(row, {key}).is_array() && !at(row, {key}).empty() ? number_or_nan(at(row, {key})[0]) : NAN;
