@@ -39,6 +39,9 @@ std::vector<Field> views_fields() {
               "are elsewhere. time: one after the other, each for its share of train.length; the last is what they are elsewhere")),
       field<views, &ViewsConfig::flip>("views.flip", "0.5", "share of the crops that are mirrored (DINOv3's 7B: 0)", share),
       field<views, &ViewsConfig::blur>("views.blur", "yes", "Gaussian blur (turn off for images of few pixels)"),
+      field<views, &ViewsConfig::color>("views.color", "yes",
+                                        "changes of brightness, contrast and colour, gray and solarised views (turn off where these are "
+                                        "what the images say: stains, bands)"),
   };
 }
 

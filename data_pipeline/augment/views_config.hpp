@@ -17,7 +17,7 @@ struct ViewsConfig {
   double flip = 0;
   Auto<int64_t> local_count;
   Auto<double> global_scale_min, global_scale_max, local_scale_min, local_scale_max;
-  bool blur = false;
+  bool blur = false, color = false;
   bool operator==(const ViewsConfig&) const = default;
 };
 

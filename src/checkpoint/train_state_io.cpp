@@ -159,8 +159,10 @@ CheckpointBytes checkpoint_bytes(const TrainState& state) {
   CheckpointBytes bytes{flats * whole, segments * kHeader + of_buffers(state.student_buffers) + teacher_buffers};
   for (const auto* centre : {&state.centre, &state.patch_centre})
     if (*centre) bytes.chief += static_cast<int64_t>((*centre)->value().nbytes()) + kHeader;
-  bytes.teacher = whole + teacher_buffers;
-  bytes.chief += bytes.teacher + backbone + teacher_buffers;
+  // the teacher's file and the manifest hold the configuration with its help
+  const auto text = static_cast<int64_t>(print_config(default_config()).size());
+  bytes.teacher = whole + teacher_buffers + text;
+  bytes.chief += bytes.teacher + backbone + teacher_buffers + text;
   return bytes;
 }
 

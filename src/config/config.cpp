@@ -16,6 +16,7 @@
 #include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/teacher_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"

@@ -21,6 +21,7 @@ struct TeacherConfig;
 struct LossConfig;
 struct GramConfig;
 struct InitConfig;
+struct GuideConfig;
 struct TrainingConfig;
 struct ParallelConfig;
 struct DataConfig;
@@ -39,6 +40,7 @@ struct Config {
   Part<LossConfig> loss;
   Part<GramConfig> gram;
   Part<InitConfig> init;
+  Part<GuideConfig> guide;
   Part<TrainingConfig> train;
   Part<ParallelConfig> parallel;
   Part<DataConfig> data;

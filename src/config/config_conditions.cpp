@@ -5,6 +5,7 @@
 #include "data_pipeline/augment/views_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "model/heads/head_config.hpp"
 #include "model/model_config.hpp"
 #include "optim/init_config.hpp"
@@ -78,6 +79,16 @@ Condition anchor() {
 }
 Condition lora() {
   return {"init.lora_rank is above 0", [](const Config& c) { return c.init->lora_rank > 0; }};
+}
+Condition guide_heads() {
+  return {"guide.learn is set, or guide.forget with guide.forget_by = reversal",
+          [](const Config& c) { return !c.guide->learn.empty() || (!c.guide->forget.empty() && c.guide->forget_by == "reversal"); }};
+}
+Condition learnt_columns() {
+  return {"guide.learn is set", [](const Config& c) { return !c.guide->learn.empty(); }};
+}
+Condition forgotten_columns() {
+  return {"guide.forget is set", [](const Config& c) { return !c.guide->forget.empty(); }};
 }
 Condition stochastic_depth() {
   return {"model.drop_path is above 0", [](const Config& c) { return c.model->drop_path > 0; }};

@@ -12,6 +12,7 @@ std::vector<Field> teacher_fields();
 std::vector<Field> loss_fields();
 std::vector<Field> gram_fields();
 std::vector<Field> init_fields();
+std::vector<Field> guide_fields();
 std::vector<Field> train_fields();
 std::vector<Field> parallel_fields();
 std::vector<Field> data_fields();
@@ -23,7 +24,7 @@ namespace {
 std::vector<Field> make_fields() {
   std::vector<Field> fields;
   for (const auto section : {model_fields, head_fields, views_fields, mask_fields, optim_fields, teacher_fields, loss_fields, gram_fields,
-                             init_fields, train_fields, parallel_fields, data_fields, checkpoint_fields, eval_fields})
+                             init_fields, guide_fields, train_fields, parallel_fields, data_fields, checkpoint_fields, eval_fields})
     for (Field& field : section()) fields.push_back(std::move(field));
   for (Field& f : fields)
     for (const Section& section : config_sections())
@@ -53,6 +54,7 @@ const std::vector<Section>& config_sections() {
       {"loss", "the loss", true},
       {"gram", "Gram anchoring (DINOv3)", true},
       {"init", "going on from the weights of model.init_from"},
+      {"guide", "columns of labels that the features shall tell, or shall not"},
       {"train", "the run"},
       {"parallel", "how ranks share the state of a run"},
       {"data", "how images reach the networks"},

@@ -63,6 +63,12 @@ std::vector<Field> loss_fields() {
       when({where::sigreg()},
            field<loss, &LossConfig::sigreg_directions>("loss.sigreg_directions", "256",
                                                        "directions in which SIGReg looks, drawn anew for each step", {1, 1 << 16})),
+      field<loss, &LossConfig::sketch_weight>("loss.sketch_weight", "0.6",
+                                              "share of mean, scale and shape, of the prediction 1 less this: 0.9 for large sets", share),
+      field<loss, &LossConfig::sketch_shape>("loss.sketch_shape", "1", "weight of the shape beside mean and scale: more for long tails",
+                                             not_negative),
+      field<loss, &LossConfig::sketch_directions>("loss.sketch_directions", "1024",
+                                                  "directions in which the shape is looked at, drawn anew for each step", {1, 1 << 16}),
   };
 }
 

@@ -17,7 +17,8 @@ struct LossConfig {
   double invariance_weight = 0, variance_weight = 0, covariance_weight = 0;
   double correlation_weight = 0, redundancy_weight = 0, codes_temp = 0;
   Auto<double> sigreg_weight;
-  int64_t sigreg_directions = 0;
+  int64_t sigreg_directions = 0, sketch_directions = 0;
+  double sketch_weight = 0, sketch_shape = 0;
   Auto<double> local_weight_end;  ///< auto: local_weight
   bool operator==(const LossConfig&) const = default;
 };

@@ -5,6 +5,7 @@
 #include "config/train_keys.hpp"
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/koleo.hpp"
+#include "guides/guides.hpp"
 #include "methods.hpp"
 #include "optim/init_config.hpp"
 #include "shared/anchor.hpp"
@@ -18,6 +19,7 @@ MethodSpec make_method(const Config& resolved) {
   spec.teacher = method.teacher;
   if (spec.masks) spec.masks->student_sees_all = method.student_sees_all;
   if (resolved.init->anchor > 0) add_anchor(spec, resolved);
+  add_guides(spec, resolved);
   check_method(spec);
   return spec;
 }

@@ -18,6 +18,7 @@ namespace dinoxx {
 struct StepValues {
   double lr = 0, weight_decay = 0, momentum = 0, teacher_temp = 0, patch_teacher_temp = 0;
   double gram_weight = 0, local_weight = 1;
+  double guide = 1;  ///< share of the guides' gradient that reaches the backbone
   bool freeze_last_layer = false;
   bool hold_backbone = false;  ///< the average of the backbone stays as it is
   double thawed = 1;           ///< Thaw::share
@@ -61,11 +62,13 @@ struct LossInputs {
   ForwardOutput student;  ///< of all V views
   ForwardOutput teacher;  ///< of the first G; undefined without teacher
   ViewScores student_scores, teacher_scores;
-  std::optional<Scores> patch_mean;  ///< of the teacher's patches, [1, K']; absent where no term wants it
-  at::Tensor gram_patches;           ///< [G B, N, D] on the student's grid; undefined without Gram teacher
-  at::Tensor anchor_features;        ///< [G, B, D] of the original; undefined without an anchor
-  at::Tensor anchor_patches;         ///< [G B, N, D]; the same
-  at::Tensor centre, patch_centre;   ///< running centres [K], [K']
+  std::optional<Scores> patch_mean;       ///< of the teacher's patches, [1, K']; absent where no term wants it
+  at::Tensor gram_patches;                ///< [G B, N, D] on the student's grid; undefined without Gram teacher
+  at::Tensor anchor_features;             ///< [G, B, D] of the original; undefined without an anchor
+  at::Tensor anchor_patches;              ///< [G B, N, D]; the same
+  at::Tensor centre, patch_centre;        ///< running centres [K], [K']
+  std::vector<at::Tensor> guide_targets;  ///< of each guide [B]: StepInput::guides on the networks' device
+  std::function<at::Tensor(size_t guide, const at::Tensor& features)> guide_head;  ///< Network::guide of the student
   MaskInputs masks;
   int64_t global_views = 0;
   uint64_t seed = 0, step = 0;  ///< for what a term draws
@@ -135,6 +138,7 @@ struct MethodSpec {
   std::optional<MaskPlan> masks;
   std::optional<GramPlan> gram;
   bool anchor = false;  ///< the student is held to the network with which it began
+  size_t guides = 0;    ///< columns of labels that the step is given (StepInput::guides)
   std::vector<LossTerm> terms;
 
   /// Whether the training keeps a network like the student for itself: a Gram teacher of its own, or the original of init.anchor.

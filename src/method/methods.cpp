@@ -6,7 +6,8 @@
 
 namespace dinoxx {
 
-// A new method is a file beside this one, or in two_views/ (and its name in CMakeLists.txt), declared here and a line of the table.
+// A new method is a file beside this one, or in two_views/ or without_prototypes/ (and its name in CMakeLists.txt), declared here and a
+// line of the table.
 Method dino_method();
 Method ibot_method();
 Method dinov2_method();
@@ -16,7 +17,9 @@ Method distill_features_method();
 Method byol_method();
 Method simclr_method();
 Method simdino_method();
+Method simdinov2_method();
 Method lejepa_method();
+Method visreg_method();
 Method vicreg_method();
 Method barlow_twins_method();
 Method swav_method();
@@ -24,9 +27,9 @@ Method emp_ssl_method();
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> table = {
-      dino_method(), ibot_method(),    dinov2_method(),  dinov3_method(), distill_method(), distill_features_method(),
-      byol_method(), simclr_method(),  simdino_method(), lejepa_method(), vicreg_method(),  barlow_twins_method(),
-      swav_method(), emp_ssl_method(),
+      dino_method(),   ibot_method(),         dinov2_method(),  dinov3_method(),    distill_method(), distill_features_method(),
+      byol_method(),   simclr_method(),       simdino_method(), simdinov2_method(), lejepa_method(),  visreg_method(),
+      vicreg_method(), barlow_twins_method(), swav_method(),    emp_ssl_method(),
   };
   return table;
 }

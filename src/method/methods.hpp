@@ -21,6 +21,7 @@ struct MethodDefaults {
   std::string temp_changes = "epoch", centring = "centre";
   double patch_weight = 0, koleo_weight = 0, sigreg_weight = 0;
   double coding_weight = 1, coding_eps = 0.5;
+  double loss_size = 1;  ///< about what the method's own terms are multiplied with: weights of further terms go by it
   int hidden_dim = 2048, bottleneck_dim = 256, layers = 3;
   bool batch_norm = false;  ///< in the head
   int out_dim = 0;          ///< 0: by the number of images
@@ -31,7 +32,7 @@ struct MethodDefaults {
       false;  ///< parameter groups as DINOv2's: no weight decay by name, a frozen last layer has a rate of 0 (optim/rules.hpp)
 };
 
-/// A method, all of it: src/method/<name>.cpp (of two views: src/method/two_views/<name>.cpp) has one, and nothing else in the program
+/// A method, all of it: src/method/<name>.cpp, or in two_views/ or without_prototypes/, has one, and nothing else in the program
 /// knows its name.
 struct Method {
   std::string name, summary;

@@ -18,6 +18,7 @@ Network::Network(const NetworkConfig& config, at::ScalarType dtype) : backbone_(
   add(config.head, backbone_->feature_dim(), "the backbone's feature");
   if (config.patch_head) patch_head_ = add(*config.patch_head, backbone_->feature_dim(), "the backbone's feature");
   if (config.predictor) predictor_ = add(*config.predictor, out_dim(config.head.config), "the output of " + config.head.name);
+  for (const HeadPlan& guide : config.guides) guides_.push_back(add(guide, backbone_->feature_dim(), "the backbone's feature"));
 }
 
 Network::Network(const BackboneConfig& config, at::ScalarType dtype) : backbone_(make_backbone(config, dtype)) {}
@@ -120,6 +121,10 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   const at::Tensor logits = joined(outputs);
   out.logits = logits.view({-1, input.batch, logits.size(1)});
   return out;
+}
+
+at::Tensor Network::guide(size_t number, const at::Tensor& features) const {
+  return heads_[static_cast<size_t>(guides_.at(number))].head.forward(features, /*training=*/true);
 }
 
 void Network::set_statistics_group(const std::shared_ptr<Communicator>& group) {

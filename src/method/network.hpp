@@ -22,6 +22,7 @@ struct NetworkConfig {
   HeadPlan head;                       ///< on the feature
   std::optional<HeadPlan> patch_head;  ///< on masked patches; absent: none, or `head` for both
   std::optional<HeadPlan> predictor;   ///< on what `head` gives (BYOL's student)
+  std::vector<HeadPlan> guides{};      ///< on the feature: what it shall tell or not tell
 };
 
 /// One forward of all crops.
@@ -80,6 +81,9 @@ class Network {
   at::Tensor prototypes() const { return heads_.front().head.prototypes(); }
   at::Tensor patch_prototypes() const { return heads_[static_cast<size_t>(patch_head_)].head.prototypes(); }
 
+  /// What the head of guide `number` gives for features [M, D]: [M, outputs].
+  at::Tensor guide(size_t number, const at::Tensor& features) const;
+
   /// See Backbone::hold_blocks_by.
   bool hold_blocks_by(HoldBlock hold) { return backbone_->hold_blocks_by(std::move(hold)); }
   /// Batch statistics over all ranks of `group`, kept or forgotten after a step: see BatchNorm.
@@ -93,8 +97,9 @@ class Network {
     ProjectionHead head;
   };
   std::unique_ptr<Backbone> backbone_;
-  std::vector<NamedHead> heads_;  // `head`, then the patch head and the predictor where there are
+  std::vector<NamedHead> heads_;  // `head`, then the patch head, the predictor and the guides where there are
   int patch_head_ = 0, predictor_ = -1;
+  std::vector<int> guides_;
 };
 
 /// The crops of the first `views` views (the global ones, for the teacher), as narrowed views of the same storage. Error when there are

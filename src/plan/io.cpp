@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "config/config.hpp"
 #include "optim/optim_config.hpp"
 
 namespace dinoxx::plan {
@@ -32,7 +33,8 @@ double checkpoint_bytes(const Model& model) {
   const auto segments = static_cast<double>(model.layout.segments.size());
   const double tensors = (model.config.optim->name == "adamw" ? 2 : 1) + 2 + (model.own_gram_teacher() ? 1 : 0);
   const double buffers = model.buffer_bytes + kHeader * static_cast<double>(model.buffer_tensors);
-  double bytes = tensors * whole + segments * kHeader + 2 * buffers + whole + buffers + backbone + buffers;
+  const auto text = static_cast<double>(print_config(default_config()).size());  // of the configuration, in two files
+  double bytes = tensors * whole + segments * kHeader + 2 * buffers + whole + buffers + backbone + buffers + 2 * text;
   const auto centre = [&](bool kept, const ProjectionConfig& head) {
     if (kept) bytes += 4 * static_cast<double>(out_dim(head)) + kHeader;
   };

@@ -156,6 +156,14 @@ std::vector<StepCollective> collectives_of(const Model& model, const Spread& spr
     both_ways("characteristic functions", "characteristic functions, backward",
               2 * 17 * views * static_cast<double>(loss.sigreg_directions));
   }
+  if (has_term(spec, "sketching"))
+    both_ways("rows for sketching", "rows for sketching, backward", static_cast<double>(spec.student_views()) * images * width);
+  for (const HeadPlan& guide : spec.network.guides)
+    all.push_back({"known labels of " + guide.name, Collective::kAllReduce, 8.0 * out_dim(guide.config), parts});
+  for (size_t i = spec.network.guides.size(); i < spec.guides; ++i) {
+    all.push_back({"column to forget", Collective::kAllGather, 8 * images * n, parts});
+    both_ways("features beside a column", "features beside a column, backward", globals * images * dim);
+  }
   const auto gathered = [&](const char* what, double norms, double channels, double times) {
     all.push_back({what, Collective::kAllGather, 4 * (2 * channels / norms + 1) * n, norms * times});
   };

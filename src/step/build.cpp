@@ -5,6 +5,7 @@
 #include "dinoxx/base/error.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/methods.hpp"
 #include "method/teacher_config.hpp"
 #include "optim/init_config.hpp"
@@ -81,6 +82,7 @@ Schedules::Schedules(const Config& config, uint64_t images) : images_(images) {
   extension_ = {
       total_, warm_again > 0, {last, peak, last, warm_again, more - warm_again}, {*teacher.momentum, teacher.momentum_end, 0.0, 0, more}};
   total_ += more;
+  guide_ramp_ = config.guide->ramp ? steps(*config.guide->ramp) : 0;
   start_ = {steps(config.init->heads_only), steps(config.init->unfreeze), steps(teacher.hold_backbone)};
   const GramConfig& gram = *config.gram;
   gram_ = {gram.weight,          config.loss->local_weight, *config.loss->local_weight_end,
@@ -134,6 +136,9 @@ StepValues Schedules::at(int64_t step, uint64_t position) const {
     values.thawed =
         step < start_.heads_only ? 0.0 : static_cast<double>(step - start_.heads_only + 1) / static_cast<double>(start_.unfreeze);
   values.hold_backbone = step < start_.hold_backbone;
+  // Ganin and Lempitsky 2015, section 4, equation 14
+  if (guide_ramp_ > 0)
+    values.guide = 2 / (1 + std::exp(-10 * std::min(1.0, static_cast<double>(step) / static_cast<double>(guide_ramp_)))) - 1;
   // in epochs: as published, whole epochs by their number
   values.freeze_last_layer =
       freeze_.unit == Duration::Unit::kEpochs ? static_cast<double>(values.epoch) < freeze_.value : step < freeze_steps_;

@@ -53,6 +53,7 @@ class Schedules {
   } extension_;
   uint64_t images_;
   int64_t total_;
+  int64_t guide_ramp_ = 0;
 };
 
 }  // namespace dinoxx

@@ -51,6 +51,7 @@ StepInput part_of(const StepInput& input, int part) {
   one.positions = {input.positions.begin() + part * slots, input.positions.begin() + (part + 1) * slots};
   for (at::Tensor& crops : one.crops) crops = rows(crops);
   if (one.masked.defined()) one.masked = rows(one.masked);
+  for (at::Tensor& targets : one.guides) targets = targets.narrow(0, part * slots, slots);
   return one;
 }
 
@@ -242,6 +243,8 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   in.step = static_cast<uint64_t>(state.step);
   in.global_views = spec.views.global_count();
   in.masks = mask_inputs(input.masked, batch, device);
+  for (const at::Tensor& targets : input.guides) in.guide_targets.push_back(to_device(targets, device));
+  in.guide_head = [&state](size_t guide, const at::Tensor& features) { return state.student.guide(guide, features); };
   if (state.centre) in.centre = state.centre->value();
   if (state.patch_centre) in.patch_centre = state.patch_centre->value();
   PrototypeExchange* const exchange = comms.prototypes;

@@ -16,6 +16,8 @@ struct StepInput {
   std::vector<at::Tensor> crops;    ///< per size in view order [views * B, C, S, S], rows [view][slot]
   std::vector<uint64_t> positions;  ///< global position per slot
   at::Tensor masked;                ///< [G B, N] bool, for methods with masks (draw_masks)
+  std::vector<at::Tensor>
+      guides;  ///< of each column of [guide] [B], in host memory: classes int64, -1 not known; numbers float32, NaN not known
   uint64_t seed = 0;
   int64_t global_batch = 0;
   bool wants_stop = false;  ///< this rank's vote to stop after this step

@@ -145,6 +145,7 @@ StepInput Training::input_of(const Batch& batch) {
   input.positions = batch.positions;
   input.seed = static_cast<uint64_t>(config.train->seed);
   input.masked = draw_masks(spec, batch.groups.front().size, input.positions, input.seed);
+  input.guides = inputs.guides.of(batch.sample_ids);
   input.global_batch = config.train->batch_size;
   input.parts = static_cast<int>(config.train->accumulate);
   return input;

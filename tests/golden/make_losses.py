@@ -173,6 +173,27 @@ def make_without_prototypes(out):
     unit = [F.normalize(view, dim=-1) for view in z]
     cosines = [F.cosine_similarity(view, sum(unit) / len(unit), dim=-1).mean() for view in unit]
     record(out, "agreement_mean", sum(cosines) / len(cosines), z=z)
+    student, teacher = leaf("patch_agreement/student", (12, 8, 5)), uniform("patch_agreement/teacher", (12, 8, 5))
+    total = 0.0
+    for crop, count in enumerate(MASK_COUNTS):
+        for patch in range(count):
+            total = total + (1 - F.cosine_similarity(student[crop, patch], teacher[crop, patch], dim=0)) / count
+    record(out, "patch_agreement", total / 12, student=student)
+    z, directions = leaf("sketching/z", (3, batch, 6), 1.7), F.normalize(uniform("sketching/directions", (6, 9)), dim=0)
+    centre, scale, shape = 0.0, 0.0, 0.0
+    for view in z:
+        for d in range(6):
+            mean = view[:, d].sum() / batch
+            deviation = torch.sqrt((view[:, d] - mean).square().sum() / batch)
+            centre, scale = centre + mean.square() / 18, scale + (1 - deviation).square() / 18
+        scaled = (view - view.mean(0)) / (view.std(0, correction=0).detach() + 1e-4)
+        for s in range(9):
+            along = scaled @ directions[:, s]
+            for place, image in enumerate(along.argsort()):
+                quantile = math.sqrt(2) * torch.erfinv(torch.tensor(2 * (place + 1) / (batch + 1) - 1, dtype=torch.float64))
+                shape = shape + (along[image] - quantile).square() / (3 * batch * 9)
+    assert centre > 0.01 and scale > 0.01 and shape > 0.01, "a part that cannot be seen"
+    record(out, "sketching", centre + 2 * scale + 3 * shape, z=z)
     z, directions = leaf("sigreg/z", (3, batch, 6)), F.normalize(uniform("sigreg/directions", (6, 9)), dim=0)
     total = 0.0
     for view in z:
@@ -221,6 +242,72 @@ def make_decorrelation(out):
         record(out, name, torch.stack(losses).mean(), logits=logits)
 
 
+def make_guides(out):
+    """Cross-entropy and half the squared error over the images that have a label, in every view, of a linear head on rows of length sqrt(D); the gradient of the
+    features times a factor, which below 0 holds for the rows that the head tells better than their class's frequency (than 0) does."""
+    views, batch, dim = 2, 12, 5
+    classes = [2, -1, 0, 1, -1, 2, 2, 0, -1, 1, 3, 0]
+    numbers = uniform("guide/numbers", (batch,))
+    known = [i for i, c in enumerate(classes) if c >= 0]
+    with_number = [i for i in range(batch) if i % 4 != 1]
+    images = [(v, i) for v in range(views) for i in range(batch)]
+    for name, factor in {"learn": 0.7, "forget": -0.6}.items():
+        features, weight = leaf("guide/features", (views, batch, dim)), leaf("guide/weight", (4, dim))
+        rows = {key: F.normalize(features[key], dim=0) * math.sqrt(dim) for key in images}
+        log_p = {key: F.log_softmax(weight @ row, dim=0) for key, row in rows.items()}
+        told = {(v, i): log_p[v, i][classes[i]].item() > math.log(classes.count(classes[i]) / len(known)) for v, i in images if i in known}
+        assert factor > 0 or 3 < sum(told.values()) < len(told) - 3, "a case that cannot be seen"
+        losses = {(v, i): -log_p[v, i][classes[i]] / (views * len(known)) for v, i in images if i in known}
+        weight.grad = torch.autograd.grad(sum(losses.values()), weight, retain_graph=True)[0]
+        for key, loss in losses.items():  # what the features get, row by row
+            (loss * (factor if factor > 0 or told[key] else 0.0)).backward(inputs=features, retain_graph=True)
+        put(out, f"guide_classes_{name}/loss", sum(losses.values()).detach().reshape(1))
+        put(out, f"guide_classes_{name}/accuracy", torch.tensor([sum(float(log_p[v, i].argmax() == classes[i]) for v, i in losses) / len(losses)], dtype=torch.float64))
+        put(out, f"guide_classes_{name}/grad_features", features.grad)
+        put(out, f"guide_classes_{name}/grad_weight", weight.grad)
+
+        features, weight = leaf("guide/features", (views, batch, dim)), leaf("guide/weight", (4, dim))
+        answers = {(v, i): weight[0] @ F.normalize(features[v, i], dim=0) * math.sqrt(dim) for v, i in images if i in with_number}
+        errors = {(v, i): (answer - numbers[i]).square() for (v, i), answer in answers.items()}
+        told = {(v, i): error.item() < numbers[i].item() ** 2 for (v, i), error in errors.items()}
+        assert factor > 0 or 3 < sum(told.values()) < len(told) - 3, "a case that cannot be seen"
+        mean = sum(errors.values()) / len(errors)
+        weight.grad = torch.autograd.grad(mean / 2, weight, retain_graph=True)[0]
+        for key, error in errors.items():
+            (error / (2 * len(errors)) * (factor if factor > 0 or told[key] else 0.0)).backward(inputs=features, retain_graph=True)
+        put(out, f"guide_numbers_{name}/loss", (mean / 2).detach().reshape(1))
+        put(out, f"guide_numbers_{name}/explained", (1 - mean).detach().reshape(1))
+        put(out, f"guide_numbers_{name}/grad_features", features.grad)
+        put(out, f"guide_numbers_{name}/grad_weight", weight.grad)
+
+
+def u_centred(distances):
+    """Szekely and Rizzo 2014, eq. 3.1."""
+    n = len(distances)
+    rows, everything = distances.sum(1), distances.sum()
+    centred = torch.zeros_like(distances)
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                centred[i, j] = distances[i, j] - rows[i] / (n - 2) - rows[j] / (n - 2) + everything / ((n - 1) * (n - 2))
+    return centred
+
+
+def make_distance_correlation(out):
+    classes = torch.tensor([2, -1, 0, 1, -1, 2, 2, 0, -1, 1, 3, 0])
+    numbers = uniform("guide/numbers", (12,))
+    for name, known, of in (("classes", classes >= 0, lambda i, j: float(classes[i] != classes[j])),
+                            ("numbers", torch.arange(12) % 4 != 1, lambda i, j: float(abs(numbers[i] - numbers[j])))):
+        features, index = leaf("guide/features", (2, 12, 5)), known.nonzero().flatten().tolist()
+        b = u_centred(torch.tensor([[of(i, j) for j in index] for i in index], dtype=torch.float64))
+        total = 0.0
+        for view in features:
+            rows = [F.normalize(view[i], dim=0) for i in index]
+            a = u_centred(torch.stack([torch.stack([torch.sqrt((r - s).square().sum() + 1e-8) * (r is not s) for s in rows]) for r in rows]))
+            total = total + (a * b).sum() / torch.sqrt((a * a).sum() * (b * b).sum()) / 2
+        record(out, f"distance_correlation_{name}", total, features=features)
+
+
 def make_monitors(out):
     for name, (rows, dim) in {"spread_wide": (6, 10), "spread_tall": (15, 4)}.items():
         features = uniform(f"{name}/features", (rows, dim)) + 0.5
@@ -237,7 +324,7 @@ def make_monitors(out):
 
 def main():
     out = {}
-    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_without_prototypes, make_decorrelation, make_monitors):
+    for make in (make_sinkhorn, make_dino, make_patch, make_koleo, make_gram, make_contrastive, make_without_prototypes, make_decorrelation, make_guides, make_distance_correlation, make_monitors):
         make(out)
     meta = versions() | {"source": "published formulas, written out", "made_by": "tests/golden/make_losses.py"}
     save(os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "losses.safetensors"), out, meta)

@@ -1,11 +1,11 @@
-"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL, SimCLR, SimDINO, LeJEPA, VICReg, Barlow Twins
-and SwAV, in float64, with networks, losses, schedules, parameter groups, clipping, averages and centres from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
+"""Writes data/curve_METHOD.safetensors: ten whole training steps of iBOT, DINOv2, DINOv3, distillation, BYOL, SimCLR, SimDINO, SimDINOv2, LeJEPA, VISReg,
+VICReg, Barlow Twins, SwAV and EMP-SSL, in float64, with networks, losses, schedules, parameter groups, clipping, averages and centres from the published descriptions, and PyTorch's autograd, AdamW and batch norm.
 
     python make_method_curves.py [METHOD ...]          (torch as recorded in the file)
 
 Augmentation and masks are replaced by numbers that both sides compute (golden_common.uniform). Sources: bytedance/ibot main_ibot.py; facebookresearch/dinov2
 and dinov3 train/, loss/, utils/param_groups.py; BYOL (Grill et al. 2020) and SimCLR (Chen et al. 2020) with LARS of dino and of solo-learn;
-SimDINO (Wu et al. 2025, with the factors of its released code), LeJEPA (Balestriero and LeCun 2025), VICReg (Bardes et al. 2022, with the factors of its
+SimDINO (Wu et al. 2025, with the factors of its released code), LeJEPA (Balestriero and LeCun 2025), VISReg (Wu et al. 2026), VICReg (Bardes et al. 2022, with the factors of its
 released code), Barlow Twins (Zbontar et al. 2021) and SwAV (Caron et al. 2020).
 """
 import math
@@ -154,6 +154,19 @@ def sigreg(views, along):
     angles = (views @ along.to(views.dtype))[..., None] * t
     distance = (angles.cos().mean(1) - normal).square() + angles.sin().mean(1).square()  # [V, S, 17]
     return views.shape[1] * 2 * torch.trapezoid(distance * normal, t, dim=-1).mean()
+
+
+def sketching_parts(views, along):
+    """[V, N, D] and directions [D, S]: squared means; squared distances of the deviations from 1; of the sorted rows along each direction from the quantiles."""
+    images = views.shape[1]
+    quantiles = torch.distributions.Normal(0.0, 1.0).icdf(torch.arange(1, images + 1, dtype=torch.float64) / (images + 1)).to(views.dtype)
+    centre, scale, shape = 0.0, 0.0, 0.0
+    for view in views:
+        deviation = view.std(0, correction=0)
+        centre, scale = centre + view.mean(0).square().mean() / len(views), scale + (1 - deviation).square().mean() / len(views)
+        sorted_ = (((view - view.mean(0)) / (deviation.detach() + 1e-4)) @ along.to(views.dtype)).sort(dim=0).values
+        shape = shape + (sorted_ - quantiles[:, None]).square().mean() / len(views)
+    return centre, scale, shape
 
 
 def off_diagonal(matrix):
@@ -386,11 +399,11 @@ def sizes_apart(net, head, groups):
 
 
 def without_prototypes(name, dtype):
-    """SimDINO and LeJEPA: the views of DINO."""
+    """SimDINO, LeJEPA and VISReg: the views of DINO."""
     head = "head" if (simdino := name == "simdino") else "projector"
 
     def network():
-        made = DinoHead(TINY["dim"], prototypes=0, hidden=40, bottleneck=16) if simdino else MlpHead(TINY["dim"], 40, 16)
+        made = DinoHead(TINY["dim"], prototypes=0, hidden=40, bottleneck=16) if simdino else MlpHead(TINY["dim"], 40, 16, 3 if name == "visreg" else 2)
         net = nn.ModuleDict({"backbone": Vit(**TINY), head: made}).to(dtype)
         fill_parameters(net)
         return net.train()
@@ -408,6 +421,9 @@ def without_prototypes(name, dtype):
             with torch.no_grad():
                 target = sizes_apart(teacher, teacher[head], groups[:1])
             loss = 1 - view_agreement(z, target) - 0.7 * coding_rate((z[:GLOBALS] + target) / 2, eps=0.05)
+        elif name == "visreg":
+            centre, scale, shape = sketching_parts(z, directions(16, 24, seed=0, step=step))
+            loss = 0.3 * view_prediction(z) + 0.7 * (centre + scale + 1.5 * shape)
         else:
             loss = 0.9 * view_prediction(z) + 0.1 * sigreg(z, directions(16, 24, seed=0, step=step))
         student.zero_grad()
@@ -419,6 +435,36 @@ def without_prototypes(name, dtype):
         average(student, teacher, momentum[step])
         losses.append(loss.item())
     return stored(losses, norms, student=student, **({"teacher": teacher} if simdino else {})), clipped
+
+
+def masked_agreement(dtype):
+    """SimDINOv2: SimDINO's terms and the agreement at masked patches, through one head, with DINOv2's groups, rates and clipping."""
+    backbone, heads = TINY | {"mask_token": True, "layer_scale": True}, {"head": HEAD | {"prototypes": 0}}
+    student, ema = (network_of(backbone, heads, dtype, unit_gain=False) for _ in range(2))
+    named = dict(student.named_parameters())
+    optimizer = AdamW(named, no_decay_by_name, lambda name: layer_rate(name, backbone["depth"], 0.8, 0.2), "rate")
+    lr, wd, momentum = cosine(0.1 * SQRT, 1e-5, warmup=STEPS_PER_EPOCH), cosine(0.04, 0.4), cosine(0.9, 1.0)
+    losses, norms, clipped = [], [], 0
+    for step in range(STEPS):
+        globals_ = torch.cat(crops(step, GLOBAL, range(GLOBALS), dtype))
+        locals_ = torch.cat(crops(step, LOCAL, range(GLOBALS, GLOBALS + LOCALS), dtype))
+        mask = masks(step, (GLOBAL // backbone["patch"]) ** 2)
+        with torch.no_grad():
+            cls, patches = ema["backbone"](globals_)
+            target, target_patches = ema["head"](cls).reshape(GLOBALS, BATCH, -1), ema["head"](patches)
+        cls, patches = student["backbone"](globals_, mask)
+        z = student["head"](torch.cat([cls, student["backbone"](locals_)[0]])).reshape(GLOBALS + LOCALS, BATCH, -1)
+        of_patches = masked_mean(1 - F.cosine_similarity(student["head"](patches), target_patches, dim=-1), mask)
+        loss = 1 - view_agreement(z, target) - 0.7 * coding_rate((z[:GLOBALS] + target) / 2, eps=0.05) + 0.5 * of_patches
+        for p in named.values():
+            p.grad = torch.zeros_like(p)
+        loss.backward()
+        norms.append(grad_norm(named))
+        clipped += clip_modules(student, 0.8)
+        optimizer.step(lr[step], wd[step])
+        average(student, ema, momentum[step])
+        losses.append(loss.item())
+    return stored(losses, norms, student=student, teacher=ema), clipped
 
 
 def codes(dtype):
@@ -464,8 +510,8 @@ def main():
     torch.set_num_threads(1)
     runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
     runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr", "vicreg", "barlow_twins")}
-    runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa")}
-    runs |= {"swav": codes, "emp_ssl": many_crops}
+    runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa", "visreg")}
+    runs |= {"swav": codes, "emp_ssl": many_crops, "simdinov2": masked_agreement}
     for name in sys.argv[1:] or runs:
         (out, clipped), (single, _) = runs[name](torch.float64), runs[name](torch.float32)
         deviation = ((single["losses"] - out["losses"]).abs() / out["losses"].abs()).max().item()

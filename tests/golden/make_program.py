@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, versions
-from make_method_curves import (agreement_with_mean, barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, swapped,
+from make_method_curves import (agreement_with_mean, barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, sketching_parts, swapped,
                                 vicreg_parts, view_agreement, view_prediction)
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
@@ -29,8 +29,8 @@ from program_data import TRAIN, Inputs, draw_and_pack, read_settings
 from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "lejepa", "vicreg", "barlow_twins",
-           "swav", "emp_ssl")
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "simdinov2", "lejepa", "visreg", "vicreg",
+           "barlow_twins", "swav", "emp_ssl")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
 FROZEN_HEAD = {"prototypes": 24, "hidden": 12, "bottleneck": 8}
@@ -42,7 +42,7 @@ def vit_arguments(settings):
     style = settings.get("model.style", "dino")
     arguments = {"dim": int(settings["model.dim"]), "depth": int(settings["model.depth"]), "heads": int(settings["model.heads"]),
                  "patch": int(settings["model.patch_size"]), "image": int(settings["views.global_size"]), "layer_scale": style != "dino",
-                 "mask_token": settings["train.method"] in ("ibot", "dinov2", "dinov3")}
+                 "mask_token": settings["train.method"] in ("ibot", "dinov2", "dinov3", "simdinov2")}
     if style == "dinov3":
         arguments |= {"rope": True, "registers": int(settings["model.registers"]), "eps": 1e-5}
     return arguments
@@ -268,7 +268,7 @@ def sizes_apart(net, head, inputs, step, gains, sizes=2):
 
 
 def without_prototypes(settings, inputs, values):
-    """SimDINO, LeJEPA and EMP-SSL, whose crops here are of one size."""
+    """SimDINO, LeJEPA, VISReg and EMP-SSL, whose crops here are of one size."""
     simdino, emp_ssl = (settings["train.method"] == name for name in ("simdino", "emp_ssl"))
     dim, hidden, head = int(settings["model.dim"]), int(settings["head.hidden_dim"]), "head" if simdino else "projector"
 
@@ -296,6 +296,11 @@ def without_prototypes(settings, inputs, values):
             rate = coding_rate(F.normalize(z, dim=-1), float(settings["loss.coding_eps"]))
             loss = 200 * (1 - agreement_with_mean(z) - float(settings["loss.coding_weight"]) * rate)
             record.add(coding_rate=rate)
+        elif settings["train.method"] == "visreg":
+            parts = sketching_parts(z, directions(z.shape[-1], int(settings["loss.sketch_directions"]), int(settings["train.seed"]), step))
+            record.add(**{f"{name}_loss": part for name, part in zip(("centre", "scale", "shape"), parts)})
+            share = float(settings["loss.sketch_weight"])
+            loss = (1 - share) * view_prediction(z) + share * (parts[0] + parts[1] + float(settings["loss.sketch_shape"]) * parts[2])
         else:
             along = directions(z.shape[-1], int(settings["loss.sigreg_directions"]), int(settings["train.seed"]), step)
             share = float(settings["loss.sigreg_weight"])
@@ -314,6 +319,47 @@ def without_prototypes(settings, inputs, values):
     out = {}
     record.store(out)
     put_networks(out, student=student, teacher=teacher if simdino else student)  # without a teacher what is exported is the student
+    return out, clipped
+
+
+def masked_agreement(settings, inputs, values):
+    """SimDINOv2: one head for views and masked patches."""
+    backbone, dim = vit_arguments(settings), int(settings["model.dim"])
+
+    def network():
+        head = DinoHead(dim, 0, int(settings["head.hidden_dim"]), int(settings["head.bottleneck_dim"]))
+        net = nn.ModuleDict({"backbone": Vit(**backbone), "head": head}).double()
+        fill_parameters(net)
+        return net
+
+    student, ema = network(), network()
+    named = dict(student.named_parameters())
+    rate = lambda name: layer_rate(name, backbone["depth"], float(settings["optim.layer_decay"]), float(settings["optim.patch_embed_lr"]))  # noqa: E731
+    optimizer = AdamW(named, no_decay_by_name, rate, "rate")
+    record, clipped = Record(), 0
+    for step in range(inputs.steps):
+        globals_, mask = inputs.get(step, "crops0"), inputs.get(step, "masked").bool()
+        with torch.no_grad():
+            cls, patches = ema["backbone"](globals_)
+            target, target_patches = ema["head"](cls).unflatten(0, (-1, inputs.batch)), ema["head"](patches)
+        cls, patches = student["backbone"](globals_, mask, inputs.get(step, "gains0"))
+        local_cls, _ = student["backbone"](inputs.get(step, "crops1"), None, inputs.get(step, "gains1"))
+        z = student["head"](torch.cat([cls, local_cls])).unflatten(0, (-1, inputs.batch))
+        expansion = coding_rate((z[:GLOBALS] + target) / 2, float(settings["loss.coding_eps"]))
+        of_patches = masked_mean(1 - F.cosine_similarity(student["head"](patches), target_patches, dim=-1), mask)
+        loss = 1 - view_agreement(z, target) - float(settings["loss.coding_weight"]) * expansion + float(settings["loss.patch_weight"]) * of_patches
+        for p in named.values():
+            p.grad = torch.zeros_like(p)
+        loss.backward()
+        norm = grad_norm(named)
+        clipped += clip_modules(student, float(settings["optim.clip"]))
+        optimizer.step(values.lr[step], values.weight_decay[step])
+        average(student, ema, values.momentum[step])
+        record.add(loss=loss, grad_norm=norm, lr=values.lr[step], weight_decay=values.weight_decay[step], momentum=values.momentum[step], coding_rate=expansion,
+                   epoch=(step + 1) * inputs.batch / TRAIN)
+    out = {}
+    record.store(out)
+    put_networks(out, student=student, teacher=ema)
     return out, clipped
 
 
@@ -403,7 +449,7 @@ def main():
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
             run = {"byol": two_views, "simclr": two_views, "vicreg": two_views, "barlow_twins": two_views, "swav": codes, "simdino": without_prototypes, "lejepa": without_prototypes,
-                   "emp_ssl": without_prototypes, "distill_features": features}.get(method, prototypes)
+                   "visreg": without_prototypes, "emp_ssl": without_prototypes, "simdinov2": masked_agreement, "distill_features": features}.get(method, prototypes)
             out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}
             print(method, meta, *(f"{name} {tensor}" for name, tensor in out.items() if name.startswith("metrics/")), sep="\n")

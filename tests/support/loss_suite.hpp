@@ -15,9 +15,11 @@
 #include "dinoxx/loss/sigreg.hpp"
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
+#include "loss/guide.hpp"
 #include "loss/monitors.hpp"
 #include "loss/prototypes/swapped_prediction.hpp"
 #include "loss/whole_batch/cross_correlation.hpp"
+#include "loss/whole_batch/sketching.hpp"
 #include "loss/whole_batch/variance_covariance.hpp"
 
 /// The losses over ranks, for every back end, against what tests/golden/make_losses.py computed with the whole batch: with the losses' mean
@@ -123,7 +125,7 @@ struct PatchCase {
     slot = at::tensor(slots, at::kLong);
     weight = at::tensor(weights, at::kDouble).to(ranks.dtype);
   }
-  at::Tensor masked(const at::Tensor& tokens) const { return tokens.reshape({-1, kDim}).index_select(0, rows); }
+  at::Tensor masked(const at::Tensor& tokens) const { return tokens.flatten(0, 1).index_select(0, rows); }
   int64_t first, crops;
   at::Tensor rows, slot, weight;
 };
@@ -140,6 +142,10 @@ inline void check_patches(const LossRanks& ranks) {
     const at::Tensor loss = patch_loss(c.masked(student), teacher, centre, c.weight, 0.1, 0.06, static_cast<double>(c.crops)).loss;
     ranks.check(name, loss, "student", student, 0);
   }
+
+  const at::Tensor agreeing = ranks.leaf("patch_agreement/student", {kLossBatch, PatchCase::kPatches, 5}, 0);
+  const at::Tensor with = ranks.part("patch_agreement/teacher", {kLossBatch, PatchCase::kPatches, 5}, 0);
+  ranks.check("patch_agreement", patch_agreement(c.masked(agreeing), c.masked(with), c.weight, c.crops), "student", agreeing, 0);
 
   if (c.crops % 3 != 0) return;  // the stored centre is that of groups of three slots
   Centre centre(PatchCase::kDim, 0.9, ranks.dtype);
@@ -225,8 +231,42 @@ inline void check_losses_without_prototypes(const LossRanks& ranks) {
   agreement("agreement_one", 3, 1);
   const at::Tensor alike = ranks.leaf("agreement_mean/z", {5, kLossBatch, 6}, 1);
   ranks.check("agreement_mean", agreement_with_mean(alike), "z", alike, 1);
+  const at::Tensor spread = ranks.leaf("sketching/z", {3, kLossBatch, 6}, 1, 1.7), along = uniform("sketching/directions", {6, 9});
+  const Sketching parts = sketching(spread, along / at::linalg_vector_norm(along, 2, 0, true), ranks.comm);
+  ranks.check("sketching", parts.centre + 2.0 * parts.scale + 3.0 * parts.shape, "z", spread, 1);
   const at::Tensor z = ranks.leaf("sigreg/z", {3, kLossBatch, 6}, 1), directions = uniform("sigreg/directions", {6, 9});
   ranks.check("sigreg", sigreg(z, directions / at::linalg_vector_norm(directions, 2, 0, true), ranks.comm), "z", z, 1);
+}
+
+// Images whose label is not known are spread unevenly over the ranks.
+inline void check_guides(const LossRanks& ranks) {
+  const at::Tensor classes =
+      at::tensor({2, -1, 0, 1, -1, 2, 2, 0, -1, 1, 3, 0}, at::kLong).narrow(0, ranks.first_slot(), ranks.local_batch());
+  at::Tensor numbers = ranks.part("guide/numbers", {kLossBatch}, 0).clone();
+  for (int64_t i = 0; i < numbers.size(0); ++i)
+    if ((ranks.first_slot() + i) % 4 == 1) numbers[i] = std::nan("");
+  for (const auto& [name, targets] : {std::pair{"distance_correlation_classes", classes}, {"distance_correlation_numbers", numbers}}) {
+    const at::Tensor features = ranks.leaf("guide/features", {2, kLossBatch, 5}, 1);
+    ranks.check(name, distance_correlation(features, targets, ranks.comm), "features", features, 1);
+  }
+  const auto check = [&](const std::string& name, const std::string& figure, int64_t outputs, const auto& loss_of) {
+    const at::Tensor features = ranks.leaf("guide/features", {2, kLossBatch, 5}, 1);
+    const at::Tensor weight = uniform("guide/weight", {4, 5}).to(ranks.dtype).set_requires_grad(true);
+    const GuideLoss found = loss_of(features, [&](const at::Tensor& rows) { return at::linear(rows, weight.narrow(0, 0, outputs)); });
+    ranks.check(name, found.loss, "features", features, 1);
+    EXPECT_TRUE(ranks.fixture.matches(name + "/" + figure, ranks.mean_over_ranks(found.figure), ranks.tolerance));
+    at::Tensor gradient = weight.grad().clone();
+    ranks.comm.all_reduce(gradient, ReduceOp::kSum)->wait();
+    EXPECT_TRUE(ranks.fixture.matches(name + "/grad_weight", gradient / ranks.comm.size(), ranks.tolerance));
+  };
+  for (const auto& [name, factor] : {std::pair{"learn", 0.7}, std::pair{"forget", -0.6}}) {
+    check(std::string("guide_classes_") + name, "accuracy", 4, [&, factor = factor](const at::Tensor& features, const GuideHead& head) {
+      return guide_classes(features, classes, head, factor, ranks.comm);
+    });
+    check(std::string("guide_numbers_") + name, "explained", 1, [&, factor = factor](const at::Tensor& features, const GuideHead& head) {
+      return guide_numbers(features, numbers, head, factor, ranks.comm);
+    });
+  }
 }
 
 inline void check_decorrelation(const LossRanks& ranks) {
@@ -274,6 +314,7 @@ inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, do
   check_nt_xent_over_ranks(ranks);
   check_losses_without_prototypes(ranks);
   check_decorrelation(ranks);
+  check_guides(ranks);
   check_swapped_prediction(ranks);
   check_usage_over_ranks(ranks);
 }

@@ -1,11 +1,14 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <memory>
+#include <span>
 
 #include "data_pipeline/loader/loader.hpp"
 #include "dinoxx/comm/self_communicator.hpp"
 #include "memory_dataset.hpp"
+#include "method/guides/guides.hpp"
 #include "parallel/gradient_sync.hpp"
 #include "step/train_step.hpp"
 #include "synthetic_images.hpp"
@@ -18,6 +21,16 @@ inline std::shared_ptr<const Dataset> tiny_dataset() {
   auto dataset = std::make_shared<MemoryDataset>();
   for (int i = 0; i < 60; ++i) dataset->add_image(Split::kTrain, i % 3, class_image(i % 3, static_cast<uint64_t>(i), 24, 20));
   return dataset;
+}
+
+// Made-up labels of images, of which some are not known; of one output numbers.
+inline at::Tensor guide_targets(std::span<const uint64_t> ids, int outputs) {
+  at::Tensor targets = at::empty({static_cast<int64_t>(ids.size())}, at::kDouble);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const double number = ids[i] % 5 == 0 ? std::nan("") : std::sin(static_cast<double>(ids[i]));
+    targets[static_cast<int64_t>(i)] = outputs == 1 ? number : static_cast<double>(ids[i] % static_cast<uint64_t>(outputs + 1)) - 1;
+  }
+  return targets.to(outputs == 1 ? at::kFloat : at::kLong);
 }
 
 // A run on the ranks of one communicator.
@@ -50,6 +63,8 @@ class TinyRun {
     input.positions = batch.positions;
     input.seed = 5;
     input.masked = draw_masks(spec_, batch.groups.front().size, input.positions, input.seed);
+    for (const GuideColumn& column : guide_columns(config_))
+      input.guides.push_back(guide_targets(batch.sample_ids, column.number ? 1 : static_cast<int>(3 + input.guides.size())));
     input.global_batch = config_.train->batch_size;
     input.parts = static_cast<int>(config_.train->accumulate);
     return input;

@@ -5,7 +5,7 @@ dinoxx_test(unit_follow_weights TORCH SOURCES train/follow_weights_test.cpp DEPS
 target_include_directories(unit_frozen_teacher PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 dinoxx_test(unit_history SOURCES history/run_history_test.cpp DEPS dinoxx_history LABELS unit)
 target_include_directories(unit_history PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-dinoxx_test(unit_train_schedule TORCH SOURCES train/calendar_test.cpp train/evaluation_schedule_test.cpp train/network_keys_test.cpp train/preconditions_test.cpp DEPS dinoxx_train dinoxx_test_comm LABELS unit)
+dinoxx_test(unit_train_schedule TORCH SOURCES train/calendar_test.cpp train/evaluation_schedule_test.cpp train/network_keys_test.cpp train/preconditions_test.cpp train/guide_targets_test.cpp DEPS dinoxx_train dinoxx_test_comm LABELS unit)
 target_include_directories(unit_train_schedule PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 # training's own evaluation beside the commands, through the hook that the program puts in
 dinoxx_test(unit_train_evaluation TORCH SOURCES train/run_evaluation_test.cpp ${PROJECT_SOURCE_DIR}/src/apps/eval_hook.cpp DEPS dinoxx_train dinoxx_eval dinoxx_test_comm LABELS unit)

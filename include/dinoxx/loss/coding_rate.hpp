@@ -23,4 +23,9 @@ at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher);
 /// length of their mean.
 at::Tensor agreement_with_mean(const at::Tensor& z);
 
+/// Sum over masked patches of weight * (1 - cosine similarity of the two) over the number of crops, SimDINOv2's loss at masked patches:
+/// student and teacher [M, D] (teacher without gradient), weights [M] of 1 / (masked patches in the same crop), `crops` the global crops of
+/// a rank, masked or not. 0 where none is masked. In float32 (float64 for float64). Error for other shapes.
+at::Tensor patch_agreement(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& weights, int64_t crops);
+
 }  // namespace dinoxx

@@ -51,6 +51,7 @@ StepInput synthetic(const MethodSpec& spec, const TrainState& state, int rank, i
     input.crops.push_back(wave.to(state.student_flat.compute.device(), state.student_flat.compute.scalar_type()));
     first = last;
   }
+  for (size_t i = 0; i < spec.guides; ++i) input.guides.push_back(at::zeros({static_cast<int64_t>(input.positions.size())}, at::kLong));
   input.masked = draw_masks(spec, plan.views.front().size, input.positions, input.seed);
   return input;
 }

@@ -14,6 +14,7 @@
 #include "formats/weight_content.hpp"
 #include "history/checkpoint_folders.hpp"
 #include "history/run_history.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/method.hpp"
 #include "method/settings/own_config.hpp"
 #include "method/settings/resolve.hpp"
@@ -76,6 +77,15 @@ void compare_with_manifest(const WeightFile& weights, LoadedModel& model) {
     fail((folder / name).string(), fmt::format("the checksum {} of its manifest", file.at("crc32c").get<std::string>()), found,
          "The file is damaged or was replaced; use another checkpoint.");
   }
+}
+
+/// What labels the training has used, for whoever looks at the scores.
+void note_guides(const Config& config, std::vector<std::string>& notes) {
+  if (const std::string& learned = config.guide->learn; !learned.empty())
+    notes.push_back(fmt::format(
+        "the training has learned from labels, those of {} (guide.learn): only images that it did not see test these", learned));
+  if (const std::string& forgotten = config.guide->forget; !forgotten.empty())
+    notes.push_back(fmt::format("the training has worked against {} (guide.forget)", forgotten));
 }
 
 /// A file that training wrote: its configuration says all.
@@ -160,6 +170,7 @@ LoadedModel load_on_cpu(const ModelRequest& request) {
   model.normalization = found.input.normalization;
   model.facts = found.facts;
   model.notes = found.network.notes;
+  note_guides(*config, model.notes);
   return model;
 }
 

@@ -27,6 +27,16 @@ at::Tensor view_agreement(const at::Tensor& student, const at::Tensor& teacher) 
   return cosines / (loss_common::pairs_of_views(student, teacher) * static_cast<double>(student.size(1)));
 }
 
+at::Tensor patch_agreement(const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& weights, int64_t crops) {
+  if (student.dim() != 2 || student.sizes() != teacher.sizes() || weights.dim() != 1 || weights.size(0) != student.size(0) || crops < 1)
+    fail("agreement of patches", "student and teacher [M, D], weights [M]",
+         fmt::format("[{}], [{}] and [{}]", fmt::join(student.sizes(), ", "), fmt::join(teacher.sizes(), ", "),
+                     fmt::join(weights.sizes(), ", ")),
+         "This is a defect of the program");
+  const at::Tensor cosines = (loss_common::normalized(student) * loss_common::normalized(teacher.detach())).sum(-1);
+  return ((1.0 - cosines) * weights.to(cosines.scalar_type())).sum() / static_cast<double>(crops);
+}
+
 at::Tensor agreement_with_mean(const at::Tensor& z) {
   if (z.dim() != 3 || z.size(0) < 2 || z.size(1) < 1)
     fail("agreement of views", "features [V, B, D] of at least two views", fmt::format("[{}]", fmt::join(z.sizes(), ", ")),

@@ -11,6 +11,7 @@
 #include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/methods.hpp"
 #include "method/teacher_config.hpp"
 #include "model/backbones/resnet.hpp"
@@ -120,6 +121,15 @@ void check_method_keys(const Config& c, uint64_t images) {
                "Round it, or set teacher.temp_changes = step");
 }
 
+void check_guides(const Config& c) {
+  const auto weight = [](const std::string& columns, const char* key, double value) {
+    if (!columns.empty() && value <= 0)
+      fail_usage(key, "more than 0 where there are columns", fmt::format("{} for {}", value, columns), "Leave the columns out");
+  };
+  weight(c.guide->learn, "guide.learn_weight", *c.guide->learn_weight);
+  weight(c.guide->forget, "guide.forget_weight", *c.guide->forget_weight);
+}
+
 void check_optim(const Config& c, uint64_t images) {
   if (c.optim->decay.value <= 0) return;
   const auto steps = [&](const Duration& duration) { return duration.steps(images, train_batch_size(c)); };
@@ -177,6 +187,7 @@ void check_config(const Config& c, uint64_t images) {
   if (*c.views->local_count > 0) ordered("views.local_scale_min", *c.views->local_scale_min, *c.views->local_scale_max);
   check_method_keys(c, images);
   if (const Method& method = find_method(train_method(c)); method.check) method.check(c);
+  check_guides(c);
   check_optim(c, images);
   check_init(c, images);
   if (static_cast<uint64_t>(train_batch_size(c)) > images)

@@ -18,6 +18,7 @@
 #include "eval/run/eval_config.hpp"
 #include "loss/gram_config.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/methods.hpp"
 #include "method/shared/configure_views.hpp"
 #include "method/teacher_config.hpp"
@@ -189,6 +190,9 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("teacher.warmup_temp_epochs", c.teacher->warmup_temp_epochs,
         {c.teacher->temp_changes == "epoch" ? std::round(temp_warmup) : std::ceil(temp_warmup * 1e6 - 1e-3) / 1e6, Duration::Unit::kEpochs},
         fmt::format("of {} steps", total));
+  r.set("guide.learn_weight", c.guide->learn_weight, 0.1 * method.loss_size, from_method);
+  r.set("guide.forget_weight", c.guide->forget_weight, (c.guide->forget_by == "distance" ? 1 : 0.1) * method.loss_size, from_method);
+  r.set("guide.ramp", c.guide->ramp, steps(total), fmt::format("of {} steps", total));
   r.set("init.lora_alpha", c.init->lora_alpha, static_cast<double>(c.init->lora_rank), "as init.lora_rank");
   r.set("loss.local_weight_end", c.loss->local_weight_end, c.loss->local_weight, "");
   r.set<int64_t>("train.threads", c.train->threads, std::max(1, cores), "this rank's cores");

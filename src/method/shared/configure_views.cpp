@@ -33,6 +33,8 @@ void configure_views(MethodSpec& spec, const Config& config) {
     options.gram_size.reset();
     if (config.gram->weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
     ViewPlan plan = profile_views(views.profile, options);
+    if (!views.color)
+      for (ViewSpec& view : plan.views) view.jitter_p = view.gray_p = view.solarize_p = 0;
     plan.share = sizes.share;
     plan.normalization = normalization_of(config);
     if (spec.views.views.empty())

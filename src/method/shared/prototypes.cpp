@@ -47,6 +47,10 @@ DinoHeadConfig prototype_head(const Config& config, int in_dim) {
   return head;
 }
 
+void set_masks(MethodSpec& spec, const Config& config) {
+  if (config.mask->scheme != "none") spec.masks = mask_plan(config);
+}
+
 MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   MethodSpec spec;
   configure_views(spec, config);
@@ -63,7 +67,7 @@ MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre) {
   }
   spec.rows_at_once = config.loss->rows_at_once;
   spec.norm_last_layer = *config.head->norm_last_layer;
-  if (config.mask->scheme != "none") spec.masks = mask_plan(config);
+  set_masks(spec, config);
   spec.centre = config.loss->centring == "centre";
   spec.terms.push_back(dino_term(config));
   if (patches) {

@@ -16,6 +16,9 @@ enum class PatchCentre {
 /// The head on the feature.
 DinoHeadConfig prototype_head(const Config& config, int in_dim);
 
+/// The masks of [mask], where there are.
+void set_masks(MethodSpec& spec, const Config& config);
+
 /// Views, backbone, one head or two, masks and loss terms that a resolved configuration asks for.
 MethodSpec prototype_spec(const Config& config, PatchCentre patch_centre = PatchCentre::kMasked);
 

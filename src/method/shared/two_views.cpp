@@ -1,5 +1,7 @@
 #include "two_views.hpp"
 
+#include <ATen/ATen.h>
+
 #include "configure_views.hpp"
 #include "dinoxx/base/error.hpp"
 #include "model/heads/head_config.hpp"
@@ -22,6 +24,18 @@ MethodSpec expander_spec(const Config& config) {
   head.layers = static_cast<int>(*config.head->layers);
   head.output_bias = false;
   return spec;
+}
+
+MethodSpec projector_spec(const Config& config, int64_t layers) {
+  MethodSpec spec = two_view_spec(config);
+  spec.split_views = false;
+  std::get<MlpHeadConfig>(spec.network.head.config).layers = static_cast<int>(layers);
+  return spec;
+}
+
+LossOutputs prediction_of_globals(const LossInputs& in) {
+  const at::Tensor z = in.student.logits.to(in.student.logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  return {.loss = (z - z.narrow(0, 0, in.global_views).mean(0, /*keepdim=*/true)).square().mean()};
 }
 
 void check_two_images(const MethodSpec& spec, int64_t batch, int world_size) {

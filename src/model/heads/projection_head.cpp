@@ -26,7 +26,7 @@ MlpHead::MlpHead(const MlpHeadConfig& config, at::ScalarType dtype) : config_(co
     biases_.push_back(bias ? init::uninitialized({out}, dtype) : at::Tensor());
     if (bias) parameters_.push_back({fmt::format("mlp.{}.bias", number), biases_.back()});
     in = out;
-    if (last && !config.norm_output) break;
+    if (!(last ? config.norm_output : config.hidden_norm)) continue;
     NamedTensors of_norm;
     norms_.emplace_back(out, dtype).append_to(fmt::format("mlp.{}.", number + 1), of_norm, buffers_);
     for (NamedTensors* const to : {&parameters_, &of_norms_}) to->insert(to->end(), of_norm.begin(), of_norm.end());
@@ -47,10 +47,10 @@ at::Tensor MlpHead::forward(const at::Tensor& x, bool training) const {
   for (size_t i = 0; i < weights_.size(); ++i) {
     y = ops::linear(y, weights_[i], biases_[i]);
     const bool last = i + 1 == weights_.size();
-    if (i < norms_.size())
-      y = last ? norms_[i].forward(y, training) : norms_[i].forward_relu(y, training);
-    else if (!last)
-      y = at::relu(y);
+    if (last)
+      y = config_.norm_output ? norms_.back().forward(y, training) : y;
+    else
+      y = config_.hidden_norm ? norms_[i].forward_relu(y, training) : at::relu(y);
   }
   return y;
 }

@@ -15,6 +15,7 @@ struct MlpHeadConfig {
   bool norm_output = false;  ///< BatchNorm in place of the last layer's bias, as in SimCLR's released code
   int layers = 2;
   bool output_bias = true;  ///< of the last layer; false where the loss does not see it
+  bool hidden_norm = true;  ///< BatchNorm behind the hidden layers
 };
 
 /// Names: mlp.{0,3,...}.{weight,bias} the linear layers, mlp.{1,4,...}.* the BatchNorms and their running statistics; of the last layer the
@@ -28,7 +29,7 @@ class MlpHead {
   void initialize(uint64_t seed, uint64_t first);
   /// x [N, in_dim] -> [N, out_dim]. training: batch statistics.
   at::Tensor forward(const at::Tensor& x, bool training) const;
-  /// One for each hidden layer, and one more with norm_output.
+  /// One for each hidden layer with hidden_norm, and one more with norm_output.
   std::vector<BatchNorm>& norms() { return norms_; }
 
  private:

@@ -110,6 +110,7 @@ NetworkConfig teacher_network(const MethodSpec& spec, const BackboneConfig& back
   stand_on(network.head);
   if (network.patch_head) stand_on(*network.patch_head);
   network.predictor.reset();
+  network.guides.clear();
   return network;
 }
 

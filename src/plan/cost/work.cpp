@@ -95,6 +95,7 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   const Cost network = backbone_cost(backbone, resolution.student, batch, element, trains);
   Cost heads = head_cost(spec.network.head.config, rows, element, true);
   if (spec.network.predictor) heads += head_cost(spec.network.predictor->config, rows, element, true);
+  for (const HeadPlan& guide : spec.network.guides) heads += head_cost(guide.config, static_cast<double>(globals) * images, element, true);
   const ProjectionConfig& patch_head = spec.network.patch_head.value_or(spec.network.head).config;
   if (masked > 0) heads += head_cost(patch_head, masked, element, true);
   work.student = network;

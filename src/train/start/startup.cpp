@@ -103,6 +103,8 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
       if (method.bare_teacher && !config.head->out_dim) config.head->out_dim = frozen_teacher_width(config);
       if (!method.bare_teacher && !config.head->weight_norm) config.head->weight_norm = frozen_teacher_has_weight_norm(config);
     }
+    inputs.guides = GuideTargets(guide_columns(config), *inputs.dataset, inputs.ids);
+    set_guide_outputs(config, inputs.guides.outputs());
     if (origin.from)
       if (const auto others = other_network(origin.from->settings, config); !others.empty()) refuse_other_run(origin.from->folder, others);
     refuse_unread_keys(config, inputs.ids.size(), options.cores, comm.size());
@@ -112,6 +114,7 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     std::vector<std::string> notes;
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &notes, comm.size());
     inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());
+    inputs.notes.insert(inputs.notes.end(), inputs.guides.notes().begin(), inputs.guides.notes().end());
     if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
     refuse_uneven_batch(inputs.config, comm.size());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dinoxx/comm/communicator.hpp"
+#include "guide_targets.hpp"
 #include "origin.hpp"
 #include "train/train.hpp"
 
@@ -17,6 +18,7 @@ struct Inputs {
   Config config;
   std::set<std::string> chosen;    ///< keys whose value the program chose, now or where the run began
   std::vector<std::string> notes;  ///< values chosen for "auto"
+  GuideTargets guides;             ///< of the columns of [guide]
 };
 std::shared_ptr<const Dataset> open_dataset(const std::filesystem::path& data);
 /// Of the split "train"; UsageError when it is empty.

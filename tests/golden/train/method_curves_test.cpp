@@ -37,7 +37,7 @@ struct Case {
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
-const std::array<Case, 12> kCases{{
+const std::array<Case, 14> kCases{{
     {"ibot", kPrototypes +
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
@@ -55,6 +55,12 @@ const std::array<Case, 12> kCases{{
     {"lejepa", kTiny + "[head]\nout_dim = 16\n[views]\nlocal_count = 2\n"
                        "[optim]\nlr = 0.1\nmin_lr = 1e-5\nweight_decay = 0.05\nweight_decay_end = 0.05\n"
                        "[loss]\nsigreg_weight = 0.1\nsigreg_directions = 24\n"},
+    {"simdinov2", kTiny + "[model]\nstyle = dinov2\n[head]\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n[mask]\ngroup_size = 3\n"
+                          "[optim]\nlr = 0.1\nmin_lr = 1e-5\nlayer_decay = 0.8\nclip = 0.8\n"
+                          "[loss]\ncoding_weight = 0.7\ncoding_eps = 0.05\npatch_weight = 0.5\n"},
+    {"visreg", kTiny + "[head]\nout_dim = 16\n[views]\nlocal_count = 2\n"
+                       "[optim]\nlr = 0.1\nmin_lr = 1e-5\nweight_decay = 0.05\nweight_decay_end = 0.05\n"
+                       "[loss]\nsketch_weight = 0.7\nsketch_shape = 1.5\nsketch_directions = 24\n"},
     {"vicreg", kExpander + "[optim]\nlr = 0.1\n[loss]\nvariance_weight = 15\ncovariance_weight = 2\n"},
     {"barlow_twins", kExpander + "[optim]\nlr = 0.1\n[loss]\ncorrelation_weight = 0.1\nredundancy_weight = 0.02\n"},
     {"swav", kTiny + "[head]\nout_dim = 48\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n[loss]\ncodes_temp = 0.06\n" + kLars +

@@ -122,7 +122,7 @@ TEST_F(StepOnRanks, BatchNormsOfAResNetEqualOneRanksInFloat64) {
 }
 
 // What each method adds: masks, Sinkhorn-Knopp over all rows, patch centres, KoLeo and NT-Xent over the whole batch, Gram anchoring of
-// images and of batches, batch norms in heads, LARS.
+// images and of batches, batch norms in heads, LARS; guides whose labels are known of some images.
 TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
   const std::string masks = "[mask]\ngroup_size = 1\n", koleo = "[loss]\nkoleo_group = 12\n";
   const std::string dinov3 = "[model]\nstyle = dinov3\ndrop_path_form = mask\nheads = 2\nregisters = 1\nrope_rescale = 2\n" + masks + koleo;
@@ -132,6 +132,8 @@ TEST_F(StepOnRanks, EveryMethodEqualsOneRankInFloat64) {
       {"dinov2", masks + koleo + "koleo_top_k = 2\n"},
       {"dinov3", dinov3 + "[gram]\nweight = 2\nsize = 24\nstart = 1it\nramp = 2it\nfirst = 1it\nevery = 2it\n"},
       {"dinov3", dinov3 + gram + "tokens = masked\nnegatives = keep\nstart = 1it\nfirst = 1it\n"},
+      {"dino", "[guide]\nlearn = kind\nforget = site, dose:number\noutputs = 3,4,1\nramp = 2it\n"},
+      {"dino", "[guide]\nlearn = kind, dose:number\nforget = site\nforget_by = reversal\noutputs = 3,1,5\nramp = 2it\n"},
       {"dinov3", dinov3 + gram + "tokens = unmasked\nnegatives = both\nteacher = ema\n"},
   };
   for (const Method& method : methods()) {  // each as it comes

@@ -72,9 +72,10 @@ TEST(ConfigTable, EachKeyReachesAValueOfItsOwn) {
   // Changing one key changes what this key prints and no other.
   for (const Field& field : config_fields()) {
     Config config = default_config();
-    for (const char* text : {"7",           "0.25",  "no",   "yes",   "3ep",   "vit_tiny", "dinov3", "conv", "bf16",     "cpu",  "5,6",
-                             "mask",        "pad",   "byol", "sgd",   "none",  "constant", "module", "step", "sinkhorn", "both", "masked",
-                             "16x8x24:0.5", "exact", "silu", "flash", "zero1", "node",     "batch",  "gram", "time"}) {
+    for (const char* text :
+         {"7",           "0.25",  "no",   "yes",   "3ep",   "vit_tiny", "dinov3", "conv", "bf16",     "cpu",     "5,6",
+          "mask",        "pad",   "byol", "sgd",   "none",  "constant", "module", "step", "sinkhorn", "both",    "masked",
+          "16x8x24:0.5", "exact", "silu", "flash", "zero1", "node",     "batch",  "gram", "time",     "reversal"}) {
       Config tried = default_config();
       try {
         field.set(tried, text);

@@ -15,6 +15,7 @@
 #include "dinoxx/loss/nt_xent.hpp"
 #include "dinoxx/loss/sigreg.hpp"
 #include "golden.hpp"
+#include "loss/guide.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx {
@@ -238,6 +239,33 @@ TEST(Byol, RangeAndRefusals) {
   EXPECT_THROW(byol_loss(a, uniform("t", {3, 3, 5})), Error);
   EXPECT_THROW(byol_loss(a.narrow(0, 0, 1), a.narrow(0, 0, 1)), Error);
   EXPECT_THROW(byol_loss(a, uniform("t", {2, 3, 4})), Error);
+}
+
+// Nothing to tell: a value of 0 and a gradient of 0, not NaN.
+TEST(DistanceCorrelation, OfWhatSaysNothingIsZero) {
+  const auto self = make_self_communicator();
+  const auto of = [&](const at::Tensor& targets, const at::Tensor& features) {
+    const at::Tensor x = features.clone().set_requires_grad(true);
+    const at::Tensor loss = distance_correlation(x, targets, *self);
+    loss.backward();
+    EXPECT_TRUE(x.grad().isfinite().all().item<bool>());
+    return std::pair{loss.item<double>(), x.grad().abs().max().item<double>()};
+  };
+  const at::Tensor features = golden::uniform("dc", {2, 8, 5}), classes = at::arange(8, at::kLong).remainder(2);
+  const std::pair nothing{0.0, 0.0};
+  EXPECT_EQ(of(at::zeros({8}, at::kLong), features), nothing) << "one class";
+  EXPECT_EQ(of(at::full({8}, -1, at::kLong), features), nothing) << "none known";
+  EXPECT_EQ(of(at::tensor({0, 1, 0, -1, -1, -1, -1, -1}, at::kLong), features), nothing) << "three known";
+  EXPECT_EQ(of(at::full({8}, 2.5, at::kDouble), features), nothing) << "one number";
+  EXPECT_LT(std::abs(of(classes, at::ones({2, 8, 5}, at::kDouble)).first), 1e-6) << "features all alike";
+  // what follows from the class, and what has nothing to do with it
+  at::Tensor told = at::zeros({1, 64, 2}, at::kDouble);
+  const at::Tensor many = at::arange(64, at::kLong).remainder(2);
+  told.select(2, 0).copy_(many);
+  told.select(2, 1).copy_(1 - many);
+  EXPECT_NEAR(of(many, told).first, 1, 1e-3);
+  EXPECT_LT(std::abs(of(many, golden::uniform("dc2", {1, 64, 2})).first), 0.1);
+  EXPECT_THAT(error_of([&] { distance_correlation(features, at::zeros({7}, at::kLong), *self); }), HasSubstr("features [V, B, D]"));
 }
 
 }  // namespace

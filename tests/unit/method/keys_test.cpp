@@ -10,6 +10,7 @@
 #include "dinoxx/comm/self_communicator.hpp"
 #include "golden.hpp"
 #include "loss/loss_config.hpp"
+#include "method/guides/guide_config.hpp"
 #include "method/methods.hpp"
 #include "method/settings/resolve.hpp"
 #include "method/settings/unread_keys.hpp"
@@ -86,7 +87,13 @@ TEST(UnreadKeys, AreRefusedByName) {
            {"dino", "loss.codes_temp", "0.1", "swav"},
            {"emp_ssl", "teacher.momentum", "0.9", "byol"},
            {"emp_ssl", "head.bottleneck_dim", "64", "dino, ibot"},
-           {"vicreg", "loss.coding_eps", "0.1", "simdino, emp_ssl"},
+           {"vicreg", "loss.coding_eps", "0.1", "simdino, simdinov2, emp_ssl"},
+           {"simdinov2", "head.out_dim", "64", "dino, ibot"},
+           {"simdinov2", "loss.koleo_weight", "1", "dino, ibot"},
+           {"lejepa", "loss.sketch_shape", "2", "visreg"},
+           {"visreg", "loss.sigreg_weight", "0.1", "dino, ibot"},
+           {"dino", "guide.learn_weight", "1", "guide.learn is set"},
+           {"dino", "guide.ramp", "5it", "guide.learn is set"},
            {"dino", "teacher.distill", "somewhere", "distill"},
            {"ibot", "head.patch_out_dim", "77", "head.shared is no"},
            {"ibot", "mask.shift", "yes", "mask.scheme is dinov2 or dinov3"},
@@ -247,7 +254,7 @@ std::string text(const ProjectionConfig& head) {
     return fmt::format("{} {} {} {} {} {} {}", h->in_dim, h->hidden_dim, h->bottleneck_dim, h->out_dim, h->layers, h->weight_norm,
                        h->batch_norm);
   const auto& h = std::get<MlpHeadConfig>(head);
-  return fmt::format("{} {} {} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output, h.layers, h.output_bias);
+  return fmt::format("{} {} {} {} {} {} {}", h.in_dim, h.hidden_dim, h.out_dim, h.norm_output, h.layers, h.output_bias, h.hidden_norm);
 }
 
 double value_of(const at::Tensor& t) {
@@ -276,6 +283,8 @@ std::string built(const Config& config) {
   add(to_json(spec.network.backbone).dump(), spec.norm_last_layer, spec.rows_at_once);
   for (const auto& head : {std::optional(spec.network.head), spec.network.patch_head, spec.network.predictor})
     if (head) add(head->name, text(head->config));
+  for (const HeadPlan& guide : spec.network.guides) add(text(guide.config));
+  add(config.guide->learn, config.guide->forget);
   const std::string network = all;
   if (spec.masks) {
     const MaskSpec& m = spec.masks->spec;
@@ -307,6 +316,7 @@ std::string built(const Config& config) {
     add(v.lr, v.weight_decay, v.thawed, v.hold_backbone);
     if (spec.teacher != TeacherPolicy::kNone) add(v.momentum);
     if (spec.gram) add(v.refresh_gram);
+    if (!spec.network.guides.empty()) add(v.guide);
     bool last_layer = false;
     for (const Segment& segment : layout.segments) last_layer = last_layer || segment.last_layer;
     if (last_layer) add(v.freeze_last_layer);
@@ -315,6 +325,18 @@ std::string built(const Config& config) {
       if (step != 1 && step != 12) continue;  // the losses themselves take time
       LossInputs in = given;
       in.values = v;
+      if (spec.masks && !spec.network.patch_head) {  // through one head, and compared as they are
+        in.student.patch_logits = golden::uniform("ps", {in.masks.rows.size(0), 16});
+        in.teacher.patch_logits = golden::uniform("pt", {in.masks.rows.size(0), 16});
+      }
+      for (size_t i = 0; i < spec.guides; ++i) {
+        const auto& outputs = config.guide->outputs;
+        in.guide_targets.push_back(at::arange(12, at::kLong).remainder(outputs && i < outputs->size() ? (*outputs)[i] : 1));
+      }
+      in.guide_head = [&](size_t guide, const at::Tensor& rows) {
+        const HeadPlan& plan = spec.network.guides.at(guide);
+        return rows.matmul(golden::uniform(plan.name, {rows.size(1), out_dim(plan.config)}).to(rows.scalar_type()));
+      };
       if (spec.split_views) in.student.logits = in.student.logits.narrow(0, 0, 2);
       // without local crops the student has the global ones alone
       if (spec.student_views() == 2) in.student_scores.views = in.student.logits.narrow(0, 0, 2);
@@ -347,6 +369,7 @@ std::vector<std::string> candidates(const Field& field) {
       {"gram.start", {"5it"}},
       {"gram.first", {"1it"}},
       {"optim.decay", {"5it"}},
+      {"guide.outputs", {"4,1"}},
   };
   if (const auto found = special.find(field.key); found != special.end()) return found->second;
   std::vector<std::string> values{"no", "yes", "3it", "7it", "2", "3", "0.3", "1.5", "0.7", "elsewhere"};
@@ -385,6 +408,8 @@ std::vector<Base> bases(const Method& method) {
   if (method.defaults.mask == "none") all.push_back({"on a ResNet", "[model]\narch = resnet18\n" + tiny});
   if (method.name == methods().front().name)
     all.push_back({"from other weights", vit + tiny + "[init]\nanchor = 0.5\nlora_rank = 4\nheads_only = 2it\nunfreeze = 3it\n"});
+  if (method.name == methods().front().name)
+    all.push_back({"with guides", vit + tiny + "[guide]\nlearn = kind\nforget = dose:number\noutputs = 3,1\n"});
   if (method.name == methods().front().name) all.push_back({"sgd", vit + tiny + "[optim]\nname = sgd\n"});
   if (method.defaults.optimizer != "adamw") all.push_back({"adamw", vit + tiny + "[optim]\nname = adamw\n"});
   if (reads(method, field_of("gram.weight")))

@@ -22,6 +22,7 @@ constexpr Exception kExceptions[] = {
     {"model_config.cpp", "\"model.style\", \"dino\"", "a style"},
     {"mask_config.cpp", "{\"auto\", \"none\", \"dinov2\"", "mask schemes"},
     {"distill.cpp", ".mask = ", "a mask scheme"},
+    {"simdinov2.cpp", ".mask = ", "a mask scheme"},
     {"masks.cpp", "names = {\"dinov2\"", "mask schemes"},
     {"masks.hpp", "/// \"dinov2\"", "mask schemes"},
     {"view_profiles.cpp", ".name = \"", "view profiles"},
@@ -41,10 +42,12 @@ constexpr Exception kExceptions[] = {
     {"traffic.cpp", "has_term(spec, \"dino\")", "the loss"},
 };
 
-// Methods of two views have a folder of their own.
+// Methods of two views and those without prototypes have folders of their own.
 fs::path file_of(const Method& method) {
   const fs::path folder = source_dir() / "src/method", file = method.name + ".cpp";
-  return fs::exists(folder / file) ? folder / file : folder / "two_views" / file;
+  for (const char* of_kind : {"two_views", "without_prototypes"})
+    if (fs::exists(folder / of_kind / file)) return folder / of_kind / file;
+  return folder / file;
 }
 
 bool is_exception(const std::string& file, const std::string& line) {

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
+
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/dino_loss.hpp"
 #include "method/methods.hpp"
@@ -205,6 +207,26 @@ TEST(NetworkBundle, AnAveragedNetworkTakesBatchStatisticsAlone) {
   EXPECT_TRUE(golden::near("averaged", both, logits(without, views, false), 1e-12));
   EXPECT_GT((both - logits(drawing, views, false)).abs().max().item<double>(), 1e-3) << "stochastic depth is on in training";
   EXPECT_TRUE(golden::near("a view by itself", logits(drawing, {&views[1], 1}, true)[0], both[1], 1e-12));
+}
+
+// The heads of guides: a hidden layer without batch norm, or none.
+TEST(NetworkBundle, GuidesAreHeadsOnFeatures) {
+  NetworkConfig config = small_network();
+  config.guides = {{"guide_0", MlpHeadConfig{.in_dim = 32, .hidden_dim = 8, .out_dim = 3, .hidden_norm = false}},
+                   {"guide_1", MlpHeadConfig{.in_dim = 32, .out_dim = 1, .layers = 1}}};
+  Network network(config, at::kDouble);
+  network.initialize(4);
+  EXPECT_TRUE(network.buffers().empty()) << "no batch norm";
+  std::map<std::string, at::Tensor> p;
+  for (const auto& [name, tensor] : network.parameters()) p[name] = tensor;
+  const at::Tensor features = golden::uniform("features", {5, 32});
+  const at::Tensor hidden = at::relu(at::linear(features, p.at("guide_0.mlp.0.weight"), p.at("guide_0.mlp.0.bias")));
+  EXPECT_TRUE(golden::near("guide_0", network.guide(0, features),
+                           at::linear(hidden, p.at("guide_0.mlp.3.weight"), p.at("guide_0.mlp.3.bias")), 1e-12));
+  EXPECT_TRUE(golden::near("guide_1", network.guide(1, features),
+                           at::linear(features, p.at("guide_1.mlp.0.weight"), p.at("guide_1.mlp.0.bias")), 1e-12));
+  EXPECT_THROW(network.guide(2, features), std::out_of_range);
+  EXPECT_THROW(Network({config.backbone, config.head, {}, {}, {{"guide_0", MlpHeadConfig{.in_dim = 31}}}}, at::kFloat), Error);
 }
 
 // SimCLR as released: the projection's channels have mean 0 and variance 1 over the batch; the last layer has no bias of its own.

@@ -63,6 +63,9 @@ TEST(Accumulate, PartsAreMoreRanks) {
     extra += frozen_teacher_keys(method);
     std::vector<std::string> forms = {extra};
     if (method.name == "dinov2") forms.push_back(extra + "[loss]\ncentring = centre\n");
+    if (method.name == "dino")
+      for (const char* by : {"distance", "reversal"})
+        forms.push_back(extra + "[guide]\nlearn = kind\nforget = site, dose:number\noutputs = 3,4,1\nforget_by = " + by + "\n");
     for (const std::string& form : forms) {
       SCOPED_TRACE(form);
       const Outcome expected = outcome_of(form, 4, 1, "ddp");

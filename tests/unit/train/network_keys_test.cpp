@@ -50,8 +50,8 @@ std::string text_of(const HeadPlan& plan) {
   const auto* dino = std::get_if<DinoHeadConfig>(&plan.config);
   if (!dino) {
     const auto& mlp = std::get<MlpHeadConfig>(plan.config);
-    return fmt::format("{} {} {} {} {} {} {}\n", plan.name, mlp.in_dim, mlp.hidden_dim, mlp.out_dim, mlp.norm_output, mlp.layers,
-                       mlp.output_bias);
+    return fmt::format("{} {} {} {} {} {} {} {}\n", plan.name, mlp.in_dim, mlp.hidden_dim, mlp.out_dim, mlp.norm_output, mlp.layers,
+                       mlp.output_bias, mlp.hidden_norm);
   }
   return fmt::format("{} {} {} {} {} {} {} {}\n", plan.name, dino->in_dim, dino->hidden_dim, dino->bottleneck_dim, dino->out_dim,
                      dino->layers, dino->weight_norm, dino->batch_norm);
@@ -64,6 +64,7 @@ std::string text_of(const NetworkConfig& network) {
     text += fmt::format("{} {} {}\n", vit->fit, vit->recompute.part, vit->recompute.every);
   if (network.patch_head) text += "patch " + text_of(*network.patch_head);
   if (network.predictor) text += "predictor " + text_of(*network.predictor);
+  for (const HeadPlan& guide : network.guides) text += text_of(guide);
   return text;
 }
 
@@ -103,7 +104,9 @@ TEST(NetworkKeys, TheTableMarksThoseThatChangeTheNetworksTensorsAndNoOther) {
   for (const std::string& text :
        {small_vit("dino"), small_vit("ibot"), small_vit("dinov2", "style = dinov2\n"), small_vit("dinov3", "style = dinov3\n"),
         small_vit("dinov3", "arch = vit_7b\nstyle = dinov3\n"), two_views("byol"), two_views("simclr"), two_views("vicreg"),
-        small_vit("swav"), "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
+        small_vit("dino") + "[guide]\nlearn = kind\nforget = site\noutputs = 3,2\n",
+        small_vit("dino") + "[guide]\nlearn = kind\nforget_by = reversal\noutputs = 3\n", small_vit("swav"),
+        "[model]\narch = resnet18\n" + kSmallHead + kSmallViews + "[train]\nlength = 20it\nbatch_size = 8\n"}) {
     const Config base = resolved(text);
     const auto before = tensors(base);
     for (const Field& field : config_fields()) {

@@ -3,7 +3,6 @@
 #include "dinoxx/loss/coding_rate.hpp"
 #include "loss/loss_common.hpp"
 #include "loss/loss_config.hpp"
-#include "method/shared/configure_views.hpp"
 #include "method/shared/two_views.hpp"
 #include "model/heads/head_config.hpp"
 
@@ -17,9 +16,7 @@ constexpr double kScale = 200;
 constexpr double kCodingWeight = 0.4555;
 
 MethodSpec make(const Config& config) {
-  MethodSpec spec = two_view_spec(config);
-  spec.split_views = false;
-  std::get<MlpHeadConfig>(spec.network.head.config).layers = static_cast<int>(*config.head->layers);
+  MethodSpec spec = projector_spec(config, *config.head->layers);
   const auto agreement = [](const LossInputs& in) {
     const at::Tensor mean = agreement_with_mean(in.student.logits);
     return LossOutputs{.loss = 1.0 - mean};
@@ -55,6 +52,7 @@ Method emp_ssl_method() {
               .weight_decay_end = 1e-4,
               .coding_weight = kCodingWeight,
               .coding_eps = 0.2,
+              .loss_size = kScale,
               .hidden_dim = 4096,
               .out_dim = 1024,
           },

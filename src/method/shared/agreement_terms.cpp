@@ -1,15 +1,14 @@
-// SimDINO (Wu et al. 2025, arXiv 2502.10385): DINO's views and teacher, no prototypes. Views agree, and the coding rate keeps the features
-// apart. Defaults of RobinWu218/SimDINO, simdino/main_dino.py.
+#include "agreement_terms.hpp"
+
+#include "configure_views.hpp"
 #include "dinoxx/loss/coding_rate.hpp"
 #include "loss/loss_config.hpp"
-#include "method/shared/configure_views.hpp"
-#include "method/shared/prototypes.hpp"
-#include "method/shared/two_views.hpp"
+#include "prototypes.hpp"
+#include "two_views.hpp"
 
 namespace dinoxx {
-namespace {
 
-MethodSpec make(const Config& config) {
+MethodSpec agreement_spec(const Config& config) {
   MethodSpec spec;
   configure_views(spec, config);
   spec.network.backbone = backbone_config(config);
@@ -33,29 +32,11 @@ MethodSpec make(const Config& config) {
   return spec;
 }
 
-}  // namespace
-
-Method simdino_method() {
-  return {
-      .name = "simdino",
-      .summary = "SimDINO: DINO without prototypes; the coding rate keeps features apart",
-      .defaults =
-          {
-              .profile = "dino-v1",
-              .global_scale_min = 0.4,
-              .local_scale_max = 0.4,
-              .local_count = 8,
-              .lr = 5e-4,
-              .min_lr = 1e-6,
-              .weight_decay = 0.04,
-              .weight_decay_end = 0.4,
-              .clip = 3,
-              .momentum = 0.996,
-          },
-      .reads = {"head.hidden_dim", "head.bottleneck_dim", "head.layers", "head.batch_norm", "teacher.momentum", "teacher.momentum_end",
-                "teacher.hold_backbone", "loss.coding_*"},
-      .make = make,
-  };
+std::vector<std::string> agreement_keys(std::vector<std::string> more) {
+  std::vector<std::string> keys{"head.hidden_dim",  "head.bottleneck_dim",  "head.layers",           "head.batch_norm",
+                                "teacher.momentum", "teacher.momentum_end", "teacher.hold_backbone", "loss.coding_*"};
+  keys.insert(keys.end(), more.begin(), more.end());
+  return keys;
 }
 
 }  // namespace dinoxx

@@ -1,7 +1,5 @@
 // LeJEPA (Balestriero and LeCun 2025, arXiv 2511.08544): each view predicts the mean of the global ones, and SIGReg holds the features to
 // an isotropic Gaussian. No teacher, no stopped gradient. Values of the paper where it has them.
-#include <ATen/ATen.h>
-
 #include "dinoxx/base/error.hpp"
 #include "dinoxx/loss/sigreg.hpp"
 #include "loss/loss_config.hpp"
@@ -11,18 +9,13 @@ namespace dinoxx {
 namespace {
 
 MethodSpec make(const Config& config) {
-  MethodSpec spec = two_view_spec(config);
-  spec.split_views = false;
+  MethodSpec spec = projector_spec(config, 2);
   const double share = *config.loss->sigreg_weight;
-  const auto prediction = [](const LossInputs& in) {
-    const at::Tensor z = in.student.logits.to(in.student.logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-    return LossOutputs{.loss = (z - z.narrow(0, 0, in.global_views).mean(0, /*keepdim=*/true)).square().mean()};
-  };
   const auto gaussian = [count = config.loss->sigreg_directions](const LossInputs& in) {
     const at::Tensor directions = sigreg_directions(in.student.logits.size(2), count, in.seed, in.step);
     return LossOutputs{.loss = sigreg(in.student.logits, directions, *in.comm)};
   };
-  spec.terms.push_back({"prediction", constant_weight(1 - share), prediction, {Need::kSeveralViews}});
+  spec.terms.push_back({"prediction", constant_weight(1 - share), prediction_of_globals, {Need::kSeveralViews}});
   spec.terms.push_back({"sigreg", constant_weight(share), gaussian, {}, check_two_images});
   return spec;
 }
