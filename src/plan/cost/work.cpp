@@ -131,6 +131,8 @@ Work work_of(const Model& model, const Resolution& resolution, int64_t batch, co
   const auto passes = static_cast<double>(2 + loss.sinkhorn_iterations);
   work.losses.traffic += 4 * student_logits + passes * teacher_logits;
   work.losses.launches += 20;
+  // of the images along all directions a sort, its gather and their gradients, as counted in budgets.csv
+  if (has_term(spec, "sketching")) work.losses.launches += 100;
   if (has_term(spec, "koleo")) {
     const double group = static_cast<double>(model.config.loss->koleo_group > 0 ? model.config.loss->koleo_group : batch);
     const double features = static_cast<double>(spec.views.global_count()) * images;
