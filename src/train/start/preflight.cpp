@@ -180,6 +180,7 @@ void print_start(const Training& training, const TrainOptions& options, RunLog& 
                       comms.job ? "student " + comms.job->student + ", " : "", train_method(config), training.inputs.ids.size(),
                       options.data.string(), parameters, ranks, total, batch));
   for (const std::string& note : training.inputs.notes) log.say("  auto: " + note);
+  for (const std::string& note : training.inputs.guides.notes()) log.say("  " + note);
   const bool rounds = options.device.is_cuda() && at::globalContext().allowTF32CuBLAS();
   log.say(fmt::format("  device: {}{}", device_line(options.device), rounds ? "; float32 products by TF32 (train.tf32)" : ""));
   const Duration& extend = train_extend(config);

@@ -88,7 +88,8 @@ json start_record(const Training& training, const TrainOptions& options, const s
                 {"branch", facts.branch},
                 {"resumed_from", resumed_from},
                 {"lost_claims", lost},
-                {"auto", training.inputs.notes}};
+                {"auto", training.inputs.notes},
+                {"guides", training.inputs.guides.notes()}};
   if (const auto& job = training.comms.job) start["job"] = {{"student", job->student}, {"ranks", job->ranks}};
   return start;
 }

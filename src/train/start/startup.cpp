@@ -114,7 +114,6 @@ Inputs open_inputs(const TrainOptions& options, Communicator& comm, const Origin
     std::vector<std::string> notes;
     inputs.config = resolve_config(config, inputs.ids.size(), options.cores, &notes, comm.size());
     inputs.notes.insert(inputs.notes.end(), notes.begin(), notes.end());
-    inputs.notes.insert(inputs.notes.end(), inputs.guides.notes().begin(), inputs.guides.notes().end());
     if (origin.from) note_kept(given, inputs.config, inputs.ids.size(), options.cores, comm.size(), inputs);
     inputs.chosen.merge(chosen_keys(options.config, inputs.config));
     refuse_uneven_batch(inputs.config, comm.size());
