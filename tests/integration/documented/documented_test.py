@@ -82,6 +82,7 @@ LEFT_OUT = {r"\bDAVIS\b": "needs DAVIS 2017, which has a licence of its own", r"
             r"--loss\.rows_at_once 256": "figures by hand; unit_losses holds what it computes",
             r"tests/golden/make_\w+\.py|build/tests/golden/|build/release/tests/golden/": "golden values; the golden tests read them", r"^tests/mutation\.py": "takes hours; unit_mutation",
             r"\bdata/(small|other)\b|\b(small|other)/train\b": "figures by hand, on a set that docs/small_sets.md makes",
+            r"\bdata/cameras\b": "figures by hand, on a set that tests/bench/cameras.py draws; integration_guides",
             r"--labels? cat\b": "needs a list with these labels; integration_label_lists", r"^srun ": "needs Slurm", r"\bfirst-hour\b": "needs a CUDA build and a GPU; fakegpu_first_ten_minutes"}
 OTHER_SHIM = r"""
 import os, re, sys
