@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "config/config_conditions.hpp"
 #include "dinoxx/base/error.hpp"
 #include "guide_config.hpp"
 #include "loss/guide.hpp"
@@ -40,17 +41,9 @@ std::vector<GuideColumn> guide_columns(const Config& config) {
   return columns;
 }
 
-namespace {
-
-bool has_heads(const Config& config) {
-  return !config.guide->learn.empty() || config.guide->forget_by == "reversal";
-}
-
-}  // namespace
-
 void set_guide_outputs(Config& config, const std::vector<int64_t>& outputs) {
   auto& given = config.guide->outputs;
-  if (outputs.empty() || !has_heads(config)) return;
+  if (!where::guide_heads().holds(config)) return;
   if (given && *given != outputs)
     fail_usage("guide.outputs", fmt::format("{}, as the columns of the data set have", fmt::join(outputs, ",")),
                fmt::format("{}", fmt::join(*given, ",")), "Leave it out");

@@ -4,6 +4,7 @@
 
 #include "configure_views.hpp"
 #include "dinoxx/base/error.hpp"
+#include "loss/loss_common.hpp"
 #include "model/heads/head_config.hpp"
 
 namespace dinoxx {
@@ -34,7 +35,7 @@ MethodSpec projector_spec(const Config& config, int64_t layers) {
 }
 
 LossOutputs prediction_of_globals(const LossInputs& in) {
-  const at::Tensor z = in.student.logits.to(in.student.logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  const at::Tensor z = in.student.logits.to(loss_common::wide_type(in.student.logits));
   return {.loss = (z - z.narrow(0, 0, in.global_views).mean(0, /*keepdim=*/true)).square().mean()};
 }
 

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "data_pipeline/labels/dataset_view.hpp"
+#include "data_pipeline/loader/balanced_sampler.hpp"
 #include "dinoxx/base/error.hpp"
 
 namespace dinoxx {
@@ -129,7 +130,7 @@ GuideTargets::GuideTargets(const std::vector<GuideColumn>& columns, const Datase
     if (2 * static_cast<int64_t>(values.size()) > known)
       but = fmt::format("; less than two images a class: too few to tell it from the images (are these numbers? {}:number)", column.name);
     if (column.forget && number != 0) {
-      const double together = association(trained, of_images(labels_in(dataset, 0), ids));
+      const double together = association(trained, labels_of(dataset, ids));
       if (together > kGoTogether)
         but += fmt::format("; it goes with {} (Cramér's V {:.2f}), so that part of that is forgotten, too",
                            label_name(dataset.label_columns().front().name), together);
