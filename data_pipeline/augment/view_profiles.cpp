@@ -191,6 +191,8 @@ ViewPlan profile_views(const std::string& name, const ProfileOptions& options) {
     local.blur_p = blur.local;
     plan.views.push_back(local);
   }
+  if (!options.color.value_or(true))
+    for (ViewSpec& each : plan.views) each.jitter_p = each.gray_p = each.solarize_p = 0;
   if (options.gram_size)
     for (int i = 0; i < 2; ++i) plan.views.push_back(gram_view(plan, i, *options.gram_size, options.gram_distort));
   check_view_plan(plan);

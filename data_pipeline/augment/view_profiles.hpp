@@ -26,6 +26,7 @@ struct ProfileOptions {
   std::optional<double> global_scale_min, global_scale_max, local_scale_min, local_scale_max;
   std::optional<double> flip_p;  ///< 0 in DINOv3's 7B recipes
   std::optional<bool> blur;      ///< false: none, for images of few pixels
+  std::optional<bool> color;     ///< false: no jitter, gray or solarised views, for images whose colours are what they say
   std::optional<int> gram_size;  ///< adds a Gram crop of every global view, see gram_view; any profile
   bool gram_distort = false;     ///< the Gram crops are distorted as their global view is
 };

@@ -27,14 +27,13 @@ void configure_views(MethodSpec& spec, const Config& config) {
   }
   options.flip_p = views.flip;
   if (!views.blur) options.blur = false;
+  if (!views.color) options.color = false;
   for (const ViewSizes& sizes : resolutions(config)) {
     options.global_size = static_cast<int>(sizes.global);
     if (*views.local_count > 0) options.local_size = static_cast<int>(sizes.local);
     options.gram_size.reset();
     if (config.gram->weight > 0 && sizes.gram > 0) options.gram_size = static_cast<int>(sizes.gram);
     ViewPlan plan = profile_views(views.profile, options);
-    if (!views.color)
-      for (ViewSpec& view : plan.views) view.jitter_p = view.gray_p = view.solarize_p = 0;
     plan.share = sizes.share;
     plan.normalization = normalization_of(config);
     if (spec.views.views.empty())
