@@ -57,6 +57,7 @@ void EvalLine::add_to(po::options_description& own, eval::EvaluateOptions& optio
       po::value(&cache_limit_)->default_value(static_cast<double>(eval::FeatureCache::kDefaultLimit) / kGigabyte)->value_name("GB"),
       "size of that folder; the least recently used features are removed first")("quiet,q", po::bool_switch(&quiet_),
                                                                                  "no progress on standard error");
+  readout_.add_to(own);
   decision_.add_to(own);
   finetune_.add_to(own);
 }
@@ -71,6 +72,7 @@ void EvalLine::apply_to(eval::EvaluateOptions& options, const std::vector<Settin
   if (!split_.empty()) options.split = parse_split(split_);
   if (linear_probe_views_ < 0) fail_usage("--linear-probe-views", "0 or more", std::to_string(linear_probe_views_), "Correct it.");
   options.linear_probe_views = linear_probe_views_;
+  options.readout = readout_.readout();
   options.finetune = finetune_.options();
   options.decision = decision_.request();
   if (!(cache_limit_ > 0 && cache_limit_ < 1e9))

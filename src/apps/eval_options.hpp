@@ -8,6 +8,7 @@
 #include "decision_options.hpp"
 #include "eval/run/evaluate.hpp"
 #include "finetune_options.hpp"
+#include "readout_options.hpp"
 
 namespace dinoxx {
 
@@ -37,6 +38,7 @@ class EvalLine {
   int linear_probe_views_ = 0;
   bool quiet_ = false;
   FinetuneLine finetune_;
+  ReadoutLine readout_{/*may_whiten=*/true};
   DecisionLine decision_;
   std::vector<std::string> notes_;
 };

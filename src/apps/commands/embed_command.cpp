@@ -1,5 +1,6 @@
 #include "apps/commands.hpp"
 #include "apps/model_options.hpp"
+#include "apps/readout_options.hpp"
 #include "base/progress_line.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/features/embed.hpp"
@@ -34,6 +35,7 @@ class EmbedCommand : public ModelCommand {
         "above 0: CLS of the last N blocks, earliest first, then the mean of the last block's patches: the input of a linear probe "
         "(dinoxx eval --protocol linear_probe)")("limit", po::value(&options_.limit)->default_value(0)->value_name("N"),
                                                  "only the first N of them, to try or to measure; 0: all");
+    readout_.add_to(own);
   }
 
   void check(const std::vector<Setting>&) override {
@@ -47,6 +49,9 @@ class EmbedCommand : public ModelCommand {
     if (options_.last_blocks < 0)
       fail_usage("--last-blocks", "0 or a number of blocks", std::to_string(options_.last_blocks), "Change it.");
     if (options_.limit < 0) fail_usage("--limit", "0 or a number of images", std::to_string(options_.limit), "Change it.");
+    options_.readout = readout_.readout();
+    if (options_.readout.stages > 0 && options_.last_blocks > 0)
+      fail_usage("--last-blocks and --feature-stages", "one of them", "both", "--last-blocks is the input of a linear probe.");
     options_.normalize = normalize_ == "yes";
     options_.out = out_;
   }
@@ -66,6 +71,7 @@ class EmbedCommand : public ModelCommand {
 
  private:
   eval::EmbedOptions options_;
+  ReadoutLine readout_{/*may_whiten=*/false};
   std::string out_, split_, normalize_;
 };
 

@@ -6,6 +6,7 @@
 #include "apps/decision_options.hpp"
 #include "apps/eval_options.hpp"
 #include "apps/model_options.hpp"
+#include "apps/readout_options.hpp"
 #include "base/progress_line.hpp"
 #include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
@@ -69,6 +70,7 @@ class PredictCommand : public ModelCommand {
         "cache", po::value(&cache_)->value_name("DIR|none"),
         "where the fitted head stays for the next call, which then embeds no training image; without it dinoxx_features beside --out or "
         "--save");
+    readout_.add_to(own);
     decision_.add_to(own);
   }
 
@@ -90,6 +92,7 @@ class PredictCommand : public ModelCommand {
     options_.out = out_;
     options_.save = save_;
     options_.classifier = classifier_;
+    options_.readout = readout_.readout();
     options_.decision = decision_.request();
     if (classifier_.empty()) options_.cache = cache_folder(cache_, std::filesystem::absolute(only_save ? save_ : out_).parent_path());
   }
@@ -112,6 +115,7 @@ class PredictCommand : public ModelCommand {
 
  private:
   eval::PredictOptions options_;
+  ReadoutLine readout_{/*may_whiten=*/true};
   DecisionLine decision_;
   std::string images_, out_, save_, classifier_, cache_;
 };

@@ -46,6 +46,7 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
   std::vector<uint64_t> ids;
   EmbedReport report;
   EvalTransform transform;
+  Embedder embedder;
   std::unique_ptr<FeatureFile> file;
   on_all_ranks(comm, [&] {
     if (!fs::exists(options.data))
@@ -58,9 +59,13 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
     if (options.last_blocks > blocks)
       fail_usage("--last-blocks", fmt::format("at most {}", blocks), std::to_string(options.last_blocks),
                  "Ask for as many as the network has.");
-    report = {static_cast<int64_t>(ids.size()),   static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim(),
-              describe(transform, options.whole), "",
-              facts_text(describe(model.facts)),  model.notes};
+    embedder = read_stages(backbone_embedder("teacher", "", *model.network), options.readout, transform.crop);
+    if (options.last_blocks > 0) {
+      embedder.dim = static_cast<int64_t>(options.last_blocks + 1) * model.network->feature_dim();
+      embedder.embed = [&](const at::Tensor& images) { return last_blocks_row(*model.network, images, options.last_blocks); };
+    }
+    report = {static_cast<int64_t>(ids.size()),  embedder.dim, describe(transform, options.whole), "",
+              facts_text(describe(model.facts)), model.notes};
     report.note = note_on_crop(*dataset, ids, transform);
     if (comm.rank() != 0) return;
     file = create_feature_file(options.out, {*dataset,
@@ -75,15 +80,11 @@ EmbedReport embed(const EmbedOptions& options, Communicator& comm) {
                                               {"input", describe(model.normalization.value().values)},
                                               {"facts", json_text(describe(model.facts))},
                                               {"normalized", options.normalize ? "L2" : "no"},
+                                              {"features", describe(options.readout)},
                                               {"last_blocks", std::to_string(options.last_blocks)},
                                               {"command", options.command_line}}});
   });
   const Normalization normalization = model.normalization.value().values;
-  Embedder embedder = backbone_embedder("teacher", "", *model.network);
-  if (options.last_blocks > 0) {
-    embedder.dim = report.dim;
-    embedder.embed = [&](const at::Tensor& images) { return last_blocks_row(*model.network, images, options.last_blocks); };
-  }
   const auto start = std::chrono::steady_clock::now();
   const int64_t total = report.images, at_once = kEvalBlock * kBlocksAtOnce * comm.size();
   for (int64_t first = 0; first < total; first += at_once) {

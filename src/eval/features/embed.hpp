@@ -6,6 +6,7 @@
 
 #include "dinoxx/comm/communicator.hpp"
 #include "dinoxx/data_pipeline/dataset.hpp"
+#include "eval/readout/readout.hpp"
 #include "model_source.hpp"
 
 namespace dinoxx::eval {
@@ -14,6 +15,7 @@ struct EmbedOptions : NetworkRun {
   std::filesystem::path data, out;                            ///< out: FILE.npy, FILE.h5 (feature_file.hpp)
   std::optional<Split> split;                                 ///< all images without it
   bool normalize = true;                                      ///< rows divided by their L2 norm
+  Readout readout;                                            ///< not whitened
   int last_blocks = 0;                                        ///< above 0: last_blocks_row() of so many blocks instead of the feature
   int64_t limit = 0;                                          ///< only that many, the first by id; 0: all
   std::function<void(int64_t done, int64_t total)> progress;  ///< images of all ranks, as this rank estimates it; from several threads

@@ -132,6 +132,7 @@ FeatureCache::Key FeatureCache::key(const Dataset& dataset, std::span<const uint
   const json key = {{"format", kFormat},
                     {"block", kEvalBlock},
                     {"embedder", identities_.at(embedder.name)},
+                    {"reading", embedder.reading},
                     {"dim", embedder.dim},
                     {"transform", {options.transform.resize, options.transform.crop}},
                     {"mean", options.normalization.mean},

@@ -25,6 +25,7 @@ struct Embedder {
   /// Attention of CLS to the patches in the last block: [B, 3, S, S] -> [B, heads, N]. Empty for what has none.
   std::function<at::Tensor(const at::Tensor& images)> attention = {};
   const Backbone* network = nullptr;  ///< whose features these are; none for pixels
+  std::string reading = {};           ///< what of the network `embed` takes, in words; empty: its feature
 };
 
 /// The feature of `network` (CLS, or what takes its place) in evaluation mode, on the network's device and in its type. `network` must

@@ -23,7 +23,7 @@ using nlohmann::json;
 constexpr const char* kKey = "dinoxx.classifier";
 constexpr const char* kChecksum = "dinoxx.classifier.crc32c";
 constexpr const char* kFormat = "dinoxx classifier";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2, kPlainVersion = 1;  // 1: of the network's feature as it is
 constexpr const char* kExpected = "a classifier made by \"dinoxx predict --save\"";
 
 // Of every name, text and tensor but the checksum itself, so that any changed byte is noticed.
@@ -65,7 +65,9 @@ FactValues facts_of(const ClassifierInput& input) {
 }
 
 Classifier parse_classifier(const fs::path& path, const SafetensorsFile& file, const json& text) try {
-  Classifier classifier{.head = {{to_tensor(file.at("head.weight")), to_tensor(file.at("head.bias"))},
+  Classifier classifier{.readout = readout_from_json(text.value("features", json())),
+                        .head = {read_whitening(file),
+                                 {to_tensor(file.at("head.weight")), to_tensor(file.at("head.bias"))},
                                  text.at("head"),
                                  to_tensor(file.at("known.centre")),
                                  to_tensor(file.at("known.basis")),
@@ -97,10 +99,13 @@ Classifier parse_classifier(const fs::path& path, const SafetensorsFile& file, c
 
 void check_shapes(const fs::path& file, const Classifier& classifier, const Backbone& network) {
   const StoredHead& head = classifier.head;
-  const int64_t classes = static_cast<int64_t>(classifier.classes.size()), dim = network.feature_dim();
+  const int64_t classes = static_cast<int64_t>(classifier.classes.size()),
+                dim = read_stages(backbone_embedder("", "", network), classifier.readout, classifier.input.transform.crop).dim;
   const bool fit = head.model.weight.dim() == 2 && head.model.weight.size(0) == classes && head.model.weight.size(1) == dim &&
-                   head.model.bias.numel() == classes && head.centre.numel() == dim && head.basis.dim() == 2 && head.basis.size(0) == dim &&
-                   head.reference.dim() == 2 && head.reference.size(1) == head.basis.size(1);
+                   head.whitening.has_value() == classifier.readout.whiten.has_value() &&
+                   (!head.whitening || head.whitening->mean.numel() == dim) && head.model.bias.numel() == classes &&
+                   head.centre.numel() == dim && head.basis.dim() == 2 && head.basis.size(0) == dim && head.reference.dim() == 2 &&
+                   head.reference.size(1) == head.basis.size(1);
   if (!fit) refuse_damaged(file, fmt::format("a head of {} classes on {} features", classes, dim), "tensors of other shapes");
 }
 
@@ -113,21 +118,24 @@ void write_classifier(const fs::path& file, const Classifier& classifier, const 
                        {"known.centre", head.centre.contiguous()},
                        {"known.basis", head.basis.contiguous()},
                        {"known.reference", head.reference.contiguous()}};
+  for (const NamedTensor& tensor : whitening_tensors(head.whitening)) tensors.push_back(tensor);
   for (const auto& [name, tensor] : stored_state(network)) tensors.push_back({"backbone." + name, tensor.detach().cpu().contiguous()});
   json classes = json::array();
   for (size_t c = 0; c < classifier.classes.size(); ++c)
     classes.push_back({{"name", classifier.classes[c]}, {"training_images", classifier.training_images[c]}});
-  const json text = {{"format", kFormat},
-                     {"version", kVersion},
-                     {"classes", classes},
-                     {"input", input_json(classifier.input)},
-                     {"head", head.about},
-                     {"decision", {{"rule", classifier.rule.about}, {"validation", classifier.rule_in_validation}}},
-                     {"known_to", head.known_to ? json(*head.known_to) : json(nullptr)},
-                     {"precision", classifier.precision == at::kBFloat16 ? "bf16" : "fp32"},
-                     {"checkpoint", classifier.checkpoint},
-                     {"data", classifier.data},
-                     {"build", build}};
+  const bool plain = classifier.readout.plain();
+  json text = {{"format", kFormat},
+               {"version", plain ? kPlainVersion : kVersion},
+               {"classes", classes},
+               {"input", input_json(classifier.input)},
+               {"head", head.about},
+               {"decision", {{"rule", classifier.rule.about}, {"validation", classifier.rule_in_validation}}},
+               {"known_to", head.known_to ? json(*head.known_to) : json(nullptr)},
+               {"precision", classifier.precision == at::kBFloat16 ? "bf16" : "fp32"},
+               {"checkpoint", classifier.checkpoint},
+               {"data", classifier.data},
+               {"build", build}};
+  if (!plain) text["features"] = to_json(classifier.readout);
   const std::map<std::string, TensorView> views = tensor_views(tensors);
   std::map<std::string, std::string> metadata{{"format", "pt"},
                                               {kKey, json_text(text)},

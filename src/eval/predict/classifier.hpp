@@ -24,6 +24,7 @@ struct ClassifierInput {
 
 /// All that an answer needs beside the network, and where it is from.
 struct Classifier {
+  Readout readout;  ///< what of the network the head is of
   StoredHead head;  ///< held_out is no part of a file
   std::vector<std::string> classes;
   std::vector<int64_t> training_images;  ///< of each class
@@ -36,10 +37,11 @@ struct Classifier {
 };
 
 /// One file with network and classifier, from which predict answers alone. safetensors: "backbone.*", which also makes it a file of weights
-/// for all other commands; "head.weight", "head.bias"; "known.centre", "known.basis", "known.reference" (of StoredHead); metadata
-/// kBackboneKey, kNormalizationKey, kFactsKey and "dinoxx.classifier" with the rest, {"format", "version", "classes", "input", "head",
-/// "decision" {rule, validation}, "known_to", "precision", "checkpoint", "data", "build"}; and a checksum of all of it. By rename. Error as
-/// write_safetensors.
+/// for all other commands; "head.weight", "head.bias"; "known.centre", "known.basis", "known.reference", where features are
+/// whitened "whitening.mean", "whitening.matrix" (of StoredHead); metadata
+/// kBackboneKey, kNormalizationKey, kFactsKey and "dinoxx.classifier" with the rest, {"format", "version", "classes", "input", "features"
+/// (of version 2 alone), "head", "decision" {rule, validation}, "known_to", "precision", "checkpoint", "data", "build"}; and a checksum of
+/// all of it. By rename. Error as write_safetensors.
 void write_classifier(const std::filesystem::path& file, const Classifier& classifier, const Backbone& network,
                       const nlohmann::json& build);
 /// UsageError naming --save for a place that is no safetensors file in a folder that is there, or that another file is at.

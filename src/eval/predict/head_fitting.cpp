@@ -141,9 +141,12 @@ HeadFitting::HeadFitting(const PredictOptions& options, const LoadedModel& model
       method_(labels_.empty() ? options.method : kMultiLabelKey),
       input_(input_of(options, model, *dataset_)),
       decision_(decision_of(options, *dataset_, data_)) {
+  if (options.method == kFinetunedMethod && !options.readout.plain())
+    fail_usage("--feature-stages and --feature-whiten", "a head that is fitted", fmt::format("--method {}", kFinetunedMethod),
+               "Leave them out: the file's head is of the network's own feature.");
   if (options.method == kFinetunedMethod) tuned_ = read_finetuned_head(model.file, *dataset_, data_.classes);
-  key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.model.dtype, method_,
-                  options.seed);
+  key_ = head_key(*dataset_, data_, model, {input_.transform, input_.normalization, 1, input_.whole}, options.readout, options.model.dtype,
+                  method_, options.seed);
   if (!options.cache.empty()) file_ = head_file(options.cache, key_);
 }
 
@@ -169,6 +172,12 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
   features.memory = of_data(learned_);
   if (!validation_.empty()) features.validation = of_data(validation_);
   features.queries = at::empty({0, embedder.dim}, at::kFloat);
+  std::optional<Whitening> whitening;
+  if (options_.readout.whiten) {
+    whitening = fit_whitening(features.memory, *options_.readout.whiten, options_.threads, comm);
+    for (at::Tensor* rows : {&features.memory, &features.validation})
+      if (rows->defined()) *rows = whitening->rows(*rows, options_.threads, comm);
+  }
   StoredHead head;
   if (tuned_) {
     head = tuned_head(*tuned_);
@@ -190,6 +199,8 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
     for (const int64_t row : rows) ids.push_back(data_.memory[static_cast<size_t>(row)]);
     take_references(head, *dataset_, ids, features.memory.index_select(0, at::tensor(rows, at::kLong)));
   }
+  head.whitening = std::move(whitening);
+  if (!options_.readout.plain()) head.about["features"] = describe(options_.readout);
   head.about["method"] = method_;
   head.about["training_images"] = data_.memory.size();
   return head;
@@ -238,7 +249,8 @@ void HeadFitting::decide_by(Classifier& classifier, Communicator& comm) const {
 }
 
 Classifier HeadFitting::fit(const Embedder& embedder, const EmbedImages& embed, Communicator& comm) {
-  Classifier classifier{.head = stored_ ? *stored_ : fitted(embedder, embed, comm),
+  Classifier classifier{.readout = options_.readout,
+                        .head = stored_ ? *stored_ : fitted(embedder, embed, comm),
                         .classes = labels_.empty() ? names_of_classes(*dataset_, data_.classes) : table_.names,
                         .training_images = training_counts(data_, table_),
                         .rule = {},

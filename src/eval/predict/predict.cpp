@@ -208,7 +208,9 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
   if (fitting) fitting->begin(comm);
 
   const ClassifierInput input = from_file ? from_file->classifier.input : fitting->input();
-  const Embedder embedder = backbone_embedder("teacher", "", *model.network);
+  const Readout& readout = from_file ? from_file->classifier.readout : options.readout;
+  Embedder embedder;
+  on_all_ranks(comm, [&] { embedder = read_stages(backbone_embedder("teacher", "", *model.network), readout, input.transform.crop); });
   const int64_t total = (fitting ? fitting->images() : 0) + (folder ? folder->size() : 0);
   std::atomic<int64_t> of_this_rank{0};
   const EmbedImages embed = [&](int64_t count, const std::function<void(int64_t, float*)>& network_input) {
@@ -225,8 +227,9 @@ json predict_folder(const PredictOptions& options, Communicator& comm) {
   json summary = describe_classifier(classifier, nullptr);
   std::optional<Answers> answers;
   if (folder) {
-    const at::Tensor features = embed(folder->size(), [&](int64_t item, float* pixels) { folder->make_input(item, pixels); });
+    at::Tensor features = embed(folder->size(), [&](int64_t item, float* pixels) { folder->make_input(item, pixels); });
     folder->share_reasons(comm);
+    if (const auto& whitening = classifier.head.whitening) features = whitening->rows(features, options.threads, comm);
     answers = answer(classifier, features, options.threads, comm);
     std::vector<int64_t> predicted(classifier.classes.size());
     const json images = describe_answers(options, *folder, classifier, *answers, predicted);

@@ -8,6 +8,7 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/decision/decision_request.hpp"
 #include "eval/features/model_source.hpp"
+#include "eval/readout/readout.hpp"
 #include "eval/run/eval_data.hpp"
 
 namespace dinoxx::eval {
@@ -17,6 +18,7 @@ struct PredictOptions : NetworkRun {
   std::filesystem::path data, images, out;  ///< out: FILE.csv; without images and out only `save` is made
   std::filesystem::path save;               ///< the classifier as one file (classifier.hpp); empty: none
   std::string method = "plain";  ///< of the protocol logistic: plain, class_weighted, logit_adjusted; finetuned: the file's own head
+  Readout readout;               ///< what the head is fitted on; not with the file's own head
   DecisionRequest decision;      ///< instead of the most probable class; empty: that
   LabelChoice labels;
   uint64_t seed = 0;            ///< of the folds; that of evaluate(), so that both fit the same head

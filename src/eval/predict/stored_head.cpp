@@ -25,6 +25,7 @@ using nlohmann::json;
 
 constexpr const char* kKey = "dinoxx.head.key";
 constexpr const char* kAbout = "dinoxx.head";
+constexpr const char *kWhiteningMean = "whitening.mean", *kWhiteningMatrix = "whitening.matrix";
 constexpr int64_t kParts = 5;
 constexpr int64_t kImagesOfDirection = 2;  // directions that fewer images show are noise
 constexpr double kFloor = 0.01;            // of the mean variance: added to that of every direction
@@ -64,7 +65,8 @@ std::string hash_of(const std::vector<T>& values) {
 StoredHead parse_head(const SafetensorsFile& file, const json& key) {
   if (json::parse(file.metadata().at(kKey)) != key) fail("head", "the key of this call", "another", "It is fitted anew.");
   const json text = json::parse(file.metadata().at(kAbout));
-  StoredHead head{{to_tensor(file.at("weight")), to_tensor(file.at("bias"))},
+  StoredHead head{read_whitening(file),
+                  {to_tensor(file.at("weight")), to_tensor(file.at("bias"))},
                   text.at("about"),
                   to_tensor(file.at("centre")),
                   to_tensor(file.at("basis")),
@@ -73,8 +75,9 @@ StoredHead parse_head(const SafetensorsFile& file, const json& key) {
                   {}};
   if (text.at("known_to").is_number()) head.known_to = text.at("known_to").get<double>();
   const int64_t dim = head.centre.numel();
-  if (head.model.weight.dim() != 2 || head.model.weight.size(1) != dim || head.model.bias.numel() != head.model.weight.size(0) ||
-      head.basis.dim() != 2 || head.basis.size(0) != dim || head.reference.dim() != 2 || head.reference.size(1) != head.basis.size(1))
+  if ((head.whitening && head.whitening->mean.numel() != dim) || head.model.weight.dim() != 2 || head.model.weight.size(1) != dim ||
+      head.model.bias.numel() != head.model.weight.size(0) || head.basis.dim() != 2 || head.basis.size(0) != dim ||
+      head.reference.dim() != 2 || head.reference.size(1) != head.basis.size(1))
     fail("head", "tensors that fit each other", "others", "It is fitted anew.");
   const at::Tensor ids = to_tensor(file.at("held_out.ids")), labels = to_tensor(file.at("held_out.labels")),
                    logits = to_tensor(file.at("held_out.logits"));
@@ -88,9 +91,24 @@ StoredHead parse_head(const SafetensorsFile& file, const json& key) {
 
 }  // namespace
 
-json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input, at::ScalarType precision,
-              const std::string& method, uint64_t seed) {
-  return {{"format", "dinoxx head 2"},
+NamedTensors whitening_tensors(const std::optional<Whitening>& whitening) {
+  if (!whitening) return {};
+  return {{kWhiteningMean, whitening->mean.contiguous()}, {kWhiteningMatrix, whitening->matrix.contiguous()}};
+}
+
+std::optional<Whitening> read_whitening(const SafetensorsFile& file) {
+  if (!file.tensors().contains(kWhiteningMean)) return std::nullopt;
+  Whitening whitening{to_tensor(file.at(kWhiteningMean)), to_tensor(file.at(kWhiteningMatrix))};
+  const int64_t dim = whitening.mean.numel();
+  if (whitening.mean.dim() != 1 || whitening.matrix.sizes() != at::IntArrayRef{dim, dim})
+    fail("whitening", "a mean and a matrix that fit each other", "others", "The file is damaged.");
+  return whitening;
+}
+
+json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input, const Readout& readout,
+              at::ScalarType precision, const std::string& method, uint64_t seed) {
+  return {{"format", "dinoxx head 3"},
+          {"features", to_json(readout)},
           {"weights", fmt::format("{:08x}", model.crc32c)},
           {"model", to_json(model.network->config())},
           {"precision", c10::toString(precision)},
@@ -131,16 +149,16 @@ void write_head(const fs::path& file, const json& key, const StoredHead& head) {
     using Value = typename std::decay_t<decltype(values)>::value_type;
     return at::from_blob(const_cast<Value*>(values.data()), shape, type).clone();
   };
-  write_safetensors(file,
-                    tensor_views({{"weight", head.model.weight.contiguous()},
-                                  {"bias", head.model.bias.contiguous()},
-                                  {"basis", head.basis.contiguous()},
-                                  {"reference", head.reference.contiguous()},
-                                  {"centre", head.centre.contiguous()},
-                                  {"held_out.ids", stored(held_out.ids, at::kLong, {images})},
-                                  {"held_out.labels", stored(held_out.labels, at::kInt, {images})},
-                                  {"held_out.logits", stored(held_out.logits, at::kDouble, {images, head.model.bias.numel()})}}),
-                    {{kKey, json_text(key)}, {kAbout, json_text(text)}});
+  NamedTensors tensors{{"weight", head.model.weight.contiguous()},
+                       {"bias", head.model.bias.contiguous()},
+                       {"basis", head.basis.contiguous()},
+                       {"reference", head.reference.contiguous()},
+                       {"centre", head.centre.contiguous()},
+                       {"held_out.ids", stored(held_out.ids, at::kLong, {images})},
+                       {"held_out.labels", stored(held_out.labels, at::kInt, {images})},
+                       {"held_out.logits", stored(held_out.logits, at::kDouble, {images, head.model.bias.numel()})}};
+  for (const NamedTensor& tensor : whitening_tensors(head.whitening)) tensors.push_back(tensor);
+  write_safetensors(file, tensor_views(tensors), {{kKey, json_text(key)}, {kAbout, json_text(text)}});
 }
 
 std::vector<int64_t> reference_rows(const EvalData& data, uint64_t seed) {

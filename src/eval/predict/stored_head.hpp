@@ -10,17 +10,20 @@
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/features/model_source.hpp"
+#include "eval/readout/readout.hpp"
+#include "eval/readout/whitening.hpp"
 #include "eval/run/protocols.hpp"
 
 namespace dinoxx::eval {
 
 /// A classifier on frozen features, and what tells whether an image is of a kind that it has learned from.
 struct StoredHead {
-  LinearModel model;     ///< of features of unit length
-  nlohmann::json about;  ///< method, C, temperature, ...: "head" of predictions.json
-  at::Tensor centre;     ///< [D] float64: mean of the references' features
-  at::Tensor basis;      ///< [D, m] float64: their principal directions, at most one for two images, each to unit variance
-  at::Tensor reference;  ///< [n, m] float64: training images in that space; at most kReferences
+  std::optional<Whitening> whitening;  ///< of the features that all below is of; nothing: as the network gives them
+  LinearModel model;                   ///< of features of unit length
+  nlohmann::json about;                ///< method, C, temperature, ...: "head" of predictions.json
+  at::Tensor centre;                   ///< [D] float64: mean of the references' features
+  at::Tensor basis;                    ///< [D, m] float64: their principal directions, at most one for two images, each to unit variance
+  at::Tensor reference;                ///< [n, m] float64: training images in that space; at most kReferences
   /// Distance to the nearest reference above which an image is unlike all that was learned from: 95 of 100 training images are nearer to
   /// those of other folds, in a space that is made without them. Nothing where there are fewer than kFewReferences to tell by.
   std::optional<double> known_to;
@@ -31,9 +34,14 @@ struct StoredHead {
 inline constexpr size_t kReferences = 5000, kFewReferences = 20;
 inline constexpr double kKnownShare = 0.95;
 
-/// Everything that a head depends on: weights, input, images, labels, method and seed.
+/// Everything that a head depends on: weights, input, features, images, labels, method and seed.
 nlohmann::json head_key(const Dataset& dataset, const EvalData& data, const LoadedModel& model, const ExtractOptions& input,
-                        at::ScalarType precision, const std::string& method, uint64_t seed);
+                        const Readout& readout, at::ScalarType precision, const std::string& method, uint64_t seed);
+
+/// The tensors of a whitening for a file; none without one.
+NamedTensors whitening_tensors(const std::optional<Whitening>& whitening);
+/// Back from there. Error when they do not fit each other.
+std::optional<Whitening> read_whitening(const SafetensorsFile& file);
 
 /// FOLDER/head_HASH.safetensors.
 std::filesystem::path head_file(const std::filesystem::path& folder, const nlohmann::json& key);

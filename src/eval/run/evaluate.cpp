@@ -32,6 +32,7 @@
 #include "eval/multi_label/label_table.hpp"
 #include "eval/ordered/ordered.hpp"
 #include "eval/protocols/logistic_trial.hpp"
+#include "eval/readout/whitening.hpp"
 #include "eval/several/request.hpp"
 #include "eval/statistics/ranking_curves.hpp"
 #include "eval/statistics/resampling.hpp"
@@ -211,20 +212,25 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                                options.whole};
   if (const std::string note = note_on_crop(*dataset, all, extract.transform); !note.empty()) checks["warnings"].push_back(note);
 
-  std::vector<Embedder> embedders{backbone_embedder("teacher", "the checkpoint's backbone, CLS feature", *model.network)};
+  const auto of_network = [&](const char* name, const std::string& description, const Backbone& network) {
+    return read_stages(backbone_embedder(name, fmt::format("{}, {}", description, describe(options.readout)), network), options.readout,
+                       image_size);
+  };
+  std::vector<Embedder> embedders{of_network("teacher", "the checkpoint's backbone", *model.network)};
   std::unique_ptr<Backbone> untrained;
   for (const std::string& baseline : options.baselines) {
     if (baseline == "raw") {
       embedders.push_back(pixel_embedder(image_size, model.network.get()));
     } else {
       untrained = untrained_like(*model.network, model.seed, options.model);
-      embedders.push_back(backbone_embedder("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
+      embedders.push_back(of_network("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
     }
   }
 
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
                   {"checkpoint", describe_checkpoint_with_seed(model, options.model.dtype)},
+                  {"features", describe(options.readout)},
                   {"data", describe_data(*dataset, options.data, ranks, labels ? &*labels : nullptr)},
                   {"seed", options.seed}};
   results["data"]["queries_crc32c"] = fmt::format("{:08x}", crc32c(data.queries.data(), data.queries.size() * sizeof(uint64_t)));
@@ -274,9 +280,10 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
   }
   cost.add("checks");
   for (size_t e = 0; e < embedders.size(); ++e) {
-    const SplitFeatures features = take_features(local, e, data, comm);
+    SplitFeatures features = take_features(local, e, data, comm);
+    Embedder embedder = embedders[e];
     ProtocolInput input{*dataset,        data,
-                        embedders[e],    features,
+                        embedder,        features,
                         options.knn,     options.seed,
                         options.threads, comm,
                         &extract,        options.linear_probe_views,
@@ -289,6 +296,16 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       judge_near_identical(checks);
     }
     cost.add("checks");
+    json health = feature_health(input);  // as near_identical of the features before whitening, which would hide what it tells
+    cost.add("evidence");
+    if (options.readout.whiten) {
+      progress_phase(fmt::format("whitening of {}", embedder.name));
+      const Whitening whitening = fit_whitening(features.memory, *options.readout.whiten, options.threads, comm);
+      for (at::Tensor* rows : {&features.memory, &features.queries, &features.validation})
+        if (rows->defined()) *rows = whitening.rows(*rows, options.threads, comm);
+      embedder = whitened(std::move(embedder), whitening);
+      cost.add("whitening", embedder.name);
+    }
     for (ProtocolAnswers& answers : answered) {
       progress_phase(
           fmt::format("{} of {} ({} of {})", answers.protocol->name, embedders[e].name, ++number, answered.size() * embedders.size()));
@@ -303,7 +320,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
       cost.add(std::string(answers.protocol->key), embedders[e].name);
     }
     progress_phase(fmt::format("evidence of {}", embedders[e].name));
-    results["feature_health"].push_back(feature_health(input));
+    results["feature_health"].push_back(std::move(health));
     if (e == 0 && !labels) results["evidence"] = collect_evidence(input, answered, suspects, files);
     cost.add("evidence");
   }

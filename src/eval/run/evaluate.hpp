@@ -14,6 +14,7 @@
 #include "eval/features/model_source.hpp"
 #include "eval/finetune/finetune.hpp"
 #include "eval/protocols/linear_probe.hpp"
+#include "eval/readout/readout.hpp"
 #include "eval_data.hpp"
 
 namespace dinoxx::eval {
@@ -27,6 +28,7 @@ struct EvaluateOptions : NetworkRun {
   LabelChoice labels;
   std::string ordered;          ///< the classes have this order (class_ranks); empty: none
   std::vector<std::string> by;  ///< label columns (find_label_column): every score also by what the test images have there (subgroups.hpp)
+  Readout readout;              ///< of the checkpoint and the untrained network; whitening, learned from the memory, of raw pixels too
   KnnConfig knn;
   int linear_probe_views = kProbeViews;  ///< of each training image, for the linear probe; 0: features of the evaluation's own crop
   FinetuneOptions finetune;              ///< what the user says; evaluate() fills in the rest

@@ -58,6 +58,7 @@ json describe(const Evaluation& evaluation, const std::vector<std::string>& prot
   const json& checkpoint = member(evaluation.results, "checkpoint");
   json row = {{"name", evaluation.name}, {"folder", evaluation.folder.string()}};
   for (const char* key : {"file", "crc32c", "step", "model", "parameters", "precision"}) row[key] = member(checkpoint, key);
+  row["features"] = member(evaluation.results, "features");  // absent in those of earlier versions: of the network as it is
   row["feature_dim"] = member(evaluation.section(protocols.front()), "feature_dim");
   row["transform"] = member(member(member(member(evaluation.results, "suites"), protocols.front()), "protocol"), "transform");
   row["cost"] = cost_of(evaluation, protocols);

@@ -51,6 +51,7 @@ json request_of(const EvaluateOptions& options, const LoadedModel& model, int im
           {"baselines", options.baselines},
           {"seed", options.seed},
           {"decision", decision_of(options.decision)},
+          {"features", to_json(options.readout)},
           {"knn", {options.knn.ks, options.knn.headline_k, options.knn.temperature}},
           {"linear_probe_views", options.linear_probe_views},
           {"finetune",

@@ -7,9 +7,12 @@
 #include "attention.hpp"
 #include "dinoxx/base/error.hpp"
 #include "last_blocks.hpp"
+#include "last_stages.hpp"
 
 namespace dinoxx {
 namespace {
+
+constexpr int kConvStages = 4;
 
 template <class Network, class Config>
 class Adapter : public Backbone {
@@ -121,6 +124,33 @@ at::Tensor last_blocks_row(const Backbone& network, const at::Tensor& images, in
   for (const Features& block : blocks) columns.push_back(block.cls.to(at::kCPU, at::kFloat));
   columns.push_back(blocks.back().patches.to(at::kCPU, at::kFloat).mean(1));
   return at::cat(columns, 1);
+}
+
+int offered_stages(const Backbone& network) {
+  return std::holds_alternative<VitConfig>(network.config()) ? offered_blocks(network) : kConvStages;
+}
+
+std::vector<StageMap> last_stages(const Backbone& network, const at::Tensor& images, int n) {
+  const int offered = offered_stages(network);
+  if (n < 1 || n > offered)
+    fail_usage("last stages", fmt::format("1 to {}", offered), std::to_string(n), "Ask for as many as the network has");
+  std::vector<StageMap> stages;
+  const auto as_map = [](const at::Tensor& patches, const PatchGrid& grid) {
+    return patches.transpose(1, 2).unflatten(2, {grid.rows, grid.columns});
+  };
+  if (const auto* vit = dynamic_cast<const Adapter<VisionTransformer, VitConfig>*>(&network)) {
+    for (const Features& block : vit->network().last_blocks(images, n))
+      stages.push_back({block.cls, as_map(block.patches, patch_grid(images.size(2), images.size(3), block.patches.size(1)))});
+    return stages;
+  }
+  const auto* convnext = dynamic_cast<const Adapter<ConvNext, ConvNextConfig>*>(&network);
+  const ConvFeatures features = convnext ? convnext->network().forward_features(images)
+                                         : dynamic_cast<const Adapter<ResNet, ResNetConfig>&>(network).network().forward_features(images);
+  for (size_t s = features.stages.size() - static_cast<size_t>(n); s < features.stages.size(); ++s)
+    stages.push_back({{}, features.stages[s]});
+  at::Tensor& last = stages.back().map;
+  last = as_map(features.patches, {last.size(2), last.size(3)});
+  return stages;
 }
 
 PatchGrid patch_grid(int64_t height, int64_t width, int64_t patches) {

@@ -45,7 +45,7 @@ Html verdict(const ComparisonView& view) {
 Html checkpoints(const ComparisonView& view) {
   Table cost("Checkpoints and what they cost; times in minutes",
              {"checkpoint", "network", "parameters, millions", "features", "input", "images a second and thread", "embed", "fit", "total"});
-  Table files("Where they are from", {"checkpoint", "file", "checksum", "step", "precision", "folder"});
+  Table files("Where they are from", {"checkpoint", "file", "checksum", "step", "precision", "features taken", "folder"});
   for (size_t i = 0; i < view.size(); ++i) {
     const json& checkpoint = at(view.all(), {"checkpoints"})[i];
     const json& own = at(checkpoint, {"cost"});
@@ -56,7 +56,7 @@ Html checkpoints(const ComparisonView& view) {
               number(minutes(at(own, {"fit_seconds"}))), number(minutes(at(own, {"total_seconds"})))});
     files.add({words(view.name(i)), words(text_of(checkpoint, "file")), words(text_of(checkpoint, "crc32c")),
                number(figure(number_of(checkpoint, "step"), 9)), words(text_of(checkpoint, "precision")),
-               words(text_of(checkpoint, "folder"))});
+               words(text_of(checkpoint, "features")), words(text_of(checkpoint, "folder"))});
   }
   Html body = cost.html();
   for (const std::string& note : cost_notes(view.all())) body += soft(note);

@@ -52,18 +52,6 @@ Npy read_npy(const fs::path& path) {
   return npy;
 }
 
-// The test's keys and reasons that matter here have no commas.
-std::vector<std::vector<std::string>> read_table(const fs::path& path) {
-  std::istringstream text(read_text(path));
-  std::vector<std::vector<std::string>> rows;
-  for (std::string line; std::getline(text, line);) {
-    std::istringstream fields(line);
-    rows.emplace_back();
-    for (std::string field; std::getline(fields, field, ',');) rows.back().push_back(field);
-  }
-  return rows;
-}
-
 class FolderOfPictures : public testing::Test {
  protected:
   Workshop& shop_ = Workshop::get();

@@ -6,7 +6,10 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <stdexcept>
+
+#include "base/files.hpp"
 
 namespace dinoxx::testing_support {
 
@@ -28,7 +31,8 @@ RunResult dinoxx_run(const std::string& arguments, int ranks, const std::string&
 }
 
 std::string small_model() {
-  return "--model.arch vit_tiny --model.dim 32 --model.depth 2 --model.heads 2 --model.patch_size 8 --views.global_size 32 --views.local_size 16 --views.local_count 1 "
+  return "--model.arch vit_tiny --model.dim 32 --model.depth 2 --model.heads 2 --model.patch_size 8 --views.global_size 32 "
+         "--views.local_size 16 --views.local_count 1 "
          "--head.out_dim 32 --head.hidden_dim 32 --head.bottleneck_dim 16 --train.batch_size 8 --train.log_every 1 ";
 }
 
@@ -50,6 +54,17 @@ nlohmann::json json_file(const fs::path& path) {
   return nlohmann::json::parse(file);
 }
 
+std::vector<std::vector<std::string>> read_table(const fs::path& path) {
+  std::istringstream text(read_text(path));
+  std::vector<std::vector<std::string>> rows;
+  for (std::string line; std::getline(text, line);) {
+    std::istringstream fields(line);
+    rows.emplace_back();
+    for (std::string field; std::getline(fields, field, ',');) rows.back().push_back(field);
+  }
+  return rows;
+}
+
 nlohmann::json results_without_run(const fs::path& folder) {
   nlohmann::json results = json_file(folder / "results.json");
   results.erase("run");
@@ -69,7 +84,8 @@ Workshop::Workshop() {
 fs::path Workshop::run() {
   const fs::path path = folder.path() / "run";
   if (!trained_) {
-    const RunResult trained = dinoxx_run(train_line(data(), path, "--train.length 6it --eval.every 3it --checkpoint.every 3it --checkpoint.keep 2"), 2);
+    const RunResult trained =
+        dinoxx_run(train_line(data(), path, "--train.length 6it --eval.every 3it --checkpoint.every 3it --checkpoint.keep 2"), 2);
     if (trained.code != 0) throw std::runtime_error(trained.output);
     trained_ = true;
   }
@@ -78,7 +94,8 @@ fs::path Workshop::run() {
 
 void expect_refusal(const RunResult& result, int code, const std::vector<std::string>& words, const fs::path& must_not_exist) {
   EXPECT_EQ(result.code, code) << result.output;
-  for (const std::string& word : words) EXPECT_NE(result.output.find(word), std::string::npos) << "\"" << word << "\" is not in:\n" << result.output;
+  for (const std::string& word : words)
+    EXPECT_NE(result.output.find(word), std::string::npos) << "\"" << word << "\" is not in:\n" << result.output;
   EXPECT_EQ(result.output.find("unexpected failure"), std::string::npos) << result.output;
   if (!must_not_exist.empty()) {
     EXPECT_FALSE(fs::exists(must_not_exist)) << must_not_exist << " was left behind by\n" << result.output;
