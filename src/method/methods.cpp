@@ -15,6 +15,7 @@ Method dinov3_method();
 Method distill_method();
 Method distill_features_method();
 Method byol_method();
+Method fastsiam_method();
 Method simclr_method();
 Method simdino_method();
 Method simdinov2_method();
@@ -27,9 +28,9 @@ Method emp_ssl_method();
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> table = {
-      dino_method(),   ibot_method(),         dinov2_method(),  dinov3_method(),    distill_method(), distill_features_method(),
-      byol_method(),   simclr_method(),       simdino_method(), simdinov2_method(), lejepa_method(),  visreg_method(),
-      vicreg_method(), barlow_twins_method(), swav_method(),    emp_ssl_method(),
+      dino_method(),   ibot_method(),     dinov2_method(),       dinov3_method(),  distill_method(),   distill_features_method(),
+      byol_method(),   fastsiam_method(), simclr_method(),       simdino_method(), simdinov2_method(), lejepa_method(),
+      visreg_method(), vicreg_method(),   barlow_twins_method(), swav_method(),    emp_ssl_method(),
   };
   return table;
 }

@@ -23,8 +23,9 @@ struct MethodDefaults {
   double coding_weight = 1, coding_eps = 0.5;
   double loss_size = 1;  ///< about what the method's own terms are multiplied with: weights of further terms go by it
   int hidden_dim = 2048, bottleneck_dim = 256, layers = 3;
-  bool batch_norm = false;  ///< in the head
-  int out_dim = 0;          ///< 0: by the number of images
+  int predictor_hidden_dim = 0;  ///< 0: as hidden_dim
+  bool batch_norm = false;       ///< in the head
+  int out_dim = 0;               ///< 0: by the number of images
   bool shared_head = true;
   bool norm_last_layer = true;  ///< the prototypes' gain stays 1
   bool weight_norm = true;      ///< the prototypes have a gain

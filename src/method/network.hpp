@@ -45,6 +45,7 @@ struct ForwardOutput {
   at::Tensor features;      ///< [V, B, D], V = sum of views_i
   at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
   at::Tensor logits;        ///< [V, B, K]; undefined without heads
+  at::Tensor projections;   ///< [V, B, K], of which logits are the predictions; undefined without a predictor
   at::Tensor patch_logits;  ///< [M, K'], of project_patches [rows * N, K']; undefined without both
   at::Tensor patch_mean;    ///< [bottleneck] in float32 at least: the patch head's logits are linear in it; undefined when not wanted
 };

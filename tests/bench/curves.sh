@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=1
 recipes=("$@")
 if [ $# -eq 0 ]; then
   for size in 32 64 224; do
-    for method in dino ibot dinov2 dinov3 distill distill_students byol simclr simdino simdinov2 lejepa visreg vicreg barlow_twins swav emp_ssl; do
+    for method in dino ibot dinov2 dinov3 distill distill_students byol fastsiam simclr simdino simdinov2 lejepa visreg vicreg barlow_twins swav emp_ssl; do
       [ ! -e "$configs/${method}_${size}px.cfg" ] || recipes+=("${method}_${size}px")
     done
   done

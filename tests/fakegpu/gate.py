@@ -68,7 +68,7 @@ SLACK = {"peak_gb": (1.01, 0), "allocations": (1, 3)}
 # Several recipes run over ranks as well.
 RANKS = {"distill_students_32px": [4], "distill_dinov3_students": [2], "dinov3_vit7b16_high_resolution": [2], "dino_32px": [1, 2], "dinov2_32px": [1, 4], "ibot_32px": [1, 2], "simclr_32px": [1, 2], "byol_32px": [1, 2],
          "vicreg_32px": [1, 2], "swav_32px": [1, 2], "emp_ssl_32px": [1, 2],
-         "simdinov2_32px": [1, 2], "visreg_32px": [1, 2]}
+         "simdinov2_32px": [1, 2], "visreg_32px": [1, 2], "fastsiam_32px": [1, 2]}
 
 
 class Failure(Exception):

@@ -154,6 +154,14 @@ def make_contrastive(out):
                     loss = loss + (F.normalize(prediction[v], dim=-1) - F.normalize(target[t], dim=-1)).square().sum(-1).mean()
         record(out, name, loss, prediction=prediction)
 
+    for name, views in {"mean_target_two": 2, "mean_target_four": 4}.items():
+        prediction, projection = leaf(f"{name}/prediction", (views, batch, dim)), uniform(f"{name}/projection", (views, batch, dim))
+        loss = 0.0
+        for v in range(views):
+            target = torch.stack([projection[u] for u in range(views) if u != v]).mean(0)
+            loss = loss + (1 - F.cosine_similarity(prediction[v], target, dim=-1).mean()) / views
+        record(out, name, loss, prediction=prediction)
+
 
 def make_without_prototypes(out):
     """SimDINO's two terms (arXiv 2502.10385, factors of its code) and SIGReg (arXiv 2511.08544)."""

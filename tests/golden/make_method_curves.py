@@ -116,6 +116,13 @@ def byol_pairs(predictions, targets):
     return sum((2 - 2 * (p[v] * t[1 - v]).sum(-1)).mean() for v in range(2))
 
 
+def mean_targets(predictions, projections):
+    """Each view's prediction against the mean of the other views' projections, which has no gradient."""
+    count = len(predictions)
+    targets = [torch.stack([projections[u] for u in range(count) if u != v]).mean(0).detach() for v in range(count)]
+    return 1 - sum(F.cosine_similarity(p, t, dim=-1).mean() for p, t in zip(predictions, targets)) / count
+
+
 def nt_xent(projections, temp):
     x = F.normalize(torch.cat(projections), dim=-1)
     count = len(x)
@@ -355,11 +362,17 @@ def views_apart(net, step, dtype, predict):
     return outputs
 
 
+def predicted_views(net, views):
+    """Predictions and projections of each view, each through the whole network by itself."""
+    projections = [net["projector"](net["backbone"](view)[0]) for view in views]
+    return [net["predictor"](z) for z in projections], projections
+
+
 def two_views(name, dtype):
-    byol = name == "byol"
-    expander = (3, False) if name in ("vicreg", "barlow_twins") else ()
-    heads = {"projector": (TINY["dim"], 40, 16, *expander)} | ({"predictor": (16, 40, 16)} if byol else {})
-    peak = {"byol": 4.0, "simclr": 6.0, "vicreg": 0.1, "barlow_twins": 0.1}[name]
+    byol, fastsiam = name == "byol", name == "fastsiam"
+    expander = (3, True, True) if fastsiam else (3, False) if name in ("vicreg", "barlow_twins") else ()
+    heads = {"projector": (TINY["dim"], 40, 16, *expander)} | ({"predictor": (16, 40, 16)} if byol or fastsiam else {})
+    peak = {"fastsiam": 1.0, "byol": 4.0, "simclr": 6.0, "vicreg": 0.1, "barlow_twins": 0.1}[name]
 
     def network():
         net = nn.ModuleDict({"backbone": Vit(**TINY)} | {head: MlpHead(*widths) for head, widths in heads.items()}).to(dtype)
@@ -376,6 +389,8 @@ def two_views(name, dtype):
             with torch.no_grad():
                 targets = views_apart(teacher, step, dtype, predict=False)  # batch statistics, its own running averages
             loss = byol_pairs(views_apart(student, step, dtype, predict=True), targets)
+        elif fastsiam:
+            loss = mean_targets(*predicted_views(student, crops(step, GLOBAL, range(2), dtype) + crops(step, LOCAL, range(2, 4), dtype)))
         elif name == "vicreg":
             invariance, variance, covariance = vicreg_parts(views_apart(student, step, dtype, predict=False))
             loss = 25 * invariance + 15 * variance + 2 * covariance
@@ -509,7 +524,7 @@ def many_crops(dtype):
 def main():
     torch.set_num_threads(1)
     runs = {plan.name: lambda dtype, plan=plan: prototypes(plan, dtype) for plan in PLANS}
-    runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "simclr", "vicreg", "barlow_twins")}
+    runs |= {name: lambda dtype, name=name: two_views(name, dtype) for name in ("byol", "fastsiam", "simclr", "vicreg", "barlow_twins")}
     runs |= {name: lambda dtype, name=name: without_prototypes(name, dtype) for name in ("simdino", "lejepa", "visreg")}
     runs |= {"swav": codes, "emp_ssl": many_crops, "simdinov2": masked_agreement}
     for name in sys.argv[1:] or runs:

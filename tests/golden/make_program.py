@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from golden_common import fill_parameters, put, save, sinkhorn, versions
-from make_method_curves import (agreement_with_mean, barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, nt_xent, sigreg, sketching_parts, swapped,
+from make_method_curves import (agreement_with_mean, barlow_parts, byol_pairs, coding_rate, cross_entropy, dino_pairs, gram, koleo, masked_mean, mean_targets, nt_xent, sigreg, sketching_parts, swapped,
                                 vicreg_parts, view_agreement, view_prediction)
 from method_networks import DinoHead, MlpHead, Vit
 from method_optim import AdamW, Lars, average, clip_each, clip_modules, grad_norm, layer_rate, no_decay_by_name, no_decay_by_shape
@@ -29,7 +29,7 @@ from program_data import TRAIN, Inputs, draw_and_pack, read_settings
 from program_schedules import Schedules
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "simclr", "simdino", "simdinov2", "lejepa", "visreg", "vicreg",
+METHODS = ("dino", "ibot", "dinov2", "dinov3", "distill", "distill_features", "byol", "fastsiam", "simclr", "simdino", "simdinov2", "lejepa", "visreg", "vicreg",
            "barlow_twins", "swav", "emp_ssl")
 GLOBALS = 2
 FROZEN = {"dim": 8, "depth": 1, "heads": 1, "patch": 4, "image": 16, "layer_scale": True}  # the teacher of the distillation
@@ -207,10 +207,10 @@ def prototypes(settings, inputs, values):
     return out, clipped
 
 
-def views_apart(net, inputs, step, gains, predict):
-    """Two views, each through the whole network by itself: every batch norm sees one view."""
+def views_apart(net, inputs, step, gains, predict, views=2):
+    """Views of one size, each through the whole network by itself: every batch norm sees one view."""
     outputs = []
-    for view in range(2):
+    for view in range(views):
         rows = slice(view * inputs.batch, (view + 1) * inputs.batch)
         z = net["projector"](net["backbone"](inputs.get(step, "crops0")[rows], None, inputs.get(step, "gains0")[:, :, rows] if gains else None)[0])
         outputs.append(net["predictor"](z) if predict else z)
@@ -219,9 +219,10 @@ def views_apart(net, inputs, step, gains, predict):
 
 def two_views(settings, inputs, values):
     method = settings["train.method"]
-    byol, expander = method == "byol", (int(settings["head.layers"]), False) if "head.layers" in settings else ()
+    byol, fastsiam = method == "byol", method == "fastsiam"
+    expander = (int(settings["head.layers"]), fastsiam, fastsiam) if "head.layers" in settings else ()
     dim, hidden, width = int(settings["model.dim"]), int(settings["head.hidden_dim"]), int(settings["head.out_dim"])
-    heads = {"projector": (dim, hidden, width, *expander)} | ({"predictor": (width, int(settings["head.predictor_hidden_dim"]), width)} if byol else {})
+    heads = {"projector": (dim, hidden, width, *expander)} | ({"predictor": (width, int(settings["head.predictor_hidden_dim"]), width)} if byol or fastsiam else {})
 
     def network():
         net = nn.ModuleDict({"backbone": Vit(**vit_arguments(settings))} | {head: MlpHead(*widths) for head, widths in heads.items()}).double()
@@ -237,6 +238,9 @@ def two_views(settings, inputs, values):
             with torch.no_grad():
                 targets = views_apart(teacher, inputs, step, gains=False, predict=False)  # batch statistics, its own running averages
             loss = byol_pairs(views_apart(student, inputs, step, gains=True, predict=True), targets)
+        elif fastsiam:
+            projections = views_apart(student, inputs, step, gains=True, predict=False, views=4)
+            loss = mean_targets([student["predictor"](z) for z in projections], projections)
         elif method == "vicreg":
             parts = dict(zip(("invariance", "variance", "covariance"), vicreg_parts(views_apart(student, inputs, step, gains=True, predict=False))))
             loss = sum(float(settings[f"loss.{name}_weight"]) * part for name, part in parts.items())
@@ -448,7 +452,7 @@ def main():
             settings = read_settings(*files)
             inputs = Inputs(path, settings, names)
             values = Schedules(settings, inputs)
-            run = {"byol": two_views, "simclr": two_views, "vicreg": two_views, "barlow_twins": two_views, "swav": codes, "simdino": without_prototypes, "lejepa": without_prototypes,
+            run = {"byol": two_views, "fastsiam": two_views, "simclr": two_views, "vicreg": two_views, "barlow_twins": two_views, "swav": codes, "simdino": without_prototypes, "lejepa": without_prototypes,
                    "visreg": without_prototypes, "emp_ssl": without_prototypes, "simdinov2": masked_agreement, "distill_features": features}.get(method, prototypes)
             out, clipped = run(settings, inputs, values)
             meta = versions() | {"source": "published descriptions, written out", "made_by": "tests/golden/make_program.py", "gradients_clipped": clipped}

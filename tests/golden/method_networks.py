@@ -150,11 +150,12 @@ class DinoHead(nn.Module):
 
 
 class MlpHead(nn.Module):
-    def __init__(self, width, hidden, out, layers=2, output_bias=True):
+    def __init__(self, width, hidden, out, layers=2, output_bias=True, norm_output=False):
         super().__init__()
         widths = [width] + [hidden] * (layers - 1)
         hidden_layers = [part for i in range(layers - 1) for part in (nn.Linear(widths[i], hidden), nn.BatchNorm1d(hidden), nn.ReLU())]
-        self.mlp = nn.Sequential(*hidden_layers, nn.Linear(widths[-1], out, bias=output_bias))
+        last = [nn.Linear(widths[-1], out, bias=output_bias and not norm_output)] + ([nn.BatchNorm1d(out)] if norm_output else [])
+        self.mlp = nn.Sequential(*hidden_layers, *last)
 
     def forward(self, x):
         return self.mlp(x)

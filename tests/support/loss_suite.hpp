@@ -16,6 +16,7 @@
 #include "dinoxx/loss/sinkhorn.hpp"
 #include "golden.hpp"
 #include "loss/guide.hpp"
+#include "loss/mean_target.hpp"
 #include "loss/monitors.hpp"
 #include "loss/prototypes/swapped_prediction.hpp"
 #include "loss/whole_batch/cross_correlation.hpp"
@@ -202,6 +203,14 @@ inline void check_gram_over_ranks(const LossRanks& ranks) {
   }
 }
 
+inline void check_mean_targets_over_ranks(const LossRanks& ranks) {
+  for (const auto& [name, views] : {std::pair{"mean_target_two", 2}, std::pair{"mean_target_four", 4}}) {
+    const at::Tensor prediction = ranks.leaf(std::string(name) + "/prediction", {views, kLossBatch, 6}, 1);
+    const at::Tensor projection = ranks.part(std::string(name) + "/projection", {views, kLossBatch, 6}, 1);
+    ranks.check(name, mean_target_loss(prediction, projection), "prediction", prediction, 1);
+  }
+}
+
 inline void check_byol_over_ranks(const LossRanks& ranks) {
   for (const auto& [name, views] : {std::pair{"byol", 2}, std::pair{"byol_crops", 4}}) {
     const at::Tensor prediction = ranks.leaf(std::string(name) + "/prediction", {views, kLossBatch, 6}, 1);
@@ -311,6 +320,7 @@ inline void check_losses_over_ranks(Communicator& comm, at::ScalarType dtype, do
   check_koleo_over_ranks(ranks);
   check_gram_over_ranks(ranks);
   check_byol_over_ranks(ranks);
+  check_mean_targets_over_ranks(ranks);
   check_nt_xent_over_ranks(ranks);
   check_losses_without_prototypes(ranks);
   check_decorrelation(ranks);

@@ -66,14 +66,14 @@ FactValues facts_of(const ClassifierInput& input) {
 
 Classifier parse_classifier(const fs::path& path, const SafetensorsFile& file, const json& text) try {
   Classifier classifier{.readout = readout_from_json(text.value("features", json())),
-                        .head = {read_whitening(file),
-                                 {to_tensor(file.at("head.weight")), to_tensor(file.at("head.bias"))},
+                        .head = {{to_tensor(file.at("head.weight")), to_tensor(file.at("head.bias"))},
                                  text.at("head"),
                                  to_tensor(file.at("known.centre")),
                                  to_tensor(file.at("known.basis")),
                                  to_tensor(file.at("known.reference")),
                                  std::nullopt,
-                                 {}},
+                                 {},
+                                 read_whitening(file)},
                         .classes = {},
                         .training_images = {},
                         .rule = {},

@@ -65,14 +65,14 @@ std::string hash_of(const std::vector<T>& values) {
 StoredHead parse_head(const SafetensorsFile& file, const json& key) {
   if (json::parse(file.metadata().at(kKey)) != key) fail("head", "the key of this call", "another", "It is fitted anew.");
   const json text = json::parse(file.metadata().at(kAbout));
-  StoredHead head{read_whitening(file),
-                  {to_tensor(file.at("weight")), to_tensor(file.at("bias"))},
+  StoredHead head{{to_tensor(file.at("weight")), to_tensor(file.at("bias"))},
                   text.at("about"),
                   to_tensor(file.at("centre")),
                   to_tensor(file.at("basis")),
                   to_tensor(file.at("reference")),
                   std::nullopt,
-                  {}};
+                  {},
+                  read_whitening(file)};
   if (text.at("known_to").is_number()) head.known_to = text.at("known_to").get<double>();
   const int64_t dim = head.centre.numel();
   if ((head.whitening && head.whitening->mean.numel() != dim) || head.model.weight.dim() != 2 || head.model.weight.size(1) != dim ||

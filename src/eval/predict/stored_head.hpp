@@ -18,17 +18,17 @@ namespace dinoxx::eval {
 
 /// A classifier on frozen features, and what tells whether an image is of a kind that it has learned from.
 struct StoredHead {
-  std::optional<Whitening> whitening;  ///< of the features that all below is of; nothing: as the network gives them
-  LinearModel model;                   ///< of features of unit length
-  nlohmann::json about;                ///< method, C, temperature, ...: "head" of predictions.json
-  at::Tensor centre;                   ///< [D] float64: mean of the references' features
-  at::Tensor basis;                    ///< [D, m] float64: their principal directions, at most one for two images, each to unit variance
-  at::Tensor reference;                ///< [n, m] float64: training images in that space; at most kReferences
+  LinearModel model;     ///< of features of unit length
+  nlohmann::json about;  ///< method, C, temperature, ...: "head" of predictions.json
+  at::Tensor centre;     ///< [D] float64: mean of the references' features
+  at::Tensor basis;      ///< [D, m] float64: their principal directions, at most one for two images, each to unit variance
+  at::Tensor reference;  ///< [n, m] float64: training images in that space; at most kReferences
   /// Distance to the nearest reference above which an image is unlike all that was learned from: 95 of 100 training images are nearer to
   /// those of other folds, in a space that is made without them. Nothing where there are fewer than kFewReferences to tell by.
   std::optional<double> known_to;
   /// Of the images that C and temperature were chosen on; without images where there was nothing to choose, and for a tuned head.
   HeldOutAnswers held_out;
+  std::optional<Whitening> whitening;  ///< of the features that all of this is of; nothing: as the network gives them
 };
 
 inline constexpr size_t kReferences = 5000, kFewReferences = 20;

@@ -168,6 +168,8 @@ Resolver filled(const Config& before, uint64_t images, int cores, int world_size
   r.set("head.shared", c.head->shared, method.shared_head, from_method);
   r.set("head.norm_last_layer", c.head->norm_last_layer, method.norm_last_layer, from_method);
   r.set("head.weight_norm", c.head->weight_norm, method.weight_norm, from_method);
+  if (method.predictor_hidden_dim > 0)
+    r.set<int64_t>("head.predictor_hidden_dim", c.head->predictor_hidden_dim, method.predictor_hidden_dim, from_method);
   r.set("head.predictor_hidden_dim", c.head->predictor_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");
   r.set("head.patch_out_dim", c.head->patch_out_dim, *c.head->out_dim, "as head.out_dim");
   r.set("head.patch_hidden_dim", c.head->patch_hidden_dim, *c.head->hidden_dim, "as head.hidden_dim");

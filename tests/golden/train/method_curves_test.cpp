@@ -37,7 +37,7 @@ struct Case {
   friend void PrintTo(const Case& c, std::ostream* out) { *out << c.method; }
 };
 
-const std::array<Case, 14> kCases{{
+const std::array<Case, 15> kCases{{
     {"ibot", kPrototypes +
                  "[head]\nnorm_last_layer = yes\n[optim]\nlr = 0.4\nclip = 0.1\n"
                  "[teacher]\ntemp = 0.06\nwarmup_temp = 0.04\npatch_temp = 0.07\npatch_warmup_temp = 0.03\nwarmup_temp_epochs = 2\n"},
@@ -48,6 +48,7 @@ const std::array<Case, 14> kCases{{
                                "[gram]\nweight = 2\nstart = 2it\nramp = 4it\nfirst = 0it\nevery = 3it\nmax_updates = 2\nsize = 24\n"},
     {"distill", kLaterMethods + "[model]\nstyle = dinov2\n[teacher]\ndistill = given\n"},
     {"byol", kTiny + "[head]\nout_dim = 16\n[optim]\nlr = 4\ntrust = 0.02\nweight_decay = 0.01\nweight_decay_end = 0.01\n"},
+    {"fastsiam", kTiny + "[head]\nout_dim = 16\npredictor_hidden_dim = 40\n[views]\nlocal_count = 2\n" + kLars + "name = lars\nlr = 1\n"},
     {"simclr",
      kTiny + "[head]\nout_dim = 16\n[optim]\nlr = 6\ntrust = 0.02\ntrust_clip = yes\nweight_decay = 0.01\nweight_decay_end = 0.01\n"},
     {"simdino", kTiny + "[head]\nbottleneck_dim = 16\n[views]\nlocal_count = 2\n"

@@ -16,6 +16,7 @@
 #include "dinoxx/loss/sigreg.hpp"
 #include "golden.hpp"
 #include "loss/guide.hpp"
+#include "loss/mean_target.hpp"
 #include "thread_ranks.hpp"
 
 namespace dinoxx {
@@ -242,6 +243,19 @@ TEST(Byol, RangeAndRefusals) {
 }
 
 // Nothing to tell: a value of 0 and a gradient of 0, not NaN.
+TEST(MeanTargetLoss, IsBetweenZeroAndTwoAndHasNoGradientThroughItsTargets) {
+  const at::Tensor a = uniform("mean/a", {3, 4, 5}).requires_grad_(), z = uniform("mean/z", {3, 4, 5}).requires_grad_();
+  at::Tensor others = (z.sum(0, true) - z).detach();
+  EXPECT_NEAR(mean_target_loss(others, z).item<double>(), 0.0, 1e-6);
+  EXPECT_NEAR(mean_target_loss(others * -2.0, z * 3.0).item<double>(), 2.0, 1e-6);
+  mean_target_loss(a, z).backward();
+  EXPECT_TRUE(a.grad().defined());
+  EXPECT_FALSE(z.grad().defined());
+  EXPECT_TRUE(mean_target_loss(at::full_like(others, std::nan("")), z).isnan().item<bool>());
+  EXPECT_THROW(mean_target_loss(a.narrow(0, 0, 1), z.narrow(0, 0, 1)), Error);
+  EXPECT_THROW(mean_target_loss(a, z.narrow(0, 0, 2)), Error);
+}
+
 TEST(DistanceCorrelation, OfWhatSaysNothingIsZero) {
   const auto self = make_self_communicator();
   const auto of = [&](const at::Tensor& targets, const at::Tensor& features) {

@@ -219,6 +219,7 @@ LossInputs loss_inputs(const std::shared_ptr<Communicator>& comm) {
   constexpr int64_t views = 4, globals = 2, batch = 12, prototypes = 16, patches = 9, dim = 8;
   LossInputs in;
   in.student.logits = golden::uniform("s", {views, batch, prototypes});
+  in.student.projections = golden::uniform("z", {views, batch, prototypes});
   in.teacher.logits = golden::uniform("t", {globals, batch, prototypes});
   in.student.features = golden::uniform("f", {views, batch, dim});
   in.student.patches = golden::uniform("p", {globals * batch, patches, dim});
@@ -338,6 +339,7 @@ std::string built(const Config& config) {
         return rows.matmul(golden::uniform(plan.name, {rows.size(1), out_dim(plan.config)}).to(rows.scalar_type()));
       };
       if (spec.split_views) in.student.logits = in.student.logits.narrow(0, 0, 2);
+      if (spec.split_views) in.student.projections = in.student.projections.narrow(0, 0, 2);
       // without local crops the student has the global ones alone
       if (spec.student_views() == 2) in.student_scores.views = in.student.logits.narrow(0, 0, 2);
       const LossOutputs out = term.loss(in);

@@ -26,6 +26,7 @@ constexpr Exception kExceptions[] = {
     {"masks.cpp", "names = {\"dinov2\"", "mask schemes"},
     {"masks.hpp", "/// \"dinov2\"", "mask schemes"},
     {"view_profiles.cpp", ".name = \"", "view profiles"},
+    {"fastsiam.cpp", ".profile = ", "a view profile"},
     {"vicreg.cpp", ".profile = ", "a view profile"},
     {"barlow_twins.cpp", ".profile = ", "a view profile"},
     {"vit_config.hpp", "style = \"dino\"", "a style"},

@@ -186,11 +186,12 @@ TEST(ConfigHelp, FollowsFromTheMethods) {
     return std::string("no such key");
   };
   EXPECT_THAT(help("optim.name"), HasSubstr("auto: adamw, for byol, simclr, vicreg, barlow_twins, swav and emp_ssl lars"));
-  EXPECT_THAT(help("head.out_dim"),
-              HasSubstr("auto: 1024 to 65536 by the number of training images, for byol and visreg 256, for vicreg and barlow_twins 8192, "
-                        "for simclr 128, for lejepa 64, for swav 3000, for emp_ssl 1024 [all but simdino and simdinov2]"));
+  EXPECT_THAT(
+      help("head.out_dim"),
+      HasSubstr("auto: 1024 to 65536 by the number of training images, for byol and visreg 256, for vicreg and barlow_twins 8192, "
+                "for fastsiam 2048, for simclr 128, for lejepa 64, for swav 3000, for emp_ssl 1024 [all but simdino and simdinov2]"));
   EXPECT_THAT(help("head.layers"), HasSubstr("auto: 3, for swav 2"));
-  EXPECT_THAT(help("teacher.momentum"), HasSubstr("[all but simclr, lejepa, visreg, vicreg, barlow_twins, swav and emp_ssl]"));
+  EXPECT_THAT(help("teacher.momentum"), HasSubstr("[all but fastsiam, simclr, lejepa, visreg, vicreg, barlow_twins, swav and emp_ssl]"));
   EXPECT_THAT(help("loss.coding_eps"), HasSubstr("auto: 0.5, for simdinov2 0.05, for emp_ssl 0.2 [simdino, simdinov2 and emp_ssl]"));
   EXPECT_THAT(help("views.global_scale_max"), HasSubstr("auto: 1, for emp_ssl 0.25"));
   EXPECT_THAT(help("loss.temp"), HasSubstr("[simclr]"));
