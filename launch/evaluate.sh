@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # From a folder of images in class folders and a file of weights to the numbers of all protocols, and the report.
 #
-#   launch/evaluate.sh FOLDER WEIGHTS [OUT] [--image-size PIXELS] [--fit crop|whole] [--crop SHARE]
+#   launch/evaluate.sh FOLDER WEIGHTS [OUT] [--image-size PIXELS] [--fit crop|whole] [--crop SHARE] [--feature-stages N] [--feature-grid G] [--feature-whiten SHARE]
 #
 #   FOLDER   JPEG or PNG images in class folders, with or without train, val and test folders above them (without: 10 % val, 20 % test of each class)
 #   WEIGHTS  a run folder, or weights that dinoxx knows (safetensors, .pth, a model folder)
 #   OUT      default: run/evaluate-<name of FOLDER>
-#   --image-size, --fit, --crop: of the network's input, as for "dinoxx eval"
+#   --image-size, --fit, --crop: of the network's input, --feature-*: what is taken as the feature, as for "dinoxx eval"; linear_probe and finetune are left
+#            out beside --feature-*, because they learn from the network itself
 #
 # Says what it will take before it begins; what would take longer than EVALUATE_MINUTES (default 30) is left out and offered with its command. Run it again
 # and it takes the packed images of OUT/data as long as FOLDER is unchanged. EVALUATE_RANKS names another number of ranks
@@ -14,8 +15,8 @@
 set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-case ${1:-} in -h | --help) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
-line=("$@") given=() input=()
+case ${1:-} in -h | --help) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+line=("$@") given=() input=() whiten=() chosen=no
 while [ $# -gt 0 ]; do
   case $1 in
     --image-size | --fit | --crop)
@@ -24,6 +25,18 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --image-size=* | --fit=* | --crop=*) input+=("$1") ;;
+    --feature-stages | --feature-grid)
+      [ $# -ge 2 ] || die "$1 needs a value; see --help"
+      input+=("$1" "$2") chosen=yes
+      shift
+      ;;
+    --feature-stages=* | --feature-grid=*) input+=("$1") chosen=yes ;;
+    --feature-whiten)
+      [ $# -ge 2 ] || die "$1 needs a value; see --help"
+      whiten+=("$1" "$2") chosen=yes
+      shift
+      ;;
+    --feature-whiten=*) whiten+=("$1") chosen=yes ;;
     -*) die "unknown option $1; see --help" ;;
     *) given+=("$1") ;;
   esac
@@ -101,10 +114,11 @@ estimate() {
 tuning=$(awk -v n="$total" -v queries="$queries" -v rate="$rate" 'BEGIN { print int(2 * 5 * (10 * 3 * 0.7 * n + 11 * 0.1 * n + queries) / rate) + 1 }')
 as_time() { awk -v s="$1" 'BEGIN { print s < 90 ? s " s" : s < 5400 ? int(s / 60 + 0.5) " min" : sprintf("%.1f h", s / 3600) }'; }
 protocols=all baselines=untrained,raw crops=5
-seconds=$(estimate 2 1 1 5)
+[ $chosen = no ] || crops=0 tuning=0
+seconds=$(estimate 2 1 1 $crops)
 whole=$((seconds + tuning))
 limit=$((60 * minutes))
-if [ "$seconds" -gt $limit ]; then
+if [ "$seconds" -gt $limit ] && [ $crops -gt 1 ]; then
   crops=1 seconds=$(estimate 2 1 1 1)
 fi
 if [ "$seconds" -gt $limit ]; then
@@ -128,13 +142,14 @@ if [ "$seconds" -gt $limit ]; then
 fi
 said="about $(as_time "$seconds")"
 if [ $protocols = all ]; then
-  if [ "$whole" -le $limit ]; then said="about $(as_time "$whole"), fine-tuning included"; else said+=" without fine-tuning"; fi
+  if [ $chosen = yes ]; then said+=" without linear_probe and finetune"
+  elif [ "$whole" -le $limit ]; then said="about $(as_time "$whole"), fine-tuning included"; else said+=" without fine-tuning"; fi
 fi
 say "now: --protocol $protocols --baselines $baselines, $said"
 
 # ---------------------------------------------------------------- evaluate
 # fine-tuning of the network, and of the untrained one, which takes no longer, where there is time left for both; else eval says how long it would take
-"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" "${input[@]}" --protocol "$protocols" --baselines "$baselines" --linear-probe-views "$crops" \
+"$launch_dir/local.sh" "${on_ranks[@]}" eval --checkpoint "$weights" --data "$data" "${input[@]}" "${whiten[@]}" --protocol "$protocols" --baselines "$baselines" --linear-probe-views "$crops" \
   --finetune.max_minutes $(((limit - seconds) / 120)) --out "$out"
 echo
 say "numbers: $out/results.json, answers for each test image: $out/predictions_*.csv"

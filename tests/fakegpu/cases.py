@@ -189,7 +189,9 @@ def commands(gate):
     others = (
         ["embed", *network, "--data", str(data), "--limit", "64", "--out", str(folder / "features.npy")],
         ["embed", *network, "--data", str(data), "--limit", "64", "--last-blocks", "2", "--out", str(folder / "blocks.npy")],
+        ["embed", *network, "--data", str(data), "--limit", "64", "--feature-stages", "2", "--feature-grid", "2", "--out", str(folder / "stages.npy")],
         ["predict", *network, "--data", str(data), "--images", str(images), "--out", str(folder / "predictions.csv")],
+        ["eval", *network, "--data", str(data), "--feature-stages", "2", "--feature-whiten", "0.3", "--out", str(folder / "white")],
         ["attend", *network, "--out", str(folder / "maps"), str(images / "0.png")],
     )
     for arguments in others:

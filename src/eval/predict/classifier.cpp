@@ -183,6 +183,7 @@ std::vector<std::string> classifier_lines(const json& in_file) {
   std::vector<std::string> lines{fmt::format("{} classes (training images): {}", classes.size(), fmt::join(classes, ", ")),
                                  fmt::format("head {}, images {}, {}", head.value("method", ""),
                                              in_file.value("input", none).value("in_words", ""), in_file.value("precision", ""))};
+  if (head.contains("features")) lines.push_back(fmt::format("features: {}", head["features"].get<std::string>()));
   const json validation = head.value("validation", none);
   if (const std::string score = validation_text(validation); !score.empty()) lines.push_back(score);
   for (const std::string& line : rule_lines(in_file.value("decision", none).value("rule", none))) lines.push_back(line);

@@ -45,6 +45,7 @@ std::string prediction_text(const json& summary) {
   const json& decision = summary["decision"];
   for (const std::string& line : rule_lines(decision["rule"])) text += line + "\n";
   for (const std::string& line : decision_lines(decision["validation"], decision["rule"], "validation")) text += line + "\n";
+  if (head.contains("features")) text += fmt::format("features: {}\n", head["features"].get<std::string>());
   text += fmt::format("facts of the network and its input: {}\n", facts_text(summary["checkpoint"]["facts"]));
   for (const json& note : summary["checkpoint"]["notes"]) text += fmt::format("note: {}\n", note.get<std::string>());
   const json kept = summary["run"].value("head", json::object());

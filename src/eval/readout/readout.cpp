@@ -16,8 +16,8 @@ at::Tensor row_of(const Backbone& network, const at::Tensor& images, const Reado
   std::vector<at::Tensor> parts;
   for (const StageMap& stage : last_stages(network, images.to(to_network), readout.stages)) {
     if (stage.cls.defined()) parts.push_back(normalize_rows(stage.cls.to(at::kCPU, at::kFloat)));
-    const at::Tensor map = stage.map.to(at::kCPU, at::kFloat).contiguous();
-    parts.push_back(normalize_rows(at::adaptive_avg_pool2d(map, {readout.grid, readout.grid}).flatten(2).transpose(1, 2).flatten(1)));
+    const at::Tensor cells = at::adaptive_avg_pool2d(stage.map.to(at::kFloat).contiguous(), {readout.grid, readout.grid}).cpu();
+    parts.push_back(normalize_rows(cells.flatten(2).transpose(1, 2).flatten(1)));
   }
   return at::cat(parts, 1);
 }
@@ -62,7 +62,15 @@ Readout readout_from_json(const nlohmann::json& object) {
 }
 
 Embedder read_stages(Embedder embedder, const Readout& readout, int side) {
-  if (readout.stages == 0 || !embedder.network) return embedder;
+  const auto check_width = [&] {
+    if (readout.whiten && embedder.dim > kWidestWhitened)
+      fail_usage(kWhiten, fmt::format("features of at most {} numbers", kWidestWhitened), std::to_string(embedder.dim),
+                 fmt::format("Lower {} or {}.", kStages, kGrid));
+  };
+  if (readout.stages == 0 || !embedder.network) {
+    check_width();
+    return embedder;
+  }
   const Backbone& network = *embedder.network;
   if (const int offered = offered_stages(network); readout.stages > offered)
     fail_usage(kStages, fmt::format("at most {}", offered), std::to_string(readout.stages), "Ask for as many as the network has.");
@@ -78,6 +86,7 @@ Embedder read_stages(Embedder embedder, const Readout& readout, int side) {
     fail_usage(kGrid, fmt::format("at most {}: the smallest map of images of {} pixels has {} x {} positions", cells, side, cells, cells),
                std::to_string(readout.grid), "Lower it, or show larger images: --image-size.");
   embedder.dim = row_of(network, image, readout).size(1);
+  check_width();
   embedder.embed = [&network, readout](const at::Tensor& images) { return row_of(network, images, readout); };
   embedder.reading = describe({readout.stages, readout.grid, std::nullopt});
   return embedder;

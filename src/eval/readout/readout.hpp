@@ -18,6 +18,8 @@ struct Readout {
 
 /// Not more than this may be asked for.
 inline constexpr int kLargestGrid = 16;
+/// Widest features that are whitened: the covariance has the square of it.
+inline constexpr int64_t kWidestWhitened = 8192;
 
 /// UsageError naming the option: a grid without stages, a share outside (0, 1], less than nothing.
 void check_readout(const Readout& readout);
@@ -31,8 +33,8 @@ Readout readout_from_json(const nlohmann::json& object);
 
 /// `embedder` of a network with the maps in place of its feature: for each stage, the earliest first, CLS (of a ViT) and the grid's cells
 /// row by row, each of the two divided by its L2 norm, so that stages of different scales count the same. Without stages it comes back as
-/// it is; whitening is not its matter, which is learned from features. `side`: of the images, by which the width is found. UsageError: more
-/// stages than the network has, cells smaller than a position of a map.
+/// it is; whitening is learned from features (whitening.hpp). `side`: of the images, by which the width is found. UsageError: more stages
+/// than the network has, cells smaller than a position of a map, features too wide to be whitened.
 Embedder read_stages(Embedder embedder, const Readout& readout, int side);
 
 }  // namespace dinoxx::eval

@@ -8,6 +8,7 @@
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/knn.hpp"
 #include "eval/features/blocks.hpp"
+#include "readout.hpp"
 
 namespace dinoxx::eval {
 namespace {
@@ -59,8 +60,8 @@ at::Tensor Whitening::rows(const at::Tensor& features, int threads, Communicator
 Whitening fit_whitening(const at::Tensor& features, double share, int threads, Communicator& comm) {
   const int64_t dim = features.size(1);
   if (dim > kWidestWhitened)
-    fail_usage("--feature-whiten", fmt::format("features of at most {} numbers", kWidestWhitened), std::to_string(dim),
-               "Take fewer stages (--feature-stages) or a smaller grid (--feature-grid).");
+    fail("whitening", fmt::format("features of at most {} numbers", kWidestWhitened), std::to_string(dim),
+         "This is a defect of the caller.");
   const at::Tensor mean = mean_of(features, comm), covariance = covariance_of(features, mean, threads, comm);
   const double level = covariance.diagonal().mean().item<double>();
   if (!(level > 0)) return {mean.to(at::kFloat), at::eye(dim, at::kFloat)};

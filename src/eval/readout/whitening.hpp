@@ -20,11 +20,9 @@ struct Whitening {
   at::Tensor rows(const at::Tensor& features, int threads, Communicator& comm) const;
 };
 
-/// Widest features that are whitened: the covariance has the square of it.
-inline constexpr int64_t kWidestWhitened = 8192;
-
 /// From features [N, D] float32, equal on every rank. Features that are all the same are only centred. The same at any number of ranks and
-/// threads. Work: N D^2 / 2 and D^3 multiplications. Memory: three times D^2 float64. UsageError above kWidestWhitened. Collective.
+/// threads. Work: N D^2 / 2 and D^3 multiplications. Memory: three times D^2 float64. Error above kWidestWhitened.
+/// Collective.
 Whitening fit_whitening(const at::Tensor& features, double share, int threads, Communicator& comm);
 
 /// `embedder` with its rows whitened.

@@ -116,6 +116,11 @@ std::unique_ptr<Backbone> untrained_like(const Backbone& network, uint64_t seed,
   return fresh;
 }
 
+// Pixels of large images are too many; a network's features have been checked.
+bool is_whitened(const Embedder& embedder) {
+  return embedder.dim <= kWidestWhitened;
+}
+
 }  // namespace
 
 const std::vector<std::string>& protocol_names() {
@@ -212,20 +217,25 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
                                options.whole};
   if (const std::string note = note_on_crop(*dataset, all, extract.transform); !note.empty()) checks["warnings"].push_back(note);
 
+  std::vector<Embedder> embedders;
+  std::unique_ptr<Backbone> untrained;
   const auto of_network = [&](const char* name, const std::string& description, const Backbone& network) {
     return read_stages(backbone_embedder(name, fmt::format("{}, {}", description, describe(options.readout)), network), options.readout,
                        image_size);
   };
-  std::vector<Embedder> embedders{of_network("teacher", "the checkpoint's backbone", *model.network)};
-  std::unique_ptr<Backbone> untrained;
-  for (const std::string& baseline : options.baselines) {
-    if (baseline == "raw") {
-      embedders.push_back(pixel_embedder(image_size, model.network.get()));
-    } else {
-      untrained = untrained_like(*model.network, model.seed, options.model);
-      embedders.push_back(of_network("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
+  on_all_ranks(comm, [&] {
+    embedders.push_back(of_network("teacher", "the checkpoint's backbone", *model.network));
+    for (const std::string& baseline : options.baselines) {
+      if (baseline == "raw") {
+        embedders.push_back(pixel_embedder(image_size, model.network.get()));
+        if (options.readout.whiten)
+          embedders.back().description += is_whitened(embedders.back()) ? ", whitened" : ", too many to be whitened";
+      } else {
+        untrained = untrained_like(*model.network, model.seed, options.model);
+        embedders.push_back(of_network("untrained", fmt::format("same shape, initial weights of seed {}", model.seed), *untrained));
+      }
     }
-  }
+  });
 
   json results = {{"format", "dinoxx results"},
                   {"version", 1},
@@ -298,7 +308,7 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     cost.add("checks");
     json health = feature_health(input);  // as near_identical of the features before whitening, which would hide what it tells
     cost.add("evidence");
-    if (options.readout.whiten) {
+    if (options.readout.whiten && is_whitened(embedder)) {
       progress_phase(fmt::format("whitening of {}", embedder.name));
       const Whitening whitening = fit_whitening(features.memory, *options.readout.whiten, options.threads, comm);
       for (at::Tensor* rows : {&features.memory, &features.queries, &features.validation})

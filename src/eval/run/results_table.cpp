@@ -376,6 +376,8 @@ std::string results_table(const json& results) {
           add(json::array({fmt::format("{} of {} left out: {}", method, result["name"].get<std::string>(), why.get<std::string>())}));
   }
   add(results["checkpoint"]["notes"]);
+  if (const std::string features = results.value("features", ""); !features.empty() && features != describe(Readout{}))
+    text += "  features: " + features + "\n";
   if (const std::string facts = facts_text(results["checkpoint"].value("facts", json::array())); !facts.empty())
     text += "  facts of the network and its input: " + facts + "\n";
   for (const std::string& note : notes) text += "  note: " + note + "\n";

@@ -41,6 +41,7 @@ TEST_F(ChosenFeatures, EvalIsTheSameAtAnyNumberOfRanksAndChecksTheFeaturesBefore
   EXPECT_EQ(found[1]["feature_dim"], found[0]["feature_dim"]) << "the untrained network is read alike";
   EXPECT_EQ(found[2]["feature_dim"], before[2]["feature_dim"]) << "pixels have no stages";
   EXPECT_NE(found[2]["methods"], before[2]["methods"]) << "and are whitened";
+  EXPECT_THAT(found[2]["description"], HasSubstr(", whitened"));
   // what tells of copies and of a collapse is about features as they are
   EXPECT_EQ(one["checks"]["near_identical"], stages["checks"]["near_identical"]);
   EXPECT_EQ(one["feature_health"], stages["feature_health"]);
@@ -98,6 +99,8 @@ TEST_F(ChosenFeatures, PredictAnswersAsEvalDoesAndSoDoesItsFile) {
   EXPECT_EQ(json_file(file("direct.json"))["head"]["features"], "last 2 stages, averaged over 2 x 2 cells, whitened (shrinkage 0.3)");
   ASSERT_EQ(dinoxx_run(line + file("kept.csv")).code, 0);
   EXPECT_TRUE(json_file(file("kept.json"))["run"]["head"]["stored_before"].get<bool>());
+  EXPECT_THAT(made.output, HasSubstr("features: last 2 stages"));
+  EXPECT_THAT(dinoxx_run("weights inspect " + save).output, HasSubstr("features: last 2 stages"));
   ASSERT_EQ(dinoxx_run("predict --classifier " + save + " --images " + file("pictures") + " --out " + file("alone.csv"), 2).code, 0);
   for (const char* name : {"kept.csv", "alone.csv"}) EXPECT_EQ(read_text(file(name)), read_text(file("direct.csv"))) << name;
 

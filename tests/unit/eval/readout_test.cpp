@@ -114,6 +114,9 @@ TEST(Readout, WhatCannotBeIsRefusedByName) {
   EXPECT_THAT(message({1, 0, std::nullopt}), HasSubstr("--feature-grid"));
   for (const double share : {-0.1, 1.5, std::nan("")}) EXPECT_THAT(message({0, 1, share}), HasSubstr("--feature-whiten"));
   EXPECT_EQ(message({4, 4, 1.0}), "");
+  const Embedder embedder = backbone_embedder("net", "", *network);
+  EXPECT_EQ(read_stages(embedder, {4, 16, std::nullopt}, 128).dim, 60 * 256);
+  EXPECT_THROW(read_stages(embedder, {4, 16, 0.3}, 128), UsageError) << "too wide to be whitened";
 }
 
 TEST(Readout, SurvivesTheJsonOfAFile) {
@@ -165,7 +168,7 @@ TEST(Whitening, FewerImagesThanNumbersAndFeaturesThatAreAllTheSame) {
   const Whitening whitening = fit_whitening(same, 0.3, 1, *comm);
   EXPECT_TRUE(at::equal(whitening.matrix, at::eye(8, at::kFloat)));
   EXPECT_TRUE(whitening.rows(same).isfinite().all().item<bool>());
-  EXPECT_THROW(fit_whitening(at::zeros({2, kWidestWhitened + 1}), 0.3, 1, *comm), UsageError);
+  EXPECT_THROW(fit_whitening(at::zeros({2, kWidestWhitened + 1}), 0.3, 1, *comm), Error);
 }
 
 }  // namespace
