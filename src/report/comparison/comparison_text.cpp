@@ -23,16 +23,17 @@ std::string lines_of(const std::vector<std::string>& sentences) {
 }
 
 std::string checkpoints_table(const ComparisonView& view) {
-  TextTable table({"checkpoint", "network", "parameters", "images/s/thread", "embed min", "fit min", "total min", "input"});
+  TextTable table({"checkpoint", "network", "parameters", "images/s/thread", "embed min", "fit min", "total min", "input", "features"});
   for (size_t i = 0; i < view.size(); ++i) {
     const json& checkpoint = at(view.all(), {"checkpoints"})[i];
     const json& cost = at(checkpoint, {"cost"});
     const double parameters = number_of(checkpoint, "parameters");
     table.add({view.name(i), view.network(i), std::isnan(parameters) ? "-" : fmt::format("{:.2f} M", 1e-6 * parameters),
                figure(number_of(cost, "images_per_core_second"), 3), minutes(at(cost, {"embed_seconds"})),
-               minutes(at(cost, {"fit_seconds"})), minutes(at(cost, {"total_seconds"})), text_of(checkpoint, "transform")});
+               minutes(at(cost, {"fit_seconds"})), minutes(at(cost, {"total_seconds"})), text_of(checkpoint, "transform"),
+               text_of(checkpoint, "features")});
   }
-  return "checkpoints\n" + table.text({0, 1, 7}) + lines_of(cost_notes(view.all()));
+  return "checkpoints\n" + table.text({0, 1, 7, 8}) + lines_of(cost_notes(view.all()));
 }
 
 // "81.50 [77.10, 85.20]"
