@@ -86,6 +86,7 @@ void check_need(const MethodSpec& spec, const LossTerm& term, Need need) {
       if (!spec.anchor) fail_usage(subject, "the network with which the student begins", "none", "Set init.anchor above 0");
       return;
     case Need::kPredictor:
+    case Need::kProjections:
       if (!spec.network.predictor) fail_usage(subject, "a predictor", "none", "Give the network one, or drop the term");
       return;
   }

@@ -116,8 +116,10 @@ ForwardOutput Network::forward(const ForwardInput& input) const {
   if (heads_.front().head.statistics_by_group()) outputs = features;
   for (at::Tensor& output : outputs) output = through(heads_.front().head, output);
   if (input.predict && predictor_ >= 0) {
-    const at::Tensor projections = joined(outputs);
-    out.projections = projections.view({-1, input.batch, projections.size(1)});
+    if (input.projections) {
+      const at::Tensor projections = joined(outputs);
+      out.projections = projections.view({-1, input.batch, projections.size(1)});
+    }
     for (at::Tensor& output : outputs) output = heads_[predictor_].head.forward(output, training);
   }
   const at::Tensor logits = joined(outputs);

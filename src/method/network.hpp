@@ -37,6 +37,7 @@ struct ForwardInput {
   bool fixed_backbone = false;   ///< no gradient for the backbone
   bool patch_mean = false;       ///< the mean over all of these of what stands in front of the patch head's prototypes is wanted
   bool predict = false;          ///< logits go through the predictor
+  bool projections = false;      ///< with it: what went into the predictor is wanted, too
   bool averaged = false;         ///< a teacher: of what origins bring, batch statistics alone
   bool bottlenecks = false;      ///< in the place of logits and patch_logits what stands in front of the prototypes, [..., bottleneck]
 };
@@ -45,7 +46,7 @@ struct ForwardOutput {
   at::Tensor features;      ///< [V, B, D], V = sum of views_i
   at::Tensor patches;       ///< [rows of the first group, N, D]; undefined when not wanted
   at::Tensor logits;        ///< [V, B, K]; undefined without heads
-  at::Tensor projections;   ///< [V, B, K], of which logits are the predictions; undefined without a predictor
+  at::Tensor projections;   ///< [V, B, K], of which logits are the predictions; undefined when not wanted
   at::Tensor patch_logits;  ///< [M, K'], of project_patches [rows * N, K']; undefined without both
   at::Tensor patch_mean;    ///< [bottleneck] in float32 at least: the patch head's logits are linear in it; undefined when not wanted
 };

@@ -291,6 +291,7 @@ Forward forward_part(TrainState& state, const MethodSpec& spec, const StepInput&
   forward.project_patches = wants(spec, values, Need::kPatchProjections);
   forward.fixed_backbone = values.thawed == 0;
   forward.predict = true;
+  forward.projections = wants(spec, values, Need::kProjections);
   forward.bottlenecks = factors;
   in.student = state.student.forward(forward);
   in.student_scores = view_scores(spec, state.student, in.student, factors, exchange);
