@@ -17,26 +17,18 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 case ${1:-} in -h | --help) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 line=("$@") given=() input=() whiten=() chosen=no
+take() { # take OPTION [VALUE]: embed, which measures the rate, knows all but --feature-whiten
+  case $1 in --feature-whiten*) whiten+=("$@") ;; *) input+=("$@") ;; esac
+  case $1 in --feature-*) chosen=yes ;; esac
+}
 while [ $# -gt 0 ]; do
   case $1 in
-    --image-size | --fit | --crop)
+    --image-size | --fit | --crop | --feature-stages | --feature-grid | --feature-whiten)
       [ $# -ge 2 ] || die "$1 needs a value; see --help"
-      input+=("$1" "$2")
+      take "$1" "$2"
       shift
       ;;
-    --image-size=* | --fit=* | --crop=*) input+=("$1") ;;
-    --feature-stages | --feature-grid)
-      [ $# -ge 2 ] || die "$1 needs a value; see --help"
-      input+=("$1" "$2") chosen=yes
-      shift
-      ;;
-    --feature-stages=* | --feature-grid=*) input+=("$1") chosen=yes ;;
-    --feature-whiten)
-      [ $# -ge 2 ] || die "$1 needs a value; see --help"
-      whiten+=("$1" "$2") chosen=yes
-      shift
-      ;;
-    --feature-whiten=*) whiten+=("$1") chosen=yes ;;
+    --image-size=* | --fit=* | --crop=* | --feature-stages=* | --feature-grid=* | --feature-whiten=*) take "$1" ;;
     -*) die "unknown option $1; see --help" ;;
     *) given+=("$1") ;;
   esac

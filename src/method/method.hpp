@@ -36,7 +36,7 @@ enum class Need {
   kPatchMean,         ///< mean of the teacher's patch logits over all patches
   kGramTeacher,       ///< patch features of the Gram teacher
   kPredictor,         ///< a predictor behind the student's head
-  kProjections,       ///< what it predicts from, beside what it predicts
+  kProjections,       ///< a predictor, and what goes into it beside what comes out
   kTeacherPatches,    ///< patch features of the teacher's global views
   kPatchProjections,  ///< all patches of the student's global views through its patch head
   kAnchor,            ///< features and patches of the global views by the network with which the student began

@@ -91,6 +91,25 @@ at::Tensor run_tasks(Communicator& comm, int64_t count, int64_t width, int threa
   return rows;
 }
 
+at::Tensor map_rows(Communicator& comm, const at::Tensor& input, int64_t width, at::ScalarType type, int threads,
+                    const std::function<at::Tensor(const at::Tensor&)>& answer) {
+  const int64_t total = input.size(0);
+  const ItemRange mine = rank_items(total, comm.rank(), comm.size());
+  const at::Tensor local = at::empty({mine.size(), width}, type);
+  on_all_ranks(comm, [&] {
+    for_each_block(total, mine, threads, [&](int64_t, ItemRange items) {
+      local.narrow(0, items.begin - mine.begin, items.size()).copy_(answer(input.narrow(0, items.begin, items.size())));
+    });
+  });
+  return gather_blocks(comm, local, total).contiguous();
+}
+
+at::Tensor mean_of_rows(Communicator& comm, const at::Tensor& input) {
+  return run_tasks(comm, 1, input.size(1), 1, [&](int64_t, double* row) {
+    at::from_blob(row, {input.size(1)}, at::kDouble).copy_(at::mean(input, {0}, /*keepdim=*/false, at::kDouble));
+  })[0];
+}
+
 at::Tensor gather_blocks(Communicator& comm, const at::Tensor& local, int64_t total) {
   if (total == 0) return local;
   const int size = comm.size();

@@ -36,6 +36,14 @@ void for_each_block(int64_t items, ItemRange range, int threads, const std::func
 at::Tensor run_tasks(Communicator& comm, int64_t count, int64_t width, int threads,
                      const std::function<void(int64_t task, double* row)>& work);
 
+/// What `answer` makes of each block of the rows of `input` [N, ...], which is equal on every rank: [N, width] of `type`, on every rank.
+/// Each block is answered by one thread of one rank, as above. An error on one rank is thrown on all. Collective.
+at::Tensor map_rows(Communicator& comm, const at::Tensor& input, int64_t width, at::ScalarType type, int threads,
+                    const std::function<at::Tensor(const at::Tensor& rows)>& answer);
+
+/// Mean of the rows of `input` [N, D]: [D] float64, the same at any number of ranks and threads. Collective.
+at::Tensor mean_of_rows(Communicator& comm, const at::Tensor& input);
+
 /// Rows of all ranks in order: `local` [rank_items(total).size(), ...] contiguous -> [total, ...] on every rank.
 at::Tensor gather_blocks(Communicator& comm, const at::Tensor& local, int64_t total);
 

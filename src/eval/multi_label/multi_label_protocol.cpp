@@ -6,7 +6,6 @@
 
 #include "base/csv.hpp"
 #include "base/files.hpp"
-#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/knn.hpp"
 #include "eval/classify/units.hpp"
@@ -34,17 +33,8 @@ struct Method {
 };
 
 // Rows that `answer` gives for each block of queries, on every rank.
-template <typename Answer>
-at::Tensor answers_of(const ProtocolInput& input, int64_t labels, Answer answer) {
-  const int64_t total = input.features.queries.size(0);
-  const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
-  const at::Tensor local = at::empty({mine.size(), labels}, at::kDouble);
-  on_all_ranks(input.comm, [&] {
-    for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
-      local.narrow(0, items.begin - mine.begin, items.size()).copy_(answer(input.features.queries.narrow(0, items.begin, items.size())));
-    });
-  });
-  return gather_blocks(input.comm, local, total).contiguous();
+at::Tensor answers_of(const ProtocolInput& input, int64_t labels, const std::function<at::Tensor(const at::Tensor& queries)>& answer) {
+  return map_rows(input.comm, input.features.queries, labels, at::kDouble, input.threads, answer);
 }
 
 // The share of the votes of the nearest images that have the label, among those of which it is known; 0 where it is known of none.

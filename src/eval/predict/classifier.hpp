@@ -37,11 +37,10 @@ struct Classifier {
 };
 
 /// One file with network and classifier, from which predict answers alone. safetensors: "backbone.*", which also makes it a file of weights
-/// for all other commands; "head.weight", "head.bias"; "known.centre", "known.basis", "known.reference", where features are
-/// whitened "whitening.mean", "whitening.matrix" (of StoredHead); metadata
-/// kBackboneKey, kNormalizationKey, kFactsKey and "dinoxx.classifier" with the rest, {"format", "version", "classes", "input", "features"
-/// (of version 2 alone), "head", "decision" {rule, validation}, "known_to", "precision", "checkpoint", "data", "build"}; and a checksum of
-/// all of it. By rename. Error as write_safetensors.
+/// for all other commands; "head.weight", "head.bias"; "known.centre", "known.basis", "known.reference" and, where features are whitened,
+/// "whitening.mean", "whitening.matrix" (of StoredHead); metadata kBackboneKey, kNormalizationKey, kFactsKey and "dinoxx.classifier" with
+/// the rest, {"format", "version", "classes", "input", "features" (of version 2 alone), "head", "decision" {rule, validation}, "known_to",
+/// "precision", "checkpoint", "data", "build"}; and a checksum of all of it. By rename. Error as write_safetensors.
 void write_classifier(const std::filesystem::path& file, const Classifier& classifier, const Backbone& network,
                       const nlohmann::json& build);
 /// UsageError naming --save for a place that is no safetensors file in a folder that is there, or that another file is at.

@@ -173,11 +173,8 @@ StoredHead HeadFitting::fitted(const Embedder& embedder, const EmbedImages& embe
   if (!validation_.empty()) features.validation = of_data(validation_);
   features.queries = at::empty({0, embedder.dim}, at::kFloat);
   std::optional<Whitening> whitening;
-  if (options_.readout.whiten) {
-    whitening = fit_whitening(features.memory, *options_.readout.whiten, options_.threads, comm);
-    for (at::Tensor* rows : {&features.memory, &features.validation})
-      if (rows->defined()) *rows = whitening->rows(*rows, options_.threads, comm);
-  }
+  if (options_.readout.whiten)
+    whitening = whiten({&features.memory, &features.validation}, *options_.readout.whiten, options_.threads, comm);
   StoredHead head;
   if (tuned_) {
     head = tuned_head(*tuned_);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/json_text.hpp"
-#include "comm/agree.hpp"
 #include "data_pipeline/format/content_hash.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/units.hpp"
@@ -197,15 +196,7 @@ std::vector<double> distance_to_training(const StoredHead& head, const at::Tenso
 }
 
 at::Tensor head_logits(const LinearModel& model, const at::Tensor& features, int threads, Communicator& comm) {
-  const int64_t total = features.size(0);
-  const ItemRange mine = rank_items(total, comm.rank(), comm.size());
-  const at::Tensor local = at::empty({mine.size(), model.bias.numel()}, at::kDouble);
-  on_all_ranks(comm, [&] {
-    for_each_block(total, mine, threads, [&](int64_t, ItemRange items) {
-      local.narrow(0, items.begin - mine.begin, items.size()).copy_(model.logits(features.narrow(0, items.begin, items.size())));
-    });
-  });
-  return gather_blocks(comm, local, total).contiguous();
+  return map_rows(comm, features, model.bias.numel(), at::kDouble, threads, [&](const at::Tensor& rows) { return model.logits(rows); });
 }
 
 }  // namespace dinoxx::eval

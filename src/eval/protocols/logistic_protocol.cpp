@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 
-#include "comm/agree.hpp"
 #include "eval/classify/logistic.hpp"
 #include "eval/decision/decision_scores.hpp"
 #include "eval/features/blocks.hpp"
@@ -156,16 +155,8 @@ std::vector<Choice> choose(const ProtocolInput& input, const Trial& trial) {
 
 // Logits of all queries on every rank.
 at::Tensor query_scores(const ProtocolInput& input, const LinearModel& model, const Variant& variant, std::span<const int64_t> counts) {
-  const int64_t total = input.features.queries.size(0);
-  const ItemRange mine = rank_items(total, input.comm.rank(), input.comm.size());
-  const at::Tensor local = at::empty({mine.size(), input.data.classes}, at::kDouble);
-  on_all_ranks(input.comm, [&] {
-    for_each_block(total, mine, input.threads, [&](int64_t, ItemRange items) {
-      local.narrow(0, items.begin - mine.begin, items.size())
-          .copy_(scores_of(model, input.features.queries.narrow(0, items.begin, items.size()), variant, counts));
-    });
-  });
-  return gather_blocks(input.comm, local, total).contiguous();
+  return map_rows(input.comm, input.features.queries, input.data.classes, at::kDouble, input.threads,
+                  [&](const at::Tensor& rows) { return scores_of(model, rows, variant, counts); });
 }
 
 Prediction conclude(const ProtocolInput& input, const Variant& variant, const Choice& choice, const at::Tensor& scores, int iterations,

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "comm/agree.hpp"
 #include "dinoxx/base/error.hpp"
 #include "eval/classify/knn.hpp"
 #include "eval/features/blocks.hpp"
@@ -14,13 +13,6 @@ namespace dinoxx::eval {
 namespace {
 
 constexpr int64_t kRowsAtOnce = 2048, kColumnsAtOnce = 128;
-
-// [D] float64
-at::Tensor mean_of(const at::Tensor& features, Communicator& comm) {
-  return run_tasks(comm, 1, features.size(1), 1, [&](int64_t, double* row) {
-    at::from_blob(row, {features.size(1)}, at::kDouble).copy_(at::mean(features, {0}, /*keepdim=*/false, at::kDouble));
-  })[0];
-}
 
 // [D, D] float64. A task is some of its rows, from the diagonal on; what is below is copied.
 at::Tensor covariance_of(const at::Tensor& features, const at::Tensor& mean, int threads, Communicator& comm) {
@@ -46,15 +38,7 @@ at::Tensor Whitening::rows(const at::Tensor& features) const {
 }
 
 at::Tensor Whitening::rows(const at::Tensor& features, int threads, Communicator& comm) const {
-  const int64_t total = features.size(0);
-  const ItemRange mine = rank_items(total, comm.rank(), comm.size());
-  const at::Tensor local = at::empty({mine.size(), features.size(1)}, at::kFloat);
-  on_all_ranks(comm, [&] {
-    for_each_block(total, mine, threads, [&](int64_t, ItemRange items) {
-      local.narrow(0, items.begin - mine.begin, items.size()).copy_(rows(features.narrow(0, items.begin, items.size())));
-    });
-  });
-  return gather_blocks(comm, local, total);
+  return map_rows(comm, features, features.size(1), at::kFloat, threads, [&](const at::Tensor& some) { return rows(some); });
 }
 
 Whitening fit_whitening(const at::Tensor& features, double share, int threads, Communicator& comm) {
@@ -62,7 +46,7 @@ Whitening fit_whitening(const at::Tensor& features, double share, int threads, C
   if (dim > kWidestWhitened)
     fail("whitening", fmt::format("features of at most {} numbers", kWidestWhitened), std::to_string(dim),
          "This is a defect of the caller.");
-  const at::Tensor mean = mean_of(features, comm), covariance = covariance_of(features, mean, threads, comm);
+  const at::Tensor mean = mean_of_rows(comm, features), covariance = covariance_of(features, mean, threads, comm);
   const double level = covariance.diagonal().mean().item<double>();
   if (!(level > 0)) return {mean.to(at::kFloat), at::eye(dim, at::kFloat)};
   const at::Tensor matrix = run_tasks(comm, 1, dim * dim, 1, [&](int64_t, double* out) {
@@ -72,6 +56,13 @@ Whitening fit_whitening(const at::Tensor& features, double share, int threads, C
     at::from_blob(out, {dim, dim}, at::kDouble).copy_(at::linalg_solve_triangular(factor, at::eye(dim, at::kDouble), /*upper=*/false).t());
   });
   return {mean.to(at::kFloat), matrix.reshape({dim, dim}).to(at::kFloat)};
+}
+
+Whitening whiten(const std::vector<at::Tensor*>& splits, double share, int threads, Communicator& comm) {
+  Whitening whitening = fit_whitening(*splits.front(), share, threads, comm);
+  for (at::Tensor* features : splits)
+    if (features->defined()) *features = whitening.rows(*features, threads, comm);
+  return whitening;
 }
 
 Embedder whitened(Embedder embedder, const Whitening& whitening) {

@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "dinoxx/comm/communicator.hpp"
 #include "eval/features/features.hpp"
 
@@ -24,6 +26,9 @@ struct Whitening {
 /// threads. Work: N D^2 / 2 and D^3 multiplications. Memory: three times D^2 float64. Error above kWidestWhitened.
 /// Collective.
 Whitening fit_whitening(const at::Tensor& features, double share, int threads, Communicator& comm);
+
+/// Learns it from the first of `splits` and puts whitened rows in the place of each that is defined. Collective.
+Whitening whiten(const std::vector<at::Tensor*>& splits, double share, int threads, Communicator& comm);
 
 /// `embedder` with its rows whitened.
 Embedder whitened(Embedder embedder, const Whitening& whitening);

@@ -12,8 +12,7 @@
 namespace dinoxx::eval {
 namespace {
 
-constexpr std::string_view kMatch = "match";                                // needs no labels
-constexpr std::string_view kOfTheNetwork[] = {"linear_probe", "finetune"};  // choose by themselves what of the network they learn from
+constexpr std::string_view kMatch = "match";  // needs no labels
 
 bool named(const std::vector<std::string>& words, std::string_view word) {
   return std::ranges::find(words, word) != words.end();
@@ -69,17 +68,16 @@ Asked what_is_asked(const EvaluateOptions& options, std::shared_ptr<const Datase
   }
   if (words.empty()) words.emplace_back(several ? kMultiLabelKey : "knn");
   const bool all = named(words, kAllProtocols);
-  const auto of_the_network = [](std::string_view word) { return std::ranges::find(kOfTheNetwork, word) != std::end(kOfTheNetwork); };
-  if (!options.readout.plain())
-    for (const std::string& word : words)
-      if (of_the_network(word))
-        fail_usage("--protocol", "protocols that take the features they are given, beside --feature-stages and --feature-whiten", word,
-                   fmt::format("{} learns from the network itself: evaluate it by itself, without these options.", word));
   for (const Protocol& protocol : protocols()) {
-    const bool of_several = protocol.name == kMultiLabelKey;
+    const bool of_several = protocol.name == kMultiLabelKey, by_name = named(words, protocol.name);
     const bool fits = several ? of_several || protocol.name == kMatch : !of_several;
-    if (named(words, protocol.name) || (all && fits && (options.readout.plain() || !of_the_network(protocol.name))))
-      asked.protocols.push_back(&protocol);
+    if (protocol.reads_network && !options.readout.plain()) {
+      if (!by_name) continue;
+      fail_usage("--protocol", "protocols that take the features they are given, beside --feature-stages and --feature-whiten",
+                 std::string(protocol.name),
+                 fmt::format("{} learns from the network itself: evaluate it by itself, without these options.", protocol.name));
+    }
+    if (by_name || (all && fits)) asked.protocols.push_back(&protocol);
   }
   return asked;
 }

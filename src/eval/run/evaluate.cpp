@@ -310,9 +310,8 @@ json evaluate(const EvaluateOptions& options, Communicator& comm) {
     cost.add("evidence");
     if (options.readout.whiten && is_whitened(embedder)) {
       progress_phase(fmt::format("whitening of {}", embedder.name));
-      const Whitening whitening = fit_whitening(features.memory, *options.readout.whiten, options.threads, comm);
-      for (at::Tensor* rows : {&features.memory, &features.queries, &features.validation})
-        if (rows->defined()) *rows = whitening.rows(*rows, options.threads, comm);
+      const Whitening whitening =
+          whiten({&features.memory, &features.queries, &features.validation}, *options.readout.whiten, options.threads, comm);
       embedder = whitened(std::move(embedder), whitening);
       cost.add("whitening", embedder.name);
     }

@@ -42,12 +42,14 @@ const std::vector<Protocol>& protocols() {
          "weighted k-nearest neighbours, plain and class-balanced vote",
          "one product of test and training images",
          false,
+         false,
          knn_settings,
          knn_protocol},
         {"clustering",
          {},
          "no labels used to fit: spherical k-means against the classes, retrieval, copy detection",
          "10 restarts of k-means, one sorted product, at most 1,000 distorted images through the network",
+         false,
          false,
          clustering_settings,
          clustering_protocol},
@@ -56,6 +58,7 @@ const std::vector<Protocol>& protocols() {
          "K images per class (1 to 32, all): nearest class mean, SimpleShot, logistic regression; episodes, also transductive",
          "10 draws for each K",
          false,
+         false,
          few_shot_settings,
          few_shot_protocol},
         {"logistic",
@@ -63,6 +66,7 @@ const std::vector<Protocol>& protocols() {
          "logistic regression on all of train, C chosen inside it: plain, class-weighted, logit-adjusted; calibration",
          "12 values of C on 5 folds",
          true,
+         false,
          logistic_settings,
          logistic_protocol},
         {"multi_label",
@@ -70,12 +74,14 @@ const std::vector<Protocol>& protocols() {
          "images with several labels: yes or no for each, k-NN and logistic regression; mAP, F1 at thresholds of their own",
          "12 values of C on 5 folds, for each label",
          true,
+         false,
          multi_label_settings,
          multi_label_protocol},
         {"linear_probe",
          {},
          "52 linear heads as DINOv2 trains them: 13 learning rates, last 1 or 4 blocks, with or without the mean of patches",
          "--linear-probe-views x train, then val and test once through the network",
+         true,
          true,
          linear_probe_settings,
          linear_probe_protocol},
@@ -84,6 +90,7 @@ const std::vector<Protocol>& protocols() {
          "light fine-tuning: linear probe first, LoRA, biases, norms, everything; files of the tuned weights",
          "10 epochs of train for each of 5 methods: hours on a CPU; \"all\" runs it only below --finetune.max_minutes",
          true,
+         true,
          finetune_settings,
          finetune_protocol},
         {"segmentation",
@@ -91,12 +98,14 @@ const std::vector<Protocol>& protocols() {
          "where masks are packed: linear segmentation of patch features, attention of CLS against the masks",
          "all test images once or twice more, two fits",
          false,
+         false,
          segmentation_settings,
          segmentation_protocol},
         {"match",
          {},
          "points matched between test images and warped copies of them by nearest patches, nothing trained",
          "all test images twice more",
+         false,
          false,
          match_settings,
          match_protocol},
@@ -172,11 +181,7 @@ SplitFeatures take_features(LocalFeatures& local, size_t e, const EvalData& data
 }
 
 at::Tensor memory_mean(const ProtocolInput& input) {
-  const at::Tensor& memory = input.features.memory;
-  const at::Tensor mean = run_tasks(input.comm, 1, memory.size(1), 1, [&](int64_t, double* row) {
-    at::from_blob(row, {memory.size(1)}, at::kDouble).copy_(at::mean(memory, {0}, /*keepdim=*/false, at::kDouble));
-  });
-  return mean[0].to(at::kFloat);
+  return mean_of_rows(input.comm, input.features.memory).to(at::kFloat);
 }
 
 std::vector<int64_t> class_counts(std::span<const int32_t> labels, int classes) {

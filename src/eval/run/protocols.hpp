@@ -85,6 +85,7 @@ struct Protocol {
   const char* what;                                                        ///< one line for --help
   const char* cost;                                                        ///< one line for --help
   bool uses_validation;                                                    ///< of EvalData
+  bool reads_network;                                                      ///< learns from it, whatever features are chosen (Readout)
   nlohmann::json (*settings)(const EvalData& data, const KnnConfig& knn);  ///< that hold for all embedders
   ProtocolResult (*run)(const ProtocolInput& input);                       ///< collective
 };

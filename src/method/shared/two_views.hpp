@@ -1,8 +1,8 @@
 #pragma once
 #include "method/methods.hpp"
 
-/// What the methods share whose head is an MLP, the projector: BYOL, SimCLR, VICReg and Barlow Twins have two global views, each through
-/// the network by itself; LeJEPA, VISReg and EMP-SSL have crops, all together.
+/// What the methods share whose head is an MLP, the projector: BYOL, SimCLR, VICReg and Barlow Twins have two global views, FastSiam
+/// further ones, each through the network by itself; LeJEPA, VISReg and EMP-SSL have crops, all together.
 namespace dinoxx {
 
 /// Views, backbone and projector that a resolved configuration asks for; no loss term yet.

@@ -16,8 +16,7 @@ MethodSpec make(const Config& config) {
   spec.network.predictor = {"predictor",
                             MlpHeadConfig{projector.out_dim, static_cast<int>(*config.head->predictor_hidden_dim), projector.out_dim}};
   const auto loss = [](const LossInputs& in) { return LossOutputs{.loss = mean_target_loss(in.student.logits, in.student.projections)}; };
-  spec.terms.push_back(
-      {"fastsiam", constant_weight(1), loss, {Need::kSeveralViews, Need::kPredictor, Need::kProjections}, check_two_images});
+  spec.terms.push_back({"fastsiam", constant_weight(1), loss, {Need::kSeveralViews, Need::kProjections}, check_two_images});
   return spec;
 }
 

@@ -43,8 +43,8 @@ std::vector<Field> head_fields() {
                             "head.shard_prototypes", "no",
                             "each of the ranks that share the state has a part of the prototypes, and makes their logits for the images of "
                             "all: for very many prototypes. Results agree up to rounding"))),
-      shapes_network(field<head, &HeadConfig::predictor_hidden_dim>("head.predictor_hidden_dim", "auto",
-                                                                    "width of the predictor; auto: head.hidden_dim", positive)),
+      shapes_network(field<head, &HeadConfig::predictor_hidden_dim>(
+          "head.predictor_hidden_dim", "auto", "width of the predictor; auto: the method's, else head.hidden_dim", positive)),
       shapes_network(field<head, &HeadConfig::norm_output>(
           "head.norm_output", "no", "batch norm behind the projector's last layer, as SimCLR's released code has it")),
   };
