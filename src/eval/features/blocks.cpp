@@ -47,6 +47,7 @@ void run_pool(int64_t first, int64_t last, int threads, const std::function<void
     }
   };
   std::vector<std::thread> pool;
+  pool.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) pool.emplace_back(loop);
   for (std::thread& thread : pool) thread.join();
   // From a thread of its own, so that the caller's thread-local settings are not touched at all.
